@@ -1,0 +1,47 @@
+# Everything that a fresh machine needs: `make demo` and `make test` set up their own environment.
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin
+READY := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+
+.PHONY: help demo test lint check format bench drill docs clean
+
+help:  ## This list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "scansynth needs Python 3.11 to 3.13; name one with make PYTHON=python3.12")'
+	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --upgrade -c constraints.txt -e '.[dev]'
+	@rm -f $(VENV)/.ready-* && touch $@
+
+demo: $(READY)  ## From a phantom cohort to the report, in minutes
+	$(RUN)/scansynth demo --out demo
+
+test: $(READY)  ## All tests, under 12 minutes on two cores
+	$(RUN)/python -m pytest -n 2
+
+lint: $(READY)  ## Style and types
+	$(RUN)/ruff format --check src tests benchmarks
+	$(RUN)/ruff check src tests benchmarks
+	$(RUN)/mypy
+
+check: lint test  ## Style, types and tests
+
+format: $(READY)  ## Formats the code
+	$(RUN)/ruff format src tests benchmarks
+	$(RUN)/ruff check --fix src tests benchmarks
+
+bench: $(READY)  ## The figures of docs/results that need no GPU and no real data
+	$(RUN)/python benchmarks/train_throughput.py --out docs/results/train_throughput.json
+	$(RUN)/python benchmarks/ingest.py --out docs/results/ingest.json
+	$(RUN)/python benchmarks/phantom_difficulty.py --out docs/results/phantom_difficulty.json
+
+drill: $(READY)  ## The long versions of the fault tests
+	$(RUN)/python -m pytest -m drill --override-ini addopts=-ra
+
+docs: $(READY)  ## The documentation as pages in site/
+	$(RUN)/mkdocs build --strict --quiet
+
+clean:  ## Removes what make made; studies and demo stay
+	rm -rf $(VENV) build site .mypy_cache .ruff_cache .pytest_cache src/*.egg-info

@@ -1,0 +1,196 @@
+"""`study.toml`: every setting of a study, typed, with its unit and its default.
+
+The file is read once, checked whole, and refused in one line when a key is unknown or ill-typed.
+Settings are grouped by the stage that reads them, so that a change makes only that stage stale.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from scansynth.errors import ConfigError
+from scansynth.ledger import Role
+
+FORMAT = 1
+"""Version of the study folder's layout; another number is refused."""
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class RoleShares(Settings):
+    """Shares of the patients, which add up to 1; see the ledger in `docs/evidence.md`."""
+
+    train: Share = 0.5
+    tune: Share = 0.1
+    calibrate: Share = 0.1
+    reserve: Share = 0.1
+    test: Share = 0.2
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if abs(sum(self.by_role().values()) - 1.0) > 1e-6:
+            raise ValueError("the shares must add up to 1")
+        if self.train == 0.0:
+            raise ValueError("the share of train must not be 0")
+        return self
+
+    def by_role(self) -> dict[Role, float]:
+        """Share of the patients for each role."""
+        return {role: float(getattr(self, role.value)) for role in Role}
+
+
+class CohortSettings(Settings):
+    """What `ingest` reads and how it makes images ready."""
+
+    dicom: str = Field(description="Folder with the scans; relative to the study folder, or absolute.")
+    labels: str | None = Field(None, description="labels.csv; none for an unlabelled cohort.")
+    unlabelled: bool = Field(False, description="One cohort without labels; evidence on labels is not assessable.")
+    positive: str | None = Field(None, description="The label that means that the lesion is there.")
+    known_labels: tuple[str, ...] = Field((), description="Labels that labels.csv may hold; empty: any.")
+    modality: str | None = Field(None, description="DICOM Modality kept, for example MR; none: the commonest.")
+    view: Literal["chest", "patch", "any"] = Field(
+        "any", description="What an image shows; decides which augmentations are permitted."
+    )
+    size: Literal[32, 64, 128, 256, 512] = Field(256, description="Side of the images in pixels.")
+    hu_window: tuple[float, float] = Field((-1000.0, 400.0), description="CT: Hounsfield units that map to -1 and 1.")
+    percentiles: tuple[float, float] = Field((0.5, 99.5), description="Other modalities: per series, map to -1 and 1.")
+    skip_unlisted: bool = Field(False, description="Leave out images without a row in labels.csv, not refuse them.")
+    split_from: str | None = Field(None, description="Study whose patients keep the roles they have there.")
+    shares: RoleShares = RoleShares()
+    max_pixels: int = Field(1 << 24, gt=0, description="Rows x Columns x Frames above which a file is left out.")
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        if self.hu_window[0] >= self.hu_window[1]:
+            raise ValueError("hu_window must rise")
+        if not 0.0 <= self.percentiles[0] < self.percentiles[1] <= 100.0:
+            raise ValueError("percentiles must rise within 0 and 100")
+        if self.labels is None and not self.unlabelled:
+            raise ValueError("give labels, or set unlabelled = true")
+        return self
+
+
+class GeneratorSettings(Settings):
+    """What `train` does."""
+
+    run: str = Field("main", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$", description="Name of the run: gan/<run>/.")
+    recipe: str = Field("dcgan", description="A recipe of scansynth, or a path to a recipe's TOML file.")
+    classes: tuple[str, ...] = Field((), description="Labels the generator sees; empty: the positive label.")
+    overrides: dict[str, Any] = Field(default_factory=dict, description="Keys of the recipe set otherwise.")
+    checkpoint_minutes: float = Field(5.0, gt=0, description="Longest time between two checkpoints, minutes.")
+    keep_checkpoints: int = Field(3, ge=2, description="How many of the newest checkpoints stay.")
+
+
+class SyntheticSettings(Settings):
+    """What `generate` draws."""
+
+    name: str = Field("main", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$", description="Name of the set: synthetic/<set>/.")
+    images: int | None = Field(
+        None, gt=0, description="How many; none: as many as real images of the test role, at least 400."
+    )
+
+
+class EvidenceSettings(Settings):
+    """What `audit` measures; the rules themselves are fixed in docs/evidence.md."""
+
+    draws: int = Field(200, ge=20, description="Patient-disjoint splits behind each real-against-real floor.")
+    level: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(0.95, description="Level of the intervals.")
+    pairs: int = Field(12, ge=1, le=48, description="Nearest pairs of synthetic and training image shown.")
+
+
+class TrackingSettings(Settings):
+    """Where training figures go besides the run's own log."""
+
+    tensorboard: bool = Field(True, description="Event files in gan/<run>/tensorboard.")
+    wandb: bool = Field(False, description="Weights & Biases, offline unless WANDB_MODE says otherwise.")
+    real_images: bool = Field(False, description="Let real cases go to the trackers; the terminal then says so.")
+
+
+class StudyConfig(Settings):
+    """One study, as `study.toml` states it."""
+
+    format: int = Field(FORMAT, description="Version of the study folder's layout.")
+    name: str = Field("study", description="Title of the study, shown in the report.")
+    seed: int = Field(0, ge=0, description="Every random draw derives from it.")
+    cohort: CohortSettings
+    generator: GeneratorSettings = GeneratorSettings()
+    synthetic: SyntheticSettings = SyntheticSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
+    tracking: TrackingSettings = TrackingSettings()
+
+
+T = TypeVar("T", bound=Settings)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a dictionary.
+
+    Raises:
+        ConfigError: The file is missing, is not TOML or not UTF-8.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"there is no {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+        raise ConfigError(f"{path.name} is not valid TOML: {fault}") from None
+
+
+def parse(kind: type[T], values: dict[str, Any], origin: str) -> T:
+    """Settings from a dictionary, or one line that names the key at fault.
+
+    Args:
+        kind: The settings' class.
+        values: As read from TOML.
+        origin: The file's name, for the message.
+
+    Raises:
+        ConfigError: A key is unknown (the nearest known one is named), missing or ill-typed.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as fault:
+        error = fault.errors()[0]
+        key = ".".join(str(part) for part in error["loc"]) or "the file"
+        if error["type"] != "extra_forbidden":
+            raise ConfigError(f"{origin}: {key}: {error['msg'].removeprefix('Value error, ')}") from None
+        near = difflib.get_close_matches(key, known_keys(kind), n=1, cutoff=0.0)
+        hint = f"; the nearest known key is {near[0]}" if near else ""
+        raise ConfigError(f"{origin}: unknown key {key}{hint}") from None
+
+
+def known_keys(kind: type[BaseModel], prefix: str = "") -> list[str]:
+    """All keys of a settings class, with dots between the levels."""
+    keys = []
+    for name, field in kind.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += known_keys(field.annotation, f"{prefix}{name}.")
+    return keys
+
+
+def load_config(path: Path) -> StudyConfig:
+    """The settings in a `study.toml`.
+
+    Raises:
+        ConfigError: The file is missing, not TOML, of another version, or a key is wrong.
+    """
+    values = read_toml(path)
+    found = values.get("format", FORMAT)
+    if found != FORMAT:
+        raise ConfigError(
+            f"{path.name} has format {found!r}, and this scansynth reads format {FORMAT}; "
+            "use the version that made the study, or make it anew with init"
+        )
+    return parse(StudyConfig, values, path.name)

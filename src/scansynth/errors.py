@@ -1,0 +1,65 @@
+"""Every refusal of scansynth, in one tree.
+
+A refusal is one line that says what was wrong and what to do; the command line prints it on stderr
+and ends with exit code 2. Anything that is not a `ScansynthError` is a fault of the program and keeps
+its traceback.
+"""
+
+
+class ScansynthError(Exception):
+    """A refusal that the user can act on.
+
+    The message is one line, names no patient and no identifier, and says what to do.
+    """
+
+    exit_code = 2
+
+
+class ConfigError(ScansynthError):
+    """`study.toml`, a recipe or a command's option is unknown, ill-typed or out of range."""
+
+
+class StudyError(ScansynthError):
+    """The study folder is missing, of another version, locked, or lacks what a stage needs."""
+
+
+class StorageError(ScansynthError):
+    """The disk is full, or a folder cannot be written."""
+
+
+class DicomError(ScansynthError):
+    """One file cannot be used: unreadable, too large, not an image. `reason` is the short form.
+
+    Args:
+        reason: A few words for the exclusion table, the same for all files that share the fault.
+        detail: What exactly, for this file; no value of an identifying attribute.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class CohortError(ScansynthError):
+    """The scans and labels do not make a cohort."""
+
+
+class LedgerError(ScansynthError):
+    """A stage asked for patients whose role it may not read."""
+
+
+class TrainingError(ScansynthError):
+    """A training cannot start or go on."""
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint or weight file is missing, damaged or of another recipe."""
+
+
+class EvidenceError(ScansynthError):
+    """Images cannot be judged: too few, constant, or of another size."""
+
+
+class Interrupted(ScansynthError):
+    """Somebody asked to stop; what was done is kept."""

@@ -1,0 +1,193 @@
+"""Files written whole or not at all, and their hashes."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scansynth.errors import StorageError
+
+_CHUNK = 1 << 20
+_STORAGE_FAULTS = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT}
+
+
+@contextlib.contextmanager
+def storage_faults(path: Path) -> Iterator[None]:
+    """Turns a full disk or an unwritable folder into one line that says what to do.
+
+    Raises:
+        StorageError: The operating system refused the write.
+    """
+    try:
+        yield
+    except OSError as fault:
+        if fault.errno not in _STORAGE_FAULTS:
+            raise
+        advice = (
+            "free some space and run the same command again"
+            if fault.errno in {errno.ENOSPC, errno.EDQUOT}
+            else "make the folder writable, or choose another"
+        )
+        raise StorageError(f"cannot write {path}: {os.strerror(fault.errno)}; {advice}") from fault
+
+
+def _sync_directory(directory: Path) -> None:
+    """Makes a rename in `directory` survive a power cut."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Writes `data` to `path` so that a reader sees the old file or the new one, never a part.
+
+    Temporary name in the same folder, fsync, rename, fsync of the folder.
+
+    Raises:
+        StorageError: The disk is full or the folder cannot be written.
+    """
+    with storage_faults(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(temporary).chmod(mode)
+            Path(temporary).replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+            raise
+        _sync_directory(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text whole or not at all; see `write_bytes`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON with sorted keys, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        json.JSONDecodeError: The file is not JSON.
+    """
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes rows as CSV with a header line, whole or not at all."""
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, fieldnames=list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, stream.getvalue())
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header line; a byte-order mark is accepted."""
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def append_json_line(path: Path, value: Mapping[str, Any]) -> None:
+    """Appends one JSON line and fsyncs it: at worst the last line of the file is cut short."""
+    with storage_faults(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(value, sort_keys=True) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes rows as JSON lines, whole or not at all."""
+    write_text(path, "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows))
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a JSON-lines file; a last line cut short by a kill is left out."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").split("\n"):
+        with contextlib.suppress(json.JSONDecodeError):
+            rows.append(json.loads(line))
+    return rows
+
+
+def _clear_remains(target: Path) -> None:
+    """Puts back what a process killed between two renames had set aside, and removes the rest."""
+    for old in sorted(target.parent.glob(f".{target.name}.old-*")):
+        if not target.exists():
+            old.rename(target)
+    for remains in target.parent.glob(f".{target.name}.*-*"):
+        if remains.is_dir():
+            shutil.rmtree(remains, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def new_directory(target: Path) -> Iterator[Path]:
+    """A temporary folder beside `target` that takes its place when the block ends without a fault.
+
+    What stood at `target` goes only then. An interruption leaves `target` as it was; what a killed
+    process left beside it is cleared away the next time.
+
+    Raises:
+        StorageError: The disk is full or the folder cannot be written.
+    """
+    with storage_faults(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _clear_remains(target)
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.new-"))
+        try:
+            temporary.chmod(0o755)
+            yield temporary
+            old = temporary.with_name(temporary.name.replace(".new-", ".old-"))
+            if target.exists():
+                target.rename(old)
+            temporary.rename(target)
+            _sync_directory(target.parent)
+            shutil.rmtree(old, ignore_errors=True)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+def sha256_bytes(data: bytes) -> str:
+    """The SHA-256 of `data`, 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """The SHA-256 of a file's bytes, read in pieces of 1 MiB."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while piece := stream.read(_CHUNK):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """The SHA-256 of a value's canonical JSON (sorted keys, no spaces)."""
+    return sha256_bytes(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())

@@ -1,0 +1,124 @@
+"""A recipe: a named, complete setting of networks, losses and schedule."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from scansynth.config import Settings, parse, read_toml
+from scansynth.errors import ConfigError
+
+
+class NetworkSettings(Settings):
+    """Both networks."""
+
+    noise: int = Field(100, ge=1, description="Length of the noise vector.")
+    width: int = Field(64, ge=4, description="Channels of the widest feature map; doubled downward, at most 8 times.")
+    spectral_norm: bool = Field(True, description="Spectral normalisation of the discriminator's convolutions.")
+
+
+class LossSettings(Settings):
+    """Binary cross-entropy on logits, with softened targets."""
+
+    smoothing: bool = Field(True, description="Use the softened targets; else 1 and 0.")
+    real_target: Annotated[float, Field(gt=0.5, le=1.0)] = Field(0.9, description="Target of real images.")
+    fake_target: Annotated[float, Field(ge=0.0, lt=0.5)] = Field(0.1, description="Target of generated images.")
+    generator_target: Annotated[float, Field(gt=0.5, le=1.0)] = Field(
+        0.9, description="What the generator wants the discriminator to say of its images."
+    )
+
+
+class OptimiserSettings(Settings):
+    """Adam, for both networks."""
+
+    learning_rate: float = Field(2e-4, gt=0, description="Step size.")
+    betas: tuple[float, float] = Field((0.5, 0.999), description="Decay of the two moments.")
+
+
+class ReplaySettings(Settings):
+    """History of generated images, mixed into the discriminator's batches."""
+
+    on: bool = Field(True, description="Use the history.")
+    capacity: int = Field(512, ge=1, description="Images kept.")
+    share: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(0.5, description="Share of past images in a batch of fakes.")
+
+
+class AugmentationSettings(Settings):
+    """Basic augmentation of the real images, as far as modality and view permit it."""
+
+    on: bool = Field(True, description="Augment the real images.")
+    flips: bool = Field(True, description="Mirror with probability 0.5 in each permitted direction.")
+    rotation_degrees: float = Field(5.0, ge=0, le=15, description="Largest rotation either way.")
+
+
+class EmaSettings(Settings):
+    """Exponential moving average of the generator's weights."""
+
+    on: bool = Field(True, description="Keep the average and generate from it.")
+    half_life_images: float = Field(5_000, gt=0, description="Images after which a weight counts half.")
+
+
+class ScheduleSettings(Settings):
+    """How long, in what steps."""
+
+    epochs: int = Field(200, ge=1, description="Passes over the training images.")
+    batch: int = Field(16, ge=2, description="Images in a step.")
+    log_every_images: int = Field(2_000, ge=1, description="Images between two log lines.")
+    grid_every_images: int = Field(10_000, ge=1, description="Images between two sample grids.")
+
+
+class Recipe(Settings):
+    """A complete recipe."""
+
+    name: str = Field(description="Name of the recipe.")
+    family: Literal["dcgan"] = Field(description="Family of networks.")
+    about: str = Field(description="What it is and where it comes from, one sentence.")
+    network: NetworkSettings = NetworkSettings()
+    loss: LossSettings = LossSettings()
+    optimiser: OptimiserSettings = OptimiserSettings()
+    replay: ReplaySettings = ReplaySettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
+    ema: EmaSettings = EmaSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+
+    @model_validator(mode="after")
+    def _replay_holds_a_batch(self) -> Self:
+        if self.replay.on and self.replay.capacity < self.schedule.batch:
+            raise ValueError("replay.capacity must hold at least one batch")
+        return self
+
+
+def recipe_names() -> list[str]:
+    """Recipes that come with scansynth."""
+    folder = resources.files("scansynth") / "recipes"
+    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it, table by table."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
+    """A recipe by its name, or from a TOML file, with single keys set otherwise.
+
+    Raises:
+        ConfigError: There is no such recipe, or a key is unknown or ill-typed.
+    """
+    if name in recipe_names():
+        with resources.as_file(resources.files("scansynth") / "recipes" / f"{name}.toml") as path:
+            values = read_toml(path)
+    elif name.endswith(".toml"):
+        values = read_toml(Path(name))
+    else:
+        raise ConfigError(
+            f"there is no recipe {name}; known are {', '.join(recipe_names())}, or a path to a .toml file"
+        )
+    return parse(Recipe, _merge(values, overrides or {}), f"recipe {name}")

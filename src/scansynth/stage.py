@@ -1,0 +1,99 @@
+"""A stage's record: what it read, under which settings, and what it wrote.
+
+The record stands beside what the stage wrote, as `stage.json`, and is written last: a folder with a
+record is whole. A stage is stale when its inputs or settings differ from its record. Another version of
+scansynth is recorded and warned of, and makes nothing stale by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from scansynth import __version__
+from scansynth.errors import StudyError
+from scansynth.files import read_json, sha256_file, sha256_json, write_json
+
+RECORD = "stage.json"
+_PACKAGES = ("torch", "monai", "numpy", "pydicom", "scipy")
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """What one stage did.
+
+    Attributes:
+        stage: Name of the stage.
+        inputs: Digest of each input, by its name: a file's SHA-256, or an earlier stage's digest.
+        settings: The settings that the stage reads, as plain JSON values.
+        outputs: SHA-256 of each file written, by its path relative to the stage's folder.
+        seed: The study's seed.
+        roles: Roles of the patients read.
+        patients: Keyed hashes of the patients read.
+        seconds: Time of work.
+        versions: Of Python, scansynth and the packages that decide about results.
+    """
+
+    stage: str
+    inputs: Mapping[str, str]
+    settings: Mapping[str, Any]
+    outputs: Mapping[str, str]
+    seed: int
+    roles: tuple[str, ...] = ()
+    patients: tuple[str, ...] = ()
+    seconds: float = 0.0
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """One hash over all outputs: the input digest of the stages that follow."""
+        return sha256_json(dict(self.outputs))
+
+    def differs(self, inputs: Mapping[str, str], settings: Mapping[str, Any]) -> list[str]:
+        """Names of the inputs and settings that are no longer those of this record."""
+        before = {**self.inputs, **{f"setting {key}": value for key, value in self.settings.items()}}
+        now = {**inputs, **{f"setting {key}": value for key, value in plain(settings).items()}}
+        return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+
+
+def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON gives them back (tuples become lists), so that they compare."""
+    value: dict[str, Any] = json.loads(json.dumps(dict(settings)))
+    return value
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that decides about results."""
+    found = {"python": platform.python_version(), "scansynth": __version__}
+    return found | {name: metadata.version(name) for name in _PACKAGES}
+
+
+def hash_outputs(folder: Path, files: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 of each file, by its path relative to `folder`."""
+    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in sorted(files)}
+
+
+def write_record(folder: Path, record: StageRecord) -> None:
+    """Writes the record beside the stage's outputs; call it last."""
+    write_json(folder / RECORD, asdict(record))
+
+
+def read_record(folder: Path) -> StageRecord | None:
+    """The record in `folder`, or none when the stage never ended there.
+
+    Raises:
+        StudyError: The record is damaged.
+    """
+    path = folder / RECORD
+    if not path.exists():
+        return None
+    try:
+        values = read_json(path)
+        return StageRecord(**{**values, "roles": tuple(values["roles"]), "patients": tuple(values["patients"])})
+    except (ValueError, TypeError, KeyError) as fault:
+        raise StudyError(f"{path} is damaged; remove the folder {folder.name} and run the stage again") from fault

@@ -1,0 +1,131 @@
+"""The house holds: floors, fences, and rooms that stay small."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "scansynth"
+
+# From the roof down. Rooms on one floor never import each other.
+FLOORS: tuple[frozenset[str], ...] = (
+    frozenset({"cli"}),
+    frozenset({"console", "demonstration"}),
+    frozenset({"pipeline", "new_study", "forecast", "export"}),
+    frozenset({"report"}),
+    frozenset({"gan", "evidence"}),
+    frozenset({"cohort", "phantom"}),
+    frozenset({"metrics", "learning"}),
+    frozenset({"study", "stage"}),
+    frozenset({"dicom"}),
+    frozenset({"config", "recipe", "ledger", "files", "seeds", "progress", "statistics", "errors", "scansynth"}),
+)
+GROUND = FLOORS[-1]
+MOST_LINES, MOST_FUNCTION_LINES = 400, 50
+LONG_FUNCTIONS = {("gan/training_loop.py", "train")}
+"""The declared exception: the training loop is one straight function."""
+
+FENCES = {
+    "pydicom": {"dicom"},
+    "fastapi": {"reader"},
+    "ray": {"engine"},
+    "matplotlib": {"report"},
+    "wandb": {"learning"},
+    "rich": {"console"},
+    "typer": {"cli"},
+    "tomlkit": {"new_study"},
+}
+"""Libraries that one room alone may import."""
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return "scansynth" if parts == ("__init__",) else parts[0]
+
+
+def floor(name: str) -> int:
+    for height, rooms in enumerate(FLOORS):
+        if name in rooms:
+            return height
+    raise AssertionError(f"{name} stands on no floor; give it one in FLOORS")
+
+
+def imports(path: Path) -> list[tuple[str, ...]]:
+    """Modules that a file imports when it is loaded or run; not those for type checkers alone."""
+    found: list[tuple[str, ...]] = []
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found += [tuple(alias.name.split(".")) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively"
+            module = tuple((node.module or "").split("."))
+            found += [(*module, alias.name) for alias in node.names] if module == ("scansynth",) else [module]
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_point_down(path: Path) -> None:
+    here = room(path)
+    for module in imports(path):
+        if module[0] != "scansynth":
+            allowed = FENCES.get(module[0])
+            assert allowed is None or here in allowed, f"{module[0]} may be imported by {allowed} alone"
+            continue
+        there = module[1] if len(module) > 1 and not module[1].startswith("__") else "scansynth"
+        same = there == here or (floor(here) == floor(there) and here in GROUND)
+        assert same or floor(there) > floor(here), f"{here} must not import {there}: it is not on a lower floor"
+
+
+def test_no_import_circles() -> None:
+    modules = {".".join(("scansynth", *path.relative_to(SOURCE).with_suffix("").parts)): path for path in FILES}
+    edges = {name: {".".join(module) for module in imports(path)} & modules.keys() for name, path in modules.items()}
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " -> ".join((*trail[trail.index(name) :], name))
+        if name not in done:
+            for after in sorted(edges[name]):
+                visit(after, (*trail, name))
+            done.add(name)
+
+    for name in sorted(edges):
+        visit(name, ())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_files_and_functions_stay_small(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= MOST_LINES
+    name = path.relative_to(SOURCE).as_posix()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (name, node.name) not in LONG_FUNCTIONS:
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert lines <= MOST_FUNCTION_LINES, f"{node.name} has {lines} lines"
+
+
+def test_rooms_are_two_levels_deep_at_most() -> None:
+    assert all(len(path.relative_to(SOURCE).parts) <= 2 for path in FILES)
+
+
+def test_nothing_that_executes_on_load() -> None:
+    forbidden = {"pickle", "dill", "joblib", "shelve", "marshal"}
+    for path in FILES:
+        names = {module[0] for module in imports(path)}
+        assert not names & forbidden, path
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"(?<!safetensors\.)torch\.(load|save)\b", text), path
+        assert "allow_pickle=True" not in text, path
