@@ -1,0 +1,1 @@
+"""DICOM files in and out: the only importer of pydicom."""

@@ -1,0 +1,232 @@
+"""From a parsed dataset to a `Header`: the whitelist of attributes, each read with suspicion.
+
+A value that is missing or malformed is none; only what the image cannot do without is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from pydicom.datadict import keyword_for_tag
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag, Tag
+
+from scansynth.dicom.header import Header
+from scansynth.errors import DicomError
+
+MEDIA_STORAGE_SOP_CLASS_UID = Tag("MediaStorageSOPClassUID")
+TRANSFER_SYNTAX_UID = Tag("TransferSyntaxUID")
+SOP_CLASS_UID = Tag("SOPClassUID")
+MODALITY_LUT_SEQUENCE = Tag("ModalityLUTSequence")
+SHARED_FUNCTIONAL_GROUPS = Tag("SharedFunctionalGroupsSequence")
+FLOAT_PIXEL_DATA = Tag("FloatPixelData")
+DOUBLE_PIXEL_DATA = Tag("DoubleFloatPixelData")
+PIXEL_DATA = Tag("PixelData")
+SYNTHETIC_DATA = Tag(0x0008, 0x001C)  # younger than pydicom's dictionary
+
+_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+WHITELIST: tuple[BaseTag, ...] = (SYNTHETIC_DATA, *(
+    Tag(keyword)
+    for keyword in (
+        "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "ConversionType", "Manufacturer",
+        "PatientID", "PatientSex", "PatientAge", "BodyPartExamined", "MagneticFieldStrength",
+        "SeriesInstanceUID", "InstanceNumber", "ImagePositionPatient", "SliceLocation",
+        "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", *_SPACINGS,
+        "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
+        "PixelPaddingRangeLimit", "BurnedInAnnotation", "RescaleIntercept", "RescaleSlope",
+        "ModalityLUTSequence", "SharedFunctionalGroupsSequence",
+    )
+))  # fmt: skip
+"""All that is ever read of a header; everything else is skipped unread."""
+_TAGS = {keyword_for_tag(tag): tag for tag in WHITELIST}
+
+_AGE = re.compile(r"([0-9]{1,3})([DWMY])")
+_YEARS_PER = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
+_MAX_TEXT = 1024
+
+
+def whitelisted(dataset: Dataset, syntax: str, pixel_offset: int, pixel_length: int | None) -> Header:
+    """The header of a dataset that holds pixel data.
+
+    Raises:
+        DicomError: A UID or a value that decides about the pixels is malformed.
+    """
+    bits_allocated = _required(dataset, "BitsAllocated")
+    bits_stored = _integer(dataset, "BitsStored", bits_allocated)
+    signed = _integer(dataset, "PixelRepresentation", 0)
+    spacing, spacing_source = _spacing(dataset)
+    position = _floats(dataset, "ImagePositionPatient", 3)
+    return Header(
+        sop_class_uid=text(dataset, SOP_CLASS_UID),
+        sop_instance_uid=_text(dataset, "SOPInstanceUID"),
+        series_instance_uid=_text(dataset, "SeriesInstanceUID"),
+        patient_id=_text(dataset, "PatientID"),
+        modality=_code(dataset, "Modality"),
+        transfer_syntax_uid=syntax,
+        rows=_required(dataset, "Rows"),
+        columns=_required(dataset, "Columns"),
+        frames=max(1, _integer(dataset, "NumberOfFrames", 1)),
+        samples_per_pixel=_integer(dataset, "SamplesPerPixel", 1),
+        photometric_interpretation=_code(dataset, "PhotometricInterpretation"),
+        bits_allocated=bits_allocated,
+        bits_stored=bits_stored,
+        high_bit=_integer(dataset, "HighBit", bits_stored - 1),
+        pixel_representation=signed,
+        rescale_slope=_rescale(dataset, "RescaleSlope", 1.0),
+        rescale_intercept=_rescale(dataset, "RescaleIntercept", 0.0),
+        padding=_padding(dataset, bits_allocated, signed == 1),
+        pixel_spacing=spacing,
+        spacing_source=spacing_source,
+        image_type=tuple(part.strip() for part in _text(dataset, "ImageType").split("\\")),
+        burned_in_annotation=_code(dataset, "BurnedInAnnotation"),
+        conversion_type=_code(dataset, "ConversionType"),
+        synthetic_data=text(dataset, SYNTHETIC_DATA).upper() == "YES",
+        instance_number=_optional_integer(dataset, "InstanceNumber"),
+        position=None if position is None else (position[0], position[1], position[2]),
+        slice_location=_float(dataset, "SliceLocation"),
+        body_part=_text(dataset, "BodyPartExamined"),
+        sex=_code(dataset, "PatientSex"),
+        age_years=_age(dataset),
+        manufacturer=_text(dataset, "Manufacturer"),
+        magnetic_field_strength=_float(dataset, "MagneticFieldStrength"),
+        pixel_offset=pixel_offset,
+        pixel_length=pixel_length,
+    )
+
+
+def text(dataset: Dataset, tag: BaseTag) -> str:
+    """A value as text without padding; several values joined by a backslash; empty when missing.
+
+    Raises:
+        DicomError: The value is longer than any whitelisted attribute may be.
+    """
+    value = _value(dataset, tag)
+    if value is None:
+        return ""
+    parts = value if isinstance(value, MultiValue | list | tuple) else [value]
+    joined = "\\".join(str(part) for part in parts).strip(" \0\t\r\n")
+    if len(joined) > _MAX_TEXT:
+        raise DicomError("bad header", "a value is far longer than DICOM allows")
+    return joined
+
+
+def _value(dataset: Dataset, tag: BaseTag) -> Any:
+    """A value as the parser gives it, or none when it is missing, too long or malformed."""
+    try:
+        element = dataset.get(tag)
+        return None if element is None else element.value
+    except Exception:  # a malformed value may raise anything while it is converted
+        return None
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    return text(dataset, _TAGS[keyword])
+
+
+def _code(dataset: Dataset, keyword: str) -> str:
+    """A code string: upper case, or empty when it has another form than PS3.5 table 6.2-1 gives it."""
+    code = _text(dataset, keyword).upper()
+    return code if re.fullmatch(r"[A-Z0-9_ ]{1,16}", code) else ""
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, or none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _float(dataset: Dataset, keyword: str) -> float | None:
+    return _number(_value(dataset, _TAGS[keyword]))
+
+
+def _floats(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    """Exactly `count` finite numbers, or none."""
+    value = _value(dataset, _TAGS[keyword])
+    if not isinstance(value, MultiValue | list | tuple) or len(value) != count:
+        return None
+    numbers = [number for number in map(_number, value) if number is not None]
+    return tuple(numbers) if len(numbers) == count else None
+
+
+def _optional_integer(dataset: Dataset, keyword: str) -> int | None:
+    number = _float(dataset, keyword)
+    return int(number) if number is not None and abs(number) < 2**31 else None
+
+
+def _integer(dataset: Dataset, keyword: str, default: int) -> int:
+    """A whole number; `default` when the attribute is missing or empty.
+
+    Raises:
+        DicomError: It is there and malformed.
+    """
+    value = _value(dataset, _TAGS[keyword])
+    if value is None or value == "":
+        raw = dataset.get_item(_TAGS[keyword])  # still raw where its conversion failed
+        if value is None and isinstance(raw, RawDataElement) and raw.length:
+            raise DicomError("bad header", f"{keyword} is malformed")
+        return default
+    number = _number(value)
+    if number is None or number != int(number) or abs(number) >= 2**31:
+        raise DicomError("bad header", f"{keyword} is malformed")
+    return int(number)
+
+
+def _required(dataset: Dataset, keyword: str) -> int:
+    number = _integer(dataset, keyword, -1)
+    if number < 0:
+        raise DicomError("bad header", f"{keyword} is missing")
+    return number
+
+
+def _rescale(dataset: Dataset, keyword: str, default: float) -> float:
+    """Rescale slope or intercept (PS3.3 C.11.1.1.2); a slope of 0 would wipe the image.
+
+    Raises:
+        DicomError: It is there and no number, or a slope of 0.
+    """
+    if not _text(dataset, keyword):
+        return default
+    number = _float(dataset, keyword)
+    if number is None or (number == 0.0 and default != 0.0) or abs(number) > 1e9:
+        raise DicomError("bad header", f"{keyword} is malformed")
+    return number
+
+
+def _padding(dataset: Dataset, bits_allocated: int, signed: bool) -> tuple[int, int] | None:
+    """Stored values that pad the image (PS3.3 C.7.5.1.1.2), as lowest and highest.
+
+    Writers disagree on whether the value is signed, so it is taken as bits and read as the pixels are.
+    """
+    ends = []
+    for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
+        value = _value(dataset, _TAGS[keyword])
+        if isinstance(value, bytes) and len(value) == 2:
+            value = int.from_bytes(value, "little")  # implicit VR leaves "US or SS" unread
+        number = _number(value)
+        if number is not None:
+            bits = int(number) % (1 << bits_allocated) if bits_allocated in {8, 16} else 0
+            ends.append(bits - (1 << bits_allocated) if signed and bits >> (bits_allocated - 1) else bits)
+    # a range limit without a padding value means nothing
+    return (min(ends), max(ends)) if ends and _TAGS["PixelPaddingValue"] in dataset else None
+
+
+def _spacing(dataset: Dataset) -> tuple[tuple[float, float] | None, str]:
+    """Row and column spacing in mm, from the attribute nearest to the patient, and its keyword."""
+    for keyword in _SPACINGS:
+        found = _floats(dataset, keyword, 2)
+        if found and all(1e-4 < value < 1e3 for value in found):
+            return (found[0], found[1]), keyword
+    return None, ""
+
+
+def _age(dataset: Dataset) -> int | None:
+    """Patient's Age (PS3.5 table 6.2-1, AS) in whole years."""
+    match = _AGE.fullmatch(_text(dataset, "PatientAge").upper())
+    return int(int(match[1]) * _YEARS_PER[match[2]]) if match else None

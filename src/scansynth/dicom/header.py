@@ -1,0 +1,139 @@
+"""The header of one usable image: the whitelist of what training needs, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from scansynth.errors import DicomError
+
+_UID = re.compile(r"[0-9]{1,63}(\.[0-9]{1,62})+", re.ASCII)
+ULTRASOUND = frozenset({"US", "IVUS"})
+"""Modalities whose pixels commonly name the patient."""
+
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+# PS3.3 C.8.6.1: workstation, scanned document, scanned image, drawing, digital video; DF (film) and DI stay
+_CAPTURED = frozenset({"WSD", "SD", "SI", "DRW", "DV", "SYN"})
+
+
+def valid_uid(uid: str) -> bool:
+    """Whether `uid` has the form of PS3.5 section 9.1: digits and dots, 64 characters at most.
+
+    Leading zeros, which the standard forbids and old scanners write, are let through.
+    """
+    return len(uid) <= 64 and _UID.fullmatch(uid) is not None
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is kept of a DICOM header. One that exists has well-formed UIDs.
+
+    Identifying values (patient and instance identifiers) stay out of its `repr`.
+
+    Attributes:
+        sop_class_uid: Storage class.
+        sop_instance_uid: Raw; for `InstitutionKey` only.
+        series_instance_uid: Raw; for grouping within this process only.
+        patient_id: Raw, may be empty; for `InstitutionKey` only.
+        modality: For example MR.
+        transfer_syntax_uid: As named, or as found where the file names none.
+        rows: Pixels.
+        columns: Pixels.
+        frames: Always 1 for now.
+        samples_per_pixel: Always 1 for now.
+        photometric_interpretation: MONOCHROME1 or MONOCHROME2.
+        bits_allocated: 8 or 16.
+        bits_stored: Bits that hold the value.
+        high_bit: Place of the highest of them.
+        pixel_representation: 0 unsigned, 1 two's complement.
+        rescale_slope: Output units per stored unit.
+        rescale_intercept: Output units (HU for CT).
+        padding: Stored values outside the image: lowest and highest, or none.
+        pixel_spacing: Row and column spacing in mm, or none.
+        spacing_source: Which attribute gave the spacing: "PixelSpacing" (at the patient),
+            "ImagerPixelSpacing" (at the detector, magnified), "NominalScannedPixelSpacing", or "".
+        image_type: Values of Image Type.
+        burned_in_annotation: YES, NO or empty.
+        conversion_type: Of a secondary capture, or empty.
+        synthetic_data: Whether the image says of itself that it is synthetic (PS3.3 C.12.1).
+        instance_number: Or none.
+        position: Image Position (Patient) in mm, or none.
+        slice_location: mm, or none.
+        body_part: Body Part Examined, or empty.
+        sex: As written, or empty; `deidentify.facts` gives what may leave.
+        age_years: Whole years, or none.
+        manufacturer: As written; `deidentify.facts` gives what may leave.
+        magnetic_field_strength: Tesla, or none.
+        pixel_offset: Byte in the file at which the pixel data begin.
+        pixel_length: Their bytes, or none where the length is undefined (compressed).
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str = field(repr=False)
+    series_instance_uid: str = field(repr=False)
+    patient_id: str = field(repr=False)
+    modality: str
+    transfer_syntax_uid: str
+    rows: int
+    columns: int
+    frames: int
+    samples_per_pixel: int
+    photometric_interpretation: str
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    pixel_representation: int
+    rescale_slope: float
+    rescale_intercept: float
+    padding: tuple[int, int] | None
+    pixel_spacing: tuple[float, float] | None
+    spacing_source: str
+    image_type: tuple[str, ...] = field(repr=False)
+    burned_in_annotation: str
+    conversion_type: str
+    synthetic_data: bool
+    instance_number: int | None
+    position: tuple[float, float, float] | None
+    slice_location: float | None
+    body_part: str = field(repr=False)
+    sex: str = field(repr=False)
+    age_years: int | None = field(repr=False)
+    manufacturer: str = field(repr=False)
+    magnetic_field_strength: float | None
+    pixel_offset: int
+    pixel_length: int | None
+
+    def __post_init__(self) -> None:
+        for name in ("sop_class_uid", "sop_instance_uid", "series_instance_uid"):
+            if not valid_uid(getattr(self, name)):
+                raise DicomError("bad UID", f"{name} is missing or malformed")
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """The header from its fields as JSON gives them back (tuples as lists).
+
+        Raises:
+            DicomError: A UID is malformed.
+            TypeError: The fields are not those of a header.
+        """
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        return cls(**fields)
+
+
+def quarantine(header: Header) -> str | None:
+    """Why an image must be looked at by a person before it may be used, or none.
+
+    Text may stand in the pixels: burned-in annotation, secondary captures, screenshots.
+    """
+    if header.burned_in_annotation == "YES":
+        return "burned-in annotation"
+    if any("SCREEN" in value.upper() for value in header.image_type):
+        return "screenshot"
+    captured = header.sop_class_uid == _SECONDARY_CAPTURE or header.sop_class_uid.startswith(f"{_SECONDARY_CAPTURE}.")
+    if captured or header.conversion_type in _CAPTURED:
+        return "secondary capture"
+    return None

@@ -1,0 +1,173 @@
+"""Pixel data to an array in the units of the modality. Runs in a child process: see `sandbox`."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from pydicom.encaps import encapsulate
+from pydicom.pixels.decoders.base import get_decoder
+
+from scansynth.dicom.header import Header
+from scansynth.dicom.read import EXPLICIT_BIG, NATIVE
+from scansynth.dicom.streams import join_fragments, stream_shape
+from scansynth.errors import DicomError
+
+_JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+_RLE = "1.2.840.10008.1.2.5"
+_PLUGINS = {
+    "1.2.840.10008.1.2.4.50": "pillow",
+    "1.2.840.10008.1.2.4.57": "gdcm",
+    "1.2.840.10008.1.2.4.70": "gdcm",
+    "1.2.840.10008.1.2.4.80": "pyjpegls",
+    "1.2.840.10008.1.2.4.81": "pyjpegls",
+    "1.2.840.10008.1.2.4.90": "pylibjpeg",
+    "1.2.840.10008.1.2.4.91": "pylibjpeg",
+    "1.2.840.10008.1.2.4.201": "pylibjpeg",
+    "1.2.840.10008.1.2.4.202": "pylibjpeg",
+    "1.2.840.10008.1.2.4.203": "pylibjpeg",
+    _RLE: "pylibjpeg",
+}
+"""One decoder for each transfer syntax, so that a file reads the same on every machine."""
+
+_OTHER_SIZE = "the compressed image has another size than the header"
+_LARGEST = 1 << 28  # bytes of compressed data read at most
+
+
+def decode(path: Path, header: Header) -> np.ndarray:
+    """The image of one file.
+
+    The stored value is masked to Bits Stored, MONOCHROME1 is inverted in the stored range so that higher
+    is brighter, padding takes the darkest value of the image, and rescale slope and intercept are applied
+    (PS3.3 C.11.1.1.2); window and VOI are not.
+
+    Args:
+        path: The file.
+        header: As `read_header` gave it for this file.
+
+    Returns:
+        float32 (rows, columns) in output units (HU for CT).
+
+    Raises:
+        DicomError: The pixel data are cut short, or their decoder refuses them.
+        MemoryError: The decoder asked for more memory than this process may take.
+    """
+    data = _pixel_bytes(path, header)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            stored = _native(data, header) if header.transfer_syntax_uid in NATIVE else _compressed(data, header)
+    except (DicomError, MemoryError):
+        raise
+    except Exception as fault:  # decoders raise what they like, and their words may quote the file
+        if "memory" in str(fault).lower():
+            raise MemoryError from None
+        raise DicomError("cannot be decoded", type(fault).__name__) from None
+    if stored.shape != (header.rows, header.columns):
+        raise DicomError("cannot be decoded", _OTHER_SIZE)
+    return to_units(stored, header)
+
+
+def decode_task(path: str, header: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """`decode` in the form in which `scansynth.dicom.child` calls it."""
+    return {}, decode(Path(path), Header.from_values(header)).tobytes()
+
+
+def to_units(stored: np.ndarray, header: Header) -> np.ndarray:
+    """Stored values to output units.
+
+    Args:
+        stored: Integers (rows, columns), as allocated: bits above Bits Stored may hold anything.
+        header: The image's header.
+
+    Returns:
+        float32 (rows, columns).
+    """
+    allocated = stored.astype(np.int32)
+    values = allocated
+    if header.transfer_syntax_uid in NATIVE:  # a decoder has already put its values right
+        values = values >> (header.high_bit + 1 - header.bits_stored)
+    values = _take_bits(values, header.bits_stored, header.pixel_representation == 1)
+    outside = None
+    if header.padding is not None:
+        # writers give the padding value as allocated or as stored
+        allocated = _take_bits(allocated, header.bits_allocated, header.pixel_representation == 1)
+        outside = _within(values, header.padding) | _within(allocated, header.padding)
+    if header.photometric_interpretation == "MONOCHROME1":
+        values = (-1 if header.pixel_representation else (1 << header.bits_stored) - 1) - values
+    if outside is not None and outside.any() and not outside.all():
+        inside = values[~outside]
+        values = np.where(outside, inside.min() if header.rescale_slope > 0 else inside.max(), values)
+    return (values * header.rescale_slope + header.rescale_intercept).astype(np.float32)
+
+
+def _take_bits(values: np.ndarray, bits: int, signed: bool) -> np.ndarray:
+    """The lowest `bits` of int32 values, sign extended when they are two's complement."""
+    taken = values & ((1 << bits) - 1)
+    if signed:
+        sign = 1 << (bits - 1)
+        taken = (taken ^ sign) - sign
+    return taken
+
+
+def _within(values: np.ndarray, ends: tuple[int, int]) -> np.ndarray:
+    return (values >= ends[0]) & (values <= ends[1])
+
+
+def _pixel_bytes(path: Path, header: Header) -> bytes:
+    """The value of the pixel data element, at most as many bytes as the image can need."""
+    native = header.rows * header.columns * header.bits_allocated // 8
+    wanted = native if header.transfer_syntax_uid in NATIVE else header.pixel_length or _LARGEST
+    with _readable(path) as stream:
+        stream.seek(header.pixel_offset)
+        return bytes(stream.read(min(wanted, _LARGEST, path.stat().st_size)))
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[Any]:
+    try:
+        with path.open("rb") as stream:
+            yield stream
+    except OSError as fault:
+        raise DicomError("cannot be read", fault.strerror or "") from None
+
+
+def _native(data: bytes, header: Header) -> np.ndarray:
+    """Uncompressed pixels (PS3.5 section 8.1), as allocated."""
+    order = ">" if header.transfer_syntax_uid == EXPLICIT_BIG else "<"
+    stored = np.frombuffer(data, dtype=f"{order}u{header.bits_allocated // 8}")
+    if stored.size != header.rows * header.columns:
+        raise DicomError("truncated", "pixel data")
+    return stored.reshape(header.rows, header.columns)
+
+
+def _compressed(data: bytes, header: Header) -> np.ndarray:
+    """Compressed pixels of one frame, as the decoder of their transfer syntax gives them."""
+    frame = join_fragments(data)
+    if header.transfer_syntax_uid != _RLE and stream_shape(frame) != (header.rows, header.columns, 1):
+        raise DicomError(
+            "cannot be decoded", _OTHER_SIZE
+        )  # pydicom would fold 48 x 40 pixels into 24 x 80 without a word
+    if header.transfer_syntax_uid == _JPEG_EXTENDED:
+        # of the decoders here only this one reads 12 bits
+        return np.asarray(imagecodecs.jpeg_decode(frame))
+    options: dict[str, Any] = {
+        "rows": header.rows,
+        "columns": header.columns,
+        "samples_per_pixel": 1,
+        "number_of_frames": 1,
+        "bits_allocated": header.bits_allocated,
+        "bits_stored": header.bits_stored,
+        "pixel_representation": header.pixel_representation,
+        "photometric_interpretation": header.photometric_interpretation,
+        "pixel_keyword": "PixelData",
+    }
+    plugin = _PLUGINS[header.transfer_syntax_uid]
+    decoder = get_decoder(header.transfer_syntax_uid)
+    array, _ = decoder.as_array(encapsulate([frame], has_bot=False), raw=True, decoding_plugin=plugin, **options)
+    return np.asarray(array)

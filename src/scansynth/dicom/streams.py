@@ -1,0 +1,81 @@
+"""Compressed pixel streams: put together from fragments, and asked for their size before they are decoded."""
+
+from __future__ import annotations
+
+import struct
+
+from scansynth.errors import DicomError
+
+_ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
+_START_OF_IMAGE = b"\xff\xd8"
+_J2K_START = b"\xff\x4f\xff\x51"  # SOC and SIZ, always together: ITU-T T.800 A.4.1
+_JP2_SIGNATURE = b"\0\0\0\x0cjP  "
+_JPEG_LS_FRAME = 0xF7
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # ITU-T T.81 table B.1: SOF, not DHT, JPG, DAC
+_STANDALONE = frozenset({0x01, *range(0xD0, 0xDA)})  # markers without a length
+
+
+def join_fragments(data: bytes) -> bytes:
+    """The compressed stream of a single frame: all fragments after the offset table (PS3.5 A.4).
+
+    Raises:
+        DicomError: An item is cut short, or there is none.
+    """
+    fragments, place = [], 0
+    while (tag := data[place : place + 4]) == _ITEM:
+        length = int.from_bytes(data[place + 4 : place + 8], "little")
+        if place + 8 + length > len(data):
+            raise DicomError("truncated", "a compressed fragment ends early")
+        fragments.append(data[place + 8 : place + 8 + length])
+        place += 8 + length
+    if len(tag) == 4 and tag != _DELIMITER:
+        raise DicomError("cannot be decoded", "the fragments are malformed")
+    frame = b"".join(fragments[1:])
+    if not frame:
+        raise DicomError("truncated", "there is no compressed image")
+    return frame
+
+
+def stream_shape(frame: bytes) -> tuple[int, int, int]:
+    """Rows, columns and components that a JPEG, JPEG-LS or JPEG 2000 stream says it has.
+
+    Asked before decoding: a stream of a few bytes may claim 65535 x 65535 pixels, and decoders fold a
+    stream of another shape into the shape of the header without a word.
+
+    Raises:
+        DicomError: It is no such stream.
+    """
+    try:
+        if frame.startswith(_START_OF_IMAGE):
+            return _jpeg_shape(frame)
+        start = frame.index(_J2K_START) if frame.startswith(_JP2_SIGNATURE) else 0
+        if frame[start : start + 4] == _J2K_START:
+            return _j2k_shape(frame[start:])
+    except (struct.error, ValueError):
+        pass
+    raise DicomError("cannot be decoded", "it is not the compressed image that the transfer syntax names")
+
+
+def _jpeg_shape(frame: bytes) -> tuple[int, int, int]:
+    """From the frame header (ITU-T T.81 B.2.2, T.87 C.2.2), which stands before the first scan."""
+    place = 2
+    while True:
+        prefix, marker = struct.unpack_from(">BB", frame, place)
+        if prefix != 0xFF:
+            raise ValueError
+        if marker == 0xFF:  # fill byte
+            place += 1
+        elif marker in _STANDALONE:
+            place += 2
+        elif marker in _FRAMES or marker == _JPEG_LS_FRAME:
+            _, _, rows, columns, components = struct.unpack_from(">HBHHB", frame, place + 2)
+            return rows, columns, components
+        else:
+            place += 2 + int(struct.unpack_from(">H", frame, place + 2)[0])
+
+
+def _j2k_shape(frame: bytes) -> tuple[int, int, int]:
+    """From the SIZ marker segment (ITU-T T.800 A.5.1): the reference grid less its offset."""
+    width, height, left, top = struct.unpack_from(">4I", frame, 8)
+    (components,) = struct.unpack_from(">H", frame, 40)
+    return height - top, width - left, components
