@@ -1,0 +1,1 @@
+"""A procedural chest-MR cohort, written as real DICOM: nobody's scans."""
