@@ -1,0 +1,234 @@
+"""Ingest side by side with MONAI's reader: files per second, and memory at N and 4 N files.
+
+    python benchmarks/ingest.py [--dicom FOLDER] [--files N] [--size PX] [--repeats R]
+
+Both sides get the same files in one run, by turns, each in a process of its own, and end with the same kind of
+`images.npy`. MONAI's side is `LoadImaged` with `PydicomReader` and the same transforms. Ours does more with each
+file: it reads every header in a confined process first, decodes in another, hashes the file, groups series and
+patients, and writes the tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_MEBI = 1024  # ru_maxrss counts KiB on Linux
+
+
+def link_files(source: Path, target: Path, count: int) -> int:
+    """Links the first `count` scans of `source` into `target`, and returns how many there are."""
+    from scansynth.cohort.sources import find_sources  # noqa: PLC0415 - keeps the parent small
+
+    found = find_sources(source)[:count]
+    for scan in found:
+        place = target / scan.relative
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(scan.path.resolve())
+    return len(found)
+
+
+def ours(folder: Path, work: Path, size: int) -> Callable[[], int]:
+    """Our ingest of `folder`, ready to run; it returns the images kept."""
+    from scansynth.cohort.ingest import ingest  # noqa: PLC0415 - each child imports only its side
+    from scansynth.config import StudyConfig  # noqa: PLC0415
+    from scansynth.dicom.deidentify import InstitutionKey  # noqa: PLC0415
+    from scansynth.study import Study  # noqa: PLC0415
+
+    config = StudyConfig.model_validate({"cohort": {"dicom": str(folder), "unlabelled": True, "size": size}})
+    study = Study(work / "study", config)
+
+    def tell(done: int, total: int, _note: str = "") -> None:
+        if done == total:  # the decoding processes are still there
+            _decoders.extend(children_peaks())
+
+    return lambda: ingest(study, InstitutionKey(b"benchmark key" * 3), tell).cases
+
+
+_decoders: list[float] = []
+
+
+def children_peaks() -> list[float]:
+    """Peak resident memory of each living child process, MiB; Linux alone tells.
+
+    Not from `getrusage`: there a child inherits the peak of the parent that it was forked from.
+    """
+    pids = Path("/proc/self/task").glob("*/children")
+    status = [Path(f"/proc/{pid}/status").read_text() for place in pids for pid in place.read_text().split()]
+    return [int(line.split()[1]) / _MEBI for text in status for line in text.splitlines() if line.startswith("VmHWM")]
+
+
+def monai(folder: Path, work: Path, size: int) -> Callable[[], int]:
+    """MONAI's reader and the same transforms over `folder`, ready to run; it returns the images kept."""
+    import numpy as np  # noqa: PLC0415
+    from monai.data import PydicomReader  # noqa: PLC0415
+    from monai.transforms import Compose, LoadImaged  # noqa: PLC0415
+
+    from scansynth.cohort.sources import find_sources  # noqa: PLC0415
+    from scansynth.cohort.stack import StackWriter  # noqa: PLC0415
+    from scansynth.cohort.tensors import to_stored  # noqa: PLC0415
+    from scansynth.cohort.transforms import fit, series_window, to_window  # noqa: PLC0415
+    from scansynth.dicom.read import Limits, read_header  # noqa: PLC0415
+
+    is_ct = read_header(find_sources(folder)[0].path, Limits()).modality == "CT"
+    load = Compose([LoadImaged("image", reader=PydicomReader())])
+
+    def run() -> int:
+        kept = 0
+        with StackWriter(work / "images.npy", (size, size), "<u2") as stack:
+            for scan in find_sources(folder):
+                image = load({"image": str(scan.path)})["image"]
+                if image.ndim != 2:  # an ultrasound file in colour; ours leaves it out by its header
+                    continue
+                values = np.asarray(image, np.float32)
+                window = (-1000.0, 400.0) if is_ct else series_window([values], (0.5, 99.5))
+                stack.append(to_stored(fit(to_window(values, *window), size)))
+                kept += 1
+        return kept
+
+    return run
+
+
+SIDES = {"ours": ours, "monai": monai}
+
+
+def child(side: str, folder: Path, size: int) -> None:
+    """Runs one side and prints its figures as JSON."""
+    with tempfile.TemporaryDirectory() as work:
+        run = SIDES[side](folder, Path(work), size)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEBI
+        started, worked = time.perf_counter(), cpu_seconds()
+        kept = run()
+        seconds, worked = time.perf_counter() - started, cpu_seconds() - worked
+    figures = {
+        "kept": kept,
+        "seconds": seconds,
+        "cpu_seconds": worked,
+        "imports_mib": before,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEBI,
+        "decoder_mib": max(_decoders, default=0.0),
+    }
+    print(json.dumps(figures))
+
+
+def cpu_seconds() -> float:
+    """Processor time of this process and its ended children, which a busy machine does not lengthen much."""
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in usage)
+
+
+def measure(side: str, folder: Path, size: int) -> dict[str, float]:
+    """One run in a fresh process."""
+    command = [sys.executable, __file__, "--child", side, "--dicom", str(folder), "--size", str(size)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    values: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return values
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median, least and greatest."""
+    return {"median": statistics.median(values), "least": min(values), "greatest": max(values)}
+
+
+def compare(source: Path, count: int, size: int, repeats: int) -> dict[str, Any]:
+    """Both sides by turns on `count` files, and memory at `count` and 4 x `count`."""
+    with tempfile.TemporaryDirectory() as place:
+        few, many = Path(place) / "n", Path(place) / "4n"
+        n, four_n = link_files(source, few, count), link_files(source, many, 4 * count)
+        runs: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
+        for _ in range(repeats):
+            for side in SIDES:
+                runs[side].append(measure(side, few, size))
+        large = {side: measure(side, many, size) for side in SIDES}
+    rates = {side: [n / run["seconds"] for run in runs[side]] for side in SIDES}
+    ratios = [mine / theirs for mine, theirs in zip(rates["ours"], rates["monai"], strict=True)]
+    memory = {
+        side: {
+            "at_n_mib": statistics.median(run["peak_mib"] for run in runs[side]),
+            "at_4n_mib": large[side]["peak_mib"],
+            "imports_mib": large[side]["imports_mib"],
+            "decoder_mib": large[side]["decoder_mib"],
+        }
+        for side in SIDES
+    }
+    return {
+        "files": n,
+        "files_4n": four_n,
+        "size": size,
+        "repeats": repeats,
+        "kept": {side: int(runs[side][0]["kept"]) for side in SIDES},
+        "files_per_second": {side: spread(values) for side, values in rates.items()},
+        "cpu_ms_per_file_at_4n": {side: 1000 * large[side]["cpu_seconds"] / four_n for side in SIDES},
+        "files_per_second_at_4n": {side: four_n / large[side]["seconds"] for side in SIDES},
+        "speed_ratio_ours_to_monai": spread(ratios),
+        "memory": memory,
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}",
+        "load_average": os.getloadavg()[0],
+        "command": " ".join(["python", *sys.argv]),
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    """Prints the figures as JSON and as a table."""
+    print(json.dumps(result, indent=2))
+    print(f"\n| {result['files']} files to {result['size']} px | ours | MONAI |\n| --- | --- | --- |")
+    rate, memory = result["files_per_second"], result["memory"]
+    rows: list[tuple[str, Callable[[str], str]]] = [
+        (
+            "files/s, median (least-greatest)",
+            lambda side: "{median:.1f} ({least:.1f}-{greatest:.1f})".format(**rate[side]),
+        ),
+        (f"files/s at {result['files_4n']} files", lambda side: f"{result['files_per_second_at_4n'][side]:.1f}"),
+        ("processor time, ms a file", lambda side: f"{result['cpu_ms_per_file_at_4n'][side]:.1f}"),
+        ("peak memory, MiB", lambda side: f"{memory[side]['at_n_mib']:.0f}"),
+        (f"peak memory at {result['files_4n']} files, MiB", lambda side: f"{memory[side]['at_4n_mib']:.0f}"),
+        ("of that, imports, MiB", lambda side: f"{memory[side]['imports_mib']:.0f}"),
+        ("largest decoding process, MiB", lambda side: f"{memory[side]['decoder_mib']:.0f}"),
+        ("images kept", lambda side: str(result["kept"][side])),
+    ]
+    for name, cell in rows:
+        print(f"| {name} | {cell('ours')} | {cell('monai')} |")
+    ratio = "{median:.2f} ({least:.2f}-{greatest:.2f})".format(**result["speed_ratio_ours_to_monai"])
+    print(
+        f"\nspeed, ours to MONAI: {ratio}; {result['machine']}; load {result['load_average']:.1f}; {result['command']}"
+    )
+
+
+def main() -> None:
+    """Parses the command line; without --dicom a phantom is written first."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dicom", type=Path)
+    parser.add_argument("--files", type=int, default=200)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--child", choices=sorted(SIDES), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        child(options.child, options.dicom.resolve(), options.size)
+        return
+    with tempfile.TemporaryDirectory() as place:
+        folder = options.dicom
+        if folder is None:
+            folder = Path(place) / "phantom"
+            program = (
+                "import sys; from scansynth.phantom.cohort import write_phantom_cohort; from pathlib import Path; "
+            )
+            program += "write_phantom_cohort(Path(sys.argv[1]), patients=int(sys.argv[2]), size=256, seed=0)"
+            # in a process of its own, so that this one stays small and its children measure themselves
+            subprocess.run([sys.executable, "-c", program, str(folder), str(options.files)], check=True)
+        show(compare(folder.resolve(), options.files, options.size, options.repeats))
+
+
+if __name__ == "__main__":
+    main()

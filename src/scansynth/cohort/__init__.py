@@ -1,0 +1,1 @@
+"""Scans made ready: sources, labels, roles, arrays."""

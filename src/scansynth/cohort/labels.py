@@ -1,0 +1,313 @@
+"""labels.csv: which image shows what, whose it is, and where the lesion lies.
+
+A spreadsheet's row numbers are used throughout: the header is row 1. No message repeats a cell, because a
+cell may hold a patient's name.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from scansynth.errors import CohortError
+from scansynth.files import sha256_file
+from scansynth.ledger import Role
+
+UNLABELLED = "unlabelled"
+"""The label of every case of a cohort without labels."""
+
+_BOX = ("x", "y", "width", "height")
+_KNOWN = frozenset({"path", "sop_instance_uid", "label", "patient_id", "mask", "role", *_BOX})
+_IDENTIFYING = frozenset(
+    {
+        "name",
+        "patient_name",
+        "patientname",
+        "first_name",
+        "last_name",
+        "surname",
+        "birth_date",
+        "birthdate",
+        "date_of_birth",
+        "dob",
+        "address",
+        "phone",
+        "telephone",
+        "email",
+        "ssn",
+        "mrn",
+        "accession",
+        "accession_number",
+        "file",
+        "filename",
+        "file_name",
+        "file_path",
+        "study_date",
+        "exam_date",
+        "series_instance_uid",
+        "study_instance_uid",
+    }
+)
+_LONGEST = 64  # characters, as DICOM's LO allows (PS3.5 section 6.2)
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One row of labels.csv.
+
+    Attributes:
+        row: Its number in a spreadsheet; the header is 1.
+        path: File, relative to the DICOM folder, with forward slashes; none when the row gives only a UID.
+        sop_instance_uid: SOP Instance UID of the source; none when the row gives only a path.
+        label: What the image shows.
+        patient_id: Whose it is; none: as the DICOM file says.
+        mask: PNG of the lesion's pixels, relative to the DICOM folder.
+        box: Lesion as (x, y, width, height) in pixels of the source image, from its upper left corner.
+        role: Role that the user gives to the patient.
+        attributes: Every other filled cell, by its column.
+    """
+
+    row: int
+    path: str | None
+    sop_instance_uid: str | None
+    label: str
+    patient_id: str | None = None
+    mask: str | None = None
+    box: tuple[float, float, float, float] | None = None
+    role: Role | None = None
+    attributes: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A checked labels.csv: no file twice, no path that leaves the DICOM folder."""
+
+    rows: tuple[LabelRow, ...]
+    sha256: str
+
+    @property
+    def by_path(self) -> dict[str, LabelRow]:
+        """Rows that name a file."""
+        return {row.path: row for row in self.rows if row.path is not None}
+
+    @property
+    def by_sop(self) -> dict[str, LabelRow]:
+        """Rows that name an image by its SOP Instance UID alone."""
+        return {row.sop_instance_uid: row for row in self.rows if row.path is None and row.sop_instance_uid}
+
+    @property
+    def masked(self) -> bool:
+        """Some row gives a mask or a box."""
+        return any(row.mask or row.box for row in self.rows)
+
+
+def read_labels(path: Path, known: Collection[str] = (), unlabelled: bool = False) -> Labels:
+    """The rows of labels.csv, checked.
+
+    Args:
+        path: The CSV file: UTF-8, commas, a header line.
+        known: Labels that may occur; empty: any.
+        unlabelled: The label column may be missing, and is not read.
+
+    Raises:
+        CohortError: The file is missing, empty or malformed; the message gives the row and what to do.
+    """
+    columns, cells = _read_cells(path)
+    _check_columns(path.name, columns, unlabelled)
+    rows = [_row(path.name, number, dict(zip(columns, values, strict=True)), known, unlabelled)
+            for number, values in cells]  # fmt: skip
+    _refuse_duplicates(path.name, rows)
+    return Labels(tuple(rows), sha256_file(path))
+
+
+def check_present(labels: Labels, paths: Collection[str], uids: Collection[str]) -> None:
+    """Passes when every row's image was found.
+
+    Args:
+        labels: The rows.
+        paths: Candidate files found, relative to the DICOM folder.
+        uids: SOP Instance UIDs of the readable ones.
+
+    Raises:
+        CohortError: Rows name images that are not there.
+    """
+    lost = [row for row in labels.rows if row.path is not None and row.path not in paths]
+    if lost:
+        below = (lost[0].path or "").partition("/")[2] in paths
+        raise CohortError(
+            f"labels.csv row {lost[0].row}: there is no such file in the DICOM folder ({_rows(len(lost))} affected); "
+            + (
+                "the paths start one folder higher: set cohort.dicom to that folder"
+                if below
+                else "give paths relative to the DICOM folder, or remove the rows"
+            )
+        )
+    lost = [row for row in labels.rows if row.path is None and row.sop_instance_uid not in uids]
+    if lost:
+        raise CohortError(
+            f"labels.csv row {lost[0].row}: no DICOM file has this SOP Instance UID ({_rows(len(lost))} affected); "
+            "correct the UIDs, or remove the rows"
+        )
+
+
+def inside(text: str) -> str | None:
+    """A relative path in its one normal form, or none when it leaves the folder it starts from."""
+    path = PurePosixPath(text.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or not path.parts or re.match(r"[A-Za-z]:", text) or "\0" in text:
+        return None
+    return path.as_posix()
+
+
+def _rows(count: int) -> str:
+    return f"{count} row" if count == 1 else f"{count} rows"
+
+
+def _read_cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Column names and the cells of each row that is not blank, with its number in a spreadsheet."""
+    name = path.name
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            records = list(csv.reader(stream, strict=True))
+    except (FileNotFoundError, IsADirectoryError):
+        raise CohortError(f"there is no {name} where study.toml says; set cohort.labels to the file") from None
+    except UnicodeDecodeError:
+        raise CohortError(f"{name} is not UTF-8; save it as CSV UTF-8") from None
+    except csv.Error as fault:
+        raise CohortError(f"{name} is not a CSV file ({fault}); save it as CSV with commas") from None
+    if not records:
+        raise CohortError(f"{name} is empty; it needs a header line with path and label, and a row for each image")
+    columns = [cell.strip().lower() for cell in records[0]]
+    cells = []
+    for number, record in enumerate(records[1:], start=2):
+        if not any(cell.strip() for cell in record):
+            continue
+        if len(record) != len(columns):
+            raise CohortError(
+                f"{name} row {number}: it has {len(record)} cells and the header has {len(columns)}; "
+                "quote cells that hold a comma"
+            )
+        cells.append((number, [cell.strip() for cell in record]))
+    if not cells:
+        raise CohortError(f"{name} has a header and no rows; add a row for each image")
+    return columns, cells
+
+
+def _check_columns(name: str, columns: Sequence[str], unlabelled: bool) -> None:
+    """Refuses a header that cannot be used."""
+    if len(columns) == 1 and ";" in columns[0]:
+        raise CohortError(f"{name} is separated by semicolons; save it as CSV with commas")
+    if "path" not in columns and "sop_instance_uid" not in columns:
+        raise CohortError(f"{name} has neither a column path nor a column sop_instance_uid; add one of them")
+    if "label" not in columns and not unlabelled:
+        raise CohortError(f"{name} has no column label; add it, or make the study with --unlabelled")
+    if "" in columns:
+        raise CohortError(f"{name}: column {columns.index('') + 1} has no name; name it, or remove it")
+    twice = [column for column in columns if columns.count(column) > 1]
+    if twice:
+        raise CohortError(f"{name} has the column {twice[0]} twice; remove one of them")
+    identifying = [column for column in columns if re.sub(r"[\s-]+", "_", column) in _IDENTIFYING]
+    if identifying:
+        raise CohortError(
+            f"{name}: every column is kept with the cohort, and {identifying[0]} may identify a patient; "
+            "remove it (patient_id is hashed and may stay)"
+        )
+    names = [attribute_name(column) for column in columns if column not in _KNOWN]
+    clash = [attribute for attribute in names if names.count(attribute) > 1]
+    if clash:
+        raise CohortError(f"{name}: two columns would both be kept as {clash[0]}; rename one of them")
+
+
+def attribute_name(column: str) -> str:
+    """A column's name as the cohort keeps it: lower-case letters, digits and underscores."""
+    return re.sub(r"[^a-z0-9]+", "_", column.lower()).strip("_") or "column"
+
+
+def _row(name: str, number: int, cell: Mapping[str, str], known: Collection[str], unlabelled: bool) -> LabelRow:
+    """One checked row."""
+    where = f"{name} row {number}"
+    path = _path(where, "path", cell.get("path", ""))
+    uid = cell.get("sop_instance_uid") or None
+    if path is None and uid is None:
+        raise CohortError(f"{where}: neither path nor sop_instance_uid is filled in; fill one, or remove the row")
+    if uid is not None and (len(uid) > 64 or not _UID.fullmatch(uid)):
+        raise CohortError(f"{where}: sop_instance_uid is not a UID (digits and dots, at most 64); correct it")
+    label = UNLABELLED if unlabelled else cell["label"]
+    if not label:
+        raise CohortError(f"{where}: the label is empty; fill it in, or remove the row")
+    if len(label) > _LONGEST or not label.isprintable() or "|" in label:
+        raise CohortError(f"{where}: a label is at most {_LONGEST} plain characters without |; give it a shorter name")
+    if known and not unlabelled and label not in known:
+        raise CohortError(
+            f"{where}: the label is not one of {', '.join(sorted(known))}; correct it, or add it to "
+            "cohort.known_labels in study.toml"
+        )
+    mask, box = _path(where, "mask", cell.get("mask", "")), _box(where, cell)
+    if mask and box:
+        raise CohortError(f"{where}: it has both a mask and a box; keep one of them")
+    return LabelRow(
+        row=number,
+        path=path,
+        sop_instance_uid=uid,
+        label=label,
+        patient_id=cell.get("patient_id") or None,
+        mask=mask,
+        box=box,
+        role=_role(where, cell.get("role", "")),
+        attributes={
+            attribute_name(column): value
+            for column, value in cell.items()
+            if value and column not in _KNOWN - ({*_BOX} if not set(_BOX) <= cell.keys() else set())
+        },
+    )
+
+
+def _path(where: str, column: str, text: str) -> str | None:
+    """A cell that names a file below the DICOM folder."""
+    if not text:
+        return None
+    path = inside(text)
+    if path is None:
+        raise CohortError(f"{where}: {column} leads out of the DICOM folder; give it relative to that folder")
+    return path
+
+
+def _box(where: str, cell: Mapping[str, str]) -> tuple[float, float, float, float] | None:
+    """The lesion's box, when all four columns are there and filled."""
+    texts = [cell.get(column, "") for column in _BOX]
+    if not set(_BOX) <= cell.keys() or not any(texts):
+        return None
+    try:
+        x, y, width, height = (float(text) for text in texts)
+    except ValueError:
+        raise CohortError(f"{where}: x, y, width and height must all be numbers (pixels), or all empty") from None
+    if not (0 <= x < 1e6 and 0 <= y < 1e6 and 0 < width < 1e6 and 0 < height < 1e6):
+        raise CohortError(f"{where}: the box must start at 0 or more and be wider and higher than 0; correct it")
+    return x, y, width, height
+
+
+def _role(where: str, text: str) -> Role | None:
+    """A role by its name."""
+    if not text:
+        return None
+    names = [role.value for role in Role]
+    if text.lower() not in names:
+        near = difflib.get_close_matches(text.lower(), names, n=1, cutoff=0.0)[0]
+        raise CohortError(f"{where}: there is no such role; the nearest is {near}, and all are {', '.join(names)}")
+    return Role(text.lower())
+
+
+def _refuse_duplicates(name: str, rows: Iterable[LabelRow]) -> None:
+    """Refuses two rows for one file or one image."""
+    for key in ("path", "sop_instance_uid"):
+        seen: dict[str, int] = {}
+        for row in rows:
+            value = getattr(row, key)
+            if value is not None and value in seen:
+                raise CohortError(f"{name} row {row.row}: row {seen[value]} has the same {key}; remove one of them")
+            if value is not None:
+                seen[value] = row.row

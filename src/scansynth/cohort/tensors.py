@@ -1,0 +1,237 @@
+"""The cohort as later stages read it: facts, cases, and images by purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scansynth.errors import CohortError
+from scansynth.files import read_csv, read_json, write_json
+from scansynth.ledger import PERMITTED, Reader, Role, check
+
+IMAGES, MASKS, CASES, EXCLUDED, ROLES, FACTS = (
+    "images.npy",
+    "masks.npy",
+    "cases.csv",
+    "excluded.csv",
+    "roles.csv",
+    "cohort.json",
+)
+"""Names of the files in a cohort's folder."""
+
+CASE_COLUMNS = (
+    "case",
+    "patient",
+    "role",
+    "label",
+    "low",
+    "high",
+    "spacing_row",
+    "spacing_col",
+    "sop",
+    "source_sha256",
+)
+ATTRIBUTE = "attr_"
+"""Prefix of the columns of cases.csv that hold attributes."""
+
+_TOP = 65535.0
+
+
+@dataclass(frozen=True)
+class CohortFacts:
+    """What is true of the cohort as a whole.
+
+    Attributes:
+        modality: DICOM Modality, for example MR.
+        sop_class_uid: Storage class of the sources; the commonest.
+        size: Side of the images in pixels.
+        view: chest, patch or any.
+        labels: Labels that occur, sorted.
+        positive: The label that means that the lesion is there.
+        unlabelled: The cohort has no labels.
+        files_found: Candidate files in the DICOM folder.
+        excluded: Files left out, by reason.
+        low: Source value that stands for -1; median over the train role.
+        high: Source value that stands for +1; median over the train role.
+        spacing: Distance between rows, and between columns, in mm; median over the train role.
+        bits_stored: Bits Stored of the sources; the commonest.
+        signed: The sources' pixel values are signed; the commonest.
+        rescale_slope: Rescale Slope of the sources; the commonest.
+        rescale_intercept: Rescale Intercept of the sources; the commonest.
+        key_fingerprint: Which institution key hashed the patients.
+    """
+
+    modality: str
+    sop_class_uid: str
+    size: int
+    view: str
+    labels: tuple[str, ...]
+    positive: str | None
+    unlabelled: bool
+    files_found: int
+    excluded: Mapping[str, int]
+    low: float
+    high: float
+    spacing: tuple[float, float]
+    bits_stored: int
+    signed: bool
+    rescale_slope: float
+    rescale_intercept: float
+    key_fingerprint: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """One 2-D image of one patient.
+
+    Attributes:
+        index: Its place in `images.npy`.
+        case: Keyed hash of the image, 12 hexadecimal digits.
+        patient: Keyed hash of the patient, 16 hexadecimal digits.
+        role: What it may be used for.
+        label: What it shows.
+        low: Source value that maps to -1: HU for CT, rescaled stored value for MR.
+        high: Source value that maps to +1.
+        spacing: Distance between rows, and between columns, in mm, of the ingested image.
+        attributes: Facts for subgroup evidence, by name without prefix.
+    """
+
+    index: int
+    case: str
+    patient: str
+    role: Role
+    label: str
+    low: float
+    high: float
+    spacing: tuple[float, float]
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """An ingested cohort; its images stay on disk until they are selected."""
+
+    folder: Path
+    facts: CohortFacts
+    cases: tuple[Case, ...]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Cases that one reader may see, with their images, uint16 (n, size, size)."""
+
+    cases: tuple[Case, ...]
+    images: npt.NDArray[np.uint16]
+
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """Keyed hash of each image's patient, in the images' order."""
+        return tuple(case.patient for case in self.cases)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Roles that were read, sorted."""
+        return tuple(sorted({case.role.value for case in self.cases}))
+
+
+def to_signed(images: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+    """Stored values 0..65535 to [-1, 1], float32, of any shape."""
+    return (images.astype(np.float64) * (2.0 / _TOP) - 1.0).astype(np.float32)
+
+
+def to_stored(x: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint16]:
+    """[-1, 1] to stored values 0..65535, clipped and rounded, of any shape."""
+    return np.clip(np.rint((x.astype(np.float64) + 1.0) * (_TOP / 2.0)), 0.0, _TOP).astype(np.uint16)
+
+
+def write_facts(folder: Path, facts: CohortFacts) -> None:
+    """Writes `cohort.json`."""
+    write_json(folder / FACTS, asdict(facts))
+
+
+def load_facts(folder: Path) -> CohortFacts:
+    """The facts of the cohort in `folder`.
+
+    Raises:
+        CohortError: There is no cohort, or its facts are damaged.
+    """
+    try:
+        values = read_json(folder / FACTS)
+        return CohortFacts(**{**values, "labels": tuple(values["labels"]), "spacing": tuple(values["spacing"])})
+    except FileNotFoundError:
+        raise CohortError("the study has no cohort yet; run: scansynth ingest STUDY") from None
+    except (ValueError, TypeError, KeyError):
+        raise CohortError(f"{FACTS} of the cohort is damaged; remove the folder cohort and run ingest again") from None
+
+
+def load_cohort(folder: Path) -> Cohort:
+    """The cohort in `folder`; no image is read yet.
+
+    Raises:
+        CohortError: There is no cohort, or it is damaged.
+    """
+    facts = load_facts(folder)
+    try:
+        cases = tuple(_case(index, row) for index, row in enumerate(read_csv(folder / CASES)))
+        shape = _images(folder).shape
+    except (OSError, ValueError, KeyError):
+        raise CohortError("the cohort is damaged; remove the folder cohort and run ingest again") from None
+    if shape != (len(cases), facts.size, facts.size):
+        raise CohortError("the cohort's images and cases do not agree; remove the folder cohort and run ingest again")
+    return Cohort(folder, facts, cases)
+
+
+def select(cohort: Cohort, reader: Reader, labels: Iterable[str] | None = None) -> Selection:
+    """The cases that `reader` may see, with their images in memory.
+
+    Args:
+        cohort: The cohort.
+        reader: What the images are for; the ledger names the roles.
+        labels: Only cases with one of these labels; none: all.
+
+    Returns:
+        The cases in the cohort's order; none at all when no patient has such a role.
+
+    Raises:
+        CohortError: A label does not occur in the cohort.
+        LedgerError: A role is forbidden to this reader.
+    """
+    wanted = None if labels is None else set(labels)
+    unknown = sorted((wanted or set()) - set(cohort.facts.labels))
+    if unknown:
+        raise CohortError(
+            f"no case has the label {unknown[0]}; the cohort's labels are {', '.join(cohort.facts.labels)}"
+        )
+    cases = tuple(
+        case
+        for case in cohort.cases
+        if case.role in PERMITTED[reader] and (wanted is None or case.label in wanted)
+    )  # fmt: skip
+    check(reader, frozenset(case.role for case in cases))
+    images = np.array(_images(cohort.folder)[[case.index for case in cases]], np.uint16)
+    return Selection(cases, images)
+
+
+def _images(folder: Path) -> npt.NDArray[np.uint16]:
+    """The images as a memory map, uint16 (N, size, size)."""
+    images: npt.NDArray[np.uint16] = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
+    return images
+
+
+def _case(index: int, row: Mapping[str, str]) -> Case:
+    return Case(
+        index=index,
+        case=row["case"],
+        patient=row["patient"],
+        role=Role(row["role"]),
+        label=row["label"],
+        low=float(row["low"]),
+        high=float(row["high"]),
+        spacing=(float(row["spacing_row"]), float(row["spacing_col"])),
+        attributes={key.removeprefix(ATTRIBUTE): text for key, text in row.items() if key.startswith(ATTRIBUTE)},
+    )

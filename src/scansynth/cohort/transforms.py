@@ -1,0 +1,234 @@
+"""Spatial and intensity transforms, and the one table of what an augmenter may do."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from monai.data import get_track_meta, set_track_meta
+from monai.transforms import BorderPad, CenterSpatialCrop, Compose, GaussianSmooth, Resize, SpatialPad
+
+Floats = npt.NDArray[np.float32]
+
+_SAMPLE = 1 << 24
+"""Values of a series above which its percentiles come from every k-th pixel: bounds the memory."""
+
+
+@dataclass(frozen=True)
+class Permission:
+    """What an augmenter may do to a real image and still show a possible patient.
+
+    Attributes:
+        flip_left_right: Mirror left and right.
+        flip_up_down: Mirror up and down.
+        rotation_degrees: Largest rotation either way.
+        intensity: Shift or stretch grey levels.
+        reasons: Why each refused or limited thing is so, by the attribute's name.
+    """
+
+    flip_left_right: bool
+    flip_up_down: bool
+    rotation_degrees: float
+    intensity: bool
+    reasons: Mapping[str, str]
+
+
+_GREY = {
+    "CT": "Hounsfield units are physical: a shift or stretch turns one tissue into another",
+    "MR": "grey-level shifts and stretches change the contrast that the reading rests on; the published work "
+    "holds them invalid for clinical images",
+    "": "grey-level shifts and stretches change what a clinical image says",
+}
+
+
+def _chest(modality: str) -> Permission:
+    return Permission(
+        flip_left_right=False,
+        flip_up_down=False,
+        rotation_degrees=5.0,
+        intensity=False,
+        reasons={
+            "flip_left_right": "laterality: in a mirrored chest the heart lies on the wrong side",
+            "flip_up_down": "no patient is scanned front to back: the spine would lie in front",
+            "rotation_degrees": "patients lie straight to within a few degrees",
+            "intensity": _GREY[modality],
+        },
+    )
+
+
+def _patch(modality: str) -> Permission:
+    return Permission(
+        flip_left_right=True,
+        flip_up_down=True,
+        rotation_degrees=15.0,
+        intensity=False,
+        reasons={
+            "rotation_degrees": "a larger turn would bring the padding of the corners into the picture",
+            "intensity": _GREY[modality],
+        },
+    )
+
+
+def _any(modality: str) -> Permission:
+    return Permission(
+        flip_left_right=False,
+        flip_up_down=False,
+        rotation_degrees=5.0,
+        intensity=False,
+        reasons={
+            "flip_left_right": "the view is not known, so laterality may matter; set cohort.view",
+            "flip_up_down": "the view is not known, so what lies up may matter; set cohort.view",
+            "rotation_degrees": "the view is not known, so only slight turns are safe; set cohort.view",
+            "intensity": _GREY[modality],
+        },
+    )
+
+
+PERMITTED_AUGMENTATION: Mapping[tuple[str, str], Permission] = MappingProxyType(
+    {
+        (modality, view): rule(modality)
+        for modality in ("MR", "CT", "")
+        for view, rule in (("chest", _chest), ("patch", _patch), ("any", _any))
+    }
+)
+"""The one table, by (Modality, view); the Modality "" stands for every other one. Every augmenter obeys it."""
+
+
+def permission(modality: str, view: str) -> Permission:
+    """What an augmenter may do to images of this Modality and view.
+
+    Args:
+        modality: DICOM Modality, for example MR.
+        view: chest, patch or any, as `study.toml` says.
+    """
+    known = modality if (modality, view) in PERMITTED_AUGMENTATION else ""
+    return PERMITTED_AUGMENTATION[known, view]
+
+
+def series_window(images: Sequence[Floats], percentiles: tuple[float, float]) -> tuple[float, float]:
+    """Source values of a series that map to -1 and +1: its percentiles over all pixels.
+
+    Args:
+        images: The series' slices, each (rows, columns), in source units.
+        percentiles: Two numbers in [0, 100], rising.
+    """
+    total = sum(image.size for image in images)
+    step = 1 if total <= _SAMPLE else (total // _SAMPLE + 1) | 1
+    values = np.concatenate([image.reshape(-1)[::step] for image in images])
+    low, high = np.percentile(values, percentiles, overwrite_input=True)
+    return float(low), float(high)
+
+
+def to_window(values: Floats, low: float, high: float) -> Floats:
+    """Source values to [-1, 1]: `low` to -1, `high` to +1, clipped. The inverse is `from_window`.
+
+    Raises:
+        ValueError: The window is empty.
+    """
+    if not low < high:
+        raise ValueError("the window must rise")
+    scaled = (values.astype(np.float64) - low) * (2.0 / (high - low)) - 1.0
+    return np.clip(scaled, -1.0, 1.0).astype(np.float32)
+
+
+def from_window(x: Floats, low: float, high: float) -> Floats:
+    """[-1, 1] to source values; undoes `to_window` except for what was clipped."""
+    return ((x.astype(np.float64) + 1.0) * 0.5 * (high - low) + low).astype(np.float32)
+
+
+@lru_cache(maxsize=64)
+def _spatial(shape: tuple[int, int], size: int, fill: float, mode: str) -> Compose:
+    """Longest side to `size`, then padded to a square; aspect kept."""
+    corners = False if mode == "bilinear" else None
+    steps = [
+        Resize(size, size_mode="longest", mode=mode, align_corners=corners),
+        SpatialPad((size, size), mode="constant", value=fill),
+    ]
+    if mode == "bilinear" and max(shape) > size:
+        # Width of the smoothing as in skimage.transform.resize. MONAI's own anti_aliasing pads with zeros, which
+        # leaves a grey rim of half the contrast; with the edge repeated there is none.
+        sigma = (max(shape) / size - 1.0) / 2.0
+        rim = math.ceil(4.0 * sigma)
+        steps = [BorderPad(rim, mode="edge"), GaussianSmooth(sigma), CenterSpatialCrop(shape), *steps]
+    return Compose(steps)
+
+
+@contextlib.contextmanager
+def _light() -> Iterator[None]:
+    """One thread, and MONAI without its record of applied transforms.
+
+    For one small image both cost more than the work, and the other cores are decoding.
+    """
+    history, threads = get_track_meta(), torch.get_num_threads()
+    set_track_meta(False)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        set_track_meta(history)
+        torch.set_num_threads(threads)
+
+
+def _apply(image: npt.NDArray[np.floating], size: int, fill: float, mode: str) -> Floats:
+    rows, columns = image.shape
+    with torch.inference_mode(), _light():
+        source = torch.from_numpy(np.ascontiguousarray(image, np.float32))[None]
+        made = _spatial((rows, columns), size, fill, mode)(source)
+        return np.ascontiguousarray(made[0].numpy(), np.float32)
+
+
+def fit(image: Floats, size: int) -> Floats:
+    """An image brought to (size, size), aspect kept, padded with its low value.
+
+    Args:
+        image: (rows, columns) in [-1, 1].
+        size: Side of the result in pixels.
+
+    Returns:
+        (size, size) float32 in [-1, 1]: smoothed before shrinking so that nothing aliases, bilinear when
+        enlarged, untouched when it has the size already.
+    """
+    if image.shape == (size, size):
+        return image
+    return np.clip(_apply(image, size, -1.0, "bilinear"), -1.0, 1.0)
+
+
+def fit_mask(mask: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+    """A mask moved as `fit` moves its image: nearest when enlarged, at least half the area when shrunk.
+
+    A lesion too small for half of any pixel keeps the pixel that it covers most, so that none is lost.
+
+    Args:
+        mask: (rows, columns), 0 or 1.
+        size: Side of the result in pixels.
+
+    Returns:
+        (size, size) uint8, 0 or 1.
+    """
+    if mask.shape == (size, size):
+        return (mask > 0).astype(np.uint8)
+    shrink = max(mask.shape) > size
+    cover = _apply((mask > 0).astype(np.float32), size, 0.0, "area" if shrink else "nearest-exact")
+    least = min(0.5, float(cover.max()))
+    return ((cover >= least) & (cover > 0)).astype(np.uint8)
+
+
+def fitted_spacing(shape: tuple[int, int], spacing: tuple[float, float], size: int) -> tuple[float, float]:
+    """Pixel spacing (between rows, between columns) in mm after `fit`.
+
+    Args:
+        shape: (rows, columns) before.
+        spacing: Pixel Spacing before, mm, in DICOM's order (row spacing first).
+        size: Side after.
+    """
+    longest = max(shape)
+    # MONAI rounds the shorter side to whole pixels, so its spacing changes by a little more or less.
+    after = [size if side == longest else max(round(side * size / longest), 1) for side in shape]
+    return spacing[0] * shape[0] / after[0], spacing[1] * shape[1] / after[1]
