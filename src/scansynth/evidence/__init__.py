@@ -1,0 +1,1 @@
+"""The court: sets, floors, controls, verdicts."""

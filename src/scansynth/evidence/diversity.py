@@ -1,0 +1,130 @@
+"""Do the synthetic images differ as patients do? `diversity.pair_distance` and `diversity.near_pairs`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scansynth.evidence.claims import Claim, Control, Finding, Measurement, decide, floor_of, sensible
+from scansynth.metrics.diversity import distances, pair_distances, subset_pair_distances
+from scansynth.statistics import Interval, Mask, Verdict, blocks, group_masks, jackknife_interval
+
+SHARES: Mapping[str, float] = {"diversity.pair_distance": 0.5, "diversity.near_pairs": 0.05}
+"""Each claim's quantile of the pair distances."""
+
+NEEDED = 0.8
+"""Share of the draws in which a planted fault must be found."""
+
+CONTROL_DRAWS = 10
+CONTROL_IMAGES = 64
+
+_LEAST = 1e-9  # keeps the logarithm of a set of one repeated image finite
+
+Floats = NDArray[np.float64]
+
+
+def assess(
+    synthetic: Floats,
+    real: Floats,
+    patients: NDArray[Any],
+    halves: Mask,
+    planted: Mapping[str, Mapping[str, Sequence[Floats]]],
+    level: float,
+) -> tuple[Finding, ...]:
+    """Pair distances of a set against those of test patients, by the rules in `docs/evidence.md`.
+
+    Args:
+        synthetic: Features of the set (m, d).
+        real: Features of the test images (n, d).
+        patients: Patient of each test image (n,).
+        halves: First half of the patients in each draw (draws, n).
+        planted: By claim and fault, features of spoiled sets: the i-th was made of the second half of draw i.
+        level: Of the intervals.
+    """
+    shares = tuple(SHARES.values())
+    of_set, of_reals = distances(synthetic), distances(real)
+    everything = np.ones((1, len(real)), dtype=np.bool_)
+    first = _logs(subset_pair_distances(of_reals, halves, shares, patients))
+    floor = first - _logs(subset_pair_distances(of_reals, ~halves, shares, patients))
+    whole_set = _logs(subset_pair_distances(of_set, np.ones((1, len(synthetic)), dtype=np.bool_), shares))[0]
+    whole_reals = _logs(subset_pair_distances(of_reals, everything, shares, patients))[0]
+    left_out_set = _logs(subset_pair_distances(of_set, ~group_masks(blocks(len(synthetic))), shares))
+    left_out_reals = _logs(subset_pair_distances(of_reals, ~group_masks(patients), shares, patients))
+
+    pictures = {
+        "synthetic": _thin(pair_distances(of_set)),
+        "real": _thin(pair_distances(of_reals, patients)),
+    }
+    findings = []
+    for place, (name, share) in enumerate(SHARES.items()):
+        margin = float(np.exp(np.quantile(floor[:, place], 0.05)))
+        logs = jackknife_interval(
+            float(whole_set[place] - whole_reals[place]), left_out_set[:, place], -left_out_reals[:, place], level=level
+        )
+        measured = Measurement(
+            value=float(np.exp(whole_set[place] - whole_reals[place])),
+            interval=Interval(float(np.exp(max(logs.low, -50.0))), float(np.exp(min(logs.high, 50.0)))),
+            level=level,
+            floor=floor_of("the same ratio between random halves of the test patients", np.exp(floor[:, place])),
+            control=_controls(planted[name], first[:, place], share, margin),
+            margin=margin,
+            n={
+                "synthetic images": len(synthetic),
+                "real images": len(real),
+                "real patients": len(np.unique(patients)),
+            },
+        )
+        findings.append(Finding(_claim(name, measured), {"pair_distance": pictures} if place == 0 else {}))
+    return tuple(findings)
+
+
+def _logs(values: Floats) -> Floats:
+    logs: Floats = np.log(np.maximum(values, _LEAST))
+    return logs
+
+
+def _thin(values: Floats, largest: int = 2000) -> list[float]:
+    """Evenly spaced order statistics: enough for a picture."""
+    ordered = np.sort(values)
+    places = np.linspace(0, len(ordered) - 1, min(len(ordered), largest)).round().astype(int)
+    return [round(float(value), 5) for value in ordered[places]]
+
+
+def _controls(
+    planted: Mapping[str, Sequence[Floats]], first: Floats, share: float, margin: float
+) -> tuple[Control, ...]:
+    """How often each planted fault falls below the margin, measured against the first half of its draw."""
+    controls = []
+    for fault, sets in planted.items():
+        found = []
+        for features, reference in zip(sets, first, strict=False):
+            whole = np.ones((1, len(features)), dtype=np.bool_)
+            log = _logs(subset_pair_distances(distances(features), whole, (share,)))[0, 0]
+            found.append(np.exp(log - reference) < margin)
+        controls.append(Control(fault, float(np.mean(found)), NEEDED))
+    return tuple(controls)
+
+
+def _claim(name: str, measured: Measurement) -> Claim:
+    what = {
+        "diversity.pair_distance": "The typical difference between two synthetic images",
+        "diversity.near_pairs": "The difference between the most alike of the synthetic images (one pair in twenty)",
+    }[name]
+    interval = measured.interval
+    start = (
+        f"{what} is {sensible(measured.value)} times that between real patients "
+        f"({measured.level:.0%} interval {sensible(interval.low)} to {sensible(interval.high)}); "
+        f"between two groups of real patients it falls to {sensible(measured.margin)} by chance."
+    )
+    return decide(
+        name,
+        measured,
+        {
+            Verdict.SHOWN: f"{start} So the set is as varied as real patients, by this measure.",
+            Verdict.REFUTED: f"{start} So the set is less varied than real patients.",
+            Verdict.NOT_SHOWN: f"{start} The data do not decide; more test patients would.",
+        },
+    )

@@ -1,0 +1,150 @@
+"""What the court looks at: one synthetic set, and the real images that the ledger lets it see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scansynth.cohort.sets import LABEL_SEPARATOR, SyntheticSet, load_set
+from scansynth.cohort.tensors import Case, Cohort, load_cohort, select, to_signed
+from scansynth.errors import EvidenceError
+from scansynth.files import sha256_file
+from scansynth.ledger import Reader
+from scansynth.stage import read_record
+
+LEAST_SYNTHETIC = 50
+LEAST_PATIENTS = 10
+LEAST_IMAGES = 20
+MOST_IMAGES = 2000
+
+Images = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Reals:
+    """Real images of one role, with the labels of the set.
+
+    Attributes:
+        cases: One for each image.
+        images: (n, side, side) in [-1, 1].
+    """
+
+    cases: tuple[Case, ...]
+    images: Images
+
+    @property
+    def patients(self) -> NDArray[Any]:
+        """Keyed hash of each image's patient, (n,)."""
+        return np.array([case.patient for case in self.cases])
+
+    @property
+    def patient_count(self) -> int:
+        """Number of patients."""
+        return len({case.patient for case in self.cases})
+
+    def lack(self, patients: int = LEAST_PATIENTS, images: int = LEAST_IMAGES) -> str:
+        """What is missing for a judgement, in words; empty when nothing is."""
+        if self.patient_count >= patients and len(self.cases) >= images:
+            return ""
+        return (
+            f"{len(self.cases)} images of {self.patient_count} patients, "
+            f"and at least {images} images of {patients} patients are needed"
+        )
+
+
+@dataclass(frozen=True)
+class Exhibits:
+    """Everything that the claims are made of.
+
+    Attributes:
+        files: File name of each synthetic image, as in the manifest.
+        synthetic: (m, side, side) in [-1, 1].
+        labels: Labels that the set shows; empty for an unlabelled cohort.
+        view: chest, patch or any.
+        unlabelled: The cohort has no labels.
+        train: Real images that the generator may have seen.
+        calibrate: Real images that set the copy threshold.
+        test: Real images of new patients.
+        inputs: SHA-256 of the cohort and of the set.
+    """
+
+    files: tuple[str, ...]
+    synthetic: Images
+    labels: tuple[str, ...]
+    view: str
+    unlabelled: bool
+    train: Reals
+    calibrate: Reals
+    test: Reals
+    inputs: Mapping[str, str]
+
+
+def gather(cohort_folder: Path, set_folder: Path) -> Exhibits:
+    """Reads a cohort and a set.
+
+    Raises:
+        EvidenceError: The set shows a label that the cohort does not have, or an image is no scan.
+        CohortError: The cohort or the set is missing or damaged.
+    """
+    cohort = load_cohort(cohort_folder)
+    made = load_set(set_folder, cohort.facts)
+    labels = () if cohort.facts.unlabelled else _labels(made, cohort)
+    synthetic = to_signed(made.images)
+    check_images(synthetic, f"the set {set_folder.name}")
+    return Exhibits(
+        files=tuple(row["file"] for row in made.rows),
+        synthetic=synthetic,
+        labels=labels,
+        view=cohort.facts.view,
+        unlabelled=cohort.facts.unlabelled,
+        train=_reals(cohort, Reader.COPY_SEARCH, labels),
+        calibrate=_reals(cohort, Reader.COPY_THRESHOLD, labels),
+        test=_reals(cohort, Reader.REALISM, labels),
+        inputs={"cohort": _digest(cohort_folder, "images.npy"), "set": _digest(set_folder, "manifest.csv")},
+    )
+
+
+def check_images(images: NDArray[Any], whose: str) -> None:
+    """Passes when every image could be a scan.
+
+    Raises:
+        EvidenceError: An image holds a value that is not a number, or one grey value only.
+    """
+    if not np.isfinite(images).all():
+        raise EvidenceError(f"{whose} holds values that are not numbers; make its images again")
+    flat = int((images.reshape(len(images), -1).std(axis=1) < 1e-6).sum())
+    if flat:
+        raise EvidenceError(
+            f"{flat} of {len(images)} images of {whose} hold one grey value only, which is no scan; "
+            "train again or remove them, then make the set again"
+        )
+
+
+def _labels(made: SyntheticSet, cohort: Cohort) -> tuple[str, ...]:
+    labels = sorted({label for row in made.rows for label in row["label"].split(LABEL_SEPARATOR)})
+    unknown = [label for label in labels if label not in cohort.facts.labels]
+    if unknown:
+        raise EvidenceError(
+            f"the set shows {unknown[0]!r}, and the cohort has {', '.join(cohort.facts.labels)}; "
+            "give each row of the manifest one of these labels"
+        )
+    return tuple(labels)
+
+
+def _reals(cohort: Cohort, reader: Reader, labels: tuple[str, ...]) -> Reals:
+    found = select(cohort, reader, labels or None)
+    images = to_signed(found.images)
+    if len(images):
+        check_images(images, f"the cohort's role {found.roles[0]}")
+    return Reals(found.cases, images)
+
+
+def _digest(folder: Path, fallback: str) -> str:
+    """The digest of the stage that made the folder, or of its main file when no stage did."""
+    record = read_record(folder)
+    return record.digest if record else sha256_file(folder / fallback)

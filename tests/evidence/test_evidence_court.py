@@ -1,0 +1,187 @@
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from scansynth.cohort.sets import SyntheticSet
+from scansynth.cohort.tensors import CASE_COLUMNS, Case, CohortFacts, to_stored, write_facts
+from scansynth.config import EvidenceSettings
+from scansynth.errors import EvidenceError
+from scansynth.evidence import diversity, planted
+from scansynth.evidence import exhibits as exhibits_room
+from scansynth.evidence.claims import CLAIMS, Claim, read_claims, schema
+from scansynth.evidence.court import judge, weigh
+from scansynth.evidence.exhibits import Exhibits, Reals, check_images
+from scansynth.files import read_json, write_csv
+from scansynth.ledger import Role
+from scansynth.stage import hash_outputs, read_record
+from scansynth.statistics import Verdict
+
+SIZE = 32
+SETTINGS = EvidenceSettings(draws=40, pairs=5)
+
+
+@pytest.fixture(autouse=True)
+def _few_control_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diversity, "CONTROL_DRAWS", 3)
+    monkeypatch.setattr(diversity, "CONTROL_IMAGES", 32)
+
+
+def scans(count: int, seed: int) -> np.ndarray:
+    """Smooth images with fine grain, one patient each: (count, 32, 32) in [-1, 1]."""
+    rng = np.random.default_rng(seed)
+    coarse = ndimage.gaussian_filter(rng.normal(size=(count, SIZE, SIZE)), (0, 2.5, 2.5)) * 4
+    grain = rng.normal(0, 0.05, (count, SIZE, SIZE))
+    return np.clip(coarse * rng.uniform(0.5, 1.0, (count, 1, 1)) + grain, -1, 1).astype(np.float32)
+
+
+def reals(count: int, role: Role, seed: int) -> Reals:
+    cases = tuple(
+        Case(i, f"{role}{i}", f"{role}-{i // 2}", role, "nodule", 0.0, 1.0, (1.0, 1.0), {}) for i in range(count)
+    )
+    return Reals(cases, scans(count, seed) if count else np.empty((0, SIZE, SIZE), np.float32))
+
+
+@pytest.fixture(scope="module")
+def healthy() -> Exhibits:
+    """A set that is as good as new patients."""
+    return Exhibits(
+        files=tuple(f"dicom/{i:06d}.dcm" for i in range(120)),
+        synthetic=scans(120, 1),
+        labels=("nodule",),
+        view="chest",
+        unlabelled=False,
+        train=reals(200, Role.TRAIN, 2),
+        calibrate=reals(120, Role.CALIBRATE, 3),
+        test=reals(120, Role.TEST, 4),
+        inputs={"cohort": "0" * 64, "set": "1" * 64},
+    )
+
+
+def verdicts(exhibits: Exhibits) -> dict[str, Claim]:
+    findings, _ = weigh(exhibits, SETTINGS, seed=7)
+    assert [finding.claim.claim for finding in findings] == list(CLAIMS)
+    return {finding.claim.claim: finding.claim for finding in findings}
+
+
+def test_new_patients_pass_for_a_good_set(healthy: Exhibits) -> None:
+    for claim in verdicts(healthy).values():
+        assert claim.verdict in {Verdict.SHOWN, Verdict.NOT_SHOWN}, claim.why
+        assert all(control.passed for control in claim.control)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "refuted"),
+    [
+        (lambda x: planted.blur(x, 1.5), "fidelity.kid"),
+        (lambda x: planted.few_images(x, 4, len(x), np.random.default_rng(0)), "diversity.near_pairs"),
+        (planted.halfway_to_mean, "diversity.pair_distance"),
+    ],
+)
+def test_planted_faults_are_found(healthy: Exhibits, spoil: Callable[[np.ndarray], np.ndarray], refuted: str) -> None:
+    claims = verdicts(replace(healthy, synthetic=spoil(healthy.synthetic)))
+    assert claims[refuted].verdict is Verdict.REFUTED, claims[refuted].why
+
+
+def test_planted_copies_are_refuted_and_named(healthy: Exhibits) -> None:
+    rng = np.random.default_rng(0)
+    synthetic = healthy.synthetic.copy()
+    source = rng.permutation(200)[:24]
+    synthetic[:24] = planted.noise(healthy.train.images[source][:, :, ::-1], 0.025, rng)
+    findings, pairs = weigh(replace(healthy, synthetic=synthetic), SETTINGS, seed=7)
+    copies = {finding.claim.claim: finding.claim for finding in findings}["copies.flag_rate"]
+    assert copies.verdict is Verdict.REFUTED, copies.why
+    assert len(pairs) == SETTINGS.pairs
+    assert all(pair["flip"] and pair["case_index"] == source[pair["index"]] for pair in pairs)
+    assert [pair["score"] for pair in pairs] == sorted((pair["score"] for pair in pairs), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "lacking"),
+    [
+        ({"unlabelled": True}, set(CLAIMS)),
+        ({"synthetic": scans(49, 1), "files": ("x",) * 49}, set(CLAIMS)),
+        ({"train": reals(0, Role.TRAIN, 2)}, set(CLAIMS)),
+        ({"calibrate": reals(38, Role.CALIBRATE, 3)}, {"copies.flag_rate"}),
+        ({"test": reals(0, Role.TEST, 4)}, set(CLAIMS) - {"copies.flag_rate"}),
+    ],
+)
+def test_missing_data_read_not_assessable_and_never_fail(
+    healthy: Exhibits, change: dict[str, object], lacking: set[str]
+) -> None:
+    claims = verdicts(replace(healthy, **change))
+    for name in lacking:
+        assert claims[name].verdict is Verdict.NOT_ASSESSABLE
+        assert claims[name].value is None
+        assert claims[name].why.endswith(".")
+    assert {name for name, claim in claims.items() if claim.value is None} == lacking
+
+
+def test_a_grey_value_or_no_number_is_no_scan() -> None:
+    images = scans(3, 0)
+    check_images(images, "the set")
+    images[1] = 0.25
+    with pytest.raises(EvidenceError, match="1 of 3 images of the set hold one grey value"):
+        check_images(images, "the set")
+    images[1, 0, 0] = np.nan
+    with pytest.raises(EvidenceError, match="not numbers"):
+        check_images(images, "the set")
+
+
+def write_cohort(folder: Path, parts: Iterable[Reals]) -> CohortFacts:
+    folder.mkdir()
+    rows, images = [], []
+    for part in parts:
+        for case, image in zip(part.cases, part.images, strict=True):
+            values = (case.case, case.patient, case.role, case.label, 0, 1, 1, 1, "2.25.1", "0")
+            rows.append(dict(zip(CASE_COLUMNS, values, strict=True)))
+            images.append(to_stored(image))
+    np.save(folder / "images.npy", np.stack(images))
+    write_csv(folder / "cases.csv", CASE_COLUMNS, rows)
+    facts = CohortFacts(
+        modality="CT", sop_class_uid="1.2", size=SIZE, view="chest", labels=("nodule",), positive="nodule",
+        unlabelled=False, files_found=len(rows), excluded={}, low=0.0, high=1.0, spacing=(1.0, 1.0),
+        bits_stored=12, signed=False, rescale_slope=1.0, rescale_intercept=0.0, key_fingerprint="k",
+    )  # fmt: skip
+    write_facts(folder, facts)
+    return facts
+
+
+def test_judge_writes_what_it_states(healthy: Exhibits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_cohort(tmp_path / "cohort", (healthy.train, healthy.calibrate, healthy.test))
+    made = tmp_path / "set"
+    made.mkdir()
+    rows = [{"file": name, "label": "nodule"} for name in healthy.files]
+    write_csv(made / "manifest.csv", ["file", "label"], rows)
+    fake = SyntheticSet(made, tuple(rows), to_stored(healthy.synthetic))
+    monkeypatch.setattr(exhibits_room, "load_set", lambda folder, facts: fake)
+
+    steps: list[tuple[int, int]] = []
+    out = tmp_path / "evidence" / "main"
+    claims = judge(
+        tmp_path / "cohort", made, out, SETTINGS, 7, lambda done, total, note="": steps.append((done, total))
+    )
+    assert read_claims(out / "claims.json") == claims
+    jsonschema.validate(read_json(out / "claims.json"), schema())
+    assert steps[-1][0] == steps[-1][1]
+    record = read_record(out)
+    assert record is not None
+    assert record.roles == ("calibrate", "test", "train")
+    assert record.outputs == hash_outputs(out, [out / name for name in record.outputs])
+    assert set(record.outputs) == {"claims.json", "pairs.json", "distributions.json"}
+    shown = read_json(out / "distributions.json")
+    assert {"synthetic", "held_out", "threshold"} == set(shown["nearest_train_ncc"])
+    assert {"synthetic", "real"} == set(shown["pair_distance"])
+    assert {"floor", "synthetic", "blurred", "noisy"} == set(shown["kid"])
+
+    again = judge(tmp_path / "cohort", made, tmp_path / "again", SETTINGS, 7)
+    assert again == claims
+    assert read_json(tmp_path / "again" / "pairs.json") == read_json(out / "pairs.json")
+
+    rows[0]["label"] = "fracture"
+    with pytest.raises(EvidenceError, match="fracture"):
+        judge(tmp_path / "cohort", made, out, SETTINGS, 7)

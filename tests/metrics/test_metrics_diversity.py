@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+from scipy.spatial.distance import pdist, squareform
+from vendi_score import vendi as oracle
+
+from scansynth.metrics.diversity import (
+    distances,
+    nearest_distance,
+    pair_distance,
+    pair_distances,
+    subset_pair_distances,
+    vendi,
+)
+
+
+@pytest.fixture
+def x() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(40, 7))
+
+
+def test_distances_are_scipys(x: np.ndarray) -> None:
+    np.testing.assert_allclose(distances(x), squareform(pdist(x)), atol=1e-7)
+    np.testing.assert_allclose(distances(x[:5], x[5:9]), squareform(pdist(x[:9]))[:5, 5:], atol=1e-7)
+    np.testing.assert_allclose(np.sort(pair_distances(distances(x))), np.sort(pdist(x)), atol=1e-7)
+
+
+def test_pairs_within_a_patient_are_left_out(x: np.ndarray) -> None:
+    patients = np.arange(40) // 2
+    twins = np.repeat(x[:20], 2, axis=0)
+    assert pair_distances(distances(twins)).min() == pytest.approx(0, abs=1e-6)
+    assert pair_distances(distances(twins), patients).min() > 0.5
+    assert len(pair_distances(distances(twins), patients)) == 40 * 39 / 2 - 20
+    with pytest.raises(ValueError, match="different groups"):
+        pair_distances(distances(x), np.zeros(40))
+
+
+def test_quantiles_scale_and_do_not_see_the_order(x: np.ndarray) -> None:
+    for share in (0.05, 0.5):
+        whole = pair_distance(distances(x), share)
+        assert pair_distance(distances(3 * x), share) == pytest.approx(3 * whole)
+        assert pair_distance(distances(x[::-1]), share) == pytest.approx(whole)
+
+
+def test_subsets_from_one_matrix_are_the_quantiles_of_the_subsets(x: np.ndarray) -> None:
+    rng = np.random.default_rng(1)
+    patients = np.arange(40) // 3
+    members = rng.random((6, 40)) < 0.5
+    found = subset_pair_distances(distances(x), members, (0.05, 0.5), patients)
+    for row, subset in zip(found, members, strict=True):
+        for value, share in zip(row, (0.05, 0.5), strict=True):
+            assert value == pytest.approx(pair_distance(distances(x[subset]), share, patients[subset]), abs=1e-6)
+
+
+def test_few_images_shorten_near_pairs_and_nearest_distances(x: np.ndarray) -> None:
+    four = x[np.arange(40) % 4] + np.random.default_rng(2).normal(0, 0.01, x.shape)
+    assert pair_distance(distances(four), 0.05) < 0.1 * pair_distance(distances(x), 0.05)
+    assert nearest_distance(distances(four)) < 0.1 * nearest_distance(distances(x))
+
+
+def test_vendi_is_the_oracles_and_has_its_closed_forms(x: np.ndarray) -> None:
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    assert vendi(unit @ unit.T) == pytest.approx(oracle.score_K(unit @ unit.T), rel=1e-6)
+    assert vendi(np.ones((9, 9))) == pytest.approx(1, abs=1e-6)
+    assert vendi(np.eye(9)) == pytest.approx(9)
+    assert vendi(np.kron(np.eye(3), np.ones((4, 4)))) == pytest.approx(3)
+
+
+def test_nearest_distances_agree_with_prdcs_neighbours(x: np.ndarray) -> None:
+    from prdc.prdc import compute_nearest_neighbour_distances  # noqa: PLC0415  the oracle is slow to import
+
+    radii = compute_nearest_neighbour_distances(x, nearest_k=1)
+    assert nearest_distance(distances(x)) == pytest.approx(radii.mean())
