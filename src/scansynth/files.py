@@ -18,7 +18,8 @@ from typing import Any
 from scansynth.errors import StorageError
 
 _CHUNK = 1 << 20
-_STORAGE_FAULTS = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # EFBIG: a limit on the size of one file
+_STORAGE_FAULTS = _FULL | {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @contextlib.contextmanager
@@ -35,7 +36,7 @@ def storage_faults(path: Path) -> Iterator[None]:
             raise
         advice = (
             "free some space and run the same command again"
-            if fault.errno in {errno.ENOSPC, errno.EDQUOT}
+            if fault.errno in _FULL
             else "make the folder writable, or choose another"
         )
         raise StorageError(f"cannot write {path}: {os.strerror(fault.errno)}; {advice}") from fault
@@ -111,11 +112,18 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def append_json_line(path: Path, value: Mapping[str, Any]) -> None:
-    """Appends one JSON line and fsyncs it: at worst the last line of the file is cut short."""
+    """Appends one JSON line and fsyncs it: at worst the last line of the file is cut short.
+
+    A line that was cut short before stays by itself, and does not spoil this one.
+    """
+    line = json.dumps(value, sort_keys=True).encode() + b"\n"
     with storage_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(value, sort_keys=True) + "\n")
+        with path.open("ab+") as stream:
+            if stream.seek(0, os.SEEK_END):
+                stream.seek(-1, os.SEEK_END)
+                line = line if stream.read(1) == b"\n" else b"\n" + line
+            stream.write(line)
             stream.flush()
             os.fsync(stream.fileno())
 
@@ -160,16 +168,18 @@ def new_directory(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         _clear_remains(target)
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.new-"))
+        old = temporary.with_name(temporary.name.replace(".new-", ".old-"))
         try:
             temporary.chmod(0o755)
             yield temporary
-            old = temporary.with_name(temporary.name.replace(".new-", ".old-"))
             if target.exists():
                 target.rename(old)
             temporary.rename(target)
             _sync_directory(target.parent)
             shutil.rmtree(old, ignore_errors=True)
         except BaseException:
+            if old.exists() and not target.exists():  # Ctrl-C between the two renames
+                old.rename(target)
             shutil.rmtree(temporary, ignore_errors=True)
             raise
 

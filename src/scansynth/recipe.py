@@ -11,6 +11,8 @@ from pydantic import Field, model_validator
 from scansynth.config import Settings, parse, read_toml
 from scansynth.errors import ConfigError
 
+Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
+
 
 class NetworkSettings(Settings):
     """Both networks."""
@@ -35,7 +37,7 @@ class OptimiserSettings(Settings):
     """Adam, for both networks."""
 
     learning_rate: float = Field(2e-4, gt=0, description="Step size.")
-    betas: tuple[float, float] = Field((0.5, 0.999), description="Decay of the two moments.")
+    betas: tuple[Decay, Decay] = Field((0.5, 0.999), description="Decay of the two moments.")
 
 
 class ReplaySettings(Settings):

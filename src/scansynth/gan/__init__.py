@@ -1,0 +1,1 @@
+"""The forger and the inspector."""

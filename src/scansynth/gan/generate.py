@@ -1,0 +1,106 @@
+"""Weights and a seed -> a synthetic set: DICOM files and their manifest."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scansynth.cohort.sets import LABEL_SEPARATOR, write_manifest
+from scansynth.cohort.tensors import CohortFacts, to_stored
+from scansynth.dicom.modules import derive_uid
+from scansynth.dicom.write import SECONDARY_CAPTURE, STORAGE_CLASSES, SyntheticFacts, Uids, write_synthetic
+from scansynth.files import new_directory
+from scansynth.gan.sampling import draw
+from scansynth.gan.weights import GeneratorFacts, load_generator
+from scansynth.learning.device import Device
+from scansynth.progress import Progress
+from scansynth.stage import StageRecord, hash_outputs, versions, write_record
+
+
+def generate(
+    run: Path, target: Path, facts: CohortFacts, seed: int, count: int, device: Device, progress: Progress
+) -> StageRecord:
+    """Draws a synthetic set.
+
+    The same weights, seed and index give the same pixels, however many images are asked for.
+
+    Args:
+        run: Folder of the training.
+        target: Folder of the set; replaced when all is written.
+        facts: The cohort's facts: storage class, source units, spacing.
+        seed: Of the set.
+        count: Images.
+        device: Where the generator runs.
+        progress: Told after each image.
+
+    Raises:
+        CheckpointError: The generator is missing or damaged.
+        StorageError: The disk is full; an older set is intact.
+    """
+    began = time.monotonic()
+    generator, made_by = load_generator(run)
+    generator.to(device.torch_device)
+    with new_directory(target) as folder:
+        rows = []
+        for index, image in enumerate(draw(generator, int(str(made_by.network["noise"])), seed, count)):
+            rows.append(_write(folder, to_stored(image), facts, made_by, seed, index))
+            progress(index + 1, count)
+        write_manifest(folder, rows)
+        record = StageRecord(
+            stage="generate",
+            inputs={"weights": made_by.weights_sha256},
+            settings={"images": count},
+            outputs=hash_outputs(folder, [path for path in folder.rglob("*") if path.is_file()]),
+            seed=seed,
+            seconds=round(time.monotonic() - began, 2),
+            versions=versions(),
+        )
+        write_record(folder, record)
+    return record
+
+
+def _write(
+    folder: Path, image: NDArray[np.uint16], facts: CohortFacts, made_by: GeneratorFacts, seed: int, index: int
+) -> dict[str, object]:
+    """Writes one image and returns its row of the manifest."""
+    name = f"dicom/{index:06d}.dcm"
+    label, weights = LABEL_SEPARATOR.join(made_by.classes), made_by.weights_sha256
+    uids = _uids(weights, seed, index)
+    write_synthetic(folder / name, image, _file_facts(facts, label, weights, uids, index))
+    return {
+        "file": name,
+        "index": index,
+        "seed": seed,
+        "sop_instance_uid": uids.instance,
+        "weights_sha256": weights,
+        "label": label,
+    }
+
+
+def _uids(weights: str, seed: int, index: int) -> Uids:
+    """UIDs that follow from what made the image: one study and series a set, one instance an image."""
+    return Uids(
+        study=derive_uid("study", weights, seed),
+        series=derive_uid("series", weights, seed),
+        instance=derive_uid("instance", weights, seed, index),
+        frame_of_reference=derive_uid("frame of reference", weights, seed, index),
+    )
+
+
+def _file_facts(facts: CohortFacts, label: str, weights: str, uids: Uids, index: int) -> SyntheticFacts:
+    """What the file says: the cohort's modality, units and spacing; nothing of any single case."""
+    return SyntheticFacts(
+        modality=facts.modality,
+        sop_class_uid=STORAGE_CLASSES.get(facts.modality, SECONDARY_CAPTURE),
+        low=facts.low,
+        high=facts.high,
+        spacing=facts.spacing,
+        label=label,
+        weights_sha256=weights,
+        uids=uids,
+        number=index + 1,
+        body_part="CHEST" if facts.view == "chest" else "",
+    )

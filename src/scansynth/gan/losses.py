@@ -1,0 +1,39 @@
+"""Adversarial losses, as equations with their source."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from scansynth.recipe import LossSettings
+
+
+def targets(settings: LossSettings) -> tuple[float, float, float]:
+    """Targets of real images, of fakes, and of fakes in the generator's step.
+
+    Without smoothing: 1, 0 and 1, Goodfellow et al. 2014 (arXiv 1406.2661), section 3.
+    """
+    if not settings.smoothing:
+        return 1.0, 0.0, 1.0
+    return settings.real_target, settings.fake_target, settings.generator_target
+
+
+def cross_entropy(logits: Tensor, target: float) -> Tensor:
+    """Mean over the batch of -[t log s(l) + (1 - t) log(1 - s(l))], s the logistic function.
+
+    With 0 < t < 1 this is one-sided or two-sided label smoothing, Salimans et al. 2016
+    (arXiv 1606.03498), section 3.4. In float32 whatever the precision of `logits`.
+    """
+    values = logits.float()
+    return binary_cross_entropy_with_logits(values, values.new_full(values.shape, target))
+
+
+def discriminator_loss(real: Tensor, fake: Tensor, settings: LossSettings) -> Tensor:
+    """Cross-entropy of real logits against the real target, plus fake logits against the fake target."""
+    real_target, fake_target, _ = targets(settings)
+    return cross_entropy(real, real_target) + cross_entropy(fake, fake_target)
+
+
+def generator_loss(fake: Tensor, settings: LossSettings) -> Tensor:
+    """Cross-entropy of fake logits against what the generator wants to hear (the non-saturating form)."""
+    return cross_entropy(fake, targets(settings)[2])

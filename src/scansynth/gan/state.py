@@ -1,0 +1,127 @@
+"""The state of one GAN training: all that a continued run needs to go on as if never interrupted."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from scansynth.gan.families import FAMILIES
+from scansynth.gan.replay import ReplayHistory, new_history
+from scansynth.learning.checkpoint import Checkpoint, optimiser_tensors, restore_optimiser
+from scansynth.learning.device import Device
+from scansynth.recipe import OptimiserSettings, Recipe
+from scansynth.seeds import derive_seed
+
+FIGURES = ("loss_d", "loss_g", "d_real", "d_fake")
+"""What a round tells of itself."""
+
+
+@dataclass
+class TrainingState:
+    """Networks, optimisers, history and counters; random draws derive from seed and step, and need no state.
+
+    Attributes:
+        generator: In training mode.
+        discriminator: In training mode.
+        average: Moving average of the generator; none when the recipe has it off.
+        generator_optimiser: Adam.
+        discriminator_optimiser: Adam.
+        history: Past fakes; none when the recipe has replay off.
+        sums: (4,) of `FIGURES`, over the rounds since the last log line.
+        rounds: How many those are.
+        images: Real images seen.
+        seconds: Time spent in training, all sessions together.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    average: nn.Module | None
+    generator_optimiser: torch.optim.Adam
+    discriminator_optimiser: torch.optim.Adam
+    history: ReplayHistory | None
+    sums: Tensor
+    rounds: int = 0
+    images: int = 0
+    seconds: float = 0.0
+
+    @property
+    def sampler(self) -> nn.Module:
+        """The network to draw images from: the average where there is one."""
+        return self.generator if self.average is None else self.average
+
+
+def new_state(recipe: Recipe, size: int, seed: int, device: Device) -> TrainingState:
+    """Freshly initialised networks; the same seed gives the same weights on any device."""
+    family = FAMILIES[recipe.family]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "weights"))
+        generator = family.build_generator(size, recipe.network)
+        discriminator = family.build_discriminator(size, recipe.network)
+    for network in (generator, discriminator):
+        network.to(device=device.torch_device)
+        network.to(memory_format=device.memory_format)  # type: ignore[call-overload]  # torch's stub lacks this form
+    like = torch.empty(0, device=device.torch_device, dtype=getattr(torch, device.precision))
+    return TrainingState(
+        generator=generator,
+        discriminator=discriminator,
+        average=copy.deepcopy(generator).requires_grad_(False) if recipe.ema.on else None,
+        generator_optimiser=_adam(generator, recipe.optimiser),
+        discriminator_optimiser=_adam(discriminator, recipe.optimiser),
+        history=new_history(recipe.replay.capacity, size, like) if recipe.replay.on else None,
+        sums=torch.zeros(len(FIGURES), device=device.torch_device),
+    )
+
+
+def _adam(network: nn.Module, settings: OptimiserSettings) -> torch.optim.Adam:
+    """Adam, Kingma and Ba 2015 (arXiv 1412.6980), all weights in one kernel."""
+    return torch.optim.Adam(network.parameters(), settings.learning_rate, settings.betas, fused=True)
+
+
+def _networks(state: TrainingState) -> dict[str, nn.Module]:
+    networks = {"generator": state.generator, "discriminator": state.discriminator}
+    return networks if state.average is None else {**networks, "average": state.average}
+
+
+def to_checkpoint(state: TrainingState) -> Checkpoint:
+    """Everything in `state`, by name."""
+    tensors: dict[str, Tensor] = {}
+    for name, network in _networks(state).items():
+        tensors |= {f"{name}/{key}": value for key, value in network.state_dict().items()}
+    tensors |= optimiser_tensors(state.generator_optimiser, "generator_optimiser")
+    tensors |= optimiser_tensors(state.discriminator_optimiser, "discriminator_optimiser")
+    tensors["sums"] = state.sums
+    plain = {"seconds": state.seconds, "rounds": state.rounds, "history_filled": 0}
+    if state.history is not None:
+        tensors["history"] = state.history.images
+        plain["history_filled"] = state.history.filled
+    return Checkpoint(state.images, tensors, plain)
+
+
+def restore(state: TrainingState, checkpoint: Checkpoint) -> None:
+    """Puts a checkpoint's values into `state`, which was built from the same recipe."""
+    tensors = checkpoint.tensors
+    for name, network in _networks(state).items():
+        network.load_state_dict(_under(tensors, f"{name}/"))
+    restore_optimiser(state.generator_optimiser, "generator_optimiser", tensors)
+    restore_optimiser(state.discriminator_optimiser, "discriminator_optimiser", tensors)
+    if state.history is not None:
+        state.history.images.copy_(tensors["history"])
+        state.history.filled = int(checkpoint.state["history_filled"])
+    state.sums.copy_(tensors["sums"])
+    state.rounds = int(checkpoint.state["rounds"])
+    state.images = checkpoint.images
+    state.seconds = float(checkpoint.state["seconds"])
+
+
+def finite(state: TrainingState) -> bool:
+    """Whether all weights and figures are finite numbers; waits for the device."""
+    values = [state.sums, *state.generator.state_dict().values(), *state.discriminator.state_dict().values()]
+    return bool(torch.stack([value.isfinite().all() for value in values]).all())
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,76 @@
+"""A generator at rest: its weights as safetensors, and what it takes to use them as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from scansynth.errors import CheckpointError
+from scansynth.files import read_json, sha256_bytes, write_bytes, write_json
+from scansynth.gan.families import FAMILIES
+from scansynth.learning.checkpoint import read_weights, weights_bytes
+from scansynth.recipe import NetworkSettings
+
+WEIGHTS = "generator.safetensors"
+FACTS = "generator.json"
+
+
+@dataclass(frozen=True)
+class GeneratorFacts:
+    """What the weights are.
+
+    Attributes:
+        family: Family of networks.
+        recipe: Name of the recipe.
+        size: Side of the images in pixels.
+        network: The recipe's network settings, as plain values.
+        classes: Labels of the cases it was trained on; empty for an unlabelled cohort.
+        images: Real images seen in training.
+        weights_sha256: SHA-256 of the weight file.
+    """
+
+    family: str
+    recipe: str
+    size: int
+    network: dict[str, object]
+    classes: tuple[str, ...]
+    images: int
+    weights_sha256: str = ""
+
+
+def save_generator(folder: Path, generator: nn.Module, facts: GeneratorFacts) -> GeneratorFacts:
+    """Writes weights and facts; returns the facts with the weights' hash."""
+    data = weights_bytes(generator.state_dict())
+    full = GeneratorFacts(**{**asdict(facts), "weights_sha256": sha256_bytes(data)})
+    write_bytes(folder / WEIGHTS, data)
+    write_json(folder / FACTS, asdict(full))
+    return full
+
+
+def load_generator(folder: Path) -> tuple[nn.Module, GeneratorFacts]:
+    """The generator in a run's folder, in evaluation mode, on the CPU.
+
+    Raises:
+        CheckpointError: Weights or facts are missing, damaged, altered, or do not fit together.
+    """
+    try:
+        values = read_json(folder / FACTS)
+        data = (folder / WEIGHTS).read_bytes()
+        facts = GeneratorFacts(**{**values, "classes": tuple(values["classes"])})
+        network = NetworkSettings.model_validate(facts.network)
+        with torch.device("meta"):  # the weights come from the file: nothing is drawn
+            generator = FAMILIES[facts.family].build_generator(facts.size, network)
+    except FileNotFoundError:
+        raise CheckpointError(f"the run {folder.name} has no trained generator; run: scansynth train STUDY") from None
+    except (ValueError, KeyError, TypeError, IndexError) as fault:
+        raise CheckpointError(f"{FACTS} of the run {folder.name} is damaged; train again") from fault
+    if sha256_bytes(data) != facts.weights_sha256:
+        raise CheckpointError(f"{WEIGHTS} of the run {folder.name} was altered: its hash does not match; train again")
+    try:
+        generator.load_state_dict(read_weights(data, WEIGHTS), assign=True)
+    except RuntimeError as fault:
+        raise CheckpointError(f"{WEIGHTS} of the run {folder.name} does not fit its {FACTS}; train again") from fault
+    return generator.eval(), facts

@@ -1,0 +1,164 @@
+"""Checkpoints: tensors as safetensors, everything else as JSON, whole or not there.
+
+Nothing that executes on load: no pickle. A checkpoint is a folder named by the images seen; it is written
+under a temporary name, synced and renamed. Its tensors' SHA-256 stands in its JSON, the JSON's own beside it,
+and both are checked on load.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from scansynth.errors import CheckpointError
+from scansynth.files import new_directory, read_json, sha256_bytes, sha256_json, write_bytes, write_json
+
+FORMAT = 2
+_TENSORS = "tensors.safetensors"
+_STATE = "state.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training's whole state at one moment.
+
+    Attributes:
+        images: Real images seen so far.
+        tensors: Every tensor of the state, by name.
+        state: Everything else, as plain JSON values.
+    """
+
+    images: int
+    tensors: Mapping[str, Tensor]
+    state: Mapping[str, Any]
+
+
+def weights_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """Tensors as the bytes of a safetensors file; the same tensors give the same bytes."""
+    return safetensors.torch.save({name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)})
+
+
+def save(folder: Path, checkpoint: Checkpoint, identity: str, keep: int) -> Path:
+    """Writes a checkpoint under `folder` and removes all but the newest `keep`.
+
+    Checkpoints of more images go too: a training that comes to write this one has passed them over as damaged.
+    So does what a process killed while it saved has left.
+
+    Args:
+        folder: The run's `checkpoints` folder.
+        checkpoint: What to keep.
+        identity: Digest of the recipe and the inputs; only a training of the same identity goes on from it.
+        keep: How many stay.
+
+    Raises:
+        StorageError: The disk is full or the folder cannot be written; older checkpoints are intact.
+    """
+    data = weights_bytes(checkpoint.tensors)
+    target = folder / f"{checkpoint.images:012d}"
+    values = {
+        "format": FORMAT,
+        "identity": identity,
+        "images": checkpoint.images,
+        "tensors_sha256": sha256_bytes(data),
+        "state": dict(checkpoint.state),
+    }
+    for remains in folder.glob(".[0-9]*.new-*"):
+        shutil.rmtree(remains, ignore_errors=True)
+    with new_directory(target) as temporary:
+        write_bytes(temporary / _TENSORS, data)
+        write_json(temporary / _STATE, {**values, "sha256": sha256_json(values)})
+    usable = [path for path in _kept(folder) if path.name <= target.name]
+    for path in set(_kept(folder)) - set(usable[-keep:]):
+        shutil.rmtree(path, ignore_errors=True)
+    return target
+
+
+def load_newest(folder: Path, identity: str, warn: Callable[[str], None]) -> Checkpoint | None:
+    """The newest whole checkpoint under `folder`; a damaged one is passed over with a warning.
+
+    Returns:
+        None when there is no checkpoint at all.
+
+    Raises:
+        CheckpointError: There are checkpoints, and none of them can be used.
+    """
+    faults = []
+    for path in reversed(_kept(folder)):
+        try:
+            return load(path, identity)
+        except CheckpointError as fault:
+            faults.append(str(fault))
+            warn(f"{fault}; going back to the one before")
+    if faults:
+        raise CheckpointError(f"{faults[0]}; remove {folder} to train from the start")
+    return None
+
+
+def load(path: Path, identity: str) -> Checkpoint:
+    """One checkpoint, checked.
+
+    Raises:
+        CheckpointError: It is incomplete, altered, of another version, or of another recipe or cohort.
+    """
+    try:
+        values = read_json(path / _STATE)
+        data = (path / _TENSORS).read_bytes()
+        found = values["format"]
+        if found == FORMAT:
+            intact = values.pop("sha256") == sha256_json(values) and values["tensors_sha256"] == sha256_bytes(data)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise CheckpointError(f"checkpoint {path.name} is incomplete") from fault
+    if found != FORMAT:
+        raise CheckpointError(f"checkpoint {path.name} has format {found!r}, and this scansynth reads {FORMAT}")
+    if not intact:
+        raise CheckpointError(f"checkpoint {path.name} was altered: its hash does not match")
+    if values["identity"] != identity:
+        raise CheckpointError(f"checkpoint {path.name} belongs to another recipe or cohort")
+    return Checkpoint(values["images"], read_weights(data, path.name), values["state"])
+
+
+def read_weights(data: bytes, name: str) -> dict[str, Tensor]:
+    """Tensors from the bytes of a safetensors file.
+
+    Raises:
+        CheckpointError: The bytes are something else; a pickle, for example.
+    """
+    try:
+        return safetensors.torch.load(data)
+    except SafetensorError as fault:
+        raise CheckpointError(f"{name} is not a safetensors file; nothing else is ever loaded") from fault
+
+
+def _kept(folder: Path) -> list[Path]:
+    """Checkpoints under `folder`, oldest first."""
+    return sorted(path for path in folder.glob("[0-9]*") if path.is_dir())
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+    """An optimiser's moments by name: `prefix/<parameter>/<moment>`."""
+    states = optimiser.state_dict()["state"]
+    return {f"{prefix}/{index}/{key}": value for index, state in states.items() for key, value in state.items()}
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, prefix: str, tensors: Mapping[str, Tensor]) -> None:
+    """Puts moments written by `optimiser_tensors` back, in each parameter's memory layout.
+
+    The layout matters: the same numbers in another layout may be added up in another order.
+    """
+    for index, parameter in enumerate(parameter for group in optimiser.param_groups for parameter in group["params"]):
+        start = f"{prefix}/{index}/"
+        found = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+        optimiser.state[parameter] = {
+            key: torch.empty_like(parameter).copy_(value)
+            if value.shape == parameter.shape and key != "step"
+            else value.to(parameter.device if parameter.is_cuda else "cpu")
+            for key, value in found.items()
+        }
