@@ -1,0 +1,1 @@
+"""Artefacts to one page that a review board can read."""

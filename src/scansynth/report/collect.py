@@ -1,0 +1,338 @@
+"""A study's artefacts -> one tree of values for the page; what is missing is None.
+
+Nothing is measured here: figures come from the artefacts as they stand. Real images come only through
+`select(cohort, Reader.PICTURES)`, that is, from the train role.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scansynth.cohort.sets import SyntheticSet, load_set
+from scansynth.cohort.tensors import Cohort, CohortFacts, Selection, load_cohort, select
+from scansynth.errors import StudyError
+from scansynth.evidence.claims import Claim, read_claims
+from scansynth.files import read_json, read_json_lines
+from scansynth.ledger import Reader, Role
+from scansynth.seeds import generator
+from scansynth.stage import StageRecord, read_record
+from scansynth.study import Study
+
+GRID_SIDE = 6
+"""Images in a row and in a column of a grid of real or synthetic images."""
+
+GRID_LABELS = 3
+"""Labels for which grids are shown, at most; others are named on the page."""
+
+STRIP = 7
+"""Moments of training that are shown, at most."""
+
+MOMENT_SIDE = 4
+"""Images in a row and in a column of such a moment, so that each can be made out."""
+
+_SOURCES = {"cohort": "ingest", "weights": "train", "set": "generate"}
+"""Which stage makes what another stage names among its inputs."""
+
+
+@dataclass(frozen=True)
+class CohortView:
+    """What ingest left: facts, and patients and images by role and label."""
+
+    facts: CohortFacts
+    images: int
+    patients: int
+    by_role: Mapping[Role, Mapping[str, tuple[int, int]]]
+    totals: Mapping[Role, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class TrainingView:
+    """One run: what `run.json` says, the log as columns, moments of the sample grid, and reals to compare.
+
+    The reals, (n, size, size) uint16, are drawn here from the train role; the run's own `real.png` may hold
+    patients of another role.
+    """
+
+    run: str
+    facts: Mapping[str, Any]
+    log: Mapping[str, NDArray[np.float64]]
+    grids: tuple[tuple[int, Path], ...]
+    real: NDArray[np.uint16] | None
+    ended: bool
+
+
+@dataclass(frozen=True)
+class GridPair:
+    """Real and synthetic images of one label, drawn by seed; (n, size, size) uint16 each."""
+
+    label: str
+    real: NDArray[np.uint16]
+    synthetic: NDArray[np.uint16]
+    real_of: int
+    synthetic_of: int
+
+
+@dataclass(frozen=True)
+class SetView:
+    """A synthetic set: how many images, and grids of it beside real images."""
+
+    name: str
+    images: int
+    labels: Mapping[str, int]
+    grids: tuple[GridPair, ...]
+
+
+@dataclass(frozen=True)
+class PairView:
+    """A synthetic image and the training image nearest to it; (size, size) uint16 each, neither mirrored.
+
+    `flip` says how they match: empty, `left-right`, `top-bottom`, `both`, or `mirrored`.
+    """
+
+    index: int
+    case: str
+    score: float
+    p: float | None
+    flip: str
+    synthetic: NDArray[np.uint16]
+    real: NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class EvidenceView:
+    """The court's findings on one set."""
+
+    claims: tuple[Claim, ...]
+    pairs: tuple[PairView, ...]
+    pairs_listed: int
+    distributions: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StageView:
+    """One stage that ended, and what of it is out of date (stages that ran again since)."""
+
+    name: str
+    record: StageRecord
+    outdated: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that the page shows."""
+
+    study: Study
+    cohort: CohortView | None
+    training: TrainingView | None
+    synthetic: SetView | None
+    evidence: EvidenceView | None
+    stages: tuple[StageView, ...]
+    journal: tuple[Mapping[str, Any], ...]
+    pictured: tuple[str, ...]
+
+
+def stage_folders(study: Study) -> dict[str, Path]:
+    """Folder of each stage that the page reads, in the order of work."""
+    return {
+        "ingest": study.cohort,
+        "train": study.run(),
+        "generate": study.synthetic(),
+        "audit": study.evidence(),
+    }
+
+
+def report_inputs(study: Study) -> dict[str, str]:
+    """Digest of each stage that ended: what the page is made of, and what makes it stale."""
+    records = {name: read_record(folder) for name, folder in stage_folders(study).items()}
+    return {name: record.digest for name, record in records.items() if record is not None}
+
+
+def collect(study: Study) -> Findings:
+    """Reads everything that the page shows.
+
+    Raises:
+        StudyError: An artefact is damaged.
+        LedgerError: Pictures were asked of patients that may not be shown.
+    """
+    cohort = load_cohort(study.cohort) if (study.cohort / "cohort.json").is_file() else None
+    reals = select(cohort, Reader.PICTURES) if cohort else None
+    made = None
+    if cohort and (study.synthetic() / "manifest.csv").is_file():
+        made = load_set(study.synthetic(), cohort.facts)
+    training = _training(study, reals)
+    shown = _set_view(study, made, reals, training) if made is not None and reals is not None else None
+    evidence = _evidence(study, made, reals)
+    pictured = sorted(set(reals.patients)) if reals is not None and (shown or evidence or training) else []
+    return Findings(
+        study=study,
+        cohort=_cohort_view(cohort) if cohort else None,
+        training=training,
+        synthetic=shown,
+        evidence=evidence,
+        stages=_stages(study),
+        # The report's own lines are left out, so that writing it again gives the same page.
+        journal=tuple(line for line in read_json_lines(study.journal) if line.get("stage") != "report"),
+        pictured=tuple(pictured),
+    )
+
+
+def _cohort_view(cohort: Cohort) -> CohortView:
+    patients: dict[tuple[Role, str], set[str]] = defaultdict(set)
+    images: dict[tuple[Role, str], int] = defaultdict(int)
+    for case in cohort.cases:
+        for label in (case.label, ""):
+            patients[case.role, label].add(case.patient)
+            images[case.role, label] += 1
+    labels = cohort.facts.labels or tuple(sorted({case.label for case in cohort.cases}))
+    return CohortView(
+        facts=cohort.facts,
+        images=len(cohort.cases),
+        patients=len({case.patient for case in cohort.cases}),
+        by_role={role: {label: (len(patients[role, label]), images[role, label]) for label in labels} for role in Role},
+        totals={role: (len(patients[role, ""]), images[role, ""]) for role in Role},
+    )
+
+
+def _training(study: Study, reals: Selection | None) -> TrainingView | None:
+    folder = study.run()
+    if not (folder / "run.json").is_file():
+        return None
+    facts = _object(folder / "run.json", "train")
+    rows = [row for row in read_json_lines(folder / "log.jsonl") if isinstance(row.get("images"), (int, float))]
+    names = sorted({name for row in rows for name, value in row.items() if isinstance(value, (int, float))})
+    grids = sorted(
+        (int(path.stem), path) for path in (folder / "grids").glob("*.png") if re.fullmatch(r"\d+", path.stem)
+    )
+    return TrainingView(
+        run=study.config.generator.run,
+        facts=facts,
+        log={name: np.array([_figure(row.get(name)) for row in rows]) for name in names},
+        grids=tuple(_spread(grids)),
+        real=_beside_moments(study, reals, _classes(facts)),
+        ended=(folder / "stage.json").is_file(),
+    )
+
+
+def _classes(facts: Mapping[str, Any]) -> set[str]:
+    """Labels that the generator saw; empty: all."""
+    return {str(name) for name in facts.get("classes") or ()}
+
+
+def _beside_moments(study: Study, reals: Selection | None, classes: set[str]) -> NDArray[np.uint16] | None:
+    """Real images as many as a moment of training shows, of the classes that the generator saw."""
+    found = [index for index, case in enumerate(reals.cases) if not classes or case.label in classes] if reals else []
+    if reals is None or not found:
+        return None
+    return reals.images[_draw(study, "real", "moments", found, min(MOMENT_SIDE**2, len(found)))]
+
+
+def _figure(value: Any) -> float:
+    """A figure of the log; not a number where the line has none."""
+    return float(value) if isinstance(value, (int, float)) else float("nan")
+
+
+def _spread(grids: list[tuple[int, Path]]) -> list[tuple[int, Path]]:
+    """At most `STRIP` of the grids, evenly spread, the first and the last among them."""
+    if len(grids) <= STRIP:
+        return grids
+    return [grids[round(index)] for index in np.linspace(0, len(grids) - 1, STRIP)]
+
+
+def _set_view(study: Study, made: SyntheticSet, reals: Selection, training: TrainingView | None) -> SetView:
+    own = [row.get("label", "") for row in made.rows]
+    labels = {label: own.count(label) for label in sorted(set(own))}
+    of_run = _classes(training.facts) if training else set()
+    grids = []
+    for label in list(labels)[:GRID_LABELS]:
+        synthetic = [index for index, name in enumerate(own) if name == label]
+        wanted = {label} if any(case.label == label for case in reals.cases) else of_run
+        real = [index for index, case in enumerate(reals.cases) if not wanted or case.label in wanted]
+        amount = min(GRID_SIDE**2, len(real), len(synthetic))
+        if amount:
+            shown = reals.images[_draw(study, "real", label, real, amount)]
+            drawn = made.images[_draw(study, "synthetic", label, synthetic, amount)]
+            grids.append(GridPair(label, shown, drawn, len(real), len(synthetic)))
+    return SetView(study.config.synthetic.name, len(made.rows), labels, tuple(grids))
+
+
+def _draw(study: Study, kind: str, label: str, indices: list[int], amount: int) -> NDArray[np.int64]:
+    """Which images a grid shows: drawn by the study's seed, without looking, without repeats."""
+    draw = generator(study.config.seed, "report", kind, label)
+    return np.asarray(draw.choice(np.array(indices), size=amount, replace=False), dtype=np.int64)
+
+
+def _evidence(study: Study, made: SyntheticSet | None, reals: Selection | None) -> EvidenceView | None:
+    folder = study.evidence()
+    if not (folder / "claims.json").is_file():
+        return None
+    pairs_file, pictures_file = folder / "pairs.json", folder / "distributions.json"
+    listed = read_json(pairs_file) if pairs_file.is_file() else []
+    pairs: list[PairView] = []
+    if made is not None and reals is not None:
+        place = {case.case: index for index, case in enumerate(reals.cases)}
+        try:
+            pairs = [_pair(pair, made, reals, place) for pair in listed if pair["case"] in place]
+        except (KeyError, TypeError, ValueError, IndexError) as fault:
+            raise _damaged("pairs.json", "audit") from fault
+    return EvidenceView(
+        claims=read_claims(folder / "claims.json"),
+        pairs=tuple(pairs),
+        pairs_listed=len(listed),
+        distributions=_object(pictures_file, "audit") if pictures_file.is_file() else {},
+    )
+
+
+def _pair(pair: Mapping[str, Any], made: SyntheticSet, reals: Selection, place: Mapping[str, int]) -> PairView:
+    index = int(pair["index"])
+    return PairView(
+        index=index,
+        case=str(pair["case"]),
+        score=float(pair["score"]),
+        p=None if pair.get("p") is None else float(pair["p"]),
+        flip=_flip(pair.get("flip")),
+        synthetic=made.images[index],
+        real=reals.images[place[str(pair["case"])]],
+    )
+
+
+def _flip(value: Any) -> str:
+    """How the images match: empty, `left-right`, `top-bottom`, `both`, or `mirrored` when it is not said how."""
+    return "" if value in {None, False, "none"} else "mirrored" if value is True else str(value)
+
+
+def _stages(study: Study) -> tuple[StageView, ...]:
+    """The stages that ended, each compared with what the stages before it hold now."""
+    folders = stage_folders(study)
+    records = {name: record for name, folder in folders.items() if (record := read_record(folder)) is not None}
+    views = []
+    for name, record in records.items():
+        outdated = []
+        for key, digest in record.inputs.items():
+            source = records.get(_SOURCES.get(key, key))
+            if source is not None and digest not in {source.digest, *source.outputs.values()}:
+                outdated.append(source.stage)
+        views.append(StageView(name, record, tuple(sorted(outdated))))
+    return tuple(views)
+
+
+def _object(path: Path, stage: str) -> dict[str, Any]:
+    """A JSON object."""
+    try:
+        value = read_json(path)
+    except ValueError as fault:
+        raise _damaged(path.name, stage) from fault
+    if not isinstance(value, dict):
+        raise _damaged(path.name, stage)
+    return value
+
+
+def _damaged(name: str, stage: str) -> StudyError:
+    return StudyError(f"{name} is damaged; run the stage {stage} of this study again")

@@ -1,0 +1,256 @@
+"""Findings -> one self-contained HTML page, written whole or not at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from scansynth.files import new_directory, write_text
+from scansynth.ledger import PERMITTED, Reader
+from scansynth.report import tables
+from scansynth.report.collect import GRID_SIDE, MOMENT_SIDE, Findings, GridPair, PairView, collect, report_inputs
+from scansynth.report.figures import distribution_charts, training_charts
+from scansynth.report.pictures import Picture, montage, sheet, shrink_factor, single
+from scansynth.report.words import VERDICT_MEANING, clean, count, modality, number, span
+from scansynth.stage import StageRecord, hash_outputs, versions, write_record
+from scansynth.statistics import Verdict
+from scansynth.study import Study
+
+PAGE = "index.html"
+_HERE = Path(__file__).parent
+_CONTENTS = (
+    ("verdicts", "Verdicts"),
+    ("limits", "Limits"),
+    ("cohort", "The cohort"),
+    ("images", "Real beside synthetic"),
+    ("training", "Training"),
+    ("copies", "Copies"),
+    ("claims", "Every claim in full"),
+    ("provenance", "Provenance"),
+)
+
+
+def write_report(study: Study) -> Path:
+    """Writes `report/index.html` and its record; returns the page's path.
+
+    Raises:
+        StudyError: An artefact is damaged.
+        CohortError: The cohort or the synthetic set is damaged.
+        LedgerError: Pictures were asked of patients that may not be shown.
+        StorageError: The report cannot be written.
+    """
+    start = time.monotonic()
+    inputs = report_inputs(study)
+    findings = collect(study)
+    html = render(findings)
+    with new_directory(study.report) as folder:
+        write_text(folder / PAGE, html)
+        record = StageRecord(
+            stage="report",
+            inputs=inputs,
+            settings=report_settings(study),
+            outputs=hash_outputs(folder, [folder / PAGE]),
+            seed=study.config.seed,
+            roles=tuple(sorted(PERMITTED[Reader.PICTURES])) if findings.pictured else (),
+            patients=findings.pictured,
+            seconds=round(time.monotonic() - start, 3),
+            versions=versions(),
+        )
+        write_record(folder, record)
+    return study.report / PAGE
+
+
+def report_settings(study: Study) -> dict[str, Any]:
+    """The settings that the page shows: when one of them changes, the page is stale."""
+    return dict(tables.setting_rows(study))
+
+
+def render(findings: Findings) -> str:
+    """The page as HTML. Whatever comes from an artefact is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["number"] = number
+    context = (
+        _frame(findings)
+        | _verdicts(findings)
+        | _cohort(findings)
+        | _images(findings)
+        | _training(findings)
+        | _copies(findings)
+        | _provenance(findings)
+    )
+    return environment.get_template("report.html").render(context)
+
+
+def _frame(findings: Findings) -> dict[str, Any]:
+    style = (_HERE / "report.css").read_text(encoding="utf-8")
+    return {
+        "name": clean(findings.study.config.name),
+        "css": Markup(style),
+        "sentence": _sentence(findings),
+        "as_of": tables.newest(findings),
+        "shows_real": bool(findings.pictured),
+        "warnings": [
+            f"Out of date: {stage.name} was made from an earlier {' and '.join(stage.outdated)}. Run the study again "
+            "before relying on what it says."
+            for stage in findings.stages
+            if stage.outdated
+        ],
+        "contents": _CONTENTS,
+        "seed": str(findings.study.config.seed),
+    }
+
+
+def _sentence(findings: Findings) -> str:
+    """What the page is, in one sentence."""
+    if findings.cohort is None:
+        return "This study has only been set up: no scan has been read, and nothing can be said yet."
+    kind = modality(clean(findings.cohort.facts.modality))
+    people = count(findings.cohort.patients, "patient")
+    if findings.synthetic is None:
+        return f"A cohort of {kind} images of {people}, from which synthetic images are to be made."
+    made = count(findings.synthetic.images, "synthetic image")
+    return (
+        f"{made} made in the likeness of {kind} images of {people}: how they were made, "
+        "what was shown of them, and what was not."
+    )
+
+
+def _verdicts(findings: Findings) -> dict[str, Any]:
+    claims = findings.evidence.claims if findings.evidence else ()
+    return {
+        "evidence": findings.evidence,
+        "claims": [tables.claim_row(claim) for claim in claims],
+        "tally": {verdict: sum(claim.verdict is verdict for claim in claims) for verdict in Verdict},
+        "meaning": VERDICT_MEANING,
+    }
+
+
+def _cohort(findings: Findings) -> dict[str, Any]:
+    cohort = findings.cohort
+    if cohort is None:
+        return {"cohort": None}
+    facts = cohort.facts
+    rows = tables.left_out(cohort)
+    words = (
+        f"{modality(clean(facts.modality)).capitalize()} ({clean(facts.modality)}), {count(cohort.images, 'image')} of "
+        f"{count(cohort.patients, 'patient')}, {facts.size} × {facts.size} pixels of "
+        f"{' × '.join(number(step) for step in facts.spacing)} mm (median)."
+    )
+    return {
+        "cohort": cohort,
+        "cohort_words": words + (" The images carry no labels." if facts.unlabelled else ""),
+        "left_out": rows,
+        "left_out_total": sum(amount for _, amount in rows),
+        "labels": [clean(label) or "no label" for label in next(iter(cohort.by_role.values()))],
+        "roles": tables.role_rows(cohort),
+    }
+
+
+def _images(findings: Findings) -> dict[str, Any]:
+    cohort, made = findings.cohort, findings.synthetic
+    if cohort is None or made is None:
+        return {"grids": []}
+    size = cohort.facts.size
+    factor = shrink_factor(size, 2 * len(made.grids), GRID_SIDE**2)
+    unit = " HU" if cohort.facts.modality == "CT" else ""
+    window = f"{span((cohort.facts.low, cohort.facts.high))}{unit}, black to white"
+    if cohort.facts.modality != "CT":
+        window = "the cohort’s own range, black to white"
+    return {
+        "grids": [_grid(grid, factor) for grid in made.grids],
+        "window": window,
+        "scale_words": f" and is shown at 1/{factor} of its {size} pixels" if factor > 1 else "",
+        "labels_left_out": [clean(label) for label in made.labels if label not in {grid.label for grid in made.grids}],
+    }
+
+
+def _grid(grid: GridPair, factor: int) -> dict[str, Any]:
+    label = clean(grid.label)
+    return {
+        "label": label,
+        "real": montage(grid.real, GRID_SIDE, factor),
+        "synthetic": montage(grid.synthetic, GRID_SIDE, factor),
+        "real_note": f"{len(grid.real)} of {number(grid.real_of)}",
+        "synthetic_note": f"{len(grid.synthetic)} of {number(grid.synthetic_of)}",
+        "real_alt": f"Grid of {len(grid.real)} real images, {label}, drawn at random",
+        "synthetic_alt": f"Grid of {len(grid.synthetic)} synthetic images, {label}, drawn at random",
+    }
+
+
+def _training(findings: Findings) -> dict[str, Any]:
+    training = findings.training
+    if training is None:
+        return {"training": None}
+    size = findings.cohort.facts.size if findings.cohort else 64
+    recipe = training.facts.get("recipe") or {}
+    augmentation = training.facts.get("augmentation") or {}
+    classes = ", ".join(clean(name) for name in training.facts.get("classes", [])) or "all images"
+    return {
+        "training": training,
+        "training_words": f"A forger (the generator) and an inspector (the discriminator) were trained against each "
+        f"other on the class: {classes}. Recipe {clean(recipe.get('name', 'not stated'))}. "
+        f"{clean(recipe.get('about', ''))}",
+        "training_facts": tables.training_facts(training),
+        "training_charts": training_charts(training.log),
+        "strip": [
+            {
+                "picture": sheet(path, size, MOMENT_SIDE),
+                "title": f"{number(images)} images",
+                "alt": f"Grid of synthetic images after {images} images",
+            }
+            for images, path in training.grids
+        ],
+        "strip_side": MOMENT_SIDE**2,
+        "strip_real": montage(training.real, MOMENT_SIDE, max(1, size // 128)) if training.real is not None else None,
+        "applied": tables.reasons(augmentation.get("applied")),
+        "refused": tables.reasons(augmentation.get("refused")),
+        "recipe": tables.recipe_rows(recipe),
+    }
+
+
+def _copies(findings: Findings) -> dict[str, Any]:
+    evidence = findings.evidence
+    if evidence is None:
+        return {"pairs": [], "copy_charts": [], "other_charts": []}
+    return {
+        "pairs": [_pair(pair) for pair in evidence.pairs],
+        "copy_charts": distribution_charts(evidence.distributions, ["nearest_train_ncc"]),
+        "other_charts": distribution_charts(evidence.distributions, ["kid", "pair_distance"]),
+    }
+
+
+def _pair(pair: PairView) -> dict[str, Any]:
+    synthetic: Picture = single(pair.synthetic)
+    return {
+        "index": pair.index,
+        "case": clean(pair.case),
+        "flip": "mirrored to match"
+        if pair.flip and pair.flip != "mirrored"
+        else "alike when mirrored"
+        if pair.flip
+        else "",
+        "score": f"{pair.score:.3f}",
+        "p": "not known" if pair.p is None else f"{pair.p:.3f}",
+        "synthetic": synthetic,
+        "real": single(pair.real, pair.flip),
+    }
+
+
+def _provenance(findings: Findings) -> dict[str, Any]:
+    rows: list[Mapping[str, Any]] = [tables.stage_row(stage) for stage in findings.stages]
+    journal = tables.journal_rows(findings.journal)
+    return {
+        "stages": rows,
+        "commands": tables.commands(findings.study),
+        "versions": tables.version_rows(findings.stages),
+        "journal": journal,
+        "journal_left": len(findings.journal) - len(journal),
+        "settings": tables.setting_rows(findings.study),
+    }

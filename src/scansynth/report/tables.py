@@ -1,0 +1,312 @@
+"""Findings -> the rows of the page's tables, in plain words."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from scansynth.evidence.claims import Claim
+from scansynth.recipe import Recipe
+from scansynth.report.collect import CohortView, Findings, StageView, TrainingView
+from scansynth.report.intervals import interval_picture
+from scansynth.report.words import ROLE_USE, clean, count, duration, moment, number, setting, together
+from scansynth.study import Study
+
+_PATHS = {"cohort.dicom", "cohort.labels", "cohort.split_from"}
+"""Settings that name places on this machine; the page leaves them out."""
+
+_OUTPUTS_LISTED = 16
+_JOURNAL_LISTED = 40
+_UNITS = {"KID": "distance (KID)"}
+_GROUPS = {
+    "": "The recipe",
+    "network": "Networks",
+    "loss": "Loss",
+    "optimiser": "Optimiser",
+    "replay": "Experience replay",
+    "augmentation": "Augmentation",
+    "ema": "Averaging of weights",
+    "schedule": "Schedule",
+}
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """A claim's figures as the page shows them: shares in percent, others as they are."""
+
+    value: float | None
+    ends: tuple[float, ...]
+    margin: float | None
+    floor: tuple[float, ...]
+    unit: str
+
+
+def _figures(claim: Claim) -> _Figures:
+    share = claim.unit.startswith("share of ")
+    factor = 100.0 if share else 1.0
+    unit = f"% of {claim.unit.removeprefix('share of ')}" if share else _UNITS.get(claim.unit, claim.unit)
+    floor = (claim.floor.low, claim.floor.mean, claim.floor.high) if claim.floor else ()
+    return _Figures(
+        None if claim.value is None else factor * claim.value,
+        () if claim.interval is None else (factor * claim.interval.low, factor * claim.interval.high),
+        None if claim.margin is None else factor * claim.margin,
+        tuple(factor * figure for figure in floor),
+        clean(unit),
+    )
+
+
+def claim_row(claim: Claim) -> dict[str, Any]:
+    """One claim, ready for its card and for its table."""
+    figures = _figures(claim)
+    words = together((figures.value, *figures.ends)) if figures.value is not None else []
+    between = " to ".join(words[1:])
+    level = f"{number(100 * claim.level)}%" if claim.level is not None else "none"
+    percent = "%" if figures.unit.startswith("%") else ""
+    limit = f"{claim.direction.value} {number(figures.margin)}{percent}" if figures.margin is not None else ""
+    failed = any(not control.passed for control in claim.control)
+    return {
+        "question": clean(claim.question),
+        "why": clean(claim.why),
+        "verdict": claim.verdict,
+        "unit": figures.unit,
+        "value": words[0] if words else "",
+        "interval": f"{level} interval {between}" if between else "",
+        "aim": _aim(limit, failed),
+        "void": failed,
+        "picture": interval_picture(figures.value, figures.ends, figures.margin, figures.floor, claim.direction),
+        "inputs": [(clean(key), clean(digest)) for key, digest in claim.inputs.items()],
+        "full": [
+            ("claim", clean(claim.claim)),
+            ("verdict", claim.verdict.value),
+            ("value", words[0] if words else "none"),
+            ("unit", figures.unit),
+            ("interval", between or "none"),
+            ("level", level),
+            ("floor", _floor(claim, figures.floor)),
+            ("controls", _controls(claim)),
+            ("margin", number(figures.margin) if figures.margin is not None else "none"),
+            ("direction", f"{claim.direction.value} the margin"),
+            ("numbers", ", ".join(f"{number(amount)} {clean(what)}" for what, amount in claim.n.items()) or "none"),
+            ("roles read", ", ".join(clean(role) for role in claim.roles) or "none"),
+            ("why", clean(claim.why)),
+            ("rule version", clean(claim.rule_version)),
+        ],
+    }
+
+
+def _aim(limit: str, failed: bool) -> str:
+    """What the figure must be, or why it counts for nothing."""
+    if failed:
+        return "A control failed: this figure must not be relied on."
+    return f"Shown only if the whole interval is {limit}." if limit else ""
+
+
+def _floor(claim: Claim, figures: tuple[float, ...]) -> str:
+    """The floor in words: its range, its mean, and what it is of."""
+    if claim.floor is None:
+        return "none"
+    low, mean, high = together(figures)
+    return f"{low} to {high}, mean {mean}: {clean(claim.floor.what)} ({number(claim.floor.draws)} draws)"
+
+
+def _controls(claim: Claim) -> str:
+    """What was planted, how much of it was found, and whether that is enough."""
+    rows = [
+        f"{clean(control.name)}: {control.found:.0%} found, {control.needed:.0%} needed"
+        f"{'' if control.passed else ' (failed)'}"
+        for control in claim.control
+    ]
+    return "; ".join(rows) or "none"
+
+
+def left_out(cohort: CohortView) -> list[tuple[str, int]]:
+    """Reasons and numbers of files left out, the commonest first; files without a stated reason last."""
+    rows = [(clean(reason), amount) for reason, amount in cohort.facts.excluded.items() if amount]
+    rows.sort(key=lambda row: (-row[1], row[0]))
+    rest = cohort.facts.files_found - cohort.images - sum(amount for _, amount in rows)
+    return [*rows, ("no reason stated", rest)] if rest > 0 else rows
+
+
+def role_rows(cohort: CohortView) -> list[dict[str, Any]]:
+    """One row for each role: its patients, and its cells by label, then of all labels."""
+    several = len(next(iter(cohort.by_role.values()))) > 1
+    rows = []
+    for role, cells in cohort.by_role.items():
+        total = cohort.totals[role]
+        rows.append(
+            {
+                "name": role.value,
+                "use": ROLE_USE[role],
+                "patients": total[0],
+                "grow": max(total[0], 1),
+                "cells": [*cells.values(), total] if several else list(cells.values()),
+            }
+        )
+    return rows
+
+
+def training_facts(training: TrainingView) -> list[tuple[str, str]]:
+    """Short facts of a run."""
+    facts, log = training.facts, training.log
+    sizes = facts.get("parameters") or {}
+    rows = [("training images", _amount(facts.get("train_images"))), ("patients", _amount(facts.get("train_patients")))]
+    rows.append(("images seen", _amount(facts.get("images_total"))))
+    if len(log.get("epoch", ())):
+        rows.append(("passes over the images", number(float(log["epoch"][-1]))))
+    if len(log.get("seconds", ())):
+        rows.append(("length", duration(float(log["seconds"][-1]))))
+    if len(log.get("images_per_second", ())):
+        middle = sorted(log["images_per_second"])[len(log["images_per_second"]) // 2]
+        rows.append(("images a second, median", number(float(middle))))
+    rows.append(("computed on", f"{_device(facts.get('device'))}, {clean(facts.get('precision', 'float32'))}"))
+    for key, words in (("generator", "forger, parameters"), ("discriminator", "inspector, parameters")):
+        if key in sizes:
+            rows.append((words, _amount(sizes[key])))
+    return [*rows, ("seed", clean(facts.get("seed", "not stated")))]
+
+
+def _amount(value: Any) -> str:
+    return number(float(value)) if isinstance(value, (int, float)) else "not stated"
+
+
+def _device(value: Any) -> str:
+    text = clean(value or "not stated")
+    return {"cpu": "processor (CPU)", "cuda": "graphics card (GPU)"}.get(text.split(":")[0], text)
+
+
+def reasons(rows: Any) -> list[tuple[str, str]]:
+    """Augmentations with their reasons: `name: reason`, or tables with `name` and `reason`."""
+    found = []
+    for row in rows or ():
+        if isinstance(row, Mapping):
+            found.append((clean(row.get("name", "")), clean(row.get("reason", ""))))
+        else:
+            name, _, reason = clean(row).partition(": ")
+            found.append((name, reason))
+    return found
+
+
+def recipe_rows(recipe: Mapping[str, Any]) -> list[tuple[str, list[dict[str, str]]]]:
+    """The recipe by groups: key, value, and the words of `scansynth.recipe`."""
+    top = {key: value for key, value in recipe.items() if not isinstance(value, Mapping)}
+    groups = [(_GROUPS[""], _switches(top, Recipe))]
+    for key, table in recipe.items():
+        if isinstance(table, Mapping):
+            field = Recipe.model_fields.get(key)
+            kind = field.annotation if field else None
+            groups.append((_GROUPS.get(key, clean(key)), _switches(table, kind)))
+    return groups
+
+
+def _switches(table: Mapping[str, Any], kind: Any) -> list[dict[str, str]]:
+    fields = kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
+    return [
+        {
+            "key": clean(key),
+            "value": setting(value),
+            "words": (fields[key].description or "") if key in fields else "",
+        }
+        for key, value in table.items()
+    ]
+
+
+def stage_row(stage: StageView) -> dict[str, Any]:
+    """One stage of the provenance table."""
+    record = stage.record
+    listed = list(record.outputs.items())
+    people = count(len(record.patients), "patient") if record.patients else "none"
+    return {
+        "name": stage.name,
+        "time": duration(record.seconds),
+        "read": people,
+        "roles": ", ".join(clean(role) for role in record.roles),
+        "files": count(len(listed), "file"),
+        "digest": record.digest,
+        "inputs": [(clean(key), clean(digest)) for key, digest in record.inputs.items()],
+        "outputs": [(clean(key), clean(digest)) for key, digest in listed] if len(listed) <= _OUTPUTS_LISTED else [],
+    }
+
+
+def version_rows(stages: tuple[StageView, ...]) -> list[tuple[str, str]]:
+    """Versions that the stages recorded; stages that differ are all named."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for stage in stages:
+        for name, version in stage.record.versions.items():
+            found.setdefault(clean(name), {}).setdefault(clean(version), []).append(stage.name)
+    return [
+        (
+            name,
+            next(iter(by))
+            if len(by) == 1
+            else "; ".join(f"{version} ({', '.join(who)})" for version, who in by.items()),
+        )
+        for name, by in sorted(found.items())
+    ]
+
+
+def journal_rows(journal: tuple[Mapping[str, Any], ...]) -> list[dict[str, str]]:
+    """The newest lines of the journal: when, which stage, what, how long. No other fact is shown."""
+    rows = []
+    for line in journal[-_JOURNAL_LISTED:]:
+        seconds = line.get("seconds")
+        rows.append(
+            {
+                "time": _short(str(line.get("time", ""))),
+                "stage": clean(line.get("stage", "")),
+                "event": clean(line.get("event", "")),
+                "took": duration(float(seconds)) if isinstance(seconds, (int, float)) else "",
+            }
+        )
+    return rows
+
+
+def _short(stamp: str) -> str:
+    """Day and time of a journal line, in UTC."""
+    try:
+        time = datetime.datetime.fromisoformat(stamp)
+    except ValueError:
+        return clean(stamp)
+    if time.tzinfo is not None:
+        time = time.astimezone(datetime.UTC)
+    return f"{time:%Y-%m-%d %H:%M}"
+
+
+def newest(findings: Findings) -> dict[str, str] | None:
+    """The time of the newest journal line, which is the page's date: equal inputs give equal pages."""
+    stamps = [str(line["time"]) for line in findings.journal if line.get("time")]
+    return {"stamp": clean(max(stamps)), "words": moment(max(stamps))} if stamps else None
+
+
+def setting_rows(study: Study) -> list[tuple[str, str]]:
+    """The study's settings, one a row, without places of this machine."""
+    return [
+        (clean(key), setting(value)) for key, value in _flat(study.config.model_dump(mode="json")) if key not in _PATHS
+    ]
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, value in table.items():
+        rows += _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(prefix + key, value)]
+    return rows
+
+
+def commands(study: Study) -> str:
+    """Commands that give the same page again."""
+    config = study.config
+    labels = "--unlabelled" if config.cohort.unlabelled else "--labels labels.csv"
+    recipe = clean(config.generator.recipe)
+    return "\n".join(
+        [
+            "scansynth init STUDY \\",
+            "  --dicom DICOM_FOLDER \\",
+            f"  {labels} \\",
+            f"  --recipe {recipe}",
+            "cp study.toml STUDY/study.toml",
+            "scansynth run STUDY",
+        ]
+    )

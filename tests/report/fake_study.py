@@ -1,0 +1,274 @@
+"""A complete study folder, made up: every artefact that the report reads, without running any stage."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from scansynth.config import CohortSettings, EvidenceSettings, StudyConfig
+from scansynth.dicom.write import SyntheticFacts, Uids, write_synthetic
+from scansynth.evidence.claims import Claim, Control, Floor, Measurement, decide, write_claims
+from scansynth.files import sha256_file, write_csv, write_json
+from scansynth.ledger import Role
+from scansynth.recipe import load_recipe
+from scansynth.stage import StageRecord, hash_outputs, read_record, write_record
+from scansynth.statistics import Interval, Verdict
+from scansynth.study import Study
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+SHARES = ((Role.TRAIN, 0.5), (Role.TUNE, 0.1), (Role.CALIBRATE, 0.1), (Role.RESERVE, 0.1), (Role.TEST, 0.2))
+
+
+def keyed(*names: object, digits: int) -> str:
+    return hashlib.sha256("/".join(map(str, names)).encode()).hexdigest()[:digits]
+
+
+def derive_uid(*names: object) -> str:
+    return f"2.25.{int(keyed(*names, digits=30), 16)}"
+
+
+def blobs(rng: np.random.Generator, n: int, size: int, rough: float) -> np.ndarray:
+    """Something like patches of a lung: noise, vessels, a nodule; uint16 (n, size, size)."""
+    y, x = np.mgrid[0:size, 0:size] / size - 0.5
+    images = np.empty((n, size, size), np.uint16)
+    for index in range(n):
+        cy, cx, radius = rng.uniform(-0.15, 0.15), rng.uniform(-0.15, 0.15), rng.uniform(0.05, 0.2)
+        angle, offset = rng.uniform(0, np.pi), rng.uniform(-0.3, 0.3)
+        nodule = 0.62 / (1 + np.exp((np.hypot(y - cy, x - cx) - radius) * 40))
+        line = 0.4 * np.exp(-(((np.cos(angle) * x + np.sin(angle) * y - offset) * 22) ** 2))
+        value = 0.16 + nodule + line + rng.normal(0, rough, (size, size))
+        images[index] = np.clip(value, 0, 1) * 65535
+    return images
+
+
+def make_study(
+    folder: Path,
+    *,
+    name: str = "Lung patches, first look",
+    labels: tuple[str, ...] = ("clear", "nodule"),
+    size: int = 64,
+    patients: int = 60,
+    synthetic: int = 80,
+    stages: tuple[str, ...] = ("ingest", "train", "generate", "audit"),
+    dicom: str = "/data/hospital/secret-scans",
+) -> Study:
+    """A study whose named stages have ended."""
+    config = StudyConfig(
+        name=name,
+        seed=7,
+        cohort=CohortSettings(dicom=dicom, labels="/data/hospital/labels.csv", positive=labels[-1], size=size),
+        evidence=EvidenceSettings(pairs=6),
+    )
+    study = Study(folder, config)
+    folder.mkdir(parents=True, exist_ok=True)
+    lines: list[dict[str, Any]] = [{"time": "2026-11-20T08:00:00+00:00", "stage": "init", "event": "made"}]
+    makers = {"ingest": make_cohort, "train": make_run, "generate": make_set, "audit": make_evidence}
+    for hour, stage in enumerate(stages):
+        makers[stage](study, labels, patients, synthetic)
+        lines.append(
+            {
+                "time": f"2026-11-20T{9 + hour:02}:12:31+00:00",
+                "stage": stage,
+                "event": "ended",
+                "seconds": 41.7 * 9**hour,
+            }
+        )
+    study.journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return study
+
+
+def end(study: Study, folder: Path, stage: str, before: dict[str, Path], roles: tuple[str, ...]) -> None:
+    inputs = {}
+    for key, place in before.items():
+        record = read_record(place)
+        if record is not None:
+            inputs[key] = record.digest
+    people = tuple(keyed("patient", index, digits=16) for index in range(30)) if roles else ()
+    versions = {"python": "3.11.9", "scansynth": "0.1.0", "torch": "2.13.0", "numpy": "2.3.1"}
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    record = StageRecord(stage, inputs, {}, hash_outputs(folder, files), 7, roles, people, 123.4, versions)
+    write_record(folder, record)
+
+
+def make_cohort(study: Study, labels: tuple[str, ...], patients: int, synthetic: int) -> None:
+    rng = np.random.default_rng(1)
+    size, rows = study.config.cohort.size, []
+    bounds = np.cumsum([share for _, share in SHARES]) * patients
+    for patient in range(patients):
+        role = SHARES[int(np.searchsorted(bounds, patient, side="right"))][0]
+        rows += [
+            {
+                "case": keyed("case", patient, image, digits=12),
+                "patient": keyed("patient", patient, digits=16),
+                "role": role.value,
+                "label": labels[int(rng.integers(len(labels)))],
+                "low": -1000.0,
+                "high": 400.0,
+                "spacing_row": 0.7,
+                "spacing_col": 0.7,
+                "sop": derive_uid("case", patient, image),
+                "source_sha256": keyed("source", patient, image, digits=64),
+                "attr_sex": "F",
+            }
+            for image in range(int(rng.integers(1, 4)))
+        ]
+    study.cohort.mkdir()
+    np.save(study.cohort / "images.npy", blobs(rng, len(rows), size, 0.03))
+    write_csv(study.cohort / "cases.csv", list(rows[0]), rows)
+    excluded = {"not an image": 3, "ultrasound, not CT": 12, "no row in labels.csv": 5, "damaged": 1}
+    write_csv(study.cohort / "excluded.csv", ["key", "reason", "detail"], [])
+    facts = {
+        "modality": "CT", "sop_class_uid": CT, "size": size, "view": "patch", "labels": sorted(labels),
+        "positive": labels[-1], "unlabelled": False, "files_found": len(rows) + sum(excluded.values()),
+        "excluded": excluded, "low": -1000.0, "high": 400.0, "spacing": [0.7, 0.7], "bits_stored": 12,
+        "signed": True, "rescale_slope": 1.0, "rescale_intercept": -1024.0, "key_fingerprint": "abc123",
+    }  # fmt: skip
+    write_json(study.cohort / "cohort.json", facts)
+    end(study, study.cohort, "ingest", {}, tuple(role.value for role, _ in SHARES))
+
+
+def make_run(study: Study, labels: tuple[str, ...], patients: int, synthetic: int) -> None:
+    rng = np.random.default_rng(2)
+    folder, size = study.run(), study.config.cohort.size
+    (folder / "grids").mkdir(parents=True)
+    recipe = load_recipe("dcgan").model_dump(mode="json")
+    run = {
+        "recipe": recipe, "seed": 7, "images_total": 80_000, "device": "cpu", "precision": "float32",
+        "classes": [labels[-1]], "train_images": 32, "train_patients": 25,
+        "parameters": {"generator": 3_576_704, "discriminator": 2_765_568},
+        "augmentation": {
+            "applied": ["up-down flips", "rotations up to 5 degrees"],
+            "refused": ["left-right flips: the heart would change sides", "stretches: they change a lesion's size"],
+        },
+    }  # fmt: skip
+    write_json(folder / "run.json", run)
+    lines = []
+    for step in range(1, 41):
+        t = step / 40
+        dip = 0.75 * np.exp(-(((t - 0.35) / 0.06) ** 2))
+        lines.append(
+            {
+                "images": step * 2000,
+                "epoch": step * 2.0,
+                "seconds": step * 9.1,
+                "images_per_second": 220 + rng.normal(0, 6),
+                "loss_d": 1.1 - 0.3 * t + rng.normal(0, 0.05),
+                "loss_g": 1.0 + 0.9 * t + rng.normal(0, 0.1),
+                "d_real": 0.72 + rng.normal(0, 0.03),
+                "d_fake": 0.3 - 0.05 * t + rng.normal(0, 0.03),
+                "diversity": float(np.clip(1 - 0.8 * np.exp(-6 * t) - dip, 0, None)),
+            }
+        )
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    columns = max(4, min(8, 512 // size))
+    for step in range(1, 9):
+        tiles = blobs(np.random.default_rng(5), columns**2, size, 0.4 / step)
+        write_grid(folder / "grids" / f"{step * 10000:08d}.png", tiles, columns)
+    write_grid(folder / "real.png", blobs(np.random.default_rng(6), columns**2, size, 0.03), columns)
+    (folder / "generator.safetensors").write_bytes(b"weights")
+    end(study, folder, "train", {"cohort": study.cohort}, ("train",))
+
+
+def write_grid(path: Path, tiles: np.ndarray, columns: int) -> None:
+    size = tiles.shape[1]
+    sheet = tiles.reshape(-1, columns, size, size).transpose(0, 2, 1, 3).reshape(-1, columns * size)
+    Image.fromarray((sheet >> 8).astype(np.uint8)).save(path)
+
+
+def make_set(study: Study, labels: tuple[str, ...], patients: int, synthetic: int) -> None:
+    folder, size = study.synthetic(), study.config.cohort.size
+    images = blobs(np.random.default_rng(3), synthetic, size, 0.05)
+    weights = keyed("weights", digits=64)
+    rows = []
+    for index, image in enumerate(images):
+        uids = Uids(*(derive_uid("set", kind, index) for kind in ("study", "series", "instance", "frame")))
+        path = folder / "dicom" / f"{index:06d}.dcm"
+        facts = SyntheticFacts("CT", CT, -1000.0, 400.0, (0.7, 0.7), labels[-1], weights, uids, index + 1)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_synthetic(path, image, facts)
+        rows.append(
+            {
+                "file": f"dicom/{path.name}",
+                "index": index,
+                "seed": 7,
+                "sop_instance_uid": uids.instance,
+                "weights_sha256": weights,
+                "label": labels[-1],
+                "sha256": sha256_file(path),
+            }
+        )
+    write_csv(folder / "manifest.csv", list(rows[0]), rows)
+    end(study, folder, "generate", {"weights": study.run()}, ())
+
+
+def claims(inputs: dict[str, str]) -> tuple[Claim, ...]:
+    """One claim for each verdict."""
+    n = {"synthetic images": 80, "real images": 41, "real patients": 12}
+    rows = []
+    for name, value, interval, floor, margin, found, why in (
+        (
+            "fidelity.kid",
+            0.0431,
+            (0.0362, 0.0498),
+            (0.0031, 0.0058, 0.0174),
+            0.0174,
+            1.0,
+            "So the set can be told apart.",
+        ),
+        ("diversity.pair_distance", 0.94, (0.91, 0.97), (0.8, 1.0, 1.21), 0.8, 0.95, "So the set is as varied."),
+        ("diversity.near_pairs", 0.85, (0.71, 0.99), (0.78, 1.01, 1.3), 0.78, 0.9, "The data do not decide."),
+        ("copies.flag_rate", 0.0125, (0.0003, 0.0268), (0.0, 0.01, 0.04), 0.05, 0.6, "So no more are close."),
+    ):
+        measured = Measurement(
+            value, Interval(*interval), 0.95, Floor("real patients against real patients", *floor, 200),
+            (Control("blur", 1.0, 0.8), Control("planted fault", found, 0.8)), margin, n,
+        )  # fmt: skip
+        decided = decide(name, measured, dict.fromkeys(Verdict, f"The figure is {value}. {why}"))
+        rows.append(replace(decided, inputs=inputs))
+    return tuple(rows)
+
+
+def make_evidence(study: Study, labels: tuple[str, ...], patients: int, synthetic: int) -> None:
+    rng = np.random.default_rng(4)
+    folder = study.evidence()
+    folder.mkdir(parents=True)
+    digests = {"cohort": read_record(study.cohort).digest, "set": read_record(study.synthetic()).digest}
+    write_claims(folder / "claims.json", claims(digests))
+    train = [row for row in (study.cohort / "cases.csv").read_text().splitlines()[1:] if ",train," in row]
+    pairs = [
+        {
+            "synthetic": f"dicom/{3 * i % synthetic:06d}.dcm",
+            "index": 3 * i % synthetic,
+            "case": train[2 * i].split(",")[0],
+            "case_index": 2 * i,
+            "score": 0.93 - 0.011 * i,
+            "flip": "left-right" if i == 2 else i == 4,
+            "p": 0.004 + 0.006 * i,
+        }
+        for i in range(6)
+    ]
+    write_json(folder / "pairs.json", pairs)
+    spreads = {
+        "nearest_train_ncc": {
+            "synthetic": rng.normal(0.71, 0.06, synthetic).clip(0, 1).tolist(),
+            "held_out": rng.normal(0.68, 0.07, 40).clip(0, 1).tolist(),
+            "threshold": 0.87,
+        },
+        "pair_distance": {
+            "synthetic": rng.gamma(9, 0.1, 300).tolist(),
+            "real": rng.gamma(10, 0.1, 300).tolist(),
+        },
+        "kid": {
+            "floor": rng.normal(0.0058, 0.002, 200).tolist(),
+            "synthetic": rng.normal(0.043, 0.004, 60).tolist(),
+            "blurred": rng.normal(0.09, 0.006, 60).tolist(),
+        },
+    }
+    write_json(folder / "distributions.json", spreads)
+    end(study, folder, "audit", {"cohort": study.cohort, "set": study.synthetic()}, ("calibrate", "test", "train"))

@@ -1,0 +1,285 @@
+"""The page: complete, honest about what is missing, and safe to open."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_study import make_study
+
+from scansynth.errors import EvidenceError, StudyError
+from scansynth.files import read_json, write_json
+from scansynth.report.collect import collect, report_inputs
+from scansynth.report.render import render, write_report
+from scansynth.stage import read_record
+from scansynth.statistics import Verdict
+from scansynth.study import Study
+
+STAGES = ("ingest", "train", "generate", "audit")
+VOID = {"meta", "img", "br", "link", "input", "hr", "path", "circle", "rect", "line", "use"}
+
+
+class Outline(HTMLParser):
+    """Tags, ids, links and text of a page; faults when tags do not nest."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.ids: list[str] = []
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value or "" for key, value in attrs if key == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value or "" for key, value in attrs if key == "id"]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text.append(data)
+
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return make_study(tmp_path_factory.mktemp("report") / "study")
+
+
+@pytest.fixture(scope="module")
+def html(study: Study) -> str:
+    return write_report(study).read_text(encoding="utf-8")
+
+
+def test_record_names_what_the_page_was_made_of(study: Study, html: str) -> None:
+    record = read_record(study.report)
+    assert record is not None
+    assert record.inputs == report_inputs(study)
+    assert set(record.inputs) == set(STAGES)
+    assert list(record.outputs) == ["index.html"]
+    assert record.roles == ("train",)
+    assert record.patients
+
+
+def test_markup_nests_and_ids_are_unique(html: str) -> None:
+    outline = Outline(html)
+    assert len(outline.ids) == len(set(outline.ids))
+    targets = {href[1:] for _, attrs in outline.tags if (href := attrs.get("href") or "").startswith("#")}
+    assert targets <= set(outline.ids)
+    used = {href[1:] for _, attrs in outline.tags if (href := attrs.get("xlink:href") or "").startswith("#")}
+    assert used
+    assert used <= set(outline.ids)
+    assert set(re.findall(r"url\(#([^)]+)\)", html)) <= set(outline.ids)
+
+
+def test_pictures_have_words_and_tables_have_heads(html: str) -> None:
+    outline = Outline(html)
+    images = [attrs for tag, attrs in outline.tags if tag == "img"]
+    assert images
+    assert all(attrs.get("alt") for attrs in images)
+    charts = [attrs for tag, attrs in outline.tags if tag == "svg" and attrs.get("role") == "img"]
+    assert len(charts) >= 4 + 3 + 4
+    assert all(attrs.get("aria-label") for attrs in charts)
+    assert all(attrs.get("scope") for tag, attrs in outline.tags if tag == "th")
+
+
+def test_headings_do_not_skip_a_level(html: str) -> None:
+    levels = [int(tag[1]) for tag, _ in Outline(html).tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+
+
+def test_nothing_comes_from_outside(html: str) -> None:
+    outline = Outline(html)
+    for _, attrs in outline.tags:
+        for key in ("src", "href", "xlink:href", "srcset", "action", "data", "poster"):
+            value = attrs.get(key) or ""
+            assert value == "" or value.startswith(("#", "data:image/png;base64,"))
+    assert not {tag for tag, _ in outline.tags} & {"script", "link", "iframe", "object", "embed", "form"}
+    assert "@import" not in html
+    assert re.findall(r"url\((?!#)", html) == []
+
+
+def test_every_verdict_is_said_in_words_and_shape(html: str) -> None:
+    articles = re.findall(r"<article.*?</article>", html, re.DOTALL)
+    assert len(articles) == 4
+    shapes = {}
+    for article in articles:
+        badge = re.search(r'class="badge[^>]*>(.*?</svg>)([^<]+)<', article, re.DOTALL)
+        assert badge is not None
+        shapes[badge[2].strip()] = badge[1]
+    assert set(shapes) == {verdict.value for verdict in Verdict}
+    assert len(set(shapes.values())) == 4
+
+
+def test_claims_carry_all_their_figures(html: str) -> None:
+    words = Outline(html).words()
+    for piece in (
+        "0.0431",
+        "0.0362 to 0.0498",
+        "at most 0.0174",
+        "95%",
+        "0.0031 to 0.0174, mean 0.0058",
+        "200 draws",
+        "1.25 % of images",
+    ):
+        assert piece in words
+    assert "planted fault: 60% found, 80% needed (failed)" in words
+    assert "this figure must not be relied on" in words
+
+
+def test_verdicts_come_first_then_limits(html: str) -> None:
+    order = re.findall(r'<section id="(\w+)"', html)
+    assert order == ["verdicts", "limits", "cohort", "images", "training", "copies", "claims", "provenance"]
+    assert "Not a medical device" in html
+    assert html.index("holds pictures of real cases") < html.index('<section id="verdicts"')
+
+
+def test_no_place_of_this_machine_and_no_patient(study: Study, html: str) -> None:
+    words = Outline(html).words()
+    for hidden in (str(study.folder), str(Path.home()), "/data/hospital", "secret-scans", "/tmp/"):
+        assert hidden not in html
+    assert not re.search(r"(?<![\w<&;])/(?:[A-Za-z0-9_.-]+/)+[A-Za-z0-9_.-]+", words)
+    patients = {case["patient"] for case in _cases(study)}
+    assert not [patient for patient in patients if patient in html]
+
+
+def test_only_training_patients_are_pictured(study: Study) -> None:
+    findings = collect(study)
+    train = {case["patient"] for case in _cases(study) if case["role"] == "train"}
+    assert set(findings.pictured) <= train
+    assert findings.evidence is not None
+    roles = {case["case"]: case["role"] for case in _cases(study)}
+    assert {roles[pair.case] for pair in findings.evidence.pairs} == {"train"}
+
+
+def test_a_pair_of_another_role_is_never_pictured(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study")
+    path = study.evidence() / "pairs.json"
+    test_case = next(case["case"] for case in _cases(study) if case["role"] == "test")
+    pairs = read_json(path)
+    pairs[0]["case"] = test_case
+    write_json(path, pairs)
+    evidence = collect(study).evidence
+    assert evidence is not None
+    assert evidence.pairs_listed == 6
+    assert [pair.case for pair in evidence.pairs] == [pair["case"] for pair in pairs[1:]]
+
+
+def test_the_real_grid_of_the_run_is_not_shown(study: Study) -> None:
+    # It may hold patients of another role than train; the page draws its own.
+    training = collect(study).training
+    assert training is not None
+    assert training.real is not None
+    shown = {case["case"] for case in _cases(study) if case["role"] == "train" and case["label"] == "nodule"}
+    images = np.load(study.cohort / "images.npy")
+    allowed = {images[place].tobytes() for place, case in enumerate(_cases(study)) if case["case"] in shown}
+    assert {image.tobytes() for image in training.real} <= allowed
+
+
+def test_pictures_are_drawn_by_seed_without_repeats(study: Study) -> None:
+    findings = collect(study)
+    assert findings.synthetic is not None
+    grid = findings.synthetic.grids[0]
+    assert len(np.unique(grid.real.reshape(len(grid.real), -1), axis=0)) == len(grid.real)
+    other = replace(study, config=study.config.model_copy(update={"seed": 8}))
+    again = collect(other).synthetic
+    assert again is not None
+    assert not np.array_equal(again.grids[0].synthetic, grid.synthetic)
+
+
+def test_same_inputs_give_the_same_bytes(study: Study, html: str) -> None:
+    study.log("report", "written", seconds=1.0)
+    assert write_report(study).read_text(encoding="utf-8") == html
+
+
+def test_date_is_that_of_the_newest_journal_line(study: Study, html: str) -> None:
+    assert 'datetime="2026-11-20T12:12:31+00:00">20 November 2026, 12:12 UTC<' in html
+
+
+@pytest.mark.parametrize("done", range(4))
+def test_missing_stages_are_named_with_their_command(tmp_path: Path, done: int) -> None:
+    study = make_study(tmp_path / "study", stages=STAGES[:done], size=32, patients=20, synthetic=6)
+    words = Outline(write_report(study).read_text(encoding="utf-8")).words()
+    for stage in STAGES[done:]:
+        assert f"scansynth {stage} STUDY" in words
+    for stage in STAGES[:done]:
+        assert f"scansynth {stage} STUDY" not in words
+    assert "No verdict yet" in words
+
+
+def test_hostile_names_are_escaped(tmp_path: Path) -> None:
+    evil = '<script>alert(1)</script>"><img src=x onerror=alert(1)>'
+    study = make_study(tmp_path / "study", name=evil, labels=("a&b", "<b>bold</b>' onload='x"), size=32, patients=20)
+    run = read_json(study.run() / "run.json")
+    run["recipe"]["about"] = run["device"] = run["augmentation"]["applied"][0] = evil
+    write_json(study.run() / "run.json", run)
+    claims = read_json(study.evidence() / "claims.json")
+    for claim in claims:
+        claim["why"] = claim["question"] = claim["unit"] = evil
+    write_json(study.evidence() / "claims.json", claims)
+    study.journal.write_text(json.dumps({"time": evil, "stage": evil, "event": evil}) + "\n")
+    html = write_report(study).read_text(encoding="utf-8")
+    outline = Outline(html)
+    assert "script" not in {tag for tag, _ in outline.tags}
+    assert not [key for _, attrs in outline.tags for key in attrs if key.startswith("on")]
+    assert "<script>alert(1)</script>" in outline.words()
+
+
+def test_a_changed_input_is_told_at_the_top(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study", size=32, patients=20, synthetic=6)
+    assert [stage.outdated for stage in collect(study).stages] == [()] * 4
+    record = read_record(study.synthetic())
+    assert record is not None
+    values = read_json(study.synthetic() / "stage.json")
+    values["outputs"]["manifest.csv"] = "0" * 64
+    write_json(study.synthetic() / "stage.json", values)
+    html = render(collect(study))
+    assert "Out of date: audit was made from an earlier generate" in html
+    assert html.index("Out of date") < html.index('<section id="verdicts"')
+
+
+def test_damaged_artefacts_are_refused_in_one_line(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study", size=32, patients=20, synthetic=6)
+    pairs = (study.evidence() / "pairs.json").read_text()
+    (study.evidence() / "pairs.json").write_text('[{"case": "x"}, {}]')
+    with pytest.raises(StudyError, match=r"pairs\.json is damaged"):
+        write_report(study)
+    (study.evidence() / "pairs.json").write_text(pairs)
+    (study.evidence() / "claims.json").write_text("[{}]")
+    with pytest.raises(EvidenceError, match="audit again"):
+        write_report(study)
+    assert not study.report.exists()
+
+
+def test_a_training_under_way_is_shown_as_such(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study", stages=STAGES[:2], size=32, patients=20)
+    (study.run() / "stage.json").unlink()
+    log = (study.run() / "log.jsonl").read_text().splitlines()
+    (study.run() / "log.jsonl").write_text(log[0] + "\n" + log[1][:30])
+    html = render(collect(study))
+    assert "This training has not ended" in html
+    assert 'id="training-loss-' in html
+
+
+def _cases(study: Study) -> list[dict[str, str]]:
+    head, *rows = (study.cohort / "cases.csv").read_text().splitlines()
+    return [dict(zip(head.split(","), row.split(","), strict=True)) for row in rows]
