@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+# Two workers share two cores; set before torch is imported, and inherited by the children that tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pydicom

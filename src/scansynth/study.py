@@ -13,6 +13,7 @@ from typing import Any
 from scansynth.config import StudyConfig, load_config
 from scansynth.errors import StudyError
 from scansynth.files import append_json_line, storage_faults
+from scansynth.recipe import load_recipe
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,10 @@ def open_study(folder: Path) -> Study:
 
     Raises:
         StudyError: There is no study there.
-        ConfigError: Its `study.toml` is wrong.
+        ConfigError: Its `study.toml`, or the recipe that it names, is wrong.
     """
     if not (folder / "study.toml").is_file():
         raise StudyError(f"{folder} is not a study: it holds no study.toml; make one with: scansynth init {folder}")
-    return Study(folder.resolve(), load_config(folder / "study.toml"))
+    study = Study(folder.resolve(), load_config(folder / "study.toml"))
+    load_recipe(study.config.generator.recipe, study.config.generator.overrides)
+    return study

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,16 +41,21 @@ def find_sources(folder: Path) -> list[Source]:
     Raises:
         CohortError: The folder is missing.
     """
+    return _files(folder, _may_be_scan)
+
+
+def _files(folder: Path, wanted: Callable[[str], bool]) -> list[Source]:
+    """Files below `folder` whose names are wanted, by their relative path."""
     if not folder.is_dir():
         raise CohortError(
             "the DICOM folder does not exist; set cohort.dicom in study.toml to the folder with the scans"
         )
     if (folder / "study.toml").exists():
         raise CohortError("the DICOM folder is a study folder; keep the scans in a folder of their own")
-    return sorted(_walk(folder, ""), key=lambda source: source.relative)
+    return sorted(_walk(folder, "", wanted), key=lambda source: source.relative)
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[Source]:
+def _walk(folder: Path, prefix: str, wanted: Callable[[str], bool]) -> Iterator[Source]:
     """Candidate files in `folder` and below it, in no order."""
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -59,8 +64,8 @@ def _walk(folder: Path, prefix: str) -> Iterator[Source]:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 if not (Path(entry.path) / "study.toml").exists():
-                    yield from _walk(Path(entry.path), relative + "/")
-            elif entry.is_file() and _may_be_scan(entry.name):
+                    yield from _walk(Path(entry.path), relative + "/", wanted)
+            elif entry.is_file() and wanted(entry.name):
                 facts = entry.stat()
                 yield Source(Path(entry.path), relative, facts.st_size, facts.st_mtime_ns)
 
@@ -70,11 +75,12 @@ def _may_be_scan(name: str) -> bool:
 
 
 def listing_digest(folder: Path) -> str:
-    """SHA-256 over name, size and time of change of every candidate file: tells whether sources changed.
+    """SHA-256 over name, size and time of change of every scan and mask: tells whether sources changed.
 
     Contents are not read, so that staleness is known in seconds; `ingest` hashes every file it keeps.
 
     Raises:
         CohortError: The folder is missing.
     """
-    return sha256_json([[source.relative, source.size, source.mtime_ns] for source in find_sources(folder)])
+    found = _files(folder, lambda name: _may_be_scan(name) or name.lower().endswith(".png"))
+    return sha256_json([[source.relative, source.size, source.mtime_ns] for source in found])

@@ -1,0 +1,280 @@
+"""The commands: thin, and quick to start: heavy libraries are imported inside the command that needs them."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from scansynth import __version__, console
+from scansynth.errors import ScansynthError
+
+if TYPE_CHECKING:
+    from scansynth.dicom.deidentify import InstitutionKey
+    from scansynth.pipeline import Surroundings
+    from scansynth.study import Study
+
+app = typer.Typer(
+    name="scansynth",
+    help="Synthetic medical scans from a small private cohort, and proof of what they are worth.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder of the study.")]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option("--key", help="The institution's key; else SCANSYNTH_INSTITUTION_KEY, else the user's configuration."),
+]
+
+
+class View(StrEnum):
+    """What an image shows."""
+
+    CHEST = "chest"
+    PATCH = "patch"
+    ANY = "any"
+
+
+class Form(StrEnum):
+    """What `export` writes."""
+
+    PNG = "png"
+    NPY = "npy"
+
+
+def main() -> None:
+    """Runs the command line; a refusal is one line on stderr and exit code 2."""
+    try:
+        app(standalone_mode=False)
+    except ScansynthError as fault:
+        console.refuse(str(fault))
+        sys.exit(fault.exit_code)
+    except TyperException as fault:
+        console.refuse(f"{fault.format_message().rstrip('.')}; see: scansynth --help")
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        console.refuse("interrupted; what was finished is kept, run the same command again to go on")
+        sys.exit(2)
+    except OSError as fault:
+        if fault.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}:
+            raise
+        console.refuse(f"{fault.strerror}: {fault.filename}; free space or make it writable, and run again")
+        sys.exit(2)
+
+
+@app.command()
+def version() -> None:
+    """Prints the version."""
+    console.result(__version__)
+
+
+@app.command()
+def phantom(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New folder for the scans.")],
+    patients: Annotated[int, typer.Option(help="How many patients, of four slices each.", min=1, max=100_000)] = 300,
+    size: Annotated[int, typer.Option(help="Side of the images in pixels.", min=32, max=1024)] = 256,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.", min=0)] = 0,
+) -> None:
+    """Writes a procedural chest-MR cohort as real DICOM: nobody's scans, to try everything on."""
+    from scansynth.phantom.cohort import write_phantom_cohort
+
+    with console.bar("drawing patients") as progress:
+        made = write_phantom_cohort(folder, patients, size, seed, progress)
+    console.result(f"wrote {made.images} images of {made.patients} patients, {made.positives} with a nodule: {folder}")
+    console.result(f"next: scansynth init STUDY --dicom {folder} --labels {made.labels} --view chest")
+
+
+@app.command()
+def init(
+    study: StudyFolder,
+    dicom: Annotated[Path, typer.Option(help="Folder with the scans.")],
+    labels: Annotated[Path | None, typer.Option(help="labels.csv: path, label, and more.")] = None,
+    recipe: Annotated[str, typer.Option(help="A recipe, or a path to a recipe's TOML file.")] = "dcgan",
+    split_from: Annotated[
+        Path | None, typer.Option(help="Study whose patients keep the roles they have there.")
+    ] = None,
+    unlabelled: Annotated[bool, typer.Option("--unlabelled", help="There are no labels.")] = False,
+    view: Annotated[
+        View, typer.Option(help="What an image shows; decides which augmentations are permitted.")
+    ] = View.ANY,
+    size: Annotated[int | None, typer.Option(help="Side of the images in pixels: 32, 64, 128, 256 or 512.")] = None,
+    positive: Annotated[str | None, typer.Option(help="The label that means a lesion.")] = None,
+    name: Annotated[str | None, typer.Option(help="Title of the study.")] = None,
+    seed: Annotated[int, typer.Option(help="Every random draw derives from it.", min=0)] = 0,
+) -> None:
+    """Makes a study: looks at scans and labels, and writes study.toml."""
+    from scansynth.errors import ConfigError
+    from scansynth.new_study import Wishes, create
+
+    if (labels is None) != unlabelled:
+        raise ConfigError("give either --labels labels.csv or --unlabelled")
+    wishes = Wishes(dicom, labels, recipe, split_from, view.value, size, positive, name, seed)
+    made = create(study, wishes)
+    cohort = made.config.cohort
+    found = f"{cohort.modality}, {cohort.size} x {cohort.size} pixels" + (
+        f", positive label {cohort.positive}" if cohort.positive else ""
+    )
+    console.result(f"wrote {made.config_file} ({found})")
+    console.result(f"next: scansynth run {study}    (or first: scansynth run {study} --dry-run)")
+
+
+@app.command()
+def run(
+    study: StudyFolder,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done, the hours and the disk.")
+    ] = False,
+    key: KeyFile = None,
+) -> None:
+    """Runs every stage that is stale; safe to interrupt at any moment and run again."""
+    from scansynth.dicom.deidentify import load_key
+    from scansynth.study import open_study
+
+    opened = open_study(study)
+    if dry_run:
+        _dry_run(opened, load_key(key))
+        return
+    with opened.lock():
+        done = _run_stale(opened, load_key(key))
+    if not done:
+        console.result("nothing is stale: every stage is done")
+    console.result(f"next: open {study / 'report' / 'index.html'}")
+
+
+def _run_stale(study: Study, key: InstitutionKey) -> list[str]:
+    from scansynth.pipeline import run_stale
+
+    return run_stale(study, _surroundings(key))
+
+
+def _surroundings(key: InstitutionKey) -> Surroundings:
+    from scansynth.pipeline import Surroundings
+
+    return Surroundings(key, console.bar, console.say, console.warn)
+
+
+def _dry_run(study: Study, key: InstitutionKey) -> None:
+    """What would run, how long, how much disk."""
+    from scansynth.forecast import forecast
+    from scansynth.learning.device import pick_device
+    from scansynth.pipeline import LEAST_SYNTHETIC, Condition, stage_states
+
+    for state in stage_states(study, key):
+        todo = "would run" if state.condition is not Condition.DONE else "done"
+        console.result(f"{state.stage.name:<9} {todo}" + (f"  ({state.why})" if state.why else ""))
+    device = pick_device()
+    expected = forecast(study, device, study.config.synthetic.images or LEAST_SYNTHETIC)
+    console.result(
+        f"training  {expected.training_images:,} images ({expected.train_images:,} a pass), "
+        f"{expected.images_per_second:.1f} images/s on {device.kind} ({device.name}): "
+        f"{expected.training_hours:.2f} hours"
+    )
+    console.result(f"reading   {expected.ingest_hours:.2f} hours")
+    console.result(f"disk      {expected.disk_bytes / 1e9:.2f} GB")
+    console.result("nothing was written")
+
+
+def _one_stage(folder: Path, name: str, key: Path | None, wrote: str, after: str) -> None:
+    """Runs one stage and says what it wrote and what comes next."""
+    from scansynth.dicom.deidentify import load_key
+    from scansynth.pipeline import run_stage
+    from scansynth.study import open_study
+
+    study = open_study(folder)
+    with study.lock():
+        run_stage(study, name, _surroundings(load_key(key)))
+    console.result(f"wrote {wrote}")
+    console.result(f"next: {after}")
+
+
+@app.command()
+def ingest(study: StudyFolder, key: KeyFile = None) -> None:
+    """Reads the scans: de-identified, normalised, each patient in one role."""
+    _one_stage(study, "ingest", key, f"{study / 'cohort'}", f"scansynth train {study}")
+
+
+@app.command()
+def train(study: StudyFolder, key: KeyFile = None) -> None:
+    """Trains the generator, or goes on with an interrupted training."""
+    _one_stage(study, "train", key, f"{study / 'gan'}", f"scansynth generate {study}")
+
+
+@app.command()
+def generate(study: StudyFolder, key: KeyFile = None) -> None:
+    """Draws the synthetic set as DICOM."""
+    _one_stage(study, "generate", key, f"{study / 'synthetic'}", f"scansynth audit {study}")
+
+
+@app.command()
+def audit(study: StudyFolder, key: KeyFile = None) -> None:
+    """Weighs the evidence: each claim with its interval, floor and control."""
+    _one_stage(study, "audit", key, f"{study / 'evidence'}", f"scansynth report {study}")
+
+
+@app.command()
+def report(study: StudyFolder, key: KeyFile = None) -> None:
+    """Writes the page for the review board."""
+    page = study / "report" / "index.html"
+    _one_stage(study, "report", key, f"{page}", f"open {page}")
+
+
+@app.command()
+def export(
+    study: StudyFolder,
+    name: Annotated[str, typer.Argument(metavar="SET", help="Name of the synthetic set.")],
+    form: Annotated[Form, typer.Option("--to", help="16-bit PNG files, or one NPY array.")] = Form.PNG,
+    out: Annotated[Path | None, typer.Option(help="New folder; else SET-png or SET-npy in the current one.")] = None,
+) -> None:
+    """Writes images and labels.csv, for training elsewhere."""
+    from scansynth.export import export as write_export
+    from scansynth.study import open_study
+
+    folder = out or Path(f"{name}-{form.value}")
+    with console.bar("exporting") as progress:
+        count = write_export(open_study(study), name, form.value, folder, progress)
+    console.result(f"wrote {count} images and labels.csv: {folder}")
+    console.result("next: train with them; keep real test cases for the result")
+
+
+@app.command()
+def status(study: StudyFolder, key: KeyFile = None) -> None:
+    """Says what is done, what is stale and what comes next."""
+    from scansynth.dicom.deidentify import load_key
+    from scansynth.gan.run import run_position
+    from scansynth.pipeline import Condition, stage_states
+    from scansynth.study import open_study
+
+    opened = open_study(study)
+    states = stage_states(opened, load_key(key))
+    for state in states:
+        took = f"  {state.record.seconds:,.0f} s" if state.record and state.condition is Condition.DONE else ""
+        console.result(f"{state.stage.name:<9} {state.condition.value:<8}{took}  {state.why}".rstrip())
+    position = run_position(opened.run())
+    if position and position[0] < position[1]:
+        console.result(f"training  at {position[0]:,} of {position[1]:,} images")
+    todo = [state.stage.name for state in states if state.condition is not Condition.DONE]
+    console.result(f"next: scansynth run {study}" if todo else f"next: open {study / 'report' / 'index.html'}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for scans and study.")] = Path("demo"),
+) -> None:
+    """From a phantom cohort to the report, on any laptop, in minutes; run again after an interruption."""
+    from scansynth.demonstration import demonstrate
+
+    page = demonstrate(out, console.bar, console.say, console.warn)
+    console.result(f"wrote {page}")
+    console.result(f"next: open {page}, then try your own scans: scansynth init STUDY --dicom DIR --labels labels.csv")
+
+
+if __name__ == "__main__":
+    main()

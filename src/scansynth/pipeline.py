@@ -1,0 +1,259 @@
+"""The stages in order: what is done, what is stale, and running what is not done.
+
+Only this file sees several rooms; they meet through files in the study folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from scansynth import __version__
+from scansynth.cohort.ingest import ingest, ingest_inputs, ingest_settings
+from scansynth.cohort.tensors import load_cohort, select
+from scansynth.dicom.deidentify import InstitutionKey
+from scansynth.errors import StudyError
+from scansynth.evidence.court import judge
+from scansynth.gan.generate import generate
+from scansynth.gan.run import train_inputs, train_run, train_settings
+from scansynth.gan.weights import WEIGHTS
+from scansynth.learning.device import pick_device
+from scansynth.ledger import Reader
+from scansynth.progress import Progress
+from scansynth.report.collect import report_inputs
+from scansynth.report.render import report_settings, write_report
+from scansynth.stage import StageRecord, plain, read_record
+from scansynth.study import Study
+
+LEAST_SYNTHETIC = 400
+"""Images of a set when the study names no number: enough for the copy question to resolve one percent."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a stage needs from outside of the study.
+
+    Attributes:
+        key: The institution's key.
+        bar: Opens a progress bar with a title.
+        say: Prints a line for the user.
+        warn: Prints a warning.
+    """
+
+    key: InstitutionKey
+    bar: Callable[[str], AbstractContextManager[Progress]]
+    say: Callable[[str], None]
+    warn: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the pipeline.
+
+    Attributes:
+        name: Its command.
+        about: What it does, for the bar.
+        folder: Where it writes.
+        inputs: Digests of what it reads, as its record holds them.
+        settings: The settings it reads, as its record holds them.
+        run: Does it.
+    """
+
+    name: str
+    about: str
+    folder: Callable[[Study], Path]
+    inputs: Callable[[Study, InstitutionKey], Mapping[str, str]]
+    settings: Callable[[Study], Mapping[str, Any]]
+    run: Callable[[Study, Surroundings, Progress], None]
+
+
+class Condition(StrEnum):
+    """How a stage stands."""
+
+    DONE = "done"
+    STALE = "stale"
+    MISSING = "not yet"
+
+
+@dataclass(frozen=True)
+class StageState:
+    """How one stage stands, and why."""
+
+    stage: Stage
+    condition: Condition
+    why: str
+    record: StageRecord | None
+
+
+def _ingest(study: Study, around: Surroundings, progress: Progress) -> None:
+    summary = ingest(study, around.key, progress)
+    roles = ", ".join(f"{role} {count}" for role, count in summary.patients_by_role.items())
+    around.say(f"{summary.cases} images of {summary.patients} patients; patients by role: {roles}")
+    for reason, count in sorted(summary.facts.excluded.items()):
+        around.say(f"left out: {count} x {reason}")
+    for warning in summary.warnings:
+        around.warn(warning)
+
+
+def _train(study: Study, around: Surroundings, progress: Progress) -> None:
+    if study.config.tracking.real_images:
+        around.warn("tracking.real_images is on: real cases go to the trackers")
+    record = train_run(study, pick_device(), progress, around.warn)
+    study.log("train", "written", seconds=record.seconds)
+
+
+def synthetic_count(study: Study) -> int:
+    """Images of the set: as the study says, or as many as the test role has of its classes, at least 400."""
+    if study.config.synthetic.images is not None:
+        return study.config.synthetic.images
+    cohort = load_cohort(study.cohort)
+    classes = study.config.generator.classes or ((cohort.facts.positive,) if cohort.facts.positive else None)
+    return max(LEAST_SYNTHETIC, len(select(cohort, Reader.REALISM, classes).cases))
+
+
+def _generate(study: Study, around: Surroundings, progress: Progress) -> None:
+    facts = load_cohort(study.cohort).facts
+    count = synthetic_count(study)
+    record = generate(study.run(), study.synthetic(), facts, study.config.seed, count, pick_device(), progress)
+    study.log("generate", "written", seconds=record.seconds, images=count)
+
+
+def _audit(study: Study, around: Surroundings, progress: Progress) -> None:
+    claims = judge(
+        study.cohort, study.synthetic(), study.evidence(), study.config.evidence, study.config.seed, progress
+    )
+    record = read_record(study.evidence())
+    study.log("audit", "written", seconds=record.seconds if record else 0.0)
+    for claim in claims:
+        around.say(f"{claim.verdict}: {claim.question}")
+
+
+def _report(study: Study, around: Surroundings, progress: Progress) -> None:
+    write_report(study)
+    progress(1, 1)
+    record = read_record(study.report)
+    study.log("report", "written", seconds=record.seconds if record else 0.0)
+
+
+def _record_digests(study: Study, **folders: Path) -> dict[str, str]:
+    records = {name: read_record(folder) for name, folder in folders.items()}
+    return {name: record.digest for name, record in records.items() if record is not None}
+
+
+def _weights(study: Study) -> dict[str, str]:
+    record = read_record(study.run())
+    return {} if record is None else {"weights": record.outputs.get(WEIGHTS, "")}
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage("ingest", "reading scans", lambda study: study.cohort, ingest_inputs, ingest_settings, _ingest),
+    Stage("train", "training", lambda study: study.run(), lambda study, _: train_inputs(study), train_settings, _train),
+    Stage(
+        "generate",
+        "drawing images",
+        lambda study: study.synthetic(),
+        lambda study, _: _weights(study),
+        lambda study: {"images": synthetic_count(study)},
+        _generate,
+    ),
+    Stage(
+        "audit",
+        "weighing the evidence",
+        lambda study: study.evidence(),
+        lambda study, _: _record_digests(study, cohort=study.cohort, set=study.synthetic()),
+        lambda study: plain(study.config.evidence.model_dump()),
+        _audit,
+    ),
+    Stage(
+        "report",
+        "writing the report",
+        lambda study: study.report,
+        lambda study, _: report_inputs(study),
+        report_settings,
+        _report,
+    ),
+)
+
+
+def stage_states(study: Study, key: InstitutionKey) -> list[StageState]:
+    """How each stage stands: a stage after a stale one is stale too.
+
+    Raises:
+        StudyError: A record is damaged.
+    """
+    states: list[StageState] = []
+    waits_for = ""
+    for stage in STAGES:
+        record = read_record(stage.folder(study))
+        if record is None:
+            condition, why = Condition.MISSING, f"waits for {waits_for}" if waits_for else ""
+        elif waits_for:
+            condition, why = Condition.STALE, f"{waits_for} comes first"
+        else:
+            changes = _changes(stage, record, study, key)
+            condition, why = (Condition.STALE, "changed: " + ", ".join(changes)) if changes else (Condition.DONE, "")
+        if condition is not Condition.DONE and not waits_for:
+            waits_for = stage.name
+        states.append(StageState(stage, condition, why, record))
+    return states
+
+
+def _changes(stage: Stage, record: StageRecord, study: Study, key: InstitutionKey) -> list[str]:
+    """What makes a stage stale."""
+    changes = record.differs(stage.inputs(study, key), stage.settings(study))
+    if record.seed != study.config.seed:
+        changes.append("seed")
+    folder = stage.folder(study)
+    changes += [f"{name} is gone" for name in record.outputs if not (folder / name).exists()][:1]
+    return changes
+
+
+def run_stage(study: Study, name: str, around: Surroundings) -> None:
+    """Runs one stage, whether stale or not.
+
+    Raises:
+        StudyError: An earlier stage is not done.
+        ScansynthError: The stage refuses its input.
+    """
+    for state in stage_states(study, around.key):
+        if state.stage.name == name:
+            _run(state.stage, study, around)
+            return
+        if state.condition is not Condition.DONE:
+            reason = "has not run" if state.condition is Condition.MISSING else f"is stale ({state.why})"
+            raise StudyError(f"{name} needs {state.stage.name}, which {reason}; run: scansynth run {study.folder}")
+    raise StudyError(f"there is no stage {name}; the stages are {', '.join(stage.name for stage in STAGES)}")
+
+
+def _run(stage: Stage, study: Study, around: Surroundings) -> None:
+    """Runs a stage under its own bar; the journal tells when it began and when it failed."""
+    study.log(stage.name, "began")
+    with around.bar(stage.about) as progress:
+        stage.run(study, around, progress)
+
+
+def run_stale(study: Study, around: Surroundings) -> list[str]:
+    """Runs every stage that is stale or missing, in order; returns their names.
+
+    Raises:
+        ScansynthError: A stage refuses; what was done before stays.
+    """
+    done = []
+    for stage in STAGES:
+        state = next(state for state in stage_states(study, around.key) if state.stage.name == stage.name)
+        if state.condition is Condition.DONE:
+            _warn_of_version(state, around)
+            continue
+        _run(stage, study, around)
+        done.append(stage.name)
+    return done
+
+
+def _warn_of_version(state: StageState, around: Surroundings) -> None:
+    made_by = state.record.versions.get("scansynth") if state.record else None
+    if made_by and made_by != __version__:
+        around.warn(f"{state.stage.name} was made by scansynth {made_by}, and this is {__version__}; it stays as it is")

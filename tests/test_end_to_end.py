@@ -1,0 +1,228 @@
+"""A tiny phantom through every stage by the command line, as a user would do it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+
+from scansynth.cli import main
+from scansynth.evidence.claims import CLAIMS
+from scansynth.files import read_csv, read_json, read_json_lines, sha256_file
+
+TINY = """
+[generator.overrides.network]
+width = 4
+[generator.overrides.schedule]
+epochs = 3
+log_every_images = 100
+grid_every_images = 200
+[synthetic]
+images = 60
+[evidence]
+draws = 20
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An institution key of the test's own: the user's is never touched."""
+    path = tmp_path_factory.mktemp("key") / "institution.key"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCANSYNTH_INSTITUTION_KEY", str(path))
+        yield path
+
+
+def scansynth(*arguments: object) -> int:
+    """Runs a command in this process; its exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["scansynth", *map(str, arguments)])
+        try:
+            main()
+        except SystemExit as ended:
+            return int(ended.code or 0)
+    return 0
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("phantom") / "scans"
+    assert scansynth("phantom", folder, "--patients", 60, "--size", 32, "--seed", 5) == 0
+    return folder
+
+
+def new_study(folder: Path, scans: Path) -> Path:
+    labels = scans / "labels.csv"
+    assert scansynth("init", folder, "--dicom", scans, "--labels", labels, "--view", "chest", "--size", 32) == 0
+    (folder / "study.toml").write_text((folder / "study.toml").read_text() + TINY)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory, scans: Path) -> Path:
+    folder = new_study(tmp_path_factory.mktemp("study") / "study", scans)
+    assert scansynth("run", folder) == 0
+    return folder
+
+
+def tree(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): sha256_file(path) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_stage_wrote_its_record(study: Path) -> None:
+    for folder in ("cohort", "gan/main", "synthetic/main", "evidence/main", "report"):
+        record = read_json(study / folder / "stage.json")
+        assert record["outputs"], folder
+        for name, digest in record["outputs"].items():
+            assert sha256_file(study / folder / name) == digest, name
+        assert record["versions"]["scansynth"]
+
+
+def test_each_patient_has_one_role_and_the_generator_saw_train_alone(study: Path) -> None:
+    cases = read_csv(study / "cohort" / "cases.csv")
+    roles: dict[str, set[str]] = {}
+    for case in cases:
+        roles.setdefault(case["patient"], set()).add(case["role"])
+    assert all(len(found) == 1 for found in roles.values())
+    record = read_json(study / "gan" / "main" / "stage.json")
+    assert record["roles"] == ["train"]
+    assert record["patients"]
+    assert all(roles[patient] == {"train"} for patient in record["patients"])
+
+
+def test_the_synthetic_set_is_marked_dicom(study: Path) -> None:
+    rows = read_csv(study / "synthetic" / "main" / "manifest.csv")
+    weights = sha256_file(study / "gan" / "main" / "generator.safetensors")
+    assert len(rows) == 60
+    assert {row["weights_sha256"] for row in rows} == {weights}
+    assert len({row["sop_instance_uid"] for row in rows}) == 60
+    image = pydicom.dcmread(study / "synthetic" / "main" / rows[0]["file"])
+    assert image[0x0008, 0x001C].value == "YES"
+    assert image.Modality == "MR"
+    assert weights in image.DerivationDescription
+
+
+def test_claims_are_complete_and_pages_self_contained(study: Path) -> None:
+    claims = read_json(study / "evidence" / "main" / "claims.json")
+    assert [claim["claim"] for claim in claims] == list(CLAIMS)
+    page = (study / "report" / "index.html").read_text()
+    for claim in claims:
+        assert claim["verdict"] in {"shown", "refuted", "not shown", "not assessable"}
+        assert claim["question"].split(",")[0] in page
+    assert len(page) < 15_000_000
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+
+
+def test_no_identifier_leaves_private(study: Path, scans: Path) -> None:
+    names = {row["patient_id"] for row in read_csv(scans / "labels.csv")}
+    uids = {pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID for path in scans.rglob("*.dcm")}
+    planted = [text.encode() for text in (*names, *uids, "PHANTOM^", str(scans))]
+    for path in study.rglob("*"):
+        if path.is_file() and path.name != "study.toml" and "private" not in path.parts:
+            data = path.read_bytes()
+            assert not any(text in data for text in planted), path.relative_to(study)
+
+
+def test_nothing_runs_twice_and_a_changed_setting_runs_what_follows(
+    tmp_path: Path, study: Path, scans: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = tree(study)
+    assert scansynth("run", study) == 0
+    assert "nothing is stale" in capsys.readouterr().out
+    after = tree(study)
+    assert before == after
+    settings = study / "study.toml"
+    original = settings.read_text()
+    settings.write_text(original.replace("draws = 20", "draws = 21"))
+    try:
+        assert scansynth("status", study) == 0
+        lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
+        assert "done" in lines["train"]
+        assert "done" in lines["generate"]
+        assert "stale" in lines["audit"]
+        assert "draws" in lines["audit"]
+        assert "stale" in lines["report"]
+    finally:
+        settings.write_text(original)
+
+
+def test_dry_run_writes_nothing_and_tells_hours_and_disk(
+    tmp_path: Path, scans: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = new_study(tmp_path / "study", scans)
+    before = tree(folder)
+    assert scansynth("run", folder, "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert "hours" in out
+    assert "GB" in out
+    assert tree(folder) == before
+
+
+def test_export_gives_the_same_images_in_both_forms(study: Path, tmp_path: Path) -> None:
+    assert scansynth("export", study, "main", "--to", "png", "--out", tmp_path / "png") == 0
+    assert scansynth("export", study, "main", "--to", "npy", "--out", tmp_path / "npy") == 0
+    array = np.load(tmp_path / "npy" / "images.npy")
+    rows = read_csv(tmp_path / "png" / "labels.csv")
+    assert array.shape == (60, 32, 32)
+    assert [row["label"] for row in rows] == ["nodule"] * 60
+    for row, image in zip(rows, array, strict=True):
+        assert np.array_equal(np.asarray(Image.open(tmp_path / "png" / row["path"])), image)
+
+
+def test_training_killed_and_run_again_gives_the_same_weights(study: Path, scans: Path, tmp_path: Path) -> None:
+    folder = new_study(tmp_path / "study", scans)
+    text = (folder / "study.toml").read_text()
+    (folder / "study.toml").write_text(text.replace("[generator]\n", "[generator]\ncheckpoint_minutes = 0.0001\n"))
+    assert scansynth("ingest", folder) == 0
+    command = [sys.executable, "-m", "scansynth.cli", "run", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("gan/main/checkpoints/0*")):
+        assert child.poll() is None, child.stderr and child.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    assert not (folder / "gan" / "main" / "stage.json").exists()
+    done = subprocess.run(command, capture_output=True, env=environment, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    weights = "gan/main/generator.safetensors"
+    cohorts = [read_json(root / "cohort" / "cohort.json") for root in (study, folder)]
+    assert cohorts[0] == cohorts[1]
+    assert sha256_file(folder / weights) == sha256_file(study / weights)
+    images = [row["images"] for row in read_json_lines(folder / "gan" / "main" / "log.jsonl")]
+    assert images == sorted(set(images)), "a line of the log stands twice after the kill"
+
+
+def test_ctrl_c_is_one_line_and_exit_2(scans: Path, tmp_path: Path) -> None:
+    folder = new_study(tmp_path / "study", scans)
+    text = (folder / "study.toml").read_text()
+    (folder / "study.toml").write_text(text.replace("epochs = 3", "epochs = 3000"))
+    command = [sys.executable, "-m", "scansynth.cli", "run", str(folder)]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (folder / "gan" / "main" / "log.jsonl").exists():
+        assert child.poll() is None, child.stderr and child.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    _, stderr = child.communicate(timeout=60)
+    assert child.returncode == 2
+    assert "Traceback" not in stderr
+    refusals = [line for line in stderr.splitlines() if line.startswith("scansynth:")]
+    assert len(refusals) == 1
+    assert "run again to go on" in refusals[0]
+    saved = json.loads(next(folder.glob("gan/main/checkpoints/0*/state.json")).read_text())
+    assert saved["images"] > 0
