@@ -41,7 +41,7 @@ drill: $(READY)  ## The long versions of the fault tests
 	$(RUN)/python -m pytest -m drill --override-ini addopts=-ra
 
 docs: $(READY)  ## The documentation as pages in site/
-	$(RUN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict
 
 clean:  ## Removes what make made; studies and demo stay
 	rm -rf $(VENV) build site .mypy_cache .ruff_cache .pytest_cache src/*.egg-info

@@ -212,6 +212,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=200)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="also write the figures there, as JSON")
     parser.add_argument("--child", choices=sorted(SIDES), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -227,7 +228,10 @@ def main() -> None:
             program += "write_phantom_cohort(Path(sys.argv[1]), patients=int(sys.argv[2]), size=256, seed=0)"
             # in a process of its own, so that this one stays small and its children measure themselves
             subprocess.run([sys.executable, "-c", program, str(folder), str(options.files)], check=True)
-        show(compare(folder.resolve(), options.files, options.size, options.repeats))
+        result = compare(folder.resolve(), options.files, options.size, options.repeats)
+        show(result)
+        if options.out:
+            options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

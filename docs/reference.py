@@ -1,0 +1,259 @@
+"""Writes the tables of docs/configuration.md and docs/commands.md from the program itself.
+
+    python docs/reference.py
+
+What stands between `<!-- reference: ... -->` and `<!-- end of reference -->` is replaced; all other text is
+written by hand and stays. `tests/test_docs.py` fails while a page differs from what this would write.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+import types
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from scansynth.cli import app
+from scansynth.config import RoleShares, StudyConfig
+from scansynth.recipe import Recipe, load_recipe, recipe_names
+
+FOLDER = Path(__file__).parent
+PAGES = ("configuration.md", "commands.md")
+BLOCK = re.compile(r"(<!-- reference: (\w+)((?: [\w.]+)?) -->\n).*?(<!-- end of reference -->)", re.DOTALL)
+
+UNITS = {
+    "format": "version",
+    "seed": "-",
+    "cohort.size": "pixels",
+    "cohort.hu_window": "Hounsfield units",
+    "cohort.percentiles": "percent",
+    "cohort.max_pixels": "pixels",
+    "cohort.shares.train": "share of patients",
+    "cohort.shares.tune": "share of patients",
+    "cohort.shares.calibrate": "share of patients",
+    "cohort.shares.reserve": "share of patients",
+    "cohort.shares.test": "share of patients",
+    "generator.checkpoint_minutes": "minutes",
+    "generator.keep_checkpoints": "checkpoints",
+    "synthetic.images": "images",
+    "evidence.draws": "draws",
+    "evidence.level": "share",
+    "evidence.pairs": "pairs",
+    "network.noise": "numbers",
+    "network.width": "channels",
+    "loss.real_target": "probability",
+    "loss.fake_target": "probability",
+    "loss.generator_target": "probability",
+    "optimiser.learning_rate": "-",
+    "optimiser.betas": "-",
+    "replay.capacity": "images",
+    "replay.share": "share of a batch",
+    "augmentation.rotation_degrees": "degrees",
+    "ema.half_life_images": "images",
+    "schedule.epochs": "epochs",
+    "schedule.batch": "images",
+    "schedule.log_every_images": "images",
+    "schedule.grid_every_images": "images",
+}
+"""Unit of every number; the models do not carry it. A number without a unit is refused."""
+
+_PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
+_BOUNDS = {"ge": "at least", "gt": "over", "le": "at most", "lt": "under"}
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; a bar within a cell is escaped, and a name in angle brackets is no HTML."""
+    cells = [[cell.replace("|", "\\|").replace("<", "&lt;") for cell in row] for row in rows]
+    lines = [head, ["---"] * len(head), *cells]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def value(given: Any) -> str:
+    """A value as TOML has it, in code letters."""
+    if given is None:
+        return "not set"
+    if isinstance(given, enum.Enum):
+        given = given.value
+    if isinstance(given, bool):
+        return f"`{str(given).lower()}`"
+    if isinstance(given, tuple | list):
+        return "`[" + ", ".join(value(item).strip("`") for item in given) + "]`"
+    if isinstance(given, dict):
+        return "`{}`" if not given else f"`{given}`"
+    return f'`"{given}"`' if isinstance(given, str | Path) else f"`{given}`"
+
+
+def kind(annotation: Any) -> str:
+    """A type in words."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if annotation in _PLAIN:
+        return _PLAIN[annotation]
+    if origin is Annotated:
+        return kind(inner[0])
+    if origin is Literal and len(inner) == 1:
+        return f"{value(inner[0])}, no other"
+    if origin is Literal:
+        return "one of " + ", ".join(value(item) for item in inner)
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return "one of " + ", ".join(value(item) for item in annotation)
+    if origin in {Union, types.UnionType}:
+        return " or ".join(kind(item) for item in inner if item is not type(None))
+    if origin is tuple:
+        return f"list of {kind(inner[0])}s" if Ellipsis in inner else f"{len(inner)} {kind(inner[0])}s"
+    if origin is dict:
+        return "table"
+    raise TypeError(f"no words for the type {annotation}")
+
+
+def bounds(field: FieldInfo) -> str:
+    """The limits of a field in words, empty when there are none."""
+    found = [
+        f"{words} {given}"
+        for rule in field.metadata
+        for name, words in _BOUNDS.items()
+        if (given := getattr(rule, name, None)) is not None
+    ]
+    patterns = [f"form `{given}`" for rule in field.metadata if (given := getattr(rule, "pattern", None))]
+    return ", ".join(found + patterns)
+
+
+def unit(key: str, field: FieldInfo) -> str:
+    """The unit of a number; a dash for what is none.
+
+    Raises:
+        KeyError: The key is a number and has no unit in `UNITS`.
+    """
+    return UNITS[key] if "number" in kind(field.annotation) or key in UNITS else "-"
+
+
+def fields(model: type[BaseModel], prefix: str) -> list[tuple[str, FieldInfo]]:
+    """The keys of one table of settings, without the tables within it."""
+    return [
+        (prefix + name, field)
+        for name, field in model.model_fields.items()
+        if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel))
+    ]
+
+
+def part(model: type[BaseModel], place: str) -> tuple[type[BaseModel], str]:
+    """The model of a table such as `cohort.shares`, and the prefix of its keys.
+
+    Raises:
+        KeyError: There is no such table.
+    """
+    for name in filter(None, place.split(".")):
+        inner = model.model_fields[name].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            raise KeyError(f"{place} is no table of settings")
+        model = inner
+    return model, f"{place}." if place else ""
+
+
+def meaning(model: type[BaseModel], key: str, field: FieldInfo) -> str:
+    """What a key means, as the model says it."""
+    if model is RoleShares:
+        return f"Share of the patients that get the role {key.rpartition('.')[2]}."
+    return field.description or ""
+
+
+def type_words(field: FieldInfo) -> str:
+    """Type and limits of a field in words."""
+    limits = bounds(field)
+    return kind(field.annotation) + (f", {limits}" if limits else "")
+
+
+def default(field: FieldInfo) -> str:
+    """A field's default."""
+    return "required" if field.is_required() else value(field.get_default(call_default_factory=True))
+
+
+def settings_table(place: str) -> str:
+    """The table of one part of `study.toml`; the empty name stands for its top."""
+    model, prefix = part(StudyConfig, place)
+    rows = [
+        (f"`{key}`", type_words(field), unit(key, field), default(field), meaning(model, key, field))
+        for key, field in fields(model, prefix)
+    ]
+    return table(("key", "type", "unit", "default", "meaning"), rows)
+
+
+def recipe_table(place: str) -> str:
+    """The table of one part of a recipe, with the value of each recipe that comes with scansynth."""
+    model, prefix = part(Recipe, place)
+    recipes = [load_recipe(name) for name in recipe_names()]
+
+    def of(recipe: Recipe, key: str) -> str:
+        found: Any = recipe
+        for name in key.split("."):
+            found = getattr(found, name)
+        return "see above" if key == "about" else value(found)
+
+    rows = [
+        (f"`{key}`", type_words(field), unit(key, field), default(field), *(of(recipe, key) for recipe in recipes),
+         meaning(model, key, field))
+        for key, field in fields(model, prefix)
+    ]  # fmt: skip
+    return table(("key", "type", "unit", "default", *(f"in `{name}`" for name in recipe_names()), "meaning"), rows)
+
+
+def recipes_table(_place: str) -> str:
+    """The recipes that come with scansynth."""
+    return table(("recipe", "what it is"), [(f"`{name}`", load_recipe(name).about) for name in recipe_names()])
+
+
+def command_table(name: str) -> str:
+    """One command: what it does, how it is called, its arguments and options."""
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    callback: Callable[..., Any] = next(
+        entry.callback for entry in app.registered_commands if entry.callback and entry.callback.__name__ == name
+    )
+    hints = get_type_hints(callback, include_extras=True)
+    call, rows = [f"scansynth {name}"], []
+    for parameter in command.params:
+        words, info = kind(hints[parameter.name]), get_args(hints[parameter.name])[-1]
+        limits = [
+            f"{text} {given}" for text, given in (("at least", info.min), ("at most", info.max)) if given is not None
+        ]
+        argument = parameter.param_type_name == "argument"
+        shown = (parameter.metavar or parameter.name.upper()) if argument else parameter.opts[0]
+        flag = words == "true or false"
+        call.append(shown if argument else f"{shown}" if flag else f"{shown} ...")
+        if not parameter.required:
+            call[-1] = f"[{call[-1]}]"
+        start = "required" if parameter.required else "off" if flag else value(parameter.default)
+        form = "switch" if flag else ", ".join([words, *limits])
+        # A shell needs no quotes, unlike TOML.
+        rows.append((f"`{shown}`", form.replace('"', ""), start.replace('"', ""), parameter.help or ""))
+    text = f"{command.help}\n\n```text\n{' '.join(call)}\n```\n"
+    return text + ("\n" + table(("argument or option", "type", "default", "meaning"), rows) if rows else "")
+
+
+WRITERS: dict[str, Callable[[str], str]] = {
+    "settings": settings_table,
+    "recipes": recipes_table,
+    "recipe": recipe_table,
+    "command": command_table,
+}
+
+
+def rewrite(text: str) -> str:
+    """A page with every block written anew."""
+    return BLOCK.sub(lambda found: f"{found[1]}\n{WRITERS[found[2]](found[3].strip())}\n{found[4]}", text)
+
+
+def main() -> None:
+    """Rewrites the pages."""
+    for name in PAGES:
+        page = FOLDER / name
+        page.write_text(rewrite(page.read_text(encoding="utf-8")), encoding="utf-8")
+        print(f"wrote {page.name}")
+
+
+if __name__ == "__main__":
+    main()
