@@ -38,7 +38,8 @@ bench: $(READY)  ## The figures of docs/results that need no GPU and no real dat
 	$(RUN)/python benchmarks/phantom_difficulty.py --out docs/results/phantom_difficulty.json
 
 drill: $(READY)  ## The long versions of the fault tests
-	$(RUN)/python -m pytest -m drill --override-ini addopts=-ra
+	$(RUN)/python -m pytest -m slow
+	$(RUN)/python tests/gan/tiny_training.py build/drill 47
 
 docs: $(READY)  ## The documentation as pages in site/
 	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict

@@ -274,6 +274,7 @@ def test_a_read_only_folder(
 
 
 def test_help_is_quick_to_load() -> None:
-    code = "import sys; import scansynth.cli; print([name for name in ('torch', 'monai', 'pydicom') if name in sys.modules])"
+    heavy = ("torch", "monai", "pydicom")
+    code = f"import sys; import scansynth.cli; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -144,8 +144,7 @@ def run(
         return
     with opened.lock():
         done = _run_stale(opened, load_key(key))
-    if not done:
-        console.result("nothing is stale: every stage is done")
+    console.result(f"ran {', '.join(done)}" if done else "nothing is stale: every stage is done")
     console.result(f"next: open {study / 'report' / 'index.html'}")
 
 

@@ -32,12 +32,7 @@ _STEPS = 4
 
 
 def judge(
-    cohort_folder: Path,
-    set_folder: Path,
-    out: Path,
-    settings: EvidenceSettings,
-    seed: int,
-    progress: Progress = silent,
+    cohort_folder: Path, set_folder: Path, out: Path, settings: EvidenceSettings, seed: int, progress: Progress = silent
 ) -> tuple[Claim, ...]:
     """Judges a set and writes claims.json, pairs.json, distributions.json and stage.json.
 
@@ -62,26 +57,24 @@ def judge(
     exhibits = gather(cohort_folder, set_folder)
     findings, pairs = weigh(exhibits, settings, seed, progress)
     claims = tuple(replace(finding.claim, inputs=dict(exhibits.inputs)) for finding in findings)
+    cases = [case for part in (exhibits.train, exhibits.calibrate, exhibits.test) for case in part.cases]
     distributions = {key: value for finding in findings for key, value in finding.distributions.items()}
     with new_directory(out) as folder:
         write_claims(folder / "claims.json", claims)
         write_json(folder / "pairs.json", pairs)
         write_json(folder / "distributions.json", distributions)
-        reals = (exhibits.train, exhibits.calibrate, exhibits.test)
-        write_record(
-            folder,
-            StageRecord(
-                stage="audit",
-                inputs=exhibits.inputs,
-                settings=plain(settings.model_dump()),
-                outputs=hash_outputs(folder, folder.glob("*.json")),
-                seed=seed,
-                roles=tuple(sorted({case.role.value for part in reals for case in part.cases})),
-                patients=tuple(sorted({case.patient for part in reals for case in part.cases})),
-                seconds=round(time.monotonic() - start, 1),
-                versions=versions(),
-            ),
+        record = StageRecord(
+            stage="audit",
+            inputs=exhibits.inputs,
+            settings=plain(settings.model_dump()),
+            outputs=hash_outputs(folder, folder.glob("*.json")),
+            seed=seed,
+            roles=tuple(sorted({case.role.value for case in cases})),
+            patients=tuple(sorted({case.patient for case in cases})),
+            seconds=round(time.monotonic() - start, 1),
+            versions=versions(),
         )
+        write_record(folder, record)
     progress(_STEPS, _STEPS, "written")
     return claims
 

@@ -54,10 +54,8 @@ def assess(
     left_out_set = _logs(subset_pair_distances(of_set, ~group_masks(blocks(len(synthetic))), shares))
     left_out_reals = _logs(subset_pair_distances(of_reals, ~group_masks(patients), shares, patients))
 
-    pictures = {
-        "synthetic": _thin(pair_distances(of_set)),
-        "real": _thin(pair_distances(of_reals, patients)),
-    }
+    pictures = {"synthetic": _thin(pair_distances(of_set)), "real": _thin(pair_distances(of_reals, patients))}
+    n = {"synthetic images": len(synthetic), "real images": len(real), "real patients": len(np.unique(patients))}
     findings = []
     for place, (name, share) in enumerate(SHARES.items()):
         margin = float(np.exp(np.quantile(floor[:, place], 0.05)))
@@ -71,11 +69,7 @@ def assess(
             floor=floor_of("the same ratio between random halves of the test patients", np.exp(floor[:, place])),
             control=_controls(planted[name], first[:, place], share, margin),
             margin=margin,
-            n={
-                "synthetic images": len(synthetic),
-                "real images": len(real),
-                "real patients": len(np.unique(patients)),
-            },
+            n=n,
         )
         findings.append(Finding(_claim(name, measured), {"pair_distance": pictures} if place == 0 else {}))
     return tuple(findings)

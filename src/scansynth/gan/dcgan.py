@@ -53,13 +53,18 @@ def build_generator(size: int, settings: NetworkSettings) -> nn.Module:
 def build_discriminator(size: int, settings: NetworkSettings) -> nn.Module:
     """Images (N, 1, size, size) in [-1, 1] -> logits (N, 1, 1, 1).
 
-    Spectral normalisation bounds every convolution's largest singular value by 1. Batch norm stays, as in
-    the published discriminator; the first and the last layer have none (section 3 of the paper).
+    Spectral normalisation bounds every convolution's largest singular value by 1, and takes the place of batch
+    norm, as in Miyato et al.: with both, a 256-pixel discriminator told whole batches apart at once, and the
+    generator learned nothing. Without it there is batch norm, but for the first and the last layer (section 3
+    of the DCGAN paper).
     """
     stages = channels(size, settings.width)[::-1]
     layers: list[nn.Module] = [nn.Conv2d(1, stages[0], 4, 2, 1), nn.LeakyReLU(0.2)]
     for before, after in itertools.pairwise(stages):
-        layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
+        layers.append(nn.Conv2d(before, after, 4, 2, 1, bias=settings.spectral_norm))
+        if not settings.spectral_norm:
+            layers.append(nn.BatchNorm2d(after))
+        layers.append(nn.LeakyReLU(0.2))
     layers += [nn.Conv2d(stages[-1], 1, 4, 1, 0)]
     discriminator = nn.Sequential(*layers)
     discriminator.apply(_initialise)

@@ -1,0 +1,159 @@
+"""A training of seconds, and a program that kills one and goes on with it.
+
+    python tiny_training.py FOLDER: forks trainings that are killed at random moments and inside a save, continues
+    each, and prints as JSON where they were killed and what came out.
+
+The kills run in forks of one process that has warmed torch up, on one thread: a fork inherits no threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from scansynth.cohort.tensors import to_signed
+from scansynth.cohort.transforms import permission
+from scansynth.config import TrackingSettings
+from scansynth.files import sha256_bytes
+from scansynth.gan.augment import plan_augmentation
+from scansynth.gan.state import TrainingState, to_checkpoint
+from scansynth.gan.training_loop import TrainingJob, train
+from scansynth.learning.checkpoint import weights_bytes
+from scansynth.learning.device import Device
+from scansynth.progress import silent
+from scansynth.recipe import load_recipe
+
+CPU = Device("cpu", "test", "float32", True)
+CPU_BF16 = replace(CPU, precision="bfloat16")
+BATCH, IMAGES, EPOCHS, SIDE = 8, 36, 3, 32
+ROUNDS = EPOCHS * (IMAGES // BATCH)
+EVERY_ROUND = 1e-9  # minutes between two checkpoints
+NEVER = 1e9
+RECIPE: Mapping[str, Mapping[str, Any]] = {
+    "network": {"noise": 8, "width": 4},
+    "replay": {"capacity": 20},
+    "ema": {"on": True, "half_life_images": 40},
+    "schedule": {"epochs": EPOCHS, "batch": BATCH, "log_every_images": 24, "grid_every_images": 48},
+}
+
+
+def smooth_images(count: int, seed: int = 0, side: int = SIDE) -> np.ndarray:
+    """Pictures of one blob each, at its own place and of its own size, uint16 (count, side, side)."""
+    random = np.random.default_rng(seed)
+    axis = np.linspace(-1, 1, side)
+    row, column, width = (random.uniform(low, high, (count, 1, 1)) for low, high in ((-1, 1), (-1, 1), (0.2, 0.8)))
+    squares = (axis[None, :, None] - row) ** 2 + (axis[None, None, :] - column) ** 2
+    return np.rint(65535 * np.exp(-squares / width**2)).astype(np.uint16)
+
+
+def tiny_job(
+    folder: Path, overrides: Mapping[str, Mapping[str, Any]] | None = None, minutes: float = NEVER, **changes: Any
+) -> TrainingJob:
+    """A job of `ROUNDS` rounds at 32 pixels; `overrides` are laid over its recipe, `changes` over the job."""
+    tables = {
+        name: {**RECIPE.get(name, {}), **(overrides or {}).get(name, {})} for name in {*RECIPE, *(overrides or {})}
+    }
+    recipe = load_recipe("dcgan", tables)
+    images = smooth_images(IMAGES)
+    job = TrainingJob(
+        folder=folder,
+        images=images,
+        reference=to_signed(smooth_images(40, seed=1)),
+        recipe=recipe,
+        plan=plan_augmentation(recipe.augmentation, permission("CT", "patch")),
+        seed=3,
+        inputs="0" * 64,
+        tracking=TrackingSettings(tensorboard=False),
+        wandb_mode="offline",
+        checkpoint_minutes=minutes,
+        keep=3,
+    )
+    return replace(job, **changes)
+
+
+def fingerprint(state: TrainingState) -> str:
+    """SHA-256 of everything that training changes: networks, average, optimisers, history, sums."""
+    return sha256_bytes(weights_bytes(to_checkpoint(state).tensors))
+
+
+def _in_fork(work: Callable[[], None]) -> int:
+    """Starts `work` in a child of this process and returns its number."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        work()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _finish(folder: Path, minutes: float = NEVER) -> None:
+    state = train(tiny_job(folder, minutes=minutes), CPU, silent, lambda text: None)
+    (folder / "fingerprint").write_text(fingerprint(state))
+
+
+def _die_at_sync(folder: Path, number: int) -> None:
+    """Trains, and kills itself at its `number`-th fsync: inside a save, or between two."""
+    real, left = os.fsync, [number]
+
+    def sync(handle: int) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(handle)
+
+    os.fsync = sync
+    _finish(folder, EVERY_ROUND)
+
+
+def _kill_after(folder: Path, seconds: float) -> None:
+    """Trains in a child, and kills it so long after its start."""
+    child = _in_fork(lambda: _finish(folder, EVERY_ROUND))
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def _go_on(folder: Path) -> dict[str, Any]:
+    """Continues a killed training, and says where it had come to and what came out."""
+    found = sorted(path.name for path in (folder / "checkpoints").glob("[0-9]*"))
+    finished = (folder / "fingerprint").exists()
+    os.waitpid(_in_fork(lambda: _finish(folder)), 0)
+    remains = [path.name for path in (folder / "checkpoints").glob(".*")]
+    came_out = (folder / "fingerprint").read_text()
+    return {"at": found[-1:], "finished": finished, "remains": remains, "fingerprint": came_out}
+
+
+def main(out: Path, kills: int) -> None:
+    """Kills, continues, and prints what came out."""
+    torch.set_num_threads(1)
+    _finish(out / "whole")
+    began = time.monotonic()
+    os.waitpid(_in_fork(lambda: _finish(out / "timed", EVERY_ROUND)), 0)
+    length, random = time.monotonic() - began, np.random.default_rng()
+    rows = []
+    for number in range(kills):
+        folder = out / f"random-{number}"
+        _kill_after(folder, random.uniform(0.2, 0.9) * length)
+        rows.append(_go_on(folder))
+    for number in (5, 9, 20):
+        folder = out / f"sync-{number}"
+        os.waitpid(_in_fork(lambda folder=folder, number=number: _die_at_sync(folder, number)), 0)
+        rows.append(_go_on(folder))
+    print(json.dumps({"whole": (out / "whole" / "fingerprint").read_text(), "killed": rows}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,237 @@
+"""Files are written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scansynth import files
+from scansynth.errors import StorageError
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def stop(folder: Path, fault: BaseException) -> None:
+    """Writes something, and stops."""
+    (folder / "new").touch()
+    raise fault
+
+
+def refuse_renames(monkeypatch: pytest.MonkeyPatch, fault: BaseException, after: int = 0) -> None:
+    """Lets `after` renames pass, and raises `fault` at the next one."""
+    left = [after]
+    real = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if left[0] == 0:
+            left[0] = -1
+            raise fault
+        left[0] -= 1
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+
+
+def test_write_bytes_leaves_the_content_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "file"
+    files.write_bytes(target, b"old")
+    files.write_bytes(target, b"new", mode=0o600)
+    assert target.read_bytes() == b"new"
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert names(target.parent) == {"file"}
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES])
+def test_a_refused_write_keeps_the_old_file_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    target = tmp_path / "file"
+    files.write_bytes(target, b"old")
+
+    def refuse(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(StorageError, match="cannot write") as refusal:
+        files.write_bytes(target, b"new")
+    assert "\n" not in str(refusal.value)
+    assert ("free some space" in str(refusal.value)) == (code in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+    assert target.read_bytes() == b"old"
+    assert names(tmp_path) == {"file"}
+
+
+def test_another_fault_of_the_system_keeps_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(errno.EBADF, "planted")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="planted"):
+        files.write_bytes(tmp_path / "file", b"new")
+    assert names(tmp_path) == set()
+
+
+def test_a_read_only_folder_is_refused_in_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o555)
+    if os.access(folder, os.W_OK):
+        pytest.skip("this user may write everywhere, so no folder is read-only to it")
+    with pytest.raises(StorageError, match="make the folder writable"):
+        files.write_text(folder / "file", "text")
+
+
+def test_a_limit_on_the_size_of_files_is_a_full_disk(tmp_path: Path) -> None:
+    """A real refusal by the kernel, in a child process with its own limit."""
+    program = """
+import resource, sys
+from pathlib import Path
+from scansynth import files
+from scansynth.errors import StorageError
+target = Path(sys.argv[1])
+files.write_bytes(target, b"old")
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    files.write_bytes(target, bytes(5000))
+except StorageError as fault:
+    print(fault)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "file")], check=True, capture_output=True, text=True
+    )
+    assert "free some space" in done.stdout
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert names(tmp_path) == {"file"}
+
+
+def test_json_is_canonical_and_refuses_what_is_no_number(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "a.json", {"b": 1, "a": [1.5, None]})
+    files.write_json(tmp_path / "b.json", {"a": [1.5, None], "b": 1})
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert files.read_json(tmp_path / "a.json") == {"a": [1.5, None], "b": 1}
+    with pytest.raises(ValueError, match="JSON"):
+        files.write_json(tmp_path / "c.json", float("nan"))
+    assert files.sha256_json({"b": 1, "a": 2}) == files.sha256_json({"a": 2, "b": 1})
+    assert files.sha256_json([1, 2]) != files.sha256_json([2, 1])
+
+
+def test_csv_comes_back_and_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
+    rows = [{"x": "a,b", "y": 'say "no"'}, {"x": "line\nbreak", "y": ""}]
+    files.write_csv(tmp_path / "t.csv", ["x", "y"], rows)
+    assert files.read_csv(tmp_path / "t.csv") == rows
+    (tmp_path / "bom.csv").write_bytes(b"\xef\xbb\xbfx,y\n1,2\n")
+    assert files.read_csv(tmp_path / "bom.csv") == [{"x": "1", "y": "2"}]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=20) | st.integers()), max_size=5), st.data())
+def test_lines_cut_anywhere_lose_the_last_line_alone(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, object]], data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("lines") / "log.jsonl"
+    for row in [*rows, {"last": 1}]:
+        files.append_json_line(path, row)
+    whole = path.read_bytes()
+    start = whole[:-1].rfind(b"\n") + 1
+    path.write_bytes(whole[: data.draw(st.integers(start, len(whole) - 2))])
+    assert files.read_json_lines(path) == rows
+    files.append_json_line(path, {"next": 2})
+    assert files.read_json_lines(path) == [*rows, {"next": 2}]
+
+
+def test_no_file_has_no_lines(tmp_path: Path) -> None:
+    assert files.read_json_lines(tmp_path / "none") == []
+    files.write_json_lines(tmp_path / "log", [{"a": 1}, {"b": 2}])
+    assert files.read_json_lines(tmp_path / "log") == [{"a": 1}, {"b": 2}]
+
+
+def test_a_new_folder_takes_the_place_of_the_old_one_when_it_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "set"
+    for content in ("old", "new"):
+        with files.new_directory(target) as folder:
+            (folder / content).write_text(content)
+            assert not (target / content).exists()
+    assert names(target) == {"new"}
+    assert names(tmp_path) == {"set"}
+
+
+@pytest.mark.parametrize("fault", [ValueError("planted"), KeyboardInterrupt()])
+def test_a_fault_inside_leaves_the_old_folder(tmp_path: Path, fault: BaseException) -> None:
+    target = tmp_path / "set"
+    with files.new_directory(target) as folder:
+        (folder / "old").touch()
+    with pytest.raises(type(fault)), files.new_directory(target) as folder:
+        stop(folder, fault)
+    assert names(target) == {"old"}
+    assert names(tmp_path) == {"set"}
+
+
+def test_ctrl_c_between_the_two_renames_puts_the_old_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "set"
+    with files.new_directory(target) as folder:
+        (folder / "old").touch()
+    refuse_renames(monkeypatch, KeyboardInterrupt(), after=1)
+    with pytest.raises(KeyboardInterrupt), files.new_directory(target) as folder:
+        (folder / "new").touch()
+    assert names(target) == {"old"}
+    assert names(tmp_path) == {"set"}
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
+    """A child process kills itself where the old folder is set aside and the new one is not yet in place."""
+    program = """
+import os, signal, sys
+from pathlib import Path
+from scansynth import files
+target = Path(sys.argv[1])
+with files.new_directory(target) as folder:
+    (folder / "old").touch()
+real, done = Path.rename, []
+def rename(self, other):
+    if done:
+        os.kill(os.getpid(), signal.SIGKILL)
+    done.append(real(self, other))
+Path.rename = rename
+with files.new_directory(target) as folder:
+    (folder / "new").touch()
+"""
+    target = tmp_path / "set"
+    done = subprocess.run([sys.executable, "-c", program, str(target)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not target.exists()
+    with files.new_directory(target):
+        assert names(target) == {"old"}
+    assert names(target) == set()
+    assert names(tmp_path) == {"set"}
+
+
+def test_remains_are_cleared_and_those_of_others_are_not(tmp_path: Path) -> None:
+    target = tmp_path / "set"
+    for name in (".set.new-abc", ".set.old-abc", ".other.new-abc", "set"):
+        (tmp_path / name).mkdir()
+    (target / "kept").touch()
+    with pytest.raises(ValueError, match="planted"), files.new_directory(target) as folder:
+        stop(folder, ValueError("planted"))
+    assert names(tmp_path) == {"set", ".other.new-abc"}
+    assert names(target) == {"kept"}
+
+
+def test_hashes_are_sha256(tmp_path: Path) -> None:
+    data = os.urandom(3_000_000)
+    (tmp_path / "f").write_bytes(data)
+    assert files.sha256_file(tmp_path / "f") == files.sha256_bytes(data) == hashlib.sha256(data).hexdigest()
+    assert (
+        files.sha256_json({"a": 1}) == hashlib.sha256(json.dumps({"a": 1}, separators=(",", ":")).encode()).hexdigest()
+    )
