@@ -65,7 +65,7 @@ def train_run(study: Study, device: Device, progress: Progress, warn: Callable[[
             "add cases, or name more classes in generator.classes"
         )
     job = _job(study, cohort, reals, classes)
-    _set_aside(job, warn)
+    _set_aside(job, device, warn)
     _describe(job, reals, classes, device)
     state = train(job, device, progress, warn)
     _keep(job, state, classes)
@@ -128,16 +128,25 @@ def _reference(cohort: Cohort, reals: Selection, classes: tuple[str, ...], seed:
     return to_signed(chosen.images[order])
 
 
-def _set_aside(job: TrainingJob, warn: Callable[[str], None]) -> None:
+def _set_aside(job: TrainingJob, device: Device, warn: Callable[[str], None]) -> None:
     """Renames a run of another recipe, cohort or seed, so that nothing that took hours is lost."""
     path = job.folder / RUN
-    if not path.exists() or read_json(path).get("identity") == job.identity:
+    if not path.exists():
+        return
+    before = read_json(path)
+    if before.get("identity") == job.identity:
+        if (before.get("device"), before.get("precision")) != (_words(device), device.precision):
+            warn("the run goes on on other hardware: its weights will differ in their last bits from an unbroken run's")
         return
     number = 1
     while (aside := job.folder.with_name(f"{job.folder.name}.before-{number}")).exists():
         number += 1
     job.folder.rename(aside)
     warn(f"the run {job.folder.name} was of other settings or another cohort; it is kept as {aside.name}")
+
+
+def _words(device: Device) -> str:
+    return f"{device.kind} ({device.name})"
 
 
 def _describe(job: TrainingJob, reals: Selection, classes: tuple[str, ...], device: Device) -> None:
@@ -149,7 +158,7 @@ def _describe(job: TrainingJob, reals: Selection, classes: tuple[str, ...], devi
             "recipe": job.recipe.model_dump(mode="json"),
             "seed": job.seed,
             "images_total": job.total,
-            "device": f"{device.kind} ({device.name})",
+            "device": _words(device),
             "precision": device.precision,
             "classes": list(classes),
             "train_images": len(reals.cases),

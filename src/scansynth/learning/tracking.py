@@ -1,8 +1,7 @@
 """Training figures for the eye: TensorBoard, and Weights & Biases.
 
-The run's own `log.jsonl` is written by the training loop; these two show the same figures. Neither gets a
-path, a package list or, unless the study says so, the image of a real case. Weights & Biases gets no host name
-either; TensorBoard puts it into the name of its event file, which stays in the study folder.
+The run's own `log.jsonl` is written by the training loop; these two show the same figures. Neither gets a host
+name, a path, a package list or, unless the study says so, the image of a real case.
 """
 
 from __future__ import annotations
