@@ -2,10 +2,12 @@
 
     python benchmarks/ingest.py [--dicom FOLDER] [--files N] [--size PX] [--repeats R]
 
-Both sides get the same files in one run, by turns, each in a process of its own, and end with the same kind of
-`images.npy`. MONAI's side is `LoadImaged` with `PydicomReader` and the same transforms. Ours does more with each
-file: it reads every header in a confined process first, decodes in another, hashes the file, groups series and
-patients, and writes the tables.
+All sides get the same files in one run, by turns, each in a process of its own, and end with the same kind of
+`images.npy`. MONAI's side is `LoadImaged` with `PydicomReader` and the same transforms: once in one process, as the
+shortest program does it, and once in the workers of a `DataLoader`, one for each core, as a user in a hurry does it.
+Ours has one decoding process for each core, and does more with each file: it reads every header in a confined process
+first, decodes in another, hashes the file, groups series and patients, and writes the tables. The ratio by processor
+time leaves out how many processes a side has.
 """
 
 from __future__ import annotations
@@ -69,11 +71,12 @@ def children_peaks() -> list[float]:
     return [int(line.split()[1]) / _MEBI for text in status for line in text.splitlines() if line.startswith("VmHWM")]
 
 
-def monai(folder: Path, work: Path, size: int) -> Callable[[], int]:
+def monai(folder: Path, work: Path, size: int, workers: int = 0) -> Callable[[], int]:
     """MONAI's reader and the same transforms over `folder`, ready to run; it returns the images kept."""
     import numpy as np  # noqa: PLC0415
     from monai.data import PydicomReader  # noqa: PLC0415
     from monai.transforms import Compose, LoadImaged  # noqa: PLC0415
+    from torch.utils.data import DataLoader  # noqa: PLC0415
 
     from scansynth.cohort.sources import find_sources  # noqa: PLC0415
     from scansynth.cohort.stack import StackWriter  # noqa: PLC0415
@@ -84,23 +87,38 @@ def monai(folder: Path, work: Path, size: int) -> Callable[[], int]:
     is_ct = read_header(find_sources(folder)[0].path, Limits()).modality == "CT"
     load = Compose([LoadImaged("image", reader=PydicomReader())])
 
+    def ready(path: str) -> np.ndarray | None:
+        image = load({"image": path})["image"]
+        if image.ndim != 2:  # an ultrasound file in colour; ours leaves it out by its header
+            return None
+        values = np.asarray(image, np.float32)
+        window = (-1000.0, 400.0) if is_ct else series_window([values], (0.5, 99.5))
+        return to_stored(fit(to_window(values, *window), size))
+
     def run() -> int:
+        paths = [str(scan.path) for scan in find_sources(folder)]
+        # the list of paths is the dataset; each item is made ready in a worker, as a collate function
+        images = DataLoader(paths, batch_size=None, num_workers=workers, collate_fn=ready)
         kept = 0
         with StackWriter(work / "images.npy", (size, size), "<u2") as stack:
-            for scan in find_sources(folder):
-                image = load({"image": str(scan.path)})["image"]
-                if image.ndim != 2:  # an ultrasound file in colour; ours leaves it out by its header
-                    continue
-                values = np.asarray(image, np.float32)
-                window = (-1000.0, 400.0) if is_ct else series_window([values], (0.5, 99.5))
-                stack.append(to_stored(fit(to_window(values, *window), size)))
-                kept += 1
+            for place, image in enumerate(images):
+                if image is not None:
+                    stack.append(image)
+                    kept += 1
+                if place == len(paths) - 1:  # the workers are still there
+                    _decoders.extend(children_peaks())
         return kept
 
     return run
 
 
-SIDES = {"ours": ours, "monai": monai}
+def monai_workers(folder: Path, work: Path, size: int) -> Callable[[], int]:
+    """The same in as many worker processes as ours has."""
+    return monai(folder, work, size, len(os.sched_getaffinity(0)))
+
+
+SIDES = {"ours": ours, "monai": monai, "monai_workers": monai_workers}
+TITLES = {"ours": "ours", "monai": "MONAI, one process", "monai_workers": "MONAI, a worker a core"}
 
 
 def child(side: str, folder: Path, size: int) -> None:
@@ -141,8 +159,13 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "least": min(values), "greatest": max(values)}
 
 
+def ratio(mine: list[float], theirs: list[float]) -> dict[str, float]:
+    """Spread of the ratios of the runs that stood side by side."""
+    return spread([one / other for one, other in zip(mine, theirs, strict=True)])
+
+
 def compare(source: Path, count: int, size: int, repeats: int) -> dict[str, Any]:
-    """Both sides by turns on `count` files, and memory at `count` and 4 x `count`."""
+    """All sides by turns on `count` files, and memory at `count` and 4 x `count`."""
     with tempfile.TemporaryDirectory() as place:
         few, many = Path(place) / "n", Path(place) / "4n"
         n, four_n = link_files(source, few, count), link_files(source, many, 4 * count)
@@ -152,7 +175,8 @@ def compare(source: Path, count: int, size: int, repeats: int) -> dict[str, Any]
                 runs[side].append(measure(side, few, size))
         large = {side: measure(side, many, size) for side in SIDES}
     rates = {side: [n / run["seconds"] for run in runs[side]] for side in SIDES}
-    ratios = [mine / theirs for mine, theirs in zip(rates["ours"], rates["monai"], strict=True)]
+    per_cpu = {side: [n / run["cpu_seconds"] for run in runs[side]] for side in SIDES}
+    others = [side for side in SIDES if side != "ours"]
     memory = {
         side: {
             "at_n_mib": statistics.median(run["peak_mib"] for run in runs[side]),
@@ -169,9 +193,11 @@ def compare(source: Path, count: int, size: int, repeats: int) -> dict[str, Any]
         "repeats": repeats,
         "kept": {side: int(runs[side][0]["kept"]) for side in SIDES},
         "files_per_second": {side: spread(values) for side, values in rates.items()},
+        "files_per_cpu_second": {side: spread(values) for side, values in per_cpu.items()},
         "cpu_ms_per_file_at_4n": {side: 1000 * large[side]["cpu_seconds"] / four_n for side in SIDES},
         "files_per_second_at_4n": {side: four_n / large[side]["seconds"] for side in SIDES},
-        "speed_ratio_ours_to_monai": spread(ratios),
+        "speed_ratio_ours_to": {side: ratio(rates["ours"], rates[side]) for side in others},
+        "cpu_ratio_ours_to": {side: ratio(per_cpu["ours"], per_cpu[side]) for side in others},
         "memory": memory,
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}",
         "load_average": os.getloadavg()[0],
@@ -182,15 +208,24 @@ def compare(source: Path, count: int, size: int, repeats: int) -> dict[str, Any]
 def show(result: dict[str, Any]) -> None:
     """Prints the figures as JSON and as a table."""
     print(json.dumps(result, indent=2))
-    print(f"\n| {result['files']} files to {result['size']} px | ours | MONAI |\n| --- | --- | --- |")
-    rate, memory = result["files_per_second"], result["memory"]
+    print(f"\n| {result['files']} files to {result['size']} px | {' | '.join(TITLES[side] for side in SIDES)} |")
+    print("| --- " * (1 + len(SIDES)) + "|")
+    memory, whole = result["memory"], "{median:.1f} ({least:.1f}-{greatest:.1f})"
+    fine = "{median:.2f} ({least:.2f}-{greatest:.2f})"
+
+    def ours_to(name: str) -> Callable[[str], str]:
+        return lambda side: fine.format(**result[name][side]) if side in result[name] else "1"
+
     rows: list[tuple[str, Callable[[str], str]]] = [
-        (
-            "files/s, median (least-greatest)",
-            lambda side: "{median:.1f} ({least:.1f}-{greatest:.1f})".format(**rate[side]),
-        ),
+        ("files/s, median (least-greatest)", lambda side: whole.format(**result["files_per_second"][side])),
+        ("files a second of processor time", lambda side: whole.format(**result["files_per_cpu_second"][side])),
+        ("ours to this, by the clock", ours_to("speed_ratio_ours_to")),
+        ("ours to this, by processor time", ours_to("cpu_ratio_ours_to")),
         (f"files/s at {result['files_4n']} files", lambda side: f"{result['files_per_second_at_4n'][side]:.1f}"),
-        ("processor time, ms a file", lambda side: f"{result['cpu_ms_per_file_at_4n'][side]:.1f}"),
+        (
+            f"processor time at {result['files_4n']} files, ms a file",
+            lambda side: f"{result['cpu_ms_per_file_at_4n'][side]:.1f}",
+        ),
         ("peak memory, MiB", lambda side: f"{memory[side]['at_n_mib']:.0f}"),
         (f"peak memory at {result['files_4n']} files, MiB", lambda side: f"{memory[side]['at_4n_mib']:.0f}"),
         ("of that, imports, MiB", lambda side: f"{memory[side]['imports_mib']:.0f}"),
@@ -198,11 +233,8 @@ def show(result: dict[str, Any]) -> None:
         ("images kept", lambda side: str(result["kept"][side])),
     ]
     for name, cell in rows:
-        print(f"| {name} | {cell('ours')} | {cell('monai')} |")
-    ratio = "{median:.2f} ({least:.2f}-{greatest:.2f})".format(**result["speed_ratio_ours_to_monai"])
-    print(
-        f"\nspeed, ours to MONAI: {ratio}; {result['machine']}; load {result['load_average']:.1f}; {result['command']}"
-    )
+        print(f"| {name} | {' | '.join(cell(side) for side in SIDES)} |")
+    print(f"\n{result['machine']}; load {result['load_average']:.1f}; {result['command']}")
 
 
 def main() -> None:

@@ -308,7 +308,6 @@ def machine(device: Device, threads: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {package: metadata.version(package) for package in ("torch", "monai", "numpy", "pydicom")},
         "load_average": os.getloadavg()[0],
-        "command": shlex.join(["python", *sys.argv]),
     }
 
 
@@ -341,6 +340,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
         "share_of_roofline": shares(counted, reached, ours, options),
         "published_job_seconds_extrapolated": PUBLISHED_IMAGES / ours,
         "machine": machine(device, options.threads),
+        "command": shlex.join(["python", *sys.argv]),
     }
 
 

@@ -89,7 +89,7 @@ def test_no_dicom(tmp_path: Path, refused: Callable[..., str]) -> None:
 
 
 def test_labels_or_unlabelled_must_be_said(tmp_path: Path, refused: Callable[..., str]) -> None:
-    assert "--unlabelled" in refused("init", tmp_path / "study", "--dicom", tmp_path)
+    assert "give either --labels labels.csv or --unlabelled" in refused("init", tmp_path / "study", "--dicom", tmp_path)
 
 
 def lost_file(rows: list[dict[str, str]]) -> None:
@@ -124,11 +124,11 @@ def no_such_role(rows: list[dict[str, str]]) -> None:
     ("change", "says"),
     [
         (lost_file, "there is no such file"),
-        (unlisted_file, "label"),
-        (unknown_label, "row 5"),
+        (unlisted_file, "1 MR images have no row in labels.csv; add the rows"),
+        (unknown_label, "labels.csv row 5: the label is not one of clear, nodule; correct it"),
         (two_roles, "a patient has one role"),
-        (single_class, "one label"),
-        (no_such_role, "train"),
+        (single_class, "all images have one label"),
+        (no_such_role, "there is no such role; the nearest is train, and all are"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
@@ -145,7 +145,7 @@ def test_the_same_image_twice(study: Path, tmp_path: Path, refused: Callable[...
     scans = tmp_path / "scans"
     shutil.copy(scans / "p0" / "i0", scans / "p0" / "again")
     change_labels(scans, lambda rows: rows.append({**rows[0], "path": "p0/again"}))
-    assert "more than once" in refused("ingest", study)
+    assert "images are there more than once" in refused("ingest", study)
 
 
 def test_too_few_patients(
@@ -153,7 +153,7 @@ def test_too_few_patients(
 ) -> None:
     scans = tiny_dicom_folder(patients=3)
     accepted(*init_arguments(tmp_path / "study", scans))
-    assert "patients" in refused("ingest", tmp_path / "study")
+    assert "there are 3 patients, and the roles need at least" in refused("ingest", tmp_path / "study")
     assert not (tmp_path / "study" / "cohort").exists()
 
 
@@ -168,24 +168,17 @@ def test_a_truncated_file_is_left_out_and_the_rest_goes_on(
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        (
-            "[cohort]\n",
-            "[cohort]\nwindw = 3\n",
-        ),
-        ("[generator]\n", "[generator]\nrecip = 'dcgan'\n"),
-    ],
+    ("table", "wrong", "nearest"),
+    [("cohort", "windw = 3", "cohort.hu_window"), ("generator", "recip = 'dcgan'", "generator.recipe")],
 )
 def test_an_unknown_key_is_named_with_the_nearest(
-    study: Path, text: str, says: str, refused: Callable[..., str]
+    study: Path, table: str, wrong: str, nearest: str, refused: Callable[..., str]
 ) -> None:
     settings = study / "study.toml"
-    settings.write_text(settings.read_text().replace(text, says))
+    settings.write_text(settings.read_text().replace(f"[{table}]\n", f"[{table}]\n{wrong}\n"))
     line = refused("run", study)
-    assert "unknown key" in line
-    assert "nearest known key" in line
-    assert ("cohort.hu_window" if "windw" in says else "generator.recipe") in line
+    assert f"unknown key {table}.{wrong.split(maxsplit=1)[0]}" in line
+    assert f"nearest known key is {nearest}" in line
 
 
 def test_an_ill_typed_key(study: Path, refused: Callable[..., str]) -> None:
@@ -216,7 +209,7 @@ def test_a_stage_before_its_time(study: Path, refused: Callable[..., str]) -> No
 
 
 def test_an_unknown_option(study: Path, refused: Callable[..., str]) -> None:
-    assert "--dry" in refused("run", study, "--dry-rnu")
+    assert "No such option: --dry-rnu" in refused("run", study, "--dry-rnu")
 
 
 def test_a_study_at_work_is_locked(study: Path, refused: Callable[..., str]) -> None:
@@ -232,6 +225,28 @@ def test_a_study_at_work_is_locked(study: Path, refused: Callable[..., str]) -> 
     finally:
         child.kill()
         child.communicate()
+
+
+def test_a_file_that_cannot_grow_says_so_and_loses_nothing(
+    study: Path, tmp_path: Path, accepted: Callable[..., str]
+) -> None:
+    """The full disk without the right to mount: no file may grow over 20 kB, and the images take 80."""
+    accepted("ingest", study)
+    before = tree(study)
+    change_labels(tmp_path / "scans", lambda rows: rows.reverse())
+    code = (
+        "import resource, sys; from scansynth.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); sys.argv[0] = 'scansynth'; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "ingest", str(study)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("scansynth:")]
+    assert len(lines) == 1
+    assert "File too large; free some space and run the same command again" in lines[0]
+    assert tree(study) == before
 
 
 @pytest.fixture
@@ -278,3 +293,51 @@ def test_help_is_quick_to_load() -> None:
     code = f"import sys; import scansynth.cli; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_ultrasound_is_never_guessed(tmp_path: Path, tiny_dicom_folder: Folder, refused: Callable[..., str]) -> None:
+    scans = tiny_dicom_folder(patients=12, modality="US")
+    assert "no usable DICOM" in refused(*init_arguments(tmp_path / "study", scans))
+
+
+def test_a_study_is_never_made_among_the_scans(tiny_dicom_folder: Folder, refused: Callable[..., str]) -> None:
+    scans = tiny_dicom_folder(patients=12)
+    assert "a folder of its own" in refused(*init_arguments(scans, scans))
+    assert not (scans / "study.toml").exists()
+
+
+def test_a_damaged_run_is_one_line(study: Path, accepted: Callable[..., str], refused: Callable[..., str]) -> None:
+    (study / "gan" / "main").mkdir(parents=True)
+    (study / "gan" / "main" / "run.json").write_text("{")
+    assert "run.json of the run main is damaged" in refused("status", study)
+
+
+def test_a_finished_study_stands_without_its_scans(study: Path, tmp_path: Path, accepted: Callable[..., str]) -> None:
+    accepted("ingest", study)
+    (tmp_path / "scans").rename(tmp_path / "unmounted")
+    lines = {line.split()[0]: line for line in accepted("status", study).splitlines() if line}
+    assert "done" in lines["ingest"]
+    assert "not checked" in lines["ingest"]
+
+
+def test_the_report_makes_do_with_what_there_is(study: Path, accepted: Callable[..., str]) -> None:
+    accepted("ingest", study)
+    accepted("report", study)
+    assert "scansynth train" in (study / "report" / "index.html").read_text()
+
+
+def test_reading_commands_make_no_key(study: Path, tmp_path: Path, accepted: Callable[..., str]) -> None:
+    accepted("status", study)
+    assert not (tmp_path / "institution.key").exists()
+
+
+def test_the_users_umask_is_respected(study: Path) -> None:
+    code = (
+        "import os, sys; os.umask(0o077); from pathlib import Path; from scansynth.study import open_study\n"
+        "open_study(Path(sys.argv[1])).log('x', 'y')\n"
+        "from scansynth.files import new_directory, write_text\n"
+        "with new_directory(Path(sys.argv[1]) / 'page') as folder: write_text(folder / 'a', 'b')"
+    )
+    subprocess.run([sys.executable, "-c", code, str(study)], check=True)
+    assert (study / "page").stat().st_mode & 0o077 == 0
+    assert (study / "page" / "a").stat().st_mode & 0o077 == 0

@@ -430,6 +430,17 @@ def test_results_name_command_and_machine(result: Path) -> None:
     assert result.name in rows(DOCS / "results" / "README.md"), f"describe {result.name} in docs/results/README.md"
 
 
+@pytest.mark.parametrize("result", RESULTS, ids=lambda result: result.name)
+def test_make_bench_runs_the_command_of_each_result(result: Path) -> None:
+    command = json.loads(text(result))["command"]
+    bench = re.search(r"^bench:.*\n((?:\t.*\n)+)", text(ROOT / "Makefile"), re.MULTILINE)
+    assert bench
+    made = bench[1].replace("$(RUN)/", "").replace("\t", "").splitlines()
+    # what needs real scans is no part of `make bench`, and its whole command stands in the table
+    assert command in made or f"`{command}`" in rows(DOCS / "results" / "README.md")[result.name][1]
+    assert f"--out docs/results/{result.name}" in command
+
+
 def test_described_results_exist() -> None:
     described = {name for name in rows(DOCS / "results" / "README.md") if name.endswith(".json")}
     assert described == {result.name for result in RESULTS}

@@ -219,12 +219,13 @@ with files.new_directory(target) as folder:
 
 def test_remains_are_cleared_and_those_of_others_are_not(tmp_path: Path) -> None:
     target = tmp_path / "set"
-    for name in (".set.new-abc", ".set.old-abc", ".other.new-abc", "set"):
+    others = {".other.scansynth-new-abc", ".set.backup-2024", ".set.old-photos"}
+    for name in (".set.scansynth-new-abc", ".set.scansynth-old-abc", "set", *others):
         (tmp_path / name).mkdir()
     (target / "kept").touch()
     with pytest.raises(ValueError, match="planted"), files.new_directory(target) as folder:
         stop(folder, ValueError("planted"))
-    assert names(tmp_path) == {"set", ".other.new-abc"}
+    assert names(tmp_path) == {"set", *others}
     assert names(target) == {"kept"}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -64,9 +63,9 @@ def main() -> None:
         console.refuse("interrupted; what was finished is kept, run the same command again to go on")
         sys.exit(2)
     except OSError as fault:
-        if fault.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}:
+        if fault.filename is None:
             raise
-        console.refuse(f"{fault.strerror}: {fault.filename}; free space or make it writable, and run again")
+        console.refuse(f"{fault.filename}: {fault.strerror}; mend that and run the same command again")
         sys.exit(2)
 
 
@@ -109,6 +108,7 @@ def init(
     positive: Annotated[str | None, typer.Option(help="The label that means a lesion.")] = None,
     name: Annotated[str | None, typer.Option(help="Title of the study.")] = None,
     seed: Annotated[int, typer.Option(help="Every random draw derives from it.", min=0)] = 0,
+    key: KeyFile = None,
 ) -> None:
     """Makes a study: looks at scans and labels, and writes study.toml."""
     from scansynth.errors import ConfigError
@@ -116,7 +116,7 @@ def init(
 
     if (labels is None) != unlabelled:
         raise ConfigError("give either --labels labels.csv or --unlabelled")
-    wishes = Wishes(dicom, labels, recipe, split_from, view.value, size, positive, name, seed)
+    wishes = Wishes(dicom, labels, recipe, split_from, view.value, size, positive, name, seed, key)
     made = create(study, wishes)
     cohort = made.config.cohort
     found = f"{cohort.modality}, {cohort.size} x {cohort.size} pixels" + (
@@ -140,10 +140,10 @@ def run(
 
     opened = open_study(study)
     if dry_run:
-        _dry_run(opened, load_key(key))
+        _dry_run(opened, load_key(opened.key_file(key), create=False))
         return
     with opened.lock():
-        done = _run_stale(opened, load_key(key))
+        done = _run_stale(opened, load_key(opened.key_file(key)))
     console.result(f"ran {', '.join(done)}" if done else "nothing is stale: every stage is done")
     console.result(f"next: open {study / 'report' / 'index.html'}")
 
@@ -163,22 +163,28 @@ def _surroundings(key: InstitutionKey) -> Surroundings:
 def _dry_run(study: Study, key: InstitutionKey) -> None:
     """What would run, how long, how much disk."""
     from scansynth.forecast import forecast
+    from scansynth.gan.run import run_position
     from scansynth.learning.device import pick_device
     from scansynth.pipeline import LEAST_SYNTHETIC, Condition, stage_states
 
-    for state in stage_states(study, key):
-        todo = "would run" if state.condition is not Condition.DONE else "done"
-        console.result(f"{state.stage.name:<9} {todo}" + (f"  ({state.why})" if state.why else ""))
+    states = stage_states(study, key)
+    todo = {state.stage.name for state in states if state.condition is not Condition.DONE}
+    for state in states:
+        words = "would run" if state.stage.name in todo else "done"
+        console.result(f"{state.stage.name:<9} {words}" + (f"  ({state.why})" if state.why else ""))
     device = pick_device()
-    expected = forecast(study, device, study.config.synthetic.images or LEAST_SYNTHETIC)
-    console.result(
-        f"training  {expected.training_images:,} images ({expected.train_images:,} a pass), "
-        f"{expected.images_per_second:.1f} images/s on {device.kind} ({device.name}): "
-        f"{expected.training_hours:.2f} hours"
-    )
-    console.result(f"reading   {expected.ingest_hours:.2f} hours")
-    console.result(f"disk      {expected.disk_bytes / 1e9:.2f} GB")
-    console.result("nothing was written")
+    if {"ingest", "train"} & todo:
+        expected = forecast(study, device, study.config.synthetic.images or LEAST_SYNTHETIC)
+        seen = (run_position(study.run()) or (0, 0))[0]
+        left = max(0, expected.training_images - seen) if "train" in todo else 0
+        console.result(f"reading   {expected.ingest_hours if 'ingest' in todo else 0.0:.2f} hours")
+        console.result(
+            f"training  {left / expected.images_per_second / 3600.0:.2f} hours: {left:,} images "
+            f"({expected.train_images:,} a pass), {expected.images_per_second:.1f} images/s "
+            f"on {device.kind} ({device.name})"
+        )
+        console.result(f"disk      {expected.disk_bytes / 1e9:.2f} GB")
+    console.result("nothing was written; next: the same without --dry-run" if todo else "nothing is stale")
 
 
 def _one_stage(folder: Path, name: str, key: Path | None, wrote: str, after: str) -> None:
@@ -189,7 +195,7 @@ def _one_stage(folder: Path, name: str, key: Path | None, wrote: str, after: str
 
     study = open_study(folder)
     with study.lock():
-        run_stage(study, name, _surroundings(load_key(key)))
+        run_stage(study, name, _surroundings(load_key(study.key_file(key))))
     console.result(f"wrote {wrote}")
     console.result(f"next: {after}")
 
@@ -252,7 +258,7 @@ def status(study: StudyFolder, key: KeyFile = None) -> None:
     from scansynth.study import open_study
 
     opened = open_study(study)
-    states = stage_states(opened, load_key(key))
+    states = stage_states(opened, load_key(opened.key_file(key), create=False))
     for state in states:
         took = f"  {state.record.seconds:,.0f} s" if state.record and state.condition is Condition.DONE else ""
         console.result(f"{state.stage.name:<9} {state.condition.value:<8}{took}  {state.why}".rstrip())

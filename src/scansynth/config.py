@@ -66,6 +66,7 @@ class CohortSettings(Settings):
     hu_window: tuple[float, float] = Field((-1000.0, 400.0), description="CT: Hounsfield units that map to -1 and 1.")
     percentiles: tuple[float, float] = Field((0.5, 99.5), description="Other modalities: per series, map to -1 and 1.")
     skip_unlisted: bool = Field(False, description="Leave out images without a row in labels.csv, not refuse them.")
+    key: str | None = Field(None, description="The institution's key; none: the environment's, else the user's.")
     split_from: str | None = Field(None, description="Study whose patients keep the roles they have there.")
     shares: RoleShares = RoleShares()
     max_pixels: int = Field(1 << 24, gt=0, description="Rows x Columns x Frames above which a file is left out.")
@@ -145,6 +146,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"there is no {path}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise ConfigError(f"{path.name} is not valid TOML: {fault}") from None
+    except OSError as fault:
+        raise ConfigError(f"{path} cannot be read: {fault.strerror}") from None
 
 
 def parse(kind: type[T], values: dict[str, Any], origin: str) -> T:

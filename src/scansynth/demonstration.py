@@ -43,7 +43,14 @@ def demonstrate(
             write_phantom_cohort(scans, PATIENTS, SIZE, SEED, progress)
     if not (study / "study.toml").exists():
         wishes = Wishes(
-            scans, scans / "labels.csv", recipe=RECIPE, view="chest", size=SIZE, name="Phantom chest MR", seed=SEED
+            scans,
+            scans / "labels.csv",
+            recipe=RECIPE,
+            view="chest",
+            size=SIZE,
+            name="Phantom chest MR",
+            seed=SEED,
+            key=key,
         )
         create(study, wishes)
     opened = open_study(study)

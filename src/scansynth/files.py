@@ -18,6 +18,9 @@ from typing import Any
 from scansynth.errors import StorageError
 
 _CHUNK = 1 << 20
+NEW, OLD = ".scansynth-new-", ".scansynth-old-"  # names that no folder of a user's bears
+_UMASK = os.umask(0)
+os.umask(_UMASK)  # it can only be read by setting it
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # EFBIG: a limit on the size of one file
 _STORAGE_FAULTS = _FULL | {errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -51,10 +54,10 @@ def _sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
-def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
+def write_bytes(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Writes `data` to `path` so that a reader sees the old file or the new one, never a part.
 
-    Temporary name in the same folder, fsync, rename, fsync of the folder.
+    Temporary name in the same folder, fsync, rename, fsync of the folder. The user's umask is respected.
 
     Raises:
         StorageError: The disk is full or the folder cannot be written.
@@ -67,7 +70,7 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            Path(temporary).chmod(mode)
+            Path(temporary).chmod(mode & ~_UMASK)
             Path(temporary).replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -146,12 +149,14 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 def _clear_remains(target: Path) -> None:
     """Puts back what a process killed between two renames had set aside, and removes the rest."""
-    for old in sorted(target.parent.glob(f".{target.name}.old-*")):
+    start = f".{target.name}"
+    remains = [path for path in target.parent.iterdir() if path.name.startswith(start) and path.is_dir()]
+    for old in sorted(path for path in remains if path.name.startswith(start + OLD)):
         if not target.exists():
             old.rename(target)
-    for remains in target.parent.glob(f".{target.name}.*-*"):
-        if remains.is_dir():
-            shutil.rmtree(remains, ignore_errors=True)
+    for path in remains:
+        if path.name.startswith((start + OLD, start + NEW)):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -167,10 +172,10 @@ def new_directory(target: Path) -> Iterator[Path]:
     with storage_faults(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         _clear_remains(target)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.new-"))
-        old = temporary.with_name(temporary.name.replace(".new-", ".old-"))
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}{NEW}"))
+        old = temporary.with_name(temporary.name.replace(NEW, OLD))
         try:
-            temporary.chmod(0o755)
+            temporary.chmod(0o777 & ~_UMASK)
             yield temporary
             if target.exists():
                 target.rename(old)

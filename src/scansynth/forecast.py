@@ -9,18 +9,18 @@ import torch
 
 from scansynth.cohort.labels import read_labels
 from scansynth.cohort.sources import find_sources
-from scansynth.cohort.tensors import load_cohort, select
+from scansynth.cohort.tensors import cases_for, load_cohort
 from scansynth.config import CohortSettings
 from scansynth.gan.dcgan import noise
 from scansynth.gan.state import new_state, to_checkpoint
 from scansynth.gan.step import round_of_steps
 from scansynth.learning.device import Device
 from scansynth.ledger import Reader, Role
-from scansynth.recipe import Recipe, load_recipe
+from scansynth.recipe import Recipe
 from scansynth.study import Study
 
 _PROBE_SECONDS = 3.0
-_FILES_A_SECOND = 150.0  # of ingest, measured by benchmarks/ingest.py; a rough figure for a rough forecast
+_FILES_A_SECOND = 150.0  # of ingest; a rough figure: files and machines differ
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,6 @@ class Forecast:
         train_images: Real images that the generator will see; a guess from the labels before ingest.
         training_images: Images of all epochs together.
         images_per_second: Measured on this machine with the study's recipe.
-        training_hours: Of the training.
         ingest_hours: Of reading the scans.
         disk_bytes: Of the cohort's array, the checkpoints and the synthetic set.
     """
@@ -39,7 +38,6 @@ class Forecast:
     train_images: int
     training_images: int
     images_per_second: float
-    training_hours: float
     ingest_hours: float
     disk_bytes: int
 
@@ -51,7 +49,7 @@ def forecast(study: Study, device: Device, synthetic: int) -> Forecast:
         ScansynthError: Settings, labels or scans are wrong.
     """
     generator = study.config.generator
-    recipe = load_recipe(generator.recipe, generator.overrides)
+    recipe = study.recipe()
     settings = study.config.cohort
     files = len(find_sources(study.source(settings.dicom)))
     train_images = _train_images(study, files)
@@ -63,7 +61,6 @@ def forecast(study: Study, device: Device, synthetic: int) -> Forecast:
         train_images=train_images,
         training_images=training_images,
         images_per_second=speed,
-        training_hours=training_images / speed / 3600.0,
         ingest_hours=files / _FILES_A_SECOND / 3600.0,
         disk_bytes=files * pixels * 3 + generator.keep_checkpoints * checkpoint_bytes + synthetic * (pixels * 2 + 2000),
     )
@@ -74,7 +71,7 @@ def _train_images(study: Study, files: int) -> int:
     settings: CohortSettings = study.config.cohort
     classes = study.config.generator.classes or ((settings.positive,) if settings.positive else ())
     if (study.cohort / "cohort.json").exists():
-        return len(select(load_cohort(study.cohort), Reader.GENERATOR, classes or None).cases)
+        return len(cases_for(load_cohort(study.cohort), Reader.GENERATOR, classes or None))
     if settings.labels is None:
         return round(files * settings.shares.by_role()[Role.TRAIN])
     rows = read_labels(study.source(settings.labels)).rows

@@ -11,6 +11,7 @@ from typing import Any
 
 import tomlkit
 
+from scansynth.cohort.eligibility import commonest_modality
 from scansynth.cohort.labels import read_labels
 from scansynth.cohort.sources import find_sources
 from scansynth.config import FORMAT, CohortSettings, StudyConfig, parse
@@ -40,6 +41,7 @@ class Wishes:
         positive: The label that means that the lesion is there.
         name: Title of the study.
         seed: Every draw derives from it.
+        key: The institution's key; none: where it always stands.
         overrides: Keys of the recipe set otherwise.
     """
 
@@ -52,6 +54,7 @@ class Wishes:
     positive: str | None = None
     name: str | None = None
     seed: int = 0
+    key: Path | None = None
     overrides: dict[str, Any] | None = None
 
 
@@ -66,6 +69,7 @@ def create(folder: Path, wishes: Wishes) -> Study:
     """
     if (folder / "study.toml").exists():
         raise StudyError(f"{folder} is a study already; change its study.toml, or choose another folder")
+    _check_places(folder, wishes)
     load_recipe(wishes.recipe, wishes.overrides)
     if wishes.split_from is not None:
         open_study(wishes.split_from)
@@ -87,6 +91,7 @@ def create(folder: Path, wishes: Wishes) -> Study:
             "modality": modality,
             "view": wishes.view,
             "size": wishes.size or next((size for size in _SIZES if size >= side), _SIZES[-1]),
+            **({"key": _beside(wishes.key, home)} if wishes.key else {}),
             **({"split_from": _beside(wishes.split_from, home)} if wishes.split_from else {}),
         },
         "generator": {
@@ -101,6 +106,21 @@ def create(folder: Path, wishes: Wishes) -> Study:
     return study
 
 
+def _check_places(folder: Path, wishes: Wishes) -> None:
+    """Passes when scans and labels are where they are said to be, and the study stands elsewhere.
+
+    Raises:
+        CohortError: Scans or labels are not there.
+        StudyError: The study would stand in the folder of the scans.
+    """
+    if not wishes.dicom.is_dir():
+        raise CohortError(f"there is no folder {wishes.dicom}; point --dicom at the folder with the scans")
+    if wishes.labels is not None and not wishes.labels.is_file():
+        raise CohortError(f"there is no file {wishes.labels}; point --labels at labels.csv")
+    if wishes.dicom.resolve() == folder.resolve():
+        raise StudyError("the study needs a folder of its own: name another than that of the scans")
+
+
 def _look(folder: Path) -> tuple[str, int]:
     """The commonest modality, and the median longer side in pixels, of some files spread over the folder.
 
@@ -111,11 +131,11 @@ def _look(folder: Path) -> tuple[str, int]:
     chosen = sources[:: max(1, len(sources) // _SAMPLE)]
     found = list(scan_all([source.path for source in chosen], Limits(), 1))
     headers = [result for result in found if not isinstance(result, DicomError)]
-    if not headers:
+    modality = commonest_modality(headers)
+    if modality is None:
         reasons = Counter(result.reason for result in found if isinstance(result, DicomError))
         detail = f" ({reasons.most_common(1)[0][0]})" if reasons else ""
         raise CohortError(f"no usable DICOM image was found in {folder}{detail}; point --dicom at the folder of scans")
-    modality = Counter(header.modality for header in headers).most_common(1)[0][0]
     sides = sorted(max(header.rows, header.columns) for header in headers if header.modality == modality)
     return modality, sides[len(sides) // 2]
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from scansynth import __version__
 from scansynth.cohort.ingest import ingest, ingest_inputs, ingest_settings
-from scansynth.cohort.tensors import load_cohort, select
+from scansynth.cohort.tensors import cases_for, load_cohort
 from scansynth.dicom.deidentify import InstitutionKey
-from scansynth.errors import StudyError
+from scansynth.errors import CohortError, ScansynthError, StudyError
 from scansynth.evidence.court import judge
 from scansynth.gan.generate import generate
 from scansynth.gan.run import train_inputs, train_run, train_settings
@@ -61,6 +61,7 @@ class Stage:
         inputs: Digests of what it reads, as its record holds them.
         settings: The settings it reads, as its record holds them.
         run: Does it.
+        partial: It makes do with what there is, when an earlier stage is missing or stale.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Stage:
     inputs: Callable[[Study, InstitutionKey], Mapping[str, str]]
     settings: Callable[[Study], Mapping[str, Any]]
     run: Callable[[Study, Surroundings, Progress], None]
+    partial: bool = False
 
 
 class Condition(StrEnum):
@@ -112,7 +114,7 @@ def synthetic_count(study: Study) -> int:
         return study.config.synthetic.images
     cohort = load_cohort(study.cohort)
     classes = study.config.generator.classes or ((cohort.facts.positive,) if cohort.facts.positive else None)
-    return max(LEAST_SYNTHETIC, len(select(cohort, Reader.REALISM, classes).cases))
+    return max(LEAST_SYNTHETIC, len(cases_for(cohort, Reader.REALISM, classes)))
 
 
 def _generate(study: Study, around: Surroundings, progress: Progress) -> None:
@@ -175,6 +177,7 @@ STAGES: tuple[Stage, ...] = (
         lambda study, _: report_inputs(study),
         report_settings,
         _report,
+        partial=True,
     ),
 )
 
@@ -188,18 +191,27 @@ def stage_states(study: Study, key: InstitutionKey) -> list[StageState]:
     states: list[StageState] = []
     waits_for = ""
     for stage in STAGES:
-        record = read_record(stage.folder(study))
-        if record is None:
-            condition, why = Condition.MISSING, f"waits for {waits_for}" if waits_for else ""
-        elif waits_for:
-            condition, why = Condition.STALE, f"{waits_for} comes first"
-        else:
-            changes = _changes(stage, record, study, key)
-            condition, why = (Condition.STALE, "changed: " + ", ".join(changes)) if changes else (Condition.DONE, "")
-        if condition is not Condition.DONE and not waits_for:
+        state = _state(stage, study, key, waits_for)
+        if state.condition is not Condition.DONE and not waits_for:
             waits_for = stage.name
-        states.append(StageState(stage, condition, why, record))
+        states.append(state)
     return states
+
+
+def _state(stage: Stage, study: Study, key: InstitutionKey, waits_for: str = "") -> StageState:
+    """How one stage stands, when the earlier ones are done but for `waits_for`."""
+    record = read_record(stage.folder(study))
+    if record is None:
+        return StageState(stage, Condition.MISSING, f"waits for {waits_for}" if waits_for else "", None)
+    if waits_for:
+        return StageState(stage, Condition.STALE, f"{waits_for} comes first", record)
+    try:
+        changes = _changes(stage, record, study, key)
+    except CohortError as fault:  # the scans' disk is not there: what was made of them still stands
+        return StageState(stage, Condition.DONE, f"not checked: {fault}", record)
+    if changes:
+        return StageState(stage, Condition.STALE, "changed: " + ", ".join(changes), record)
+    return StageState(stage, Condition.DONE, "", record)
 
 
 def _changes(stage: Stage, record: StageRecord, study: Study, key: InstitutionKey) -> list[str]:
@@ -219,21 +231,25 @@ def run_stage(study: Study, name: str, around: Surroundings) -> None:
         StudyError: An earlier stage is not done.
         ScansynthError: The stage refuses its input.
     """
+    wanted = next(stage for stage in STAGES if stage.name == name)
     for state in stage_states(study, around.key):
-        if state.stage.name == name:
-            _run(state.stage, study, around)
+        if state.stage is wanted:
+            _run(wanted, study, around)
             return
-        if state.condition is not Condition.DONE:
+        if state.condition is not Condition.DONE and not wanted.partial:
             reason = "has not run" if state.condition is Condition.MISSING else f"is stale ({state.why})"
             raise StudyError(f"{name} needs {state.stage.name}, which {reason}; run: scansynth run {study.folder}")
-    raise StudyError(f"there is no stage {name}; the stages are {', '.join(stage.name for stage in STAGES)}")
 
 
 def _run(stage: Stage, study: Study, around: Surroundings) -> None:
-    """Runs a stage under its own bar; the journal tells when it began and when it failed."""
+    """Runs a stage under its own bar; the journal tells when it began, and when it refused."""
     study.log(stage.name, "began")
-    with around.bar(stage.about) as progress:
-        stage.run(study, around, progress)
+    try:
+        with around.bar(stage.about) as progress:
+            stage.run(study, around, progress)
+    except ScansynthError as fault:
+        study.log(stage.name, "stopped", kind=type(fault).__name__)
+        raise
 
 
 def run_stale(study: Study, around: Surroundings) -> list[str]:
@@ -244,7 +260,7 @@ def run_stale(study: Study, around: Surroundings) -> list[str]:
     """
     done = []
     for stage in STAGES:
-        state = next(state for state in stage_states(study, around.key) if state.stage.name == stage.name)
+        state = _state(stage, study, around.key)  # the stages before it are done by now
         if state.condition is Condition.DONE:
             _warn_of_version(state, around)
             continue

@@ -108,8 +108,13 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
+def load_recipe(name: str, overrides: dict[str, Any] | None = None, base: Path = Path()) -> Recipe:
     """A recipe by its name, or from a TOML file, with single keys set otherwise.
+
+    Args:
+        name: A known recipe, or a path that ends in .toml.
+        overrides: Keys set otherwise, in tables as in the file.
+        base: Folder from which a relative path is taken.
 
     Raises:
         ConfigError: There is no such recipe, or a key is unknown or ill-typed.
@@ -118,7 +123,7 @@ def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
         with resources.as_file(resources.files("scansynth") / "recipes" / f"{name}.toml") as path:
             values = read_toml(path)
     elif name.endswith(".toml"):
-        values = read_toml(Path(name))
+        values = read_toml(base / name)
     else:
         raise ConfigError(
             f"there is no recipe {name}; known are {', '.join(recipe_names())}, or a path to a .toml file"

@@ -13,7 +13,7 @@ from typing import Any
 from scansynth.config import StudyConfig, load_config
 from scansynth.errors import StudyError
 from scansynth.files import append_json_line, storage_faults
-from scansynth.recipe import load_recipe
+from scansynth.recipe import Recipe, load_recipe
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,20 @@ class Study:
     def journal(self) -> Path:
         return self.folder / "journal.jsonl"
 
+    def key_file(self, named: Path | None) -> Path | None:
+        """Where the institution's key stands: as named, else as `study.toml` says; none: where it always stands."""
+        if named is not None or self.config.cohort.key is None:
+            return named
+        return self.source(self.config.cohort.key)
+
+    def recipe(self) -> Recipe:
+        """The recipe with this study's overrides; a path to one is taken from the study folder.
+
+        Raises:
+            ConfigError: There is no such recipe, or a key is wrong.
+        """
+        return load_recipe(self.config.generator.recipe, self.config.generator.overrides, self.folder)
+
     def source(self, path: str) -> Path:
         """A path of `study.toml`, taken from the study folder unless it is absolute."""
         return (self.folder / path).resolve()
@@ -93,5 +107,5 @@ def open_study(folder: Path) -> Study:
     if not (folder / "study.toml").is_file():
         raise StudyError(f"{folder} is not a study: it holds no study.toml; make one with: scansynth init {folder}")
     study = Study(folder.resolve(), load_config(folder / "study.toml"))
-    load_recipe(study.config.generator.recipe, study.config.generator.overrides)
+    study.recipe()
     return study

@@ -208,7 +208,6 @@ def _attack(folder: Path, count: int) -> tuple[list[Header | DicomError], list[n
         return found, list(pool.decode_all(jobs))
 
 
-@pytest.mark.slow
 def test_a_thousand_mutated_files(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Each is read or refused in one line; no child takes 1 GB; the sandbox has the last word on none."""
     headers, images = _attack(tmp_path, 1000)

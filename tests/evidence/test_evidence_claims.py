@@ -9,6 +9,7 @@ from scansynth.errors import EvidenceError
 from scansynth.evidence.claims import (
     CLAIMS,
     RULE_VERSION,
+    RULES,
     Control,
     Floor,
     Measurement,
@@ -34,7 +35,8 @@ MEASURED = Measurement(
     n={"synthetic images": 100},
 )
 WHY = {kind: str(kind) for kind in Verdict}
-PAGE = Path(__file__).parents[2] / "docs" / "evidence.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "evidence.md"
 
 
 def test_the_verdict_follows_the_figures() -> None:
@@ -89,10 +91,26 @@ def test_a_verdict_needs_its_figures() -> None:
 def test_every_claim_and_the_version_stand_on_the_page() -> None:
     text = PAGE.read_text(encoding="utf-8")
     for name in CLAIMS:
-        assert f"## {name}:" in text
+        assert f"\n## {name}: {RULES[name].question}\n" in text
     assert f"rule version {RULE_VERSION}" in text
     for verdict in Verdict:
         assert f"`{verdict.value}`" in text
+
+
+def test_the_readme_asks_the_questions_of_the_claims() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name, rule in RULES.items():
+        assert f"| {rule.question} | `{name}` |" in text
+
+
+def test_error_rates_on_the_page_are_those_of_the_results() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    rows = read_json(ROOT / "docs" / "results" / "copies_error_rates.json")["rows"]
+    assert rows
+    for row in rows:
+        rates = " | ".join(percent(row[verdict]) for verdict in ("shown", "not shown", "refuted"))
+        start = f"| {row['calibrate_patients']} | {row['images_each']} | {row['share_of_copies']:.0%} |"
+        assert f"{start} {rates} |" in text
 
 
 def test_floor_is_the_middle_of_the_draws() -> None:

@@ -4,7 +4,7 @@ import pytest
 from scansynth.evidence.copies import LARGEST_MARGIN, assess, cross_fit, tail
 from scansynth.statistics import Verdict
 
-TRAIN = {"train images": 500, "train patients": 200}
+TRAIN = {"training images": 500, "training patients": 200}
 
 
 def calibrate(rng: np.random.Generator, patients: int = 60, each: int = 3) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from scansynth.evidence import diversity, planted
 from scansynth.evidence import exhibits as exhibits_room
 from scansynth.evidence.claims import CLAIMS, Claim, read_claims, schema
 from scansynth.evidence.court import judge, weigh
-from scansynth.evidence.exhibits import Exhibits, Reals, check_images
+from scansynth.evidence.exhibits import Exhibits, Reals, check_numbers, flat_images, gather
 from scansynth.files import read_json, write_csv
 from scansynth.ledger import Role
 from scansynth.stage import hash_outputs, read_record
@@ -96,7 +96,7 @@ def test_planted_copies_are_refuted_and_named(healthy: Exhibits) -> None:
     copies = {finding.claim.claim: finding.claim for finding in findings}["copies.flag_rate"]
     assert copies.verdict is Verdict.REFUTED, copies.why
     assert len(pairs) == SETTINGS.pairs
-    assert all(pair["flip"] and pair["case_index"] == source[pair["index"]] for pair in pairs)
+    assert all(pair["flip"] == "left-right" and pair["case_index"] == source[pair["index"]] for pair in pairs)
     assert [pair["score"] for pair in pairs] == sorted((pair["score"] for pair in pairs), reverse=True)
 
 
@@ -121,15 +121,57 @@ def test_missing_data_read_not_assessable_and_never_fail(
     assert {name for name, claim in claims.items() if claim.value is None} == lacking
 
 
-def test_a_grey_value_or_no_number_is_no_scan() -> None:
+@pytest.mark.parametrize(
+    ("values", "typical"),
+    # black and white images lie far apart: the typical distance alone cannot refute them
+    [([0.0], Verdict.REFUTED), ([-1.0, 1.0], Verdict.SHOWN), (list(np.linspace(-1, 1, 120)), Verdict.REFUTED)],
+)
+def test_a_set_of_flat_images_is_refuted(healthy: Exhibits, values: list[float], typical: Verdict) -> None:
+    greys = np.resize(np.array(values, np.float32), 120)
+    flat = replace(healthy, synthetic=np.ones_like(healthy.synthetic) * greys[:, None, None])
+    assert flat.flat == 120
+    findings, pairs = weigh(flat, SETTINGS, seed=7)
+    claims = {finding.claim.claim: finding.claim for finding in findings}
+    for name in ("fidelity.kid", "diversity.near_pairs"):
+        assert claims[name].verdict is Verdict.REFUTED, claims[name].why
+    assert claims["diversity.pair_distance"].verdict is typical
+    assert claims["copies.flag_rate"].value == 0
+    assert {pair["score"] for pair in pairs} == {0.0}
+    for claim in claims.values():
+        assert claim.n["synthetic images of one grey value"] == 120
+        assert "120 of 120 hold one grey value" in claim.why
+
+
+def test_some_flat_images_are_counted_and_change_the_figures(healthy: Exhibits) -> None:
+    synthetic = healthy.synthetic.copy()
+    synthetic[:30] = 0.25
+    claims, before = verdicts(replace(healthy, synthetic=synthetic)), verdicts(healthy)
+    for name, claim in claims.items():
+        assert claim.n == {**before[name].n, "synthetic images of one grey value": 30}
+    assert claims["fidelity.kid"].value > before["fidelity.kid"].value
+    assert claims["fidelity.kid"].verdict is Verdict.REFUTED
+    assert claims["diversity.near_pairs"].verdict is Verdict.REFUTED
+
+
+def test_what_is_no_number_is_refused_and_flat_images_are_counted() -> None:
     images = scans(3, 0)
-    check_images(images, "the set")
-    images[1] = 0.25
-    with pytest.raises(EvidenceError, match="1 of 3 images of the set hold one grey value"):
-        check_images(images, "the set")
+    assert flat_images(images) == 0
+    images[1] = 0.3
+    check_numbers(images, "the set")
+    assert flat_images(images) == 1
     images[1, 0, 0] = np.nan
     with pytest.raises(EvidenceError, match="not numbers"):
-        check_images(images, "the set")
+        check_numbers(images, "the set")
+
+
+def test_a_real_image_of_one_grey_value_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = reals(4, Role.TRAIN, 2)
+    train.images[0] = 0.25
+    write_cohort(tmp_path / "cohort", (train,))
+    fake = SyntheticSet(tmp_path, ({"file": "x", "label": "nodule"},), to_stored(scans(1, 1)))
+    monkeypatch.setattr(exhibits_room, "load_set", lambda folder, facts: fake)
+    with pytest.raises(EvidenceError, match="1 of 4 images of the cohort's role train hold one grey value"):
+        gather(tmp_path / "cohort", tmp_path)
 
 
 def write_cohort(folder: Path, parts: Iterable[Reals]) -> CohortFacts:

@@ -359,3 +359,10 @@ def test_a_small_cohort_makes_one_batch_of_all(tmp_path: Path) -> None:
     few = replace(job, images=job.images[:5])
     assert (few.batch, few.steps_per_epoch, few.total) == (5, 1, 15)
     assert (job.batch, job.steps_per_epoch, job.total) == (BATCH, 4, BATCH * ROUNDS)
+
+
+def test_other_images_make_another_run(tmp_path: Path) -> None:
+    """The same recipe on other classes must not go on from the first classes' weights."""
+    one = tiny_job(tmp_path)
+    assert replace(one).identity == one.identity
+    assert replace(one, images=one.images[::-1]).identity != one.identity

@@ -74,13 +74,13 @@ def test_only_the_newest_stay(tmp_path: Path) -> None:
 
 def test_no_checkpoint_is_none(tmp_path: Path) -> None:
     assert load_newest(tmp_path / "none", ME, pytest.fail) is None
-    (tmp_path / ".000000000008.new-abc").mkdir()
+    (tmp_path / ".000000000008.scansynth-new-abc").mkdir()
     assert load_newest(tmp_path, ME, pytest.fail) is None
 
 
 def test_what_a_killed_save_left_is_cleared(tmp_path: Path) -> None:
-    (tmp_path / ".000000000008.new-abc").mkdir()
-    (tmp_path / ".000000000008.new-abc" / TENSORS).write_bytes(b"half")
+    (tmp_path / ".000000000008.scansynth-new-abc").mkdir()
+    (tmp_path / ".000000000008.scansynth-new-abc" / TENSORS).write_bytes(b"half")
     save(tmp_path, made(16), ME, keep=3)
     assert kept(tmp_path) == [16]
 

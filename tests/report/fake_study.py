@@ -248,7 +248,7 @@ def make_evidence(study: Study, labels: tuple[str, ...], patients: int, syntheti
             "case": train[2 * i].split(",")[0],
             "case_index": 2 * i,
             "score": 0.93 - 0.011 * i,
-            "flip": "left-right" if i == 2 else i == 4,
+            "flip": {2: "left-right", 4: "both"}.get(i, ""),
             "p": 0.004 + 0.006 * i,
         }
         for i in range(6)

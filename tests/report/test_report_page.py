@@ -16,6 +16,7 @@ from fake_study import make_study
 from scansynth.errors import EvidenceError, StudyError
 from scansynth.files import read_json, write_json
 from scansynth.report.collect import collect, report_inputs
+from scansynth.report.pictures import single
 from scansynth.report.render import render, write_report
 from scansynth.stage import read_record
 from scansynth.statistics import Verdict
@@ -182,6 +183,33 @@ def test_a_pair_of_another_role_is_never_pictured(tmp_path: Path) -> None:
     assert evidence is not None
     assert evidence.pairs_listed == 6
     assert [pair.case for pair in evidence.pairs] == [pair["case"] for pair in pairs[1:]]
+
+
+def test_a_mirrored_pair_shows_the_real_image_mirrored_and_says_so(study: Study, html: str) -> None:
+    evidence = collect(study).evidence
+    assert evidence is not None
+    pair = evidence.pairs[2]
+    assert pair.flip == "left-right"
+    assert single(pair.real[:, ::-1].copy()).uri in html
+    assert single(pair.real).uri not in html
+    words = Outline(html).words()
+    assert words.count("real image mirrored left to right to match") == 1
+    assert words.count("real image mirrored both ways to match") == 1
+
+
+@pytest.mark.parametrize("flip", [True, False, "upside", None, ["left-right"]])
+def test_a_mirroring_that_is_none_is_damage(tmp_path: Path, flip: object) -> None:
+    study = make_study(tmp_path / "study", size=32, patients=20, synthetic=6)
+    pairs = read_json(study.evidence() / "pairs.json")
+    pairs[0]["flip"] = flip
+    write_json(study.evidence() / "pairs.json", pairs)
+    with pytest.raises(StudyError, match=r"pairs\.json is damaged"):
+        collect(study)
+
+
+@pytest.mark.parametrize("word", ["held-out", "ratio to real", "role calibrate", "data were seen"])
+def test_the_page_speaks_plainly(html: str, word: str) -> None:
+    assert word not in Outline(html).words()
 
 
 def test_the_real_grid_of_the_run_is_not_shown(study: Study) -> None:

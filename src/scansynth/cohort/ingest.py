@@ -69,7 +69,7 @@ class _Made:
 
 def ingest_settings(study: Study) -> dict[str, Any]:
     """The settings that decide about the cohort; the paths are left out, what lies there is an input."""
-    settings = study.config.cohort.model_dump(mode="json", exclude={"dicom", "labels", "split_from"})
+    settings = study.config.cohort.model_dump(mode="json", exclude={"dicom", "labels", "split_from", "key"})
     return plain(settings)
 
 
@@ -111,7 +111,7 @@ def ingest(study: Study, key: InstitutionKey, progress: Progress = silent) -> In
     inputs = ingest_inputs(study, key)
     plan = _plan(study, key, progress)
     with new_directory(study.cohort) as folder:
-        facts, cases, left = _build(plan, folder, progress)
+        facts, cases, left, scans = _build(plan, folder, progress)
         roles = {case["patient"]: case["role"] for case in cases}
         record = StageRecord(
             stage="ingest",
@@ -125,6 +125,7 @@ def ingest(study: Study, key: InstitutionKey, progress: Progress = silent) -> In
             versions=versions(),
         )
         write_record(folder, record)
+    _write_linkage(study.linkage, key, scans, left)
     counts = {"cases": len(cases), "patients": len(roles), "left_out": len(left)}
     study.log("ingest", "written", seconds=round(record.seconds, 3), **counts)
     return summarise(facts, cases, record.seconds, sum(patient not in plan.known for patient in roles))
@@ -177,8 +178,10 @@ def _plan(study: Study, key: InstitutionKey, progress: Progress) -> _Plan:
     return _Plan(study, key, modality, labels, scans, left, given, frozenset(known), len(sources))
 
 
-def _build(plan: _Plan, folder: Path, progress: Progress) -> tuple[CohortFacts, list[dict[str, str]], list[Left]]:
-    """Decodes the scans and writes every file of the cohort but the record; facts, cases and files left out."""
+def _build(
+    plan: _Plan, folder: Path, progress: Progress
+) -> tuple[CohortFacts, list[dict[str, str]], list[Left], list[Scan]]:
+    """Decodes the scans and writes every file of the cohort but the record; facts, cases, files left out and kept."""
     study, key = plan.study, plan.key
     with DecodePool(_workers(), _DECODE_BYTES, _DECODE_SECONDS) as pool:
         rows, faults = _write_images(plan, folder, pool, progress)
@@ -191,8 +194,7 @@ def _build(plan: _Plan, folder: Path, progress: Progress) -> tuple[CohortFacts, 
     _write_tables(folder, key, cases, left)
     write_roles(folder, {**plan.given, **roles})
     write_facts(folder, facts)
-    _write_linkage(study.linkage, key, scans, left)
-    return facts, cases, left
+    return facts, cases, left, scans
 
 
 def _workers() -> int:

@@ -186,16 +186,8 @@ def load_cohort(folder: Path) -> Cohort:
     return Cohort(folder, facts, cases)
 
 
-def select(cohort: Cohort, reader: Reader, labels: Iterable[str] | None = None) -> Selection:
-    """The cases that `reader` may see, with their images in memory.
-
-    Args:
-        cohort: The cohort.
-        reader: What the images are for; the ledger names the roles.
-        labels: Only cases with one of these labels; none: all.
-
-    Returns:
-        The cases in the cohort's order; none at all when no patient has such a role.
+def cases_for(cohort: Cohort, reader: Reader, labels: Iterable[str] | None = None) -> tuple[Case, ...]:
+    """The cases that `reader` may see, without their images; see `select`.
 
     Raises:
         CohortError: A label does not occur in the cohort.
@@ -213,6 +205,25 @@ def select(cohort: Cohort, reader: Reader, labels: Iterable[str] | None = None) 
         if case.role in PERMITTED[reader] and (wanted is None or case.label in wanted)
     )  # fmt: skip
     check(reader, frozenset(case.role for case in cases))
+    return cases
+
+
+def select(cohort: Cohort, reader: Reader, labels: Iterable[str] | None = None) -> Selection:
+    """The cases that `reader` may see, with their images in memory.
+
+    Args:
+        cohort: The cohort.
+        reader: What the images are for; the ledger names the roles.
+        labels: Only cases with one of these labels; none: all.
+
+    Returns:
+        The cases in the cohort's order; none at all when no patient has such a role.
+
+    Raises:
+        CohortError: A label does not occur in the cohort.
+        LedgerError: A role is forbidden to this reader.
+    """
+    cases = cases_for(cohort, reader, labels)
     images = np.array(_images(cohort.folder)[[case.index for case in cases]], np.uint16)
     return Selection(cases, images)
 

@@ -102,11 +102,12 @@ def default_key_path() -> Path:
     return Path(base) / "scansynth" / "institution.key"
 
 
-def load_key(path: Path | None = None) -> InstitutionKey:
+def load_key(path: Path | None = None, create: bool = True) -> InstitutionKey:
     """The institution's key; made, for its owner's eyes only, when there is none.
 
     Args:
         path: The key's file; none: `default_key_path`.
+        create: Write a new key where there is none; else one is made that is forgotten with this process.
 
     Raises:
         ConfigError: Others may read the file, or it is too short.
@@ -115,6 +116,8 @@ def load_key(path: Path | None = None) -> InstitutionKey:
     path = default_key_path() if path is None else path
     try:
         if not path.exists():
+            if not create:
+                return InstitutionKey(secrets.token_bytes(_KEY_BYTES))
             _create_key(path)
         with path.open("rb") as stream:
             found = os.fstat(stream.fileno())

@@ -47,13 +47,13 @@ RULES: Mapping[str, Rule] = {
     ),
     "diversity.pair_distance": Rule(
         "Do the synthetic images differ from each other as much as real patients do?",
-        "ratio to real",
+        "times the real variety",
         Direction.AT_LEAST,
         (Reader.REALISM, Reader.NORMALISATION),
     ),
     "diversity.near_pairs": Rule(
         "Is the set free of repeats: do its most alike images differ as much as the most alike real patients do?",
-        "ratio to real",
+        "times the real variety",
         Direction.AT_LEAST,
         (Reader.REALISM, Reader.NORMALISATION),
     ),

@@ -31,6 +31,9 @@ LARGEST_MARGIN = 0.10
 
 CONTROL_IMAGES = 100
 
+HELD_OUT = "images kept for thresholds"
+"""What a claim calls the number of calibrate images."""
+
 LEAST_PATIENTS = 20
 LEAST_IMAGES = 40
 """Of the role calibrate: with half as many, one honest set in five reads `refuted` (`docs/evidence.md`)."""
@@ -108,14 +111,16 @@ def assess(
         value=value,
         interval=clopper_pearson(value * made, made, level),
         level=level,
-        floor=floor_of("share of held-out images of the calibrate patients above the threshold", fitted.held_out),
+        floor=floor_of(
+            "images of patients kept for setting thresholds that pass the threshold by chance", fitted.held_out
+        ),
         control=tuple(Control(kind, float(fitted.rates(scores).mean()), NEEDED) for kind, scores in planted.items()),
         margin=min(bound, LARGEST_MARGIN),
         n={
             "synthetic images": len(synthetic),
             **n,
-            "calibrate images": len(calibrate),
-            "calibrate patients": len(np.unique(patients)),
+            HELD_OUT: len(calibrate),
+            "patients kept for thresholds": len(np.unique(patients)),
         },
     )
     pictures = {
@@ -133,12 +138,12 @@ def tail(scores: Floats, calibrate: Floats) -> Floats:
 
 
 def _claim(measured: Measurement, chance: float) -> Claim:
-    interval, held_out = measured.interval, measured.n["calibrate images"]
+    interval, held_out = measured.interval, measured.n[HELD_OUT]
     start = (
         f"{percent(measured.value)} of the synthetic images are unusually close to a training image "
-        f"({measured.level:.0%} interval {percent(interval.low)} to {percent(interval.high)}); of images of patients "
-        f"never trained on {percent(chance)} are, and the limit is {percent(measured.margin)}. "
-        f"With {held_out} images to compare with, nothing finer than 1 in {held_out + 1} can be told."
+        f"({measured.level:.0%} interval {percent(interval.low)} to {percent(interval.high)}). "
+        f"Of real images of patients never trained on, {percent(chance)} are. The limit is {percent(measured.margin)}. "
+        f"With {held_out} such images, nothing finer than 1 in {held_out + 1} can be told."
     )
     return decide(
         NAME,

@@ -29,6 +29,7 @@ from scansynth.statistics import Mask, patient_halves
 
 Floats = NDArray[np.float64]
 _STEPS = 4
+_MADE = "synthetic images"
 
 
 def judge(
@@ -48,7 +49,8 @@ def judge(
         One claim for each of `claims.CLAIMS`, in that order.
 
     Raises:
-        EvidenceError: An image is no scan, or the set shows a label that the cohort does not have.
+        EvidenceError: The set shows a label that the cohort does not have, a value is not a number, or a real image
+            holds one grey value only.
         CohortError: The cohort or the set is missing or damaged.
         StorageError: `out` cannot be written.
     """
@@ -94,7 +96,15 @@ def weigh(
     if copies.NAME not in missing:
         progress(3, _STEPS, "copies")
         findings[copies.NAME], pairs = _copies(exhibits, settings, seed)
-    return tuple(findings[name] for name in CLAIMS), pairs
+    flat = exhibits.flat
+    return tuple(_with_flat(findings[name], flat) if flat else findings[name] for name in CLAIMS), pairs
+
+
+def _with_flat(finding: Finding, flat: int) -> Finding:
+    """The finding with the number of synthetic images of one grey value, which no figure leaves out."""
+    claim = finding.claim
+    why = f"{claim.why} Of the synthetic images, {flat} of {claim.n[_MADE]} hold one grey value only and are no scans."
+    return replace(finding, claim=replace(claim, why=why, n={**claim.n, "synthetic images of one grey value": flat}))
 
 
 def _missing(exhibits: Exhibits) -> dict[str, str]:
@@ -113,15 +123,17 @@ def _missing(exhibits: Exhibits) -> dict[str, str]:
         missing |= {name: why for name in RULES if name != copies.NAME}
     few = exhibits.calibrate.lack(copies.LEAST_PATIENTS, copies.LEAST_IMAGES)
     if few:
-        missing[copies.NAME] = f"The rate of chance resemblance cannot be told: the role calibrate has {few}."
+        missing[copies.NAME] = f"Too few patients were kept for setting thresholds: {few}."
     return missing
 
 
 def _counts(exhibits: Exhibits, name: str) -> Mapping[str, int]:
-    counts = {"synthetic images": len(exhibits.synthetic)}
+    counts = {_MADE: len(exhibits.synthetic)}
     parts = {"train": exhibits.train, "calibrate": exhibits.calibrate, "test": exhibits.test}
+    words = {"train": "training {}", "calibrate": "{} kept for thresholds", "test": "test {}"}
     for role in RULES[name].roles:
-        counts |= {f"{role} images": len(parts[role].cases), f"{role} patients": parts[role].patient_count}
+        counts[words[role].format("images")] = len(parts[role].cases)
+        counts[words[role].format("patients")] = parts[role].patient_count
     return counts
 
 
@@ -198,7 +210,7 @@ def _copies(exhibits: Exhibits, settings: EvidenceSettings, seed: int) -> tuple[
         of_calibrate,
         exhibits.calibrate.patients,
         {kind: paired(prepare(made), train[places], flips) for kind, made in hidden.items()},
-        {"train images": len(train), "train patients": exhibits.train.patient_count},
+        {"training images": len(train), "training patients": exhibits.train.patient_count},
         settings.level,
         generator(seed, "evidence", "thresholds"),
     )
@@ -216,6 +228,6 @@ def _pair(exhibits: Exhibits, train: Reals, found: Nearest, rarity: Floats, plac
         "case": case.case,
         "case_index": case.index,
         "score": round(float(found.score[place]), 5),
-        "flip": found.flip[place] is not Flip.NONE,
+        "flip": "" if found.flip[place] is Flip.NONE else found.flip[place].value,
         "p": round(float(rarity[place]), 5),
     }

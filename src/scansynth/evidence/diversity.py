@@ -21,6 +21,7 @@ NEEDED = 0.8
 CONTROL_DRAWS = 10
 CONTROL_IMAGES = 64
 
+_FLOOR = "two random halves of the test patients, each half as many as the figure uses"
 _LEAST = 1e-9  # keeps the logarithm of a set of one repeated image finite
 
 Floats = NDArray[np.float64]
@@ -66,7 +67,7 @@ def assess(
             value=float(np.exp(whole_set[place] - whole_reals[place])),
             interval=Interval(float(np.exp(max(logs.low, -50.0))), float(np.exp(min(logs.high, 50.0)))),
             level=level,
-            floor=floor_of("the same ratio between random halves of the test patients", np.exp(floor[:, place])),
+            floor=floor_of(_FLOOR, np.exp(floor[:, place])),
             control=_controls(planted[name], first[:, place], share, margin),
             margin=margin,
             n=n,
@@ -110,8 +111,8 @@ def _claim(name: str, measured: Measurement) -> Claim:
     interval = measured.interval
     start = (
         f"{what} is {sensible(measured.value)} times that between real patients "
-        f"({measured.level:.0%} interval {sensible(interval.low)} to {sensible(interval.high)}); "
-        f"between two groups of real patients it falls to {sensible(measured.margin)} by chance."
+        f"({measured.level:.0%} interval {sensible(interval.low)} to {sensible(interval.high)}). "
+        f"Between two groups of real patients it falls to {sensible(measured.margin)} by chance."
     )
     return decide(
         name,

@@ -83,19 +83,25 @@ class Exhibits:
     test: Reals
     inputs: Mapping[str, str]
 
+    @property
+    def flat(self) -> int:
+        """Number of synthetic images of one grey value: no scans, but they count in every figure."""
+        return flat_images(self.synthetic)
+
 
 def gather(cohort_folder: Path, set_folder: Path) -> Exhibits:
     """Reads a cohort and a set.
 
     Raises:
-        EvidenceError: The set shows a label that the cohort does not have, or an image is no scan.
+        EvidenceError: The set shows a label that the cohort does not have, a value is not a number, or a real
+            image holds one grey value only.
         CohortError: The cohort or the set is missing or damaged.
     """
     cohort = load_cohort(cohort_folder)
     made = load_set(set_folder, cohort.facts)
     labels = () if cohort.facts.unlabelled else _labels(made, cohort)
     synthetic = to_signed(made.images)
-    check_images(synthetic, f"the set {set_folder.name}")
+    check_numbers(synthetic, f"the set {set_folder.name}")
     return Exhibits(
         files=tuple(row["file"] for row in made.rows),
         synthetic=synthetic,
@@ -109,20 +115,19 @@ def gather(cohort_folder: Path, set_folder: Path) -> Exhibits:
     )
 
 
-def check_images(images: NDArray[Any], whose: str) -> None:
-    """Passes when every image could be a scan.
+def check_numbers(images: NDArray[Any], whose: str) -> None:
+    """Passes when every value is a number.
 
     Raises:
-        EvidenceError: An image holds a value that is not a number, or one grey value only.
+        EvidenceError: One is not.
     """
     if not np.isfinite(images).all():
         raise EvidenceError(f"{whose} holds values that are not numbers; make its images again")
-    flat = int((images.reshape(len(images), -1).std(axis=1) < 1e-6).sum())
-    if flat:
-        raise EvidenceError(
-            f"{flat} of {len(images)} images of {whose} hold one grey value only, which is no scan; "
-            "train again or remove them, then make the set again"
-        )
+
+
+def flat_images(images: NDArray[Any]) -> int:
+    """How many images (n, height, width) hold one grey value only."""
+    return int((np.ptp(images, axis=(1, 2)) < 1e-6).sum())
 
 
 def _labels(made: SyntheticSet, cohort: Cohort) -> tuple[str, ...]:
@@ -140,7 +145,14 @@ def _reals(cohort: Cohort, reader: Reader, labels: tuple[str, ...]) -> Reals:
     found = select(cohort, reader, labels or None)
     images = to_signed(found.images)
     if len(images):
-        check_images(images, f"the cohort's role {found.roles[0]}")
+        whose = f"the cohort's role {found.roles[0]}"
+        check_numbers(images, whose)
+        flat = flat_images(images)
+        if flat:
+            raise EvidenceError(
+                f"{flat} of {len(images)} images of {whose} hold one grey value only; "
+                "remove these scans from the source, then ingest again"
+            )
     return Reals(found.cases, images)
 
 

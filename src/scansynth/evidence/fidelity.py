@@ -60,7 +60,7 @@ def assess(
         value=value,
         interval=interval,
         level=level,
-        floor=floor_of("KID between random halves of the test patients", floor),
+        floor=floor_of("two random halves of the test patients, each half as many as the figure uses", floor),
         control=tuple(control),
         margin=margin,
         n={"synthetic images": fakes, "real images": reals, "real patients": int(names.max()) + 1},
@@ -106,7 +106,7 @@ def _claim(measured: Measurement) -> Claim:
     span = f"{sensible(interval.low)} to {sensible(interval.high)}"
     start = (
         f"The difference between synthetic images and test patients is {sensible(measured.value)} "
-        f"({measured.level:.0%} interval {span}); two groups of real patients differ by up to {margin} by chance."
+        f"({measured.level:.0%} interval {span}). Two groups of real patients differ by up to {margin} by chance."
     )
     return decide(
         NAME,

@@ -25,7 +25,8 @@ def generate(
 ) -> StageRecord:
     """Draws a synthetic set.
 
-    The same weights, seed and index give the same pixels, however many images are asked for.
+    The same weights, seed and index give the same pixels on the CPU, however many images are asked for. On a GPU
+    that is not tested.
 
     Args:
         run: Folder of the training.

@@ -7,9 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from scansynth.cohort.tensors import Cohort, Selection, load_cohort, select, to_signed
 from scansynth.cohort.transforms import permission
 from scansynth.errors import ConfigError, TrainingError
@@ -22,7 +19,6 @@ from scansynth.gan.weights import FACTS, WEIGHTS, GeneratorFacts, save_generator
 from scansynth.learning.device import Device
 from scansynth.ledger import Reader
 from scansynth.progress import Progress
-from scansynth.recipe import load_recipe
 from scansynth.seeds import generator
 from scansynth.stage import StageRecord, hash_outputs, plain, read_record, versions, write_record
 from scansynth.study import Study
@@ -35,9 +31,8 @@ _MOST_REFERENCE = 256
 
 def train_settings(study: Study) -> dict[str, Any]:
     """The settings that decide about the weights."""
-    settings = study.config.generator
-    recipe = load_recipe(settings.recipe, settings.overrides)
-    return plain({"recipe": recipe.model_dump(mode="json"), "classes": list(settings.classes)})
+    recipe = study.recipe().model_dump(mode="json")
+    return plain({"recipe": recipe, "classes": list(study.config.generator.classes)})
 
 
 def train_inputs(study: Study) -> dict[str, str]:
@@ -64,7 +59,8 @@ def train_run(study: Study, device: Device, progress: Progress, warn: Callable[[
             f"the role train has {len(reals.cases)} images to learn from, and at least {_LEAST_IMAGES} are needed; "
             "add cases, or name more classes in generator.classes"
         )
-    job = _job(study, cohort, reals, classes)
+    reference = _reference(cohort, reals, classes, study.config.seed)
+    job = _job(study, cohort, reals, reference)
     _set_aside(job, device, warn)
     _describe(job, reals, classes, device)
     state = train(job, device, progress, warn)
@@ -75,8 +71,8 @@ def train_run(study: Study, device: Device, progress: Progress, warn: Callable[[
         settings=train_settings(study),
         outputs=hash_outputs(job.folder, [job.folder / name for name in (WEIGHTS, FACTS, RUN)]),
         seed=job.seed,
-        roles=reals.roles,
-        patients=tuple(sorted(set(reals.patients))),
+        roles=tuple(sorted({*reals.roles, *reference.roles})),
+        patients=tuple(sorted({*reals.patients, *reference.patients})),
         seconds=round(state.seconds, 2),
         versions=versions(),
     )
@@ -84,23 +80,35 @@ def train_run(study: Study, device: Device, progress: Progress, warn: Callable[[
     return record
 
 
-def _job(study: Study, cohort: Cohort, reals: Selection, classes: tuple[str, ...]) -> TrainingJob:
+def _job(study: Study, cohort: Cohort, reals: Selection, reference: Selection) -> TrainingJob:
     """The training that the study asks for."""
     settings = study.config.generator
-    recipe = load_recipe(settings.recipe, settings.overrides)
+    recipe = study.recipe()
     return TrainingJob(
         folder=study.run(),
         images=reals.images,
-        reference=_reference(cohort, reals, classes, study.config.seed),
+        reference=to_signed(reference.images),
         recipe=recipe,
         plan=plan_augmentation(recipe.augmentation, permission(cohort.facts.modality, cohort.facts.view)),
         seed=study.config.seed,
         inputs=train_inputs(study)["cohort"],
         tracking=study.config.tracking,
-        wandb_mode=os.environ.get("WANDB_MODE", "offline"),
+        wandb_mode=_wandb_mode(),
         checkpoint_minutes=settings.checkpoint_minutes,
         keep=settings.keep_checkpoints,
     )
+
+
+def _wandb_mode() -> str:
+    """What W&B's own environment variable says; offline when it says nothing.
+
+    Raises:
+        ConfigError: It says something else than W&B knows.
+    """
+    mode = os.environ.get("WANDB_MODE", "offline")
+    if mode not in {"offline", "online", "disabled"}:
+        raise ConfigError(f"WANDB_MODE is {mode!r}; set it to offline, online or disabled")
+    return mode
 
 
 def _classes(study: Study, cohort: Cohort) -> tuple[str, ...]:
@@ -119,13 +127,13 @@ def _classes(study: Study, cohort: Cohort) -> tuple[str, ...]:
     return named or (str(cohort.facts.positive),)
 
 
-def _reference(cohort: Cohort, reals: Selection, classes: tuple[str, ...], seed: int) -> NDArray[np.float32]:
+def _reference(cohort: Cohort, reals: Selection, classes: tuple[str, ...], seed: int) -> Selection:
     """Real images that the diversity is held against: of calibrate patients, where there are enough."""
     held_out = select(cohort, Reader.COLLAPSE_NULL, classes or None)
     chosen = held_out if len(held_out.cases) >= _LEAST_REFERENCE else reals
     count = len(chosen.cases)
     order = generator(seed, "reference").permutation(count)[:_MOST_REFERENCE]
-    return to_signed(chosen.images[order])
+    return Selection(tuple(chosen.cases[place] for place in order), chosen.images[order])
 
 
 def _set_aside(job: TrainingJob, device: Device, warn: Callable[[str], None]) -> None:
@@ -133,7 +141,7 @@ def _set_aside(job: TrainingJob, device: Device, warn: Callable[[str], None]) ->
     path = job.folder / RUN
     if not path.exists():
         return
-    before = read_json(path)
+    before = _described(job.folder)
     if before.get("identity") == job.identity:
         if (before.get("device"), before.get("precision")) != (_words(device), device.precision):
             warn("the run goes on on other hardware: its weights will differ in their last bits from an unbroken run's")
@@ -143,6 +151,21 @@ def _set_aside(job: TrainingJob, device: Device, warn: Callable[[str], None]) ->
         number += 1
     job.folder.rename(aside)
     warn(f"the run {job.folder.name} was of other settings or another cohort; it is kept as {aside.name}")
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    """What `_describe` wrote.
+
+    Raises:
+        TrainingError: The file is damaged.
+    """
+    try:
+        found: dict[str, Any] = read_json(folder / RUN)
+        if int(found["images_total"]) > 0:
+            return found
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise TrainingError(f"{RUN} of the run {folder.name} is damaged; rename its folder, and train again")
 
 
 def _words(device: Device) -> str:
@@ -179,7 +202,7 @@ def _keep(job: TrainingJob, state: TrainingState, classes: tuple[str, ...]) -> N
         images=state.images,
     )
     save_generator(job.folder, state.sampler, facts)
-    described = read_json(job.folder / RUN)
+    described = _described(job.folder)
     described["parameters"] = {
         "generator": count_weights(state.generator),
         "discriminator": count_weights(state.discriminator),
@@ -192,4 +215,4 @@ def run_position(folder: Path) -> tuple[int, int] | None:
     if not (folder / RUN).exists():
         return None
     rows = read_json_lines(folder / "log.jsonl")
-    return (int(rows[-1]["images"]) if rows else 0, int(read_json(folder / RUN)["images_total"]))
+    return (int(rows[-1]["images"]) if rows else 0, int(_described(folder)["images_total"]))

@@ -1,4 +1,7 @@
-"""Images out of a generator: the same seed, index and weights give the same pixels."""
+"""Images out of a generator: the same seed, index and weights give the same pixels on the CPU.
+
+On a GPU that is not tested.
+"""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ have drawn.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from torch import Tensor
 from scansynth.cohort.tensors import to_signed
 from scansynth.config import TrackingSettings
 from scansynth.errors import Interrupted, TrainingError
-from scansynth.files import append_json_line, read_json_lines, sha256_json, write_bytes, write_json_lines
+from scansynth.files import append_json_line, read_json_lines, sha256_bytes, sha256_json, write_bytes, write_json_lines
 from scansynth.gan import augment
 from scansynth.gan.collapse import SAMPLES, diversity, new_monitor
 from scansynth.gan.dcgan import noise
@@ -85,10 +86,18 @@ class TrainingJob:
         """Real images until the end."""
         return self.recipe.schedule.epochs * self.steps_per_epoch * self.batch
 
-    @property
+    @functools.cached_property
     def identity(self) -> str:
-        """Digest of all that decides about the result."""
-        return sha256_json({"recipe": self.recipe.model_dump(mode="json"), "seed": self.seed, "inputs": self.inputs})
+        """Digest of all that decides about the result; of the images too, so that other classes are another run."""
+        return sha256_json(
+            {
+                "recipe": self.recipe.model_dump(mode="json"),
+                "seed": self.seed,
+                "inputs": self.inputs,
+                "images": sha256_bytes(np.ascontiguousarray(self.images).tobytes()),
+                "augmentation": self.plan.applied,
+            }
+        )
 
 
 def train(job: TrainingJob, device: Device, progress: Progress, warn: Callable[[str], None]) -> TrainingState:

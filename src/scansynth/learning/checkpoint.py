@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from scansynth.errors import CheckpointError
-from scansynth.files import new_directory, read_json, sha256_bytes, sha256_json, write_bytes, write_json
+from scansynth.files import NEW, new_directory, read_json, sha256_bytes, sha256_json, write_bytes, write_json
 
 FORMAT = 2
 _TENSORS = "tensors.safetensors"
@@ -70,7 +70,7 @@ def save(folder: Path, checkpoint: Checkpoint, identity: str, keep: int) -> Path
         "tensors_sha256": sha256_bytes(data),
         "state": dict(checkpoint.state),
     }
-    for remains in folder.glob(".[0-9]*.new-*"):
+    for remains in folder.glob(f".[0-9]*{NEW}*"):
         shutil.rmtree(remains, ignore_errors=True)
     with new_directory(target) as temporary:
         write_bytes(temporary / _TENSORS, data)

@@ -22,6 +22,7 @@ from scansynth.errors import StudyError
 from scansynth.evidence.claims import Claim, read_claims
 from scansynth.files import read_json, read_json_lines
 from scansynth.ledger import Reader, Role
+from scansynth.report.pictures import MIRRORS
 from scansynth.seeds import generator
 from scansynth.stage import StageRecord, read_record
 from scansynth.study import Study
@@ -94,7 +95,7 @@ class SetView:
 class PairView:
     """A synthetic image and the training image nearest to it; (size, size) uint16 each, neither mirrored.
 
-    `flip` says how they match: empty, `left-right`, `top-bottom`, `both`, or `mirrored`.
+    `flip` says how one is mirrored to match the other: empty, `left-right`, `top-bottom` or `both`.
     """
 
     index: int
@@ -297,15 +298,17 @@ def _pair(pair: Mapping[str, Any], made: SyntheticSet, reals: Selection, place: 
         case=str(pair["case"]),
         score=float(pair["score"]),
         p=None if pair.get("p") is None else float(pair["p"]),
-        flip=_flip(pair.get("flip")),
+        flip=_flip(pair["flip"]),
         synthetic=made.images[index],
         real=reals.images[place[str(pair["case"])]],
     )
 
 
 def _flip(value: Any) -> str:
-    """How the images match: empty, `left-right`, `top-bottom`, `both`, or `mirrored` when it is not said how."""
-    return "" if value in {None, False, "none"} else "mirrored" if value is True else str(value)
+    """One of `MIRRORS`; anything else is damage."""
+    if value not in MIRRORS:
+        raise ValueError("no such mirroring")
+    return str(value)
 
 
 def _stages(study: Study) -> tuple[StageView, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from PIL import Image
 
 GROUND = 14
 """Grey level of the gaps between images: a dark light box, the same in light and dark."""
+
+MIRRORS: Mapping[str, tuple[int, ...]] = {"": (), "left-right": (1,), "top-bottom": (0,), "both": (0, 1)}
+"""Axes along which an image is mirrored, by the `flip` of pairs.json; empty: not at all."""
 
 _BUDGET = 5_000_000
 """Pixels that all grids of real and synthetic images may hold together, so that the page stays small."""
@@ -109,11 +113,10 @@ def single(image: NDArray[np.uint16], flip: str = "") -> Picture:
 
     Args:
         image: (H, W) stored values.
-        flip: Show it mirrored: `left-right`, `top-bottom` or `both`; anything else leaves it as it is.
+        flip: Show it mirrored: one of `MIRRORS`.
     """
-    axes = {"left-right": (1,), "top-bottom": (0,), "both": (0, 1)}.get(flip, ())
     factor = 1 if image.shape[0] <= 256 else image.shape[0] // 256
-    return png(Image.fromarray(np.flip(_resize(to_grey(image)[None], factor, least=256)[0], axes).copy()))
+    return png(Image.fromarray(np.flip(_resize(to_grey(image)[None], factor, least=256)[0], MIRRORS[flip]).copy()))
 
 
 def sheet(path: Path, size: int, side: int) -> Picture:

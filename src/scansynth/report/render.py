@@ -33,6 +33,12 @@ _CONTENTS = (
     ("claims", "Every claim in full"),
     ("provenance", "Provenance"),
 )
+_MIRRORED = {
+    "": "",
+    "left-right": "mirrored left to right to match",
+    "top-bottom": "mirrored top to bottom to match",
+    "both": "mirrored both ways to match",
+}
 
 
 def write_report(study: Study) -> Path:
@@ -231,13 +237,9 @@ def _pair(pair: PairView) -> dict[str, Any]:
     return {
         "index": pair.index,
         "case": clean(pair.case),
-        "flip": "mirrored to match"
-        if pair.flip and pair.flip != "mirrored"
-        else "alike when mirrored"
-        if pair.flip
-        else "",
+        "flip": _MIRRORED[pair.flip],
         "score": f"{pair.score:.3f}",
-        "p": "not known" if pair.p is None else f"{pair.p:.3f}",
+        "by_chance": "not known" if pair.p is None else f"{pair.p:.1%}",
         "synthetic": synthetic,
         "real": single(pair.real, pair.flip),
     }
@@ -248,7 +250,7 @@ def _provenance(findings: Findings) -> dict[str, Any]:
     journal = tables.journal_rows(findings.journal)
     return {
         "stages": rows,
-        "commands": tables.commands(findings.study),
+        "commands": tables.commands(),
         "versions": tables.version_rows(findings.stages),
         "journal": journal,
         "journal_left": len(findings.journal) - len(journal),

@@ -295,18 +295,12 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return rows
 
 
-def commands(study: Study) -> str:
-    """Commands that give the same page again."""
-    config = study.config
-    labels = "--unlabelled" if config.cohort.unlabelled else "--labels labels.csv"
-    recipe = clean(config.generator.recipe)
+def commands() -> str:
+    """Commands that give the same page again, from the settings that stand above them on the page."""
     return "\n".join(
         [
-            "scansynth init STUDY \\",
-            "  --dicom DICOM_FOLDER \\",
-            f"  {labels} \\",
-            f"  --recipe {recipe}",
-            "cp study.toml STUDY/study.toml",
-            "scansynth run STUDY",
+            "mkdir STUDY",
+            "cp study.toml STUDY/    # this study's; set cohort.dicom and cohort.labels to where yours stand",
+            "scansynth run STUDY --key INSTITUTION_KEY",
         ]
     )

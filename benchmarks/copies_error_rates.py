@@ -1,0 +1,101 @@
+"""How often is the verdict on copies right? Made-up scores, judged by the rule of docs/evidence.md.
+
+    python benchmarks/copies_error_rates.py --out docs/results/copies_error_rates.json
+
+No image is made: the scores of calibrate images and of new patients are drawn from one normal distribution of
+variance 0.98, in which half of the variance is shared by the images of a patient; a copy scores far above all, and
+every planted copy is found. What is left is the luck of the draw, and how the rule deals with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shlex
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scansynth.evidence.copies import assess
+from scansynth.seeds import generator
+from scansynth.statistics import Verdict
+
+Floats = npt.NDArray[np.float64]
+
+SPREAD = 0.7  # between patients, and again between the images of one
+COPY = 9.0  # above any score that chance brings about
+ROWS = (
+    # calibrate patients, images of each, share of copies
+    *((20, 1, 0.0), (10, 2, 0.0), (40, 1, 0.0), (20, 2, 0.0)),
+    *((patients, 3, share) for patients in (20, 60, 100) for share in (0.0, 0.05, 0.10)),
+)
+
+
+def one_verdict(patients: int, each: int, copies: int, made: int, rng: np.random.Generator) -> Verdict:
+    """The verdict on one made-up set."""
+    fresh = rng.normal(0.0, SPREAD * np.sqrt(2.0), made)
+    fresh[:copies] = COPY
+    names = np.repeat(np.arange(patients), each)
+    calibrate = rng.normal(0.0, SPREAD, patients)[names] + rng.normal(0.0, SPREAD, len(names))
+    planted: dict[str, Floats] = {"exact": np.full(50, COPY)}
+    return assess(fresh, calibrate, names, planted, {}, 0.95, rng).claim.verdict
+
+
+def row(patients: int, each: int, share: float, options: argparse.Namespace) -> dict[str, Any]:
+    """Shares of the verdicts over all runs of one case; each run has its own seed."""
+    copies = round(share * options.made)
+    counts: Counter[Verdict] = Counter()
+    for run in range(options.runs):
+        rng = generator(options.first_seed + run, "copies", str(patients), str(each), str(copies))
+        counts[one_verdict(patients, each, copies, options.made, rng)] += 1
+    verdicts = (Verdict.SHOWN, Verdict.NOT_SHOWN, Verdict.REFUTED)
+    return {
+        "calibrate_patients": patients,
+        "images_each": each,
+        "share_of_copies": share,
+        **{verdict.value: counts[verdict] / options.runs for verdict in verdicts},
+    }
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=1000, help="made-up sets for each row")
+    parser.add_argument("--made", type=int, default=400, help="synthetic images in a set")
+    parser.add_argument("--first-seed", type=int, default=0, help="run i has the seed first-seed + i")
+    parser.add_argument("--out", type=Path, help="JSON file")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Runs all rows, prints a table, and writes JSON."""
+    options = arguments()
+    started = time.process_time()
+    rows = []
+    print("patients  images each  copies   shown  not shown  refuted", flush=True)
+    for patients, each, share in ROWS:
+        rows.append(row(patients, each, share, options))
+        shares = "  ".join(f"{rows[-1][verdict]:9.1%}" for verdict in ("shown", "not shown", "refuted"))
+        print(f"{patients:8d}  {each:11d}  {share:6.0%}  {shares}", flush=True)
+    summary = {
+        "command": shlex.join(["python", *sys.argv]),
+        "machine": f"{platform.machine()}, 1 process, Python {platform.python_version()}, numpy {np.__version__}",
+        "processor_seconds": round(time.process_time() - started, 1),
+        "runs": options.runs,
+        "first_seed": options.first_seed,
+        "synthetic_images": options.made,
+        "rows": rows,
+    }
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
