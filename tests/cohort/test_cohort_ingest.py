@@ -43,6 +43,9 @@ class InProcessPool:
     def __exit__(self, *_: object) -> None:
         pass
 
+    def scan_all(self, paths: Iterable[Path], limits: Limits) -> Iterator[Any]:
+        return (attempt(read_header, path, limits) for path in paths)
+
     def decode_all(self, jobs: Iterable[tuple[Path, Header]]) -> Iterator[Any]:
         return (attempt(decode, *job) for job in jobs)
 
@@ -54,14 +57,9 @@ def attempt(task: Callable[..., Any], *arguments: object) -> Any:
         return fault
 
 
-def scan_in_process(paths: Iterable[Path], limits: Limits, _workers: int) -> Iterator[Any]:
-    return (attempt(read_header, path, limits) for path in paths)
-
-
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "DecodePool", InProcessPool)
-    monkeypatch.setattr(stage, "scan_all", scan_in_process)
 
 
 def study_of(folder: Path, dicom: Path, **settings: Any) -> Study:
@@ -87,11 +85,11 @@ def snapshot(folder: Path) -> dict[str, str]:
 def test_a_cohort_end_to_end(tmp_path: Path, tiny_dicom_folder: Factory) -> None:
     dicom = tiny_dicom_folder(columns=lambda n: {"site": "AB"[n % 2], "Density": n})
     study = study_of(tmp_path / "study", dicom, positive="nodule")
-    told: list[tuple[str, int, int]] = []
+    told: list[tuple[object, ...]] = []
     summary = ingest(study, KEY, lambda *facts: told.append(facts))
     cohort = load_cohort(study.cohort)
     assert (summary.cases, summary.patients, summary.new_patients) == (24, 12, 12)
-    assert told[-1] == ("decoding", 24, 24)
+    assert told[-1] == (24, 24, "decoding")
     assert (cohort.facts.modality, cohort.facts.labels, cohort.facts.positive) == ("MR", ("clear", "nodule"), "nodule")
     assert (cohort.facts.bits_stored, cohort.facts.signed, cohort.facts.spacing) == (12, False, (1.5, 1.5))
     assert set(roles_of(cohort).values()) == set(Role)
@@ -265,11 +263,11 @@ def test_an_interruption_leaves_the_old_cohort(
     ingest(study_of(folder, tiny_dicom_folder(name="a", patients=6)), KEY)
     before = snapshot(folder / "cohort")
 
-    def stop(what: str, done: int, _total: int) -> None:
-        if (what, done) == ("decoding", 5):
+    def stop(done: int, total: int, note: str = "") -> None:
+        if (note, done) == ("decoding", 5):
             raise fault
 
-    with pytest.raises((KeyboardInterrupt, Exception)):
+    with pytest.raises((KeyboardInterrupt, StorageError)):
         ingest(study_of(folder, tiny_dicom_folder(name="b", patients=8)), KEY, stop)
     assert snapshot(folder / "cohort") == before
     assert sorted(path.name for path in folder.iterdir()) == ["cohort", "journal.jsonl", "private"]

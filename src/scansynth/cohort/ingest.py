@@ -45,7 +45,7 @@ from scansynth.config import CohortSettings
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.deidentify import facts as source_facts
 from scansynth.dicom.read import Limits
-from scansynth.dicom.sandbox import DecodePool, scan_all
+from scansynth.dicom.sandbox import DecodePool
 from scansynth.errors import CohortError, DicomError
 from scansynth.files import new_directory, sha256_file, write_bytes, write_csv
 from scansynth.ledger import Role
@@ -54,7 +54,7 @@ from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_re
 from scansynth.study import Study
 
 _DECODE_SECONDS = 30.0
-_DECODE_BYTES = 1 << 30
+_DECODE_BYTES = (1 << 29) + Limits().max_file_bytes
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,10 @@ def ingest(study: Study, key: InstitutionKey, progress: Progress = silent) -> In
     started = time.monotonic()
     check_key(study.cohort, key.fingerprint, "this study")
     inputs = ingest_inputs(study, key)
-    plan = _plan(study, key, progress)
-    with new_directory(study.cohort) as folder:
-        facts, cases, left, scans = _build(plan, folder, progress)
+    with DecodePool(_workers(), _DECODE_BYTES, _DECODE_SECONDS) as pool, ExitStack() as stack:
+        plan = _plan(study, key, pool, progress)
+        folder = stack.enter_context(new_directory(study.cohort))
+        facts, cases, left, scans = _build(plan, folder, pool, progress)
         roles = {case["patient"]: case["role"] for case in cases}
         record = StageRecord(
             stage="ingest",
@@ -158,7 +159,7 @@ class _Plan:
     files: int
 
 
-def _plan(study: Study, key: InstitutionKey, progress: Progress) -> _Plan:
+def _plan(study: Study, key: InstitutionKey, pool: DecodePool, progress: Progress) -> _Plan:
     """Reads labels and headers, and refuses what can be refused before hours of decoding."""
     settings = study.config.cohort
     labels = None
@@ -167,7 +168,7 @@ def _plan(study: Study, key: InstitutionKey, progress: Progress) -> _Plan:
     sources = find_sources(study.source(settings.dicom))
     if not sources:
         raise CohortError("the DICOM folder holds no file that may be a scan; point cohort.dicom at the scans")
-    found = _scan_headers(sources, Limits(max_pixels=settings.max_pixels), progress)
+    found = _scan_headers(sources, Limits(max_pixels=settings.max_pixels), pool, progress)
     modality, scans, left = join(found, labels, settings, key)
     _check_labels(settings, scans)
     known = known_roles(study.cohort)
@@ -179,12 +180,11 @@ def _plan(study: Study, key: InstitutionKey, progress: Progress) -> _Plan:
 
 
 def _build(
-    plan: _Plan, folder: Path, progress: Progress
+    plan: _Plan, folder: Path, pool: DecodePool, progress: Progress
 ) -> tuple[CohortFacts, list[dict[str, str]], list[Left], list[Scan]]:
     """Decodes the scans and writes every file of the cohort but the record; facts, cases, files left out and kept."""
     study, key = plan.study, plan.key
-    with DecodePool(_workers(), _DECODE_BYTES, _DECODE_SECONDS) as pool:
-        rows, faults = _write_images(plan, folder, pool, progress)
+    rows, faults = _write_images(plan, folder, pool, progress)
     left = [*plan.left, *faults]
     scans = [scan for scan, _ in rows]
     _check_labels(study.config.cohort, scans)
@@ -202,10 +202,10 @@ def _workers() -> int:
     return max(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 1)
 
 
-def _scan_headers(sources: Sequence[Source], limits: Limits, progress: Progress) -> Found:
+def _scan_headers(sources: Sequence[Source], limits: Limits, pool: DecodePool, progress: Progress) -> Found:
     """Every file with its header, or the fault that stopped it."""
     found = []
-    results = scan_all([source.path for source in sources], limits, _workers())
+    results = pool.scan_all([source.path for source in sources], limits)
     for done, (source, result) in enumerate(zip(sources, results, strict=True), start=1):
         found.append((source, result))
         progress(done, len(sources), "reading headers")

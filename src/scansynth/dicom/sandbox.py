@@ -249,21 +249,17 @@ class Sandbox(Generic[J]):
 
 
 class DecodePool:
-    """Decodes images in child processes; a context manager.
+    """Reads headers and decodes images in child processes, the same ones for both; a context manager.
 
     Args:
         workers: Child processes at a time.
-        memory_bytes: Address space that one image may take.
-        seconds: Time that one image may take.
+        memory_bytes: Address space that one file may take; a file is mapped, and so counts.
+        seconds: Time that one file may take.
     """
 
     def __init__(self, workers: int = 2, memory_bytes: int = 1 << 29, seconds: float = 30.0) -> None:
-        self._sandbox: Sandbox[tuple[Path, Header]] = Sandbox(
-            "scansynth.dicom.pixels:decode_task",
-            lambda job: {"path": str(job[0]), "header": asdict(job[1])},
-            workers,
-            memory_bytes,
-            seconds,
+        self._sandbox: Sandbox[_Request] = Sandbox(
+            "scansynth.dicom.tasks:perform", lambda job: job.arguments, workers, memory_bytes, seconds
         )
 
     def __enter__(self) -> Self:
@@ -274,6 +270,27 @@ class DecodePool:
     ) -> None:
         self._sandbox.close()
 
+    def scan_all(self, paths: Iterable[Path], limits: Limits) -> Iterator[Header | DicomError]:
+        """The headers of many files, in the order of the paths; see `scansynth.dicom.read.read_header`.
+
+        Args:
+            paths: The files; taken as they are needed.
+            limits: Bounds on each file and image.
+
+        Yields:
+            The header, or why the file cannot be used.
+        """
+        bounds = asdict(limits)
+        jobs = (_Request({"task": "header", "path": str(path), "limits": bounds}) for path in paths)
+        for _, outcome in self._sandbox.run(jobs):
+            if isinstance(outcome, DicomError):
+                yield outcome
+                continue
+            try:
+                yield Header.from_values(outcome.value)
+            except (DicomError, TypeError):
+                yield DicomError("bad header")
+
     def decode_all(self, jobs: Iterable[tuple[Path, Header]]) -> Iterator[np.ndarray | DicomError]:
         """The images of many files, in the order of the jobs; see `scansynth.dicom.pixels.decode`.
 
@@ -283,44 +300,31 @@ class DecodePool:
         Yields:
             float32 (rows, columns) in output units, or why there is none.
         """
-        for (_, header), outcome in self._sandbox.run(jobs):
+        requests = (
+            _Request({"task": "image", "path": str(path), "header": asdict(header)}, (header.rows, header.columns))
+            for path, header in jobs
+        )
+        for request, outcome in self._sandbox.run(requests):
+            rows, columns = request.shape
             if isinstance(outcome, DicomError):
                 yield outcome
-            elif len(outcome.payload) != header.rows * header.columns * 4:
+            elif len(outcome.payload) != rows * columns * 4:
                 yield DicomError("decoder crashed")
             else:
-                yield np.frombuffer(bytearray(outcome.payload), np.float32).reshape(header.rows, header.columns)
+                yield np.frombuffer(bytearray(outcome.payload), np.float32).reshape(rows, columns)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What a child is asked, and the shape of the image that is expected of it."""
+
+    arguments: Mapping[str, Any]
+    shape: tuple[int, int] = (0, 0)
 
 
 def scan_all(
-    paths: Iterable[Path], limits: Limits, workers: int = 2, memory_bytes: int = 1 << 28, seconds: float = 10.0
+    paths: Iterable[Path], limits: Limits, workers: int = 2, memory_bytes: int = 1 << 29, seconds: float = 10.0
 ) -> Iterator[Header | DicomError]:
-    """The headers of many files, in the order of the paths; see `scansynth.dicom.read.read_header`.
-
-    Args:
-        paths: The files; taken as they are needed.
-        limits: Bounds on each file and image.
-        workers: Child processes at a time.
-        memory_bytes: Address space that one header may take.
-        seconds: Time that one header may take.
-
-    Yields:
-        The header, or why the file cannot be used.
-    """
-    sandbox: Sandbox[Path] = Sandbox(
-        "scansynth.dicom.read:read_task",
-        lambda path: {"path": str(path), "limits": asdict(limits)},
-        workers,
-        # a file is mapped, and so counts as address space
-        memory_bytes + limits.max_file_bytes,
-        seconds,
-    )
-    with sandbox:
-        for _, outcome in sandbox.run(paths):
-            if isinstance(outcome, DicomError):
-                yield outcome
-                continue
-            try:
-                yield Header.from_values(outcome.value)
-            except (DicomError, TypeError):
-                yield DicomError("bad header")
+    """The headers of many files when no image is wanted after; see `DecodePool.scan_all`."""
+    with DecodePool(workers, memory_bytes, seconds) as pool:
+        yield from pool.scan_all(paths, limits)

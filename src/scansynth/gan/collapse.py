@@ -37,7 +37,8 @@ def new_monitor(real: NDArray[np.float32], noise: Tensor) -> DiversityMonitor:
     """A monitor that knows how far real images lie apart.
 
     Args:
-        real: (n, side, side) in [-1, 1], at most one image a patient where there are enough.
+        real: (n, side, side) in [-1, 1]. Several images of one patient lie close and lower the distance a little,
+            so the figure is for watching, not for judging.
         noise: (64, length, 1, 1).
     """
     encoder = random_encoder(seed=MONITOR_SEED)
