@@ -21,7 +21,7 @@ from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.header import Header
 from scansynth.dicom.pixels import decode
 from scansynth.dicom.read import Limits, read_header
-from scansynth.errors import CohortError, DicomError, StudyError
+from scansynth.errors import CohortError, DicomError, StorageError, StudyError
 from scansynth.files import read_csv, sha256_file
 from scansynth.ledger import Role
 from scansynth.stage import read_record
