@@ -40,7 +40,7 @@ format: $(READY_DEV)  ## Formats the code
 	$(RUN)/ruff check --fix src tests benchmarks
 
 bench: $(READY)  ## The figures of docs/results that need no GPU and no real scans
-	$(RUN)/python benchmarks/train_throughput.py --out docs/results/train_throughput.json
+	$(RUN)/python benchmarks/train_throughput.py --seconds 30 --repeats 3 --out docs/results/train_throughput.json
 	$(RUN)/python benchmarks/ingest.py --out docs/results/ingest.json
 	$(RUN)/python benchmarks/phantom_difficulty.py --seeds 3 --jobs 3 --test-patients 100 --out docs/results/phantom_difficulty.json
 	$(RUN)/python benchmarks/copies_error_rates.py --out docs/results/copies_error_rates.json
