@@ -453,6 +453,23 @@ def test_figures_in_the_readme_are_those_of_the_results() -> None:
     assert len(found["runs"]) == 3
 
 
+def test_speeds_in_the_readme_are_those_measured() -> None:
+    ratio = json.loads(text(DOCS / "results" / "train_throughput.json"))["ratio"]
+    words = f"{ratio['median']:.2f} times as fast ({ratio['least']:.2f} to {ratio['greatest']:.2f})"
+    assert words in text(ROOT / "README.md")
+    rates = json.loads(text(DOCS / "results" / "ingest.json"))["files_per_second_at_4n"]
+    one, each = (rates["ours"] / rates[side] for side in ("monai", "monai_workers"))
+    assert f"{one:.2f} times one MONAI process, {each:.2f} of a MONAI worker" in text(ROOT / "README.md")
+
+
+def test_verdicts_in_the_readme_are_those_of_the_run() -> None:
+    study = json.loads(text(DOCS / "results" / "real_studies.json"))["studies"]["lidc-patches"]
+    verdicts = {claim["claim"]: claim["verdict"] for claim in study["claims"]}
+    assert verdicts.pop("copies.flag_rate") == "shown"
+    assert set(verdicts.values()) == {"refuted"}
+    assert f"on {study['train_images']} public lung CT patches" in text(ROOT / "README.md")
+
+
 @pytest.mark.parametrize("page", [*PAGES, *RESULTS, ROOT / "mkdocs.yml"], ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_machine_and_no_person_is_named(page: Path) -> None:
     written = text(page)

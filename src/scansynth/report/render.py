@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from scansynth.cohort.sets import LABEL_SEPARATOR
 from scansynth.files import new_directory, write_text
 from scansynth.ledger import PERMITTED, Reader
 from scansynth.report import tables
@@ -178,7 +179,7 @@ def _images(findings: Findings) -> dict[str, Any]:
 
 
 def _grid(grid: GridPair, factor: int) -> dict[str, Any]:
-    label = clean(grid.label)
+    label = clean(grid.label.replace(LABEL_SEPARATOR, " or "))
     return {
         "label": label,
         "real": montage(grid.real, GRID_SIDE, factor),
