@@ -17,7 +17,7 @@ from scansynth.cohort.ingest import ingest, ingest_inputs, ingest_settings
 from scansynth.cohort.tensors import cases_for, load_cohort
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.errors import CohortError, ScansynthError, StudyError
-from scansynth.evidence.court import judge
+from scansynth.evidence.court import audit_settings, judge
 from scansynth.gan.generate import generate
 from scansynth.gan.run import train_inputs, train_run, train_settings
 from scansynth.gan.weights import WEIGHTS
@@ -26,7 +26,7 @@ from scansynth.ledger import Reader
 from scansynth.progress import Progress
 from scansynth.report.collect import report_inputs
 from scansynth.report.render import report_settings, write_report
-from scansynth.stage import StageRecord, plain, read_record
+from scansynth.stage import StageRecord, read_record
 from scansynth.study import Study
 
 LEAST_SYNTHETIC = 400
@@ -167,7 +167,7 @@ STAGES: tuple[Stage, ...] = (
         "weighing the evidence",
         lambda study: study.evidence(),
         lambda study, _: _record_digests(study, cohort=study.cohort, set=study.synthetic()),
-        lambda study: plain(study.config.evidence.model_dump()),
+        lambda study: audit_settings(study.config.evidence),
         _audit,
     ),
     Stage(

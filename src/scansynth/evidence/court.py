@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from scansynth.config import EvidenceSettings
 from scansynth.evidence import copies, diversity, fidelity, planted
-from scansynth.evidence.claims import CLAIMS, RULES, Claim, Finding, not_assessable, write_claims
+from scansynth.evidence.claims import CLAIMS, RULE_VERSION, RULES, Claim, Finding, not_assessable, write_claims
 from scansynth.evidence.exhibits import LEAST_SYNTHETIC, MOST_IMAGES, Exhibits, Reals, gather
 from scansynth.files import new_directory, write_json
 from scansynth.metrics.features import JUDGE_SEED, Scale, fit_scale, random_encoder
@@ -30,6 +30,11 @@ from scansynth.statistics import Mask, patient_halves
 Floats = NDArray[np.float64]
 _STEPS = 4
 _MADE = "synthetic images"
+
+
+def audit_settings(settings: EvidenceSettings) -> dict[str, Any]:
+    """What the verdicts depend on beside the images: the settings, and the version of the rules."""
+    return plain({**settings.model_dump(), "rule_version": RULE_VERSION})
 
 
 def judge(
@@ -68,7 +73,7 @@ def judge(
         record = StageRecord(
             stage="audit",
             inputs=exhibits.inputs,
-            settings=plain(settings.model_dump()),
+            settings=audit_settings(settings),
             outputs=hash_outputs(folder, folder.glob("*.json")),
             seed=seed,
             roles=tuple(sorted({case.role.value for case in cases})),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from scansynth.evidence.claims import Claim
 from scansynth.recipe import Recipe
 from scansynth.report.collect import CohortView, Findings, StageView, TrainingView
 from scansynth.report.intervals import interval_picture
-from scansynth.report.words import ROLE_USE, clean, count, duration, moment, number, setting, together
+from scansynth.report.words import ROLE_USE, SHORT, clean, count, duration, moment, number, setting, together
 from scansynth.study import Study
 
 _PATHS = {"cohort.dicom", "cohort.labels", "cohort.split_from"}
@@ -255,24 +254,13 @@ def journal_rows(journal: tuple[Mapping[str, Any], ...]) -> list[dict[str, str]]
         seconds = line.get("seconds")
         rows.append(
             {
-                "time": _short(str(line.get("time", ""))),
+                "time": moment(str(line.get("time", "")), SHORT),
                 "stage": clean(line.get("stage", "")),
                 "event": clean(line.get("event", "")),
                 "took": duration(float(seconds)) if isinstance(seconds, (int, float)) else "",
             }
         )
     return rows
-
-
-def _short(stamp: str) -> str:
-    """Day and time of a journal line, in UTC."""
-    try:
-        time = datetime.datetime.fromisoformat(stamp)
-    except ValueError:
-        return clean(stamp)
-    if time.tzinfo is not None:
-        time = time.astimezone(datetime.UTC)
-    return f"{time:%Y-%m-%d %H:%M}"
 
 
 def newest(findings: Findings) -> dict[str, str] | None:

@@ -106,7 +106,11 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
-def moment(stamp: str) -> str:
+SHORT, LONG = "{0:%Y-%m-%d %H:%M}", "{0.day} {0:%B %Y, %H:%M} UTC"
+"""Forms of a moment: for a table's column, and for a sentence."""
+
+
+def moment(stamp: str, form: str = LONG) -> str:
     """A journal time as people write it, in UTC; the text itself when it is no time."""
     try:
         time = datetime.datetime.fromisoformat(stamp)
@@ -114,7 +118,7 @@ def moment(stamp: str) -> str:
         return clean(stamp)
     if time.tzinfo is not None:
         time = time.astimezone(datetime.UTC)
-    return f"{time.day} {time:%B %Y, %H:%M} UTC"
+    return form.format(time)
 
 
 def setting(value: Any) -> str:
