@@ -152,7 +152,12 @@ def main(out: Path, kills: int) -> None:
         folder = out / f"sync-{number}"
         os.waitpid(_in_fork(lambda folder=folder, number=number: _die_at_sync(folder, number)), 0)
         rows.append(_go_on(folder))
-    print(json.dumps({"whole": (out / "whole" / "fingerprint").read_text(), "killed": rows}))
+    whole = (out / "whole" / "fingerprint").read_text()
+    print(json.dumps({"whole": whole, "killed": rows}))
+    others = sum(row["fingerprint"] != whole or bool(row["remains"]) for row in rows)
+    print(f"{len(rows)} kills, {others} came out otherwise than the uninterrupted training", file=sys.stderr)
+    if others:
+        sys.exit(1)
 
 
 if __name__ == "__main__":
