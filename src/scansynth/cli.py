@@ -104,7 +104,7 @@ def init(
     view: Annotated[
         View, typer.Option(help="What an image shows; decides which augmentations are permitted.")
     ] = View.ANY,
-    size: Annotated[int | None, typer.Option(help="Side of the images in pixels: 32, 64, 128, 256 or 512.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the images: 32, 64, 128, 256, 512 or 1024 pixels.")] = None,
     positive: Annotated[str | None, typer.Option(help="The label that means a lesion.")] = None,
     name: Annotated[str | None, typer.Option(help="Title of the study.")] = None,
     seed: Annotated[int, typer.Option(help="Every random draw derives from it.", min=0)] = 0,

@@ -62,7 +62,7 @@ class CohortSettings(Settings):
     view: Literal["chest", "patch", "any"] = Field(
         "any", description="What an image shows; decides which augmentations are permitted."
     )
-    size: Literal[32, 64, 128, 256, 512] = Field(256, description="Side of the images in pixels.")
+    size: Literal[32, 64, 128, 256, 512, 1024] = Field(256, description="Side of the images in pixels.")
     hu_window: tuple[float, float] = Field((-1000.0, 400.0), description="CT: Hounsfield units that map to -1 and 1.")
     percentiles: tuple[float, float] = Field((0.5, 99.5), description="Other modalities: per series, map to -1 and 1.")
     skip_unlisted: bool = Field(False, description="Leave out images without a row in labels.csv, not refuse them.")

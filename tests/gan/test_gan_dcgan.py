@@ -25,7 +25,7 @@ def test_noise_to_images_to_logits(size: int) -> None:
     assert discriminator(images).shape == (2, 1, 1, 1)
 
 
-@pytest.mark.parametrize("size", [32, 64, 128, 256, 512])
+@pytest.mark.parametrize("size", [32, 64, 128, 256, 512, 1024])
 def test_channels_double_downward_to_eight_widths(size: int) -> None:
     found = channels(size, 4)
     assert len(found) == {32: 3, 64: 4, 128: 5, 256: 6, 512: 7}[size]
