@@ -28,7 +28,7 @@ def test_noise_to_images_to_logits(size: int) -> None:
 @pytest.mark.parametrize("size", [32, 64, 128, 256, 512, 1024])
 def test_channels_double_downward_to_eight_widths(size: int) -> None:
     found = channels(size, 4)
-    assert len(found) == {32: 3, 64: 4, 128: 5, 256: 6, 512: 7}[size]
+    assert len(found) == {32: 3, 64: 4, 128: 5, 256: 6, 512: 7, 1024: 8}[size]
     assert found[-1] == 4
     assert max(found) == min(32, 4 * size // 8)
     assert all(before in (after, 2 * after) for before, after in itertools.pairwise(found))
