@@ -5,6 +5,7 @@ from vendi_score import vendi as oracle
 
 from scansynth.metrics.diversity import (
     distances,
+    effective_rank,
     nearest_distance,
     pair_distance,
     pair_distances,
@@ -70,3 +71,44 @@ def test_nearest_distances_agree_with_prdcs_neighbours(x: np.ndarray) -> None:
 
     radii = compute_nearest_neighbour_distances(x, nearest_k=1)
     assert nearest_distance(distances(x)) == pytest.approx(radii.mean())
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 12])
+def test_equal_spread_in_k_directions_has_effective_rank_k(k: int) -> None:
+    corners = np.concatenate([np.eye(k, 12), -np.eye(k, 12)])  # covariance: one number times the unit matrix of k
+    assert effective_rank(corners) == pytest.approx(k)
+    assert effective_rank(corners + 7.0) == pytest.approx(k)
+
+
+def test_unequal_spreads_have_the_rank_of_their_entropy() -> None:
+    lengths = np.array([3.0, 2.0, 1.0])
+    shares = lengths**2 / (lengths**2).sum()
+    cross = np.concatenate([np.diag(lengths), -np.diag(lengths)])
+    assert effective_rank(cross) == pytest.approx(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def test_images_that_are_all_the_same_or_on_one_line_have_effective_rank_one(x: np.ndarray) -> None:
+    assert effective_rank(np.repeat(x[:1], 30, axis=0)) == pytest.approx(1.0)
+    assert effective_rank(np.zeros((30, 7))) == 1.0
+    assert effective_rank(np.linspace(-1, 5, 30)[:, None] * x[0]) == pytest.approx(1.0)
+    assert effective_rank(x[:2]) == pytest.approx(1.0)
+
+
+def test_effective_rank_has_no_scale_and_sees_no_order_rotation_or_place(x: np.ndarray) -> None:
+    """So it is blind to a set that shrinks evenly, and never decides alone."""
+    whole = effective_rank(x)
+    assert 1.0 < whole < 7.0
+    for scale in (1e-6, 0.5, 1e6):
+        assert effective_rank(scale * x) == pytest.approx(whole)
+    rotation, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(7, 7)))
+    assert effective_rank(x @ rotation) == pytest.approx(whole)
+    assert effective_rank(np.random.default_rng(2).permutation(x)) == pytest.approx(whole)
+    assert effective_rank(x + 100.0) == pytest.approx(whole)
+
+
+def test_effective_rank_is_the_same_from_either_gram_matrix(x: np.ndarray) -> None:
+    """With fewer images than features it takes the smaller matrix; features that are all zero change nothing."""
+    padded = np.hstack([x, np.zeros((40, 60))])
+    assert effective_rank(padded) == pytest.approx(effective_rank(x))
+    wide = np.random.default_rng(3).normal(size=(10, 400))
+    assert effective_rank(wide) <= 9.0 + 1e-9

@@ -128,3 +128,24 @@ def vendi(similarity: Floats) -> float:
     values = np.linalg.eigvalsh(similarity / len(similarity))
     values = values[values > 0.0]
     return float(np.exp(-np.sum(values * np.log(values))))
+
+
+def effective_rank(x: Floats) -> float:
+    """In how many directions features spread: exp of the entropy of the covariance's eigenvalues.
+
+    Roy and Vetterli, EUSIPCO 2007, definition 1, with eigenvalues in place of singular values. It has no scale: a
+    set that shrank evenly keeps it.
+
+    Args:
+        x: Features (n, d).
+
+    Returns:
+        From 1 (all along one line, or all the same) to min(n - 1, d).
+    """
+    centred = x - x.mean(axis=0)
+    values = np.linalg.eigvalsh(centred @ centred.T if len(x) <= x.shape[1] else centred.T @ centred)
+    values = values[values > 1e-12 * max(values[-1], 1e-300)]
+    if len(values) == 0:
+        return 1.0
+    shares = values / values.sum()
+    return float(np.exp(-np.sum(shares * np.log(shares))))

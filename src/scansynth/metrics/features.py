@@ -30,7 +30,7 @@ _THUMBNAIL = 8
 _SLOPE = 0.2
 _LIMIT = 2.0
 _LEAST_SPREAD = 1e-3  # keeps the logarithm of a flat response finite
-_CHUNK = 64
+_CHUNK_PIXELS = 1 << 18  # in one pass: at 230 bytes a pixel it takes 60 MB, whatever the size of the images
 
 DIMENSIONS = 2 * sum(_CHANNELS[1:]) + _THUMBNAIL**2
 """Length of a feature vector: mean and log spread of 176 responses, and an 8 x 8 thumbnail: 416."""
@@ -62,7 +62,8 @@ class RandomEncoder:
         """
         if images.ndim != 3 or len(images) == 0 or min(images.shape[1:]) < SMALLEST:
             raise ValueError(f"need images (n, height, width) from {SMALLEST} pixels, not {images.shape}")
-        parts = [self._encode(images[start : start + _CHUNK]) for start in range(0, len(images), _CHUNK)]
+        chunk = max(1, _CHUNK_PIXELS // (images.shape[1] * images.shape[2]))
+        parts = [self._encode(images[start : start + chunk]) for start in range(0, len(images), chunk)]
         features = np.concatenate(parts)
         if not np.isfinite(features).all():
             raise ValueError("an image holds a value that is not finite")
