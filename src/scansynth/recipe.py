@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -31,6 +32,10 @@ class LossSettings(Settings):
     generator_target: Annotated[float, Field(gt=0.5, le=1.0)] = Field(
         0.9, description="What the generator wants the discriminator to say of its images."
     )
+    penalty: float = Field(
+        0.0, ge=0, description="R1: weight gamma/2 of the squared gradient at real images; 0 is off."
+    )
+    penalty_every: int = Field(8, ge=1, description="Rounds between two penalties; each weighs so many times more.")
 
 
 class OptimiserSettings(Settings):
@@ -63,13 +68,35 @@ class EmaSettings(Settings):
     half_life_images: float = Field(5_000, gt=0, description="Images after which a weight counts half.")
 
 
+class Change(StrEnum):
+    """What a roll-back may alter."""
+
+    REPLAY = "replay"
+    SPECTRAL_NORM = "spectral_norm"
+    PENALTY = "penalty"
+    RATE = "rate"
+
+
+class CollapseSettings(Settings):
+    """What is done when the generator loses its variety."""
+
+    respond: bool = Field(True, description="After a collapse go back to a healthy checkpoint and change one thing.")
+    changes: tuple[Change, ...] = Field(
+        tuple(Change), description="What may be changed, in this order; what is on already is passed over."
+    )
+    most_changes: int = Field(3, ge=0, description="Changes after which a further collapse ends the training.")
+
+
 class ScheduleSettings(Settings):
     """How long, in what steps."""
 
     epochs: int = Field(200, ge=1, description="Passes over the training images.")
     batch: int = Field(16, ge=2, description="Images in a step.")
-    log_every_images: int = Field(2_000, ge=1, description="Images between two log lines.")
+    log_every_images: int = Field(2_000, ge=1, description="Images between two log lines and looks at the variety.")
     grid_every_images: int = Field(10_000, ge=1, description="Images between two sample grids.")
+    healthy_every_images: int = Field(
+        10_000, ge=1, description="Images between two checkpoints that a roll-back may return to."
+    )
 
 
 class Recipe(Settings):
@@ -84,6 +111,7 @@ class Recipe(Settings):
     replay: ReplaySettings = ReplaySettings()
     augmentation: AugmentationSettings = AugmentationSettings()
     ema: EmaSettings = EmaSettings()
+    collapse: CollapseSettings = CollapseSettings()
     schedule: ScheduleSettings = ScheduleSettings()
 
     @model_validator(mode="after")

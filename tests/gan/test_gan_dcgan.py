@@ -6,11 +6,19 @@ import itertools
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from scansynth.gan.dcgan import build_discriminator, build_generator, channels, noise
-from scansynth.gan.families import count_weights
+from scansynth.gan.dcgan import (
+    build_discriminator,
+    build_generator,
+    channels,
+    folded,
+    noise,
+    with_spectral_norm,
+)
+from scansynth.gan.families import FAMILIES, count_weights
 from scansynth.recipe import NetworkSettings
 
 SMALL = NetworkSettings(noise=12, width=4)
@@ -112,6 +120,104 @@ def test_without_the_switch_nothing_is_normalised() -> None:
     discriminator = build_discriminator(64, NetworkSettings(width=8, spectral_norm=False))
     assert not any(parametrize.is_parametrized(layer) for layer in discriminator)
     assert min(singular_values(discriminator)) < 0.8
+
+
+PLAIN = NetworkSettings(width=8, spectral_norm=False)
+
+
+def images(count: int, seed: int = 0) -> Tensor:
+    """Stripes, each image's of another contrast and width, with noise over them."""
+    noisy = 0.2 * torch.randn(count, 1, 64, 64, generator=torch.Generator().manual_seed(seed))
+    wave = torch.arange(1, count + 1).view(-1, 1, 1, 1) * torch.linspace(0, 6, 64)
+    return torch.linspace(-1, 1, count).view(-1, 1, 1, 1) * wave.sin() + noisy
+
+
+def used_discriminator() -> nn.Module:
+    """One with batch norm whose scales, shifts, biases and running statistics are all something else than at first."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        discriminator = build_discriminator(64, PLAIN).to(memory_format=torch.channels_last)
+        with torch.no_grad():
+            for layer in discriminator.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.weight.uniform_(0.3, 3.0)
+                    layer.bias.normal_()
+                elif isinstance(layer, nn.Conv2d):
+                    layer.weight.mul_(5.0)
+                    layer.bias is None or layer.bias.normal_(0.0, 0.3)
+    for seed in range(8):
+        discriminator(images(8, seed))
+    return discriminator
+
+
+def test_batch_norm_goes_into_the_convolutions_before_it() -> None:
+    discriminator = used_discriminator().eval()
+    values = images(5, 99)
+    chain = folded(discriminator)
+    for place, (weight, bias) in enumerate(chain):
+        last = place == len(chain) - 1
+        values = functional.conv2d(values, weight, bias, 1 if last else 2, 0 if last else 1)
+        values = values if last else functional.leaky_relu(values, 0.2)
+    torch.testing.assert_close(values, discriminator(images(5, 99)), rtol=1e-4, atol=1e-4)
+
+
+def test_switched_on_later_spectral_norm_holds_from_the_first_use() -> None:
+    switched = with_spectral_norm(used_discriminator(), 64, PLAIN)
+    assert singular_values(switched.eval()) == pytest.approx([1.0] * 5, abs=0.01)
+    switched.train()(images(2))
+    assert singular_values(switched.eval()) == pytest.approx([1.0] * 5, abs=0.01)
+
+
+def test_switched_on_later_it_normalises_the_weights_that_were_learned() -> None:
+    discriminator = used_discriminator()
+    switched = with_spectral_norm(discriminator, 64, PLAIN)
+    convolutions = [layer for layer in switched if isinstance(layer, nn.Conv2d)]
+    for layer, (weight, _) in zip(convolutions, folded(discriminator), strict=True):
+        assert torch.equal(layer.parametrizations.weight.original, weight)
+
+
+def test_switched_on_later_it_judges_as_before_on_another_scale() -> None:
+    discriminator = used_discriminator()
+    switched = with_spectral_norm(discriminator, 64, PLAIN).eval()
+    before, after = discriminator.eval()(images(6, 99)).flatten(), switched(images(6, 99)).flatten()
+    factor = (after.std() / before.std()).item()
+    assert before.std() > 0.02
+    assert abs(factor - 1.0) > 0.1
+    torch.testing.assert_close(after, factor * before, rtol=0.0, atol=1e-3 * after.std().item())
+
+
+def test_switched_on_later_it_is_as_one_built_with_it() -> None:
+    discriminator = used_discriminator()
+    switched = with_spectral_norm(discriminator, 64, PLAIN)
+    built = build_discriminator(64, NetworkSettings(width=8)).to(memory_format=torch.channels_last)
+    assert str(switched) == str(built)
+    assert [
+        (name, value.shape, value.stride(), value.requires_grad) for name, value in switched.named_parameters()
+    ] == [(name, value.shape, value.stride(), value.requires_grad) for name, value in built.named_parameters()]
+    assert switched.training
+    assert not with_spectral_norm(discriminator.eval(), 64, PLAIN).training
+    contiguous = with_spectral_norm(discriminator.to(memory_format=torch.contiguous_format), 64, PLAIN)
+    assert all(value.is_contiguous() for value in contiguous.parameters())
+    built.load_state_dict(switched.state_dict())
+
+
+def test_switching_draws_nothing_repeats_and_leaves_the_old_one_alone() -> None:
+    discriminator, untouched = used_discriminator(), used_discriminator()
+    before = torch.get_rng_state()
+    first = with_spectral_norm(discriminator, 64, PLAIN)
+    assert torch.equal(before, torch.get_rng_state())
+    torch.rand(7)
+    second = with_spectral_norm(discriminator, 64, PLAIN)
+    assert all(map(torch.equal, first.state_dict().values(), second.state_dict().values()))
+    with torch.no_grad():
+        for value in first.parameters():
+            value.add_(1.0)  # shares no weight
+    assert all(map(torch.equal, discriminator.state_dict().values(), untouched.state_dict().values()))
+
+
+def test_what_has_spectral_norm_is_not_given_it_again() -> None:
+    with pytest.raises(ValueError, match="already"):
+        FAMILIES["dcgan"].with_spectral_norm(build_discriminator(64, SMALL), 64, SMALL)
 
 
 def test_noise_is_standard_normal_and_repeats() -> None:

@@ -10,10 +10,13 @@ from __future__ import annotations
 import itertools
 
 import torch
-from torch import nn
-from torch.nn.utils import parametrizations
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize
 
 from scansynth.recipe import NetworkSettings
+
+_SETTLING = 200
+"""Power iterations until a singular value stands: an untrained matrix has many near the largest."""
 
 
 def channels(size: int, width: int) -> list[int]:
@@ -73,6 +76,85 @@ def build_discriminator(size: int, settings: NetworkSettings) -> nn.Module:
             if isinstance(layer, nn.Conv2d):
                 parametrizations.spectral_norm(layer)
     return discriminator
+
+
+def folded(discriminator: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """Weights (out, in, 4, 4) and biases (out,) of convolutions that do what convolutions and batch norms did.
+
+    With its running statistics, batch norm is scale * (x - mean) / sqrt(var + eps) + shift, equation in algorithm 2
+    of Ioffe and Szegedy 2015 (arXiv 1502.03167): a factor and a shift of each channel of the convolution before it.
+
+    Args:
+        discriminator: Built without spectral normalisation.
+    """
+    found: list[tuple[Tensor, Tensor]] = []
+    for layer in discriminator.children():
+        if isinstance(layer, nn.Conv2d):
+            weight = layer.weight.detach()
+            found.append((weight, weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach()))
+        elif isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None and layer.running_var is not None:
+            weight, bias = found.pop()
+            factor = layer.weight.detach() / (layer.running_var + layer.eps).sqrt()
+            shift = layer.bias.detach() - factor * layer.running_mean
+            found.append((weight * factor.view(-1, 1, 1, 1), bias * factor + shift))
+    return found
+
+
+@torch.no_grad()
+def with_spectral_norm(discriminator: nn.Module, size: int, settings: NetworkSettings) -> nn.Module:
+    """A discriminator with spectral normalisation that goes on from one without.
+
+    Each batch norm goes into the convolution before it. Normalising then divides the convolutions, so each bias is
+    divided by the product of what its own and all earlier convolutions were divided by: leaky ReLU passes
+    such a factor through, and every logit is that of the old discriminator (by its running statistics) times one
+    positive number.
+
+    Args:
+        discriminator: As `build_discriminator` gives it without spectral normalisation; left as it is.
+        size: Side of the images in pixels.
+        settings: Width; whether they ask for spectral normalisation does not matter.
+
+    Returns:
+        As `build_discriminator` gives it with spectral normalisation, on the same device, in the same memory format
+        and mode, its singular values settled. The same weights give the same result: nothing is drawn
+        from the global generator.
+
+    Raises:
+        ValueError: The discriminator has spectral normalisation already.
+    """
+    if any(parametrize.is_parametrized(layer) for layer in discriminator.modules()):
+        raise ValueError("the discriminator has spectral normalisation already")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build_discriminator(size, settings.model_copy(update={"spectral_norm": True}))
+    convolutions = [layer for layer in network.children() if isinstance(layer, nn.Conv2d)]
+    divided = torch.ones(())
+    for layer, (weight, bias) in zip(convolutions, folded(discriminator), strict=True):
+        layer.weight = weight.cpu().clone()  # the parametrisation takes it over as what it normalises
+        divided = divided * weight.cpu().norm() / _settled(layer).norm()
+        if layer.bias is not None:
+            layer.bias.copy_(bias.cpu() / divided)
+    like = next(discriminator.parameters())
+    network.to(device=like.device)
+    network.to(memory_format=_memory_format(discriminator))  # type: ignore[call-overload]  # torch's stub lacks this form
+    return network.train(discriminator.training)
+
+
+def _settled(layer: nn.Conv2d) -> Tensor:
+    """The normalised weight of a convolution, after as many power iterations as it takes."""
+    (norm,) = layer.parametrizations.weight  # type: ignore[union-attr, misc]  # made by parametrize at run time
+    norm.n_power_iterations = _SETTLING
+    try:
+        return layer.weight
+    finally:
+        norm.n_power_iterations = 1
+
+
+def _memory_format(network: nn.Module) -> torch.memory_format:
+    """The layout of a network's convolutions; of a weight with one channel both say yes."""
+    weights = [value for value in network.parameters() if value.dim() == 4]
+    contiguous = all(value.is_contiguous() for value in weights)
+    return torch.contiguous_format if contiguous else torch.channels_last
 
 
 def noise(count: int, length: int, random: torch.Generator) -> torch.Tensor:

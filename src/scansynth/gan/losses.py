@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from scansynth.recipe import LossSettings
@@ -37,3 +38,25 @@ def discriminator_loss(real: Tensor, fake: Tensor, settings: LossSettings) -> Te
 def generator_loss(fake: Tensor, settings: LossSettings) -> Tensor:
     """Cross-entropy of fake logits against what the generator wants to hear (the non-saturating form)."""
     return cross_entropy(fake, targets(settings)[2])
+
+
+def gradient_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
+    """Mean over the images of the squared length of the logit's gradient by the image: R1 without its weight.
+
+    Mescheder, Geiger, Nowozin 2018 (arXiv 1801.04406), equation 9. With batch norm an image's gradient also holds
+    what the image does to the logits of its batch.
+
+    Args:
+        discriminator: Images to logits, one number an image.
+        real: Real images (n, 1, side, side).
+
+    Returns:
+        A number in float32, to be differentiated by the discriminator's weights. Computed in float32 even where
+        the training is not: it squares and adds up as many small numbers as an image has pixels.
+    """
+    with torch.autocast(real.device.type, enabled=False):
+        images = real.detach().float().requires_grad_()
+        logits = discriminator(images)
+        (slopes,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+        squares: Tensor = slopes.square().flatten(1).sum(1)
+        return squares.mean()

@@ -10,7 +10,7 @@ from scansynth.gan import losses, replay
 from scansynth.gan.state import TrainingState
 from scansynth.learning import ema
 from scansynth.learning.device import Device
-from scansynth.recipe import Recipe
+from scansynth.recipe import LossSettings, Recipe
 
 
 def round_of_steps(
@@ -26,7 +26,7 @@ def round_of_steps(
         real: (n, 1, side, side) in [-1, 1].
         latent: Noise (n, length, 1, 1).
         random: A generator on the CPU, for the history.
-        recipe: Losses, replay, moving average.
+        recipe: Losses and their penalty, replay, moving average.
         device: Precision.
 
     Returns:
@@ -39,12 +39,15 @@ def round_of_steps(
     shown: tuple[Tensor, ...] = (fakes.detach(),)
     if state.history is not None:
         shown = replay.exchange(state.history, shown[0], recipe.replay.share, random)
-    with device.autocast(), parametrize.cached():  # normalises the weights once for both
+    with device.autocast(), parametrize.cached():  # normalises the weights once for all
         real_logits = state.discriminator(real)
         fake_logits = torch.cat([state.discriminator(part) for part in shown])
+        penalty = _penalty(state, real, recipe.loss)
     loss_d = losses.discriminator_loss(real_logits, fake_logits, recipe.loss)
+    # What is told of the round is the loss without the penalty, so that curves with and without it compare.
+    pulled = loss_d if penalty is None else loss_d + penalty
     state.discriminator_optimiser.zero_grad()
-    loss_d.backward()  # type: ignore[no-untyped-call]  # torch's stub has no types here
+    pulled.backward()  # type: ignore[no-untyped-call]  # torch's stub has no types here
     state.discriminator_optimiser.step()
 
     state.discriminator.requires_grad_(False)  # its gradients would be thrown away
@@ -60,3 +63,15 @@ def round_of_steps(
         ema.update(state.average, state.generator, ema.decay_for(len(real), recipe.ema.half_life_images))
     said = [real_logits.detach().float().sigmoid().mean(), fake_logits.detach().float().sigmoid().mean()]
     return torch.stack([loss_d.detach(), loss_g.detach(), *said])
+
+
+def _penalty(state: TrainingState, real: Tensor, settings: LossSettings) -> Tensor | None:
+    """The penalty on the discriminator's gradient with its weight, in the rounds that have one.
+
+    It is taken every few rounds and weighs as many times more: lazy regularisation, Karras et al. 2020
+    (arXiv 1912.04958), appendix B.
+    """
+    if not settings.penalty or (state.images // len(real)) % settings.penalty_every:
+        return None
+    weight = 0.5 * settings.penalty * settings.penalty_every
+    return weight * losses.gradient_penalty(state.discriminator, real)
