@@ -1,0 +1,266 @@
+"""What a training needs of memory: counted exactly, near to what is measured, and refused when it is not there."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from scansynth.errors import ConfigError
+from scansynth.gan import memory
+from scansynth.gan.families import FAMILIES, count_weights
+from scansynth.gan.memory import MemoryNeed, available_bytes, check_fits, training_bytes
+from scansynth.learning.device import Device
+from scansynth.recipe import Recipe, load_recipe
+
+CPU = Device("cpu", "test", "float32", True)
+CPU_BF16 = Device("cpu", "test", "bfloat16", True)
+GPU = Device("cuda", "test", "float32", True)
+SIDE, IMAGES = 64, 500
+
+
+def recipe(**tables: dict[str, Any]) -> Recipe:
+    """A narrow one; `tables` are laid over it."""
+    return load_recipe("dcgan", {"network": {"width": 8}, **tables})
+
+
+def need(made: Recipe, batch: int = 16, side: int = SIDE, device: Device = CPU) -> MemoryNeed:
+    return training_bytes(made, side, IMAGES, batch, device)
+
+
+def test_every_tensor_is_counted_while_it_lives_and_no_view_twice() -> None:
+    with FakeTensorMode(), memory._LiveBytes() as live:
+        first = torch.empty(1000)
+        second = first + 1.0
+        view = second.view(10, 100)[3]
+        assert live.now == live.most == 8000
+        del second
+        assert live.now == 8000  # the view still holds it
+        del view
+        third = (first * first).sum()
+        assert (live.now, live.most) == (4004, 8004)
+    del first, third
+    assert live.now == 0
+
+
+def test_what_stays_is_the_closed_form() -> None:
+    made = recipe(ema={"on": True}, replay={"on": True, "capacity": 40})
+    found = need(made)
+    family = FAMILIES["dcgan"]
+    networks = family.build_generator(SIDE, made.network), family.build_discriminator(SIDE, made.network)
+    trained = 4 * sum(map(count_weights, networks))
+    states = [sum(value.nbytes for value in network.state_dict().values()) for network in networks]
+    assert (found.weights, found.gradients, found.moments) == (sum(states), trained, 2 * trained)
+    assert found.average == states[0]
+    assert found.history == 40 * SIDE * SIDE * 4
+    assert found.data == IMAGES * SIDE * SIDE * 2
+    assert found.stays == sum(states) + 3 * trained + found.average + found.history + found.data
+    bare = need(recipe(ema={"on": False}, replay={"on": False}))
+    assert (bare.average, bare.history) == (0, 0)
+
+
+def test_activations_grow_by_the_same_for_each_image_more() -> None:
+    made = recipe(network={"width": 32}, replay={"on": False})
+    found = [need(made, batch).activations for batch in (16, 32, 48, 64)]
+    steps = [after - before for before, after in itertools.pairwise(found)]
+    assert min(steps) > 16 * SIDE * SIDE * 4
+    assert max(steps) < 1.02 * min(steps)
+    assert need(made, 4 * IMAGES) == need(made, IMAGES)  # no batch holds more images than there are
+
+
+def test_a_penalty_takes_more_and_half_precision_less() -> None:
+    made = recipe(network={"width": 32})
+    plain = need(made, 64).activations
+    assert need(recipe(network={"width": 32}, loss={"penalty": 10.0}), 64).activations > 1.2 * plain
+    assert need(made, 64, device=CPU_BF16).activations < 0.8 * plain
+
+
+def test_the_whole_is_what_stays_the_highest_of_the_rest_and_some_spare() -> None:
+    found = need(recipe())
+    highest = max(found.activations, found.look, found.keeping)
+    idle = memory.KERNELS + memory.SPARE * (found.total - found.history - found.data)
+    assert found.stays + highest + memory.KERNELS < found.total < found.stays + highest + idle
+    assert found.round <= found.total
+
+
+def test_on_a_gpu_neither_checkpoint_nor_encoder_counts() -> None:
+    here, there = need(recipe()), need(recipe(), device=GPU)
+    assert there.keeping == 0 < here.keeping
+    assert 0 < there.look < here.look
+    assert there.activations == here.activations
+
+
+def test_counting_draws_nothing_and_repeats() -> None:
+    before = torch.get_rng_state()
+    first = need(recipe())
+    assert torch.equal(before, torch.get_rng_state())
+    assert need(recipe()) == first
+
+
+_MEASURE = """
+import sys
+import torch
+
+def kilobytes(name):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
+
+what, side, batch = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+torch.set_num_threads(1)
+if what == "look":
+    from scansynth.metrics.features import MONITOR_SEED, random_encoder
+    encoder = random_encoder(MONITOR_SEED)
+    encoder(torch.zeros(2, 32, 32).numpy())
+    images = torch.rand(128, side, side).numpy()
+    before = kilobytes("VmRSS")
+    encoder(images)
+else:
+    from scansynth.gan.dcgan import noise
+    from scansynth.gan.state import new_state, to_checkpoint
+    from scansynth.gan.step import round_of_steps
+    from scansynth.learning.checkpoint import weights_bytes
+    from scansynth.learning.device import Device
+    from scansynth.recipe import load_recipe
+    recipe, device = load_recipe("dcgan"), Device("cpu", "test", "float32", True)
+    before = kilobytes("VmRSS")
+    state = new_state(recipe, side, 0, device)
+    state.history.images.fill_(0.5)
+    state.history.filled = recipe.replay.capacity
+    random = torch.Generator().manual_seed(0)
+    if what == "round":
+        for _ in range(2):
+            real = torch.rand(batch, 1, side, side, generator=random)
+            round_of_steps(state, real, noise(batch, 100, random), random, recipe, device)
+    else:
+        for network, optimiser in (
+            (state.generator, state.generator_optimiser), (state.discriminator, state.discriminator_optimiser)
+        ):
+            for value in network.parameters():
+                value.grad = torch.ones_like(value)
+            optimiser.step()
+        before = kilobytes("VmRSS")
+        weights_bytes(to_checkpoint(state).tensors)
+print(1024 * (kilobytes("VmHWM") - before))
+"""
+
+
+def measured(what: str, side: int = SIDE, batch: int = 64) -> int:
+    """Growth of a process's memory, in bytes, at its highest."""
+    arguments = [sys.executable, "-c", _MEASURE, what, str(side), str(batch)]
+    return int(subprocess.run(arguments, check=True, capture_output=True, text=True).stdout)
+
+
+needs_linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is measured in /proc")
+
+
+@needs_linux
+def test_a_real_round_takes_about_what_was_foretold() -> None:
+    found = training_bytes(load_recipe("dcgan"), SIDE, IMAGES, 64, CPU)
+    assert measured("round") == pytest.approx(found.round - found.data, rel=0.25)  # the data are not held here
+
+
+@needs_linux
+def test_a_real_checkpoint_takes_about_what_was_foretold() -> None:
+    foretold = training_bytes(load_recipe("dcgan"), SIDE, IMAGES, 64, CPU).keeping
+    assert measured("keeping") == pytest.approx(foretold, rel=0.25)
+
+
+@needs_linux
+def test_a_real_look_takes_about_what_was_foretold() -> None:
+    foretold = training_bytes(load_recipe("dcgan"), 128, IMAGES, 64, CPU).look
+    assert measured("look", side=128) == pytest.approx(foretold, rel=0.25)
+
+
+def test_what_fits_is_let_through() -> None:
+    made = recipe()
+    found = need(made, made.schedule.batch)
+    assert check_fits(made, SIDE, IMAGES, CPU, found.total) == found
+
+
+def advice(made: Recipe, available: int, device: Device = CPU) -> str:
+    """What the refusal says, after checking its form."""
+    with pytest.raises(ConfigError) as refusal:
+        check_fits(made, SIDE, IMAGES, device, available)
+    said = str(refusal.value)
+    assert "\n" not in said
+    assert re.match(r"the training needs about [\d.]+ GiB of (GPU )?memory, and [\d.]+ GiB are free; ", said)
+    return said.partition("; ")[2]
+
+
+def test_the_largest_batch_that_fits_is_named() -> None:
+    made = recipe(network={"width": 32}, schedule={"batch": 200})
+    there = need(made, 64).total
+    assert advice(made, there) == "set generator.overrides.schedule.batch = 64 in study.toml"
+    assert advice(made, there - 1) == "set generator.overrides.schedule.batch = 32 in study.toml"
+
+
+def test_where_no_batch_fits_a_width_is_named_then_a_size_then_another_machine() -> None:
+    made = recipe(network={"width": 32}, schedule={"batch": 8})
+    narrow = need(recipe(network={"width": 16}), 8).total
+    assert need(made, 2).total > narrow
+    assert advice(made, narrow) == "set generator.overrides.network.width = 16 in study.toml"
+    least = recipe(network={"width": 4}, schedule={"batch": 8})
+    small = need(least, 8, side=32).total
+    assert need(least, 2).total > small
+    assert advice(least, small) == "set cohort.size = 32 in study.toml, and ingest again"
+    assert advice(least, small - 1) == "close other programs, or use a machine with more memory"
+
+
+def test_on_a_gpu_its_own_memory_is_named() -> None:
+    with pytest.raises(ConfigError, match="GiB of GPU memory"):
+        check_fits(recipe(schedule={"batch": 4}), SIDE, IMAGES, GPU, 1 << 20)
+
+
+def test_every_batch_that_is_tried_is_a_power_of_two() -> None:
+    assert memory._powers_below(200, 2) == [128, 64, 32, 16, 8, 4, 2]
+    assert memory._powers_below(16, 4) == [8, 4]
+    assert memory._powers_below(2, 2) == memory._powers_below(1, 2) == []
+
+
+def system(root: Path, files: dict[str, str]) -> Path:
+    """A planted system: 8 GiB available, and what `files` add."""
+    for name, text in {"proc/meminfo": "MemTotal: 16777216 kB\nMemAvailable: 8388608 kB\n", **files}.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def test_without_a_container_it_is_what_the_system_can_give(tmp_path: Path) -> None:
+    assert available_bytes(CPU, system(tmp_path, {})) == 8 << 30
+    group = {"proc/self/cgroup": "0::/user/me\n", "sys/fs/cgroup/user/memory.max": "max\n"}
+    assert available_bytes(CPU, system(tmp_path, group)) == 8 << 30
+
+
+@pytest.mark.parametrize("depth", ["", "/outer", "/outer/inner"])
+@pytest.mark.parametrize(
+    ("line", "base", "limit", "used", "prefix"),
+    [
+        ("0::{}", "sys/fs/cgroup", "memory.max", "memory.current", ""),
+        ("5:cpu,memory:{}", "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+    ],
+    ids=["version 2", "version 1"],
+)
+def test_a_limit_of_any_group_around_counts_and_its_file_pages_do_not(
+    tmp_path: Path, depth: str, line: str, base: str, limit: str, used: str, prefix: str
+) -> None:
+    files = {
+        "proc/self/cgroup": "3:cpuset:/elsewhere\n" + line.format("/outer/inner") + "\n",
+        f"{base}{depth}/{limit}": f"{3 << 30}\n",
+        f"{base}{depth}/{used}": f"{2 << 30}\n",
+        f"{base}{depth}/memory.stat": f"anon 5\n{prefix}inactive_file {1 << 29}\n{prefix}active_file {1 << 20}\n",
+    }
+    assert available_bytes(CPU, system(tmp_path, files)) == (1 << 30) + (1 << 29) + (1 << 20)
+    files[f"{base}{depth}/{limit}"] = f"{1 << 50}\n"
+    assert available_bytes(CPU, system(tmp_path, files)) == 8 << 30  # the system has less
+
+
+def test_a_system_that_tells_nothing_has_some_memory(tmp_path: Path) -> None:
+    assert available_bytes(CPU, tmp_path) > 1 << 28
+    assert available_bytes(CPU) > 1 << 20
