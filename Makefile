@@ -46,7 +46,7 @@ bench: $(READY)  ## The figures of docs/results that need no GPU and no real sca
 	$(RUN)/python benchmarks/copies_error_rates.py --out docs/results/copies_error_rates.json
 
 drill: $(READY_DEV)  ## The long kill test: 50 trainings are killed and gone on with
-	$(RUN)/python tests/gan/tiny_training.py build/drill 47
+	$(RUN)/python tests/gan/tiny_training.py build/drill 45
 
 docs: $(READY_DEV)  ## The documentation as pages in site/
 	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict

@@ -1,13 +1,17 @@
 """Training side by side with the loop that a tutorial gives: images per second, memory, share of the roofline.
 
     python benchmarks/train_throughput.py [--size 256] [--width 64] [--batch 16] [--seconds 60] [--repeats 5]
-        [--threads N] [--dicom FOLDER] [--out results.json]
+        [--threads N] [--dicom FOLDER] [--compiled] [--out results.json]
 
-Both sides train the same networks at the same batch, by turns, each in a process of its own; start-up and the
+All sides train the same networks at the same batch, by turns, each in a process of its own; start-up and the
 first rounds are not timed. The tutorial's side follows PyTorch's DCGAN tutorial: float32, NCHW, Adam as it
 comes, a DataLoader with two workers that decodes DICOM in every epoch and normalises it in Python, two backward
 passes in the discriminator's step, and `.item()` after each step. Ours is `scansynth.gan.training_loop.train`
-itself, with augmentation, replay, log and monitor.
+itself, with augmentation, replay, log and monitor. With --compiled there is a third side: ours with both networks
+through `torch.compile`, on a GPU with CUDA graphs; it needs a C++ compiler.
+
+Memory is looked at ten times on the way, so that one sees whether it grows. The profile names the operators that
+take the time of ten rounds.
 
 Operations are those of torch's counter; bytes are what each operation reads and writes, as if no cache helped.
 The roofline is what this machine reaches in a large product and a large copy.
@@ -37,6 +41,7 @@ import pydicom
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
@@ -44,8 +49,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from scansynth.cohort.tensors import to_signed, to_stored
 from scansynth.cohort.transforms import permission
 from scansynth.config import TrackingSettings
-from scansynth.gan import dcgan
+from scansynth.gan import dcgan, training_loop
 from scansynth.gan.augment import plan_augmentation
+from scansynth.gan.collapse import RealImages
 from scansynth.gan.state import new_state
 from scansynth.gan.step import round_of_steps
 from scansynth.gan.training_loop import TrainingJob, train
@@ -53,7 +59,10 @@ from scansynth.learning.device import Device, pick_device
 from scansynth.phantom.cohort import write_phantom_cohort
 from scansynth.recipe import Recipe, load_recipe
 
-WARM_UP = 2  # rounds that are not timed
+WARM_UP = 4  # rounds that are not timed
+FILLED_AFTER = 2  # rounds until the history of fakes is full, as it is in a long run
+PROFILED = 10
+MEMORY_LOOKS = 10
 PUBLISHED_IMAGES = 280_000
 TARGET = 8.0  # times the tutorial's speed, on a CPU with AMX
 
@@ -92,6 +101,7 @@ class Stopwatch:
     def __init__(self, batch: int, seconds: float) -> None:
         self.batch, self.seconds = batch, seconds
         self.rounds, self.began, self.rate = 0, 0.0, 0.0
+        self.memory: list[float] = []
 
     def round_done(self) -> None:
         """Call it after each round; raises `Enough` when the time is over."""
@@ -99,10 +109,22 @@ class Stopwatch:
         if self.rounds == WARM_UP:
             _wait()
             self.began = time.perf_counter()
-        elif self.rounds > WARM_UP and time.perf_counter() - self.began >= self.seconds:
-            _wait()
-            self.rate = (self.rounds - WARM_UP) * self.batch / (time.perf_counter() - self.began)
-            raise Enough
+        elif self.rounds > WARM_UP:
+            passed = time.perf_counter() - self.began
+            if passed >= self.seconds * (len(self.memory) + 1) / MEMORY_LOOKS:
+                self.memory.append(memory_now())
+            if passed >= self.seconds:
+                _wait()
+                self.rate = (self.rounds - WARM_UP) * self.batch / (time.perf_counter() - self.began)
+                raise Enough
+
+
+def memory_now() -> float:
+    """Memory that this process holds, on the GPU where there is one, MiB."""
+    if torch.cuda.is_available():
+        return torch.cuda.memory_reserved() / 2**20
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def _wait() -> None:
@@ -117,7 +139,7 @@ def run_ours(files: list[Path], recipe: Recipe, size: int, device: Device, watch
         job = TrainingJob(
             folder=Path(folder),
             images=images,
-            reference=to_signed(images[:64]),
+            watched=RealImages(to_signed(images), to_signed(images), tuple(map(str, range(len(images)))), "itself"),
             recipe=recipe,
             plan=plan_augmentation(recipe.augmentation, permission("MR", "chest")),
             seed=0,
@@ -128,6 +150,20 @@ def run_ours(files: list[Path], recipe: Recipe, size: int, device: Device, watch
             keep=2,
         )
         train(job, device, lambda done, total, note="": watch.round_done(), print)
+
+
+def run_compiled(files: list[Path], recipe: Recipe, size: int, device: Device, watch: Stopwatch) -> None:
+    """Our loop with compiled networks; compiling falls into the first rounds."""
+    real = training_loop.new_state
+
+    def compiled(*arguments: Any) -> Any:
+        state = real(*arguments)
+        for network in (state.generator, state.discriminator):
+            network.compile(mode="reduce-overhead" if device.kind == "cuda" else "default")
+        return state
+
+    training_loop.new_state = compiled
+    run_ours(files, recipe, size, device, watch)
 
 
 def run_tutorial(files: list[Path], recipe: Recipe, size: int, device: Device, watch: Stopwatch) -> None:
@@ -170,6 +206,7 @@ def run_tutorial(files: list[Path], recipe: Recipe, size: int, device: Device, w
 SIDES: dict[str, Callable[[list[Path], Recipe, int, Device, Stopwatch], None]] = {
     "ours": run_ours,
     "tutorial": run_tutorial,
+    "compiled": run_compiled,
 }
 
 
@@ -188,24 +225,25 @@ def child(side: str, options: argparse.Namespace) -> None:
     try:
         SIDES[side](files, recipe_of(options), options.size, pick_device(), watch)
     except Enough:
-        print(json.dumps({"images_per_second": watch.rate, "rounds": watch.rounds - WARM_UP, **peak_memory()}))
+        found = {"images_per_second": watch.rate, "rounds": watch.rounds - WARM_UP, "memory_mib": watch.memory}
+        print(json.dumps({**found, **peak_memory()}))
 
 
-def measure(side: str, options: argparse.Namespace) -> dict[str, float]:
+def measure(side: str, options: argparse.Namespace) -> dict[str, Any]:
     """One measurement in a process of its own."""
     values = {"size": options.size, "width": options.width, "batch": options.batch, "seconds": options.seconds}
     values |= {"dicom": options.dicom, "images": options.images, "threads": options.threads}
     arguments = [text for key, value in values.items() for text in (f"--{key}", str(value))]
     command = [sys.executable, __file__, "--child", side, *arguments]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:
-    """The recipe `dcgan` without an end; its history of fakes is full after the warm-up, as in a long run."""
+    """The recipe `dcgan` without an end; its history of fakes is full within the warm-up."""
     schedule = {"batch": options.batch, "epochs": 10**6}
-    replay = {"capacity": WARM_UP * options.batch}
+    replay = {"capacity": FILLED_AFTER * options.batch}
     return load_recipe("dcgan", {"network": {"width": options.width}, "replay": replay, "schedule": schedule})
 
 
@@ -255,6 +293,24 @@ def count_round(options: argparse.Namespace, device: Device) -> dict[str, float]
         "weights": sum(value.numel() for value in weights),
         "weight_bytes_with_moments": 3 * sum(value.numel() * value.element_size() for value in weights),
     }
+
+
+def profile_rounds(options: argparse.Namespace, device: Device) -> list[dict[str, Any]]:
+    """Operators that take the most time of some rounds, with their share."""
+    recipe, random = recipe_of(options), torch.Generator().manual_seed(0)
+    state = new_state(recipe, options.size, 0, device)
+    real = torch.rand(options.batch, 1, options.size, options.size, generator=random).to(device.torch_device) * 2 - 1
+    latent = dcgan.noise(options.batch, recipe.network.noise, random).to(device.torch_device)
+    round_of_steps(state, real, latent, random, recipe, device)
+    kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.kind == "cuda" else [])
+    with profile(activities=kinds) as seen:
+        for _ in range(PROFILED):
+            round_of_steps(state, real, latent, random, recipe, device)
+        _wait()
+    key = "self_device_time_total" if device.kind == "cuda" else "self_cpu_time_total"
+    events = sorted(seen.key_averages(), key=lambda event: -getattr(event, key))
+    whole = sum(getattr(event, key) for event in events)
+    return [{"operator": event.key, "share": round(getattr(event, key) / whole, 4)} for event in events[:10]]
 
 
 def best_seconds(work: Callable[[], object], repeats: int = 7) -> float:
@@ -318,11 +374,14 @@ def spread(values: list[float]) -> dict[str, float]:
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
     """All figures of one run."""
-    runs: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
+    sides = [side for side in SIDES if side != "compiled" or options.compiled]
+    runs: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
     for number in range(options.repeats):
-        for side in list(SIDES)[:: 1 if number % 2 == 0 else -1]:  # neither side is always the first
+        for side in sides[:: 1 if number % 2 == 0 else -1]:  # no side is always the first
             runs[side].append(measure(side, options))
-    rates = {side: [run["images_per_second"] for run in runs[side]] for side in SIDES}
+    rates = {side: [run["images_per_second"] for run in runs[side]] for side in sides}
+    if options.compiled:
+        gained = [new / old for new, old in zip(rates["compiled"], rates["ours"], strict=True)]
     device = pick_device()
     counted, reached = count_round(options, device), roofline(device)
     ours = statistics.median(rates["ours"])
@@ -333,7 +392,9 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
         "seconds_each": options.seconds,
         "images_per_second": {side: spread(values) for side, values in rates.items()},
         "ratio": spread([mine / theirs for mine, theirs in zip(rates["ours"], rates["tutorial"], strict=True)]),
-        "peak_memory": {side: max(runs[side], key=lambda run: run["process_mib"]) for side in SIDES},
+        "compiled_over_ours": spread(gained) if options.compiled else None,
+        "peak_memory": {side: max(runs[side], key=lambda run: run["process_mib"]) for side in sides},
+        "profile": profile_rounds(options, device),
         "counted_a_round": counted,
         "operations_an_image": counted["operations"] / options.batch,
         "roofline": reached,
@@ -352,6 +413,11 @@ def show(result: dict[str, Any]) -> None:
     rates, memory, at = result["images_per_second"], result["peak_memory"], result["machine"]
     print(f"| images/s | {line(**rates['ours'])} | {line(**rates['tutorial'])} |")
     print(f"| peak memory, MiB | {memory['ours']['process_mib']:.0f} | {memory['tutorial']['process_mib']:.0f} |")
+    held = result["peak_memory"]["ours"]["memory_mib"]
+    print(f"\nour memory on the way: {', '.join(f'{value:.0f}' for value in held)} MiB")
+    if result["compiled_over_ours"]:
+        print(f"compiled over ours: {line(**result['compiled_over_ours'])}")
+    print("most time: " + ", ".join(f"{one['operator']} {one['share']:.0%}" for one in result["profile"][:4]))
     share = result["share_of_roofline"]
     print(f"\nratio: {line(**result['ratio'])}; {result['operations_an_image'] / 1e9:.1f} billion operations an image")
     print(
@@ -378,6 +444,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--dicom", type=Path)
+    parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--child", choices=sorted(SIDES), help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,33 @@ def shared_data() -> Path:
     if not _SHARED.is_dir():
         pytest.skip("the real DICOM of ../shared/data is not on this machine")
     return _SHARED
+
+
+_NOBODY = 65534
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """An empty folder that any user can reach, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def as_ordinary_user(folder: Path) -> Iterator[None]:
+    """The superuser may write everywhere: in the block, files are reached as an ordinary user who owns `folder`."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, _NOBODY, _NOBODY)
+    os.seteuid(_NOBODY)
+    try:
+        assert not os.access(folder, os.W_OK, effective_ids=True)
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def save_dicom(path: Path, pixels: np.ndarray, modality: str = "MR", **attributes: Any) -> Dataset:

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -19,6 +21,10 @@ from PIL import Image
 from scansynth.cli import main
 from scansynth.evidence.claims import CLAIMS
 from scansynth.files import read_csv, read_json, read_json_lines, sha256_file
+from scansynth.gan import memory, training_loop
+from scansynth.gan.health import Level
+from scansynth.gan.state import TrainingState
+from scansynth.gan.training_loop import TrainingJob
 
 TINY = """
 [generator.overrides.network]
@@ -199,7 +205,7 @@ def test_training_killed_and_run_again_gives_the_same_weights(study: Path, scans
     child.communicate()
     assert not (folder / "gan" / "main" / "stage.json").exists()
     assert not (folder / "gan" / "main" / "generator.safetensors").exists()
-    saved = max(int(path.name) for path in folder.glob("gan/main/checkpoints/0*"))
+    saved = max(int(path.name.split("-")[1]) for path in folder.glob("gan/main/checkpoints/0*"))
     assert 0 < saved < read_json(study / "gan" / "main" / "run.json")["images_total"], "killed too late"
     done = subprocess.run(command, capture_output=True, env=environment, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -231,3 +237,46 @@ def test_ctrl_c_is_one_line_and_exit_2(scans: Path, tmp_path: Path) -> None:
     assert "run again to go on" in refusals[0]
     saved = json.loads(next(folder.glob("gan/main/checkpoints/0*/state.json")).read_text())
     assert saved["images"] > 0
+
+
+def test_a_collapse_that_no_change_helps_ends_the_run_marked(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = new_study(tmp_path / "study", scans)
+    real = training_loop._look
+
+    def collapsed(job: TrainingJob, state: TrainingState, *rest: Any) -> dict[str, float]:
+        figures = real(job, state, *rest)
+        state.health = replace(state.health, level=Level.CRITICAL, reasons=("generator: planted",), clear=False)
+        return figures
+
+    monkeypatch.setattr(training_loop, "_look", collapsed)
+    assert scansynth("run", folder) == 2
+    said = capsys.readouterr().err
+    assert said.count("going back to the beginning") == 3
+    assert "the generator collapsed at" in said
+    assert "half the learning rate" in said
+    monkeypatch.undo()
+    run = folder / "gan" / "main"
+    assert read_json(run / "generator.json")["level"] == "critical"
+    assert read_json(run / "run.json")["changes"] == ["penalty", "rate", "penalty"]
+    assert scansynth("run", folder) == 2  # not trained again, and nothing drawn
+    said = capsys.readouterr().err
+    assert "had collapsed when its training ended" in said
+    assert not (folder / "synthetic").exists()
+    assert scansynth("generate", folder, "--even-if-collapsed") == 0
+    assert scansynth("run", folder) == 0
+    page = (folder / "report" / "index.html").read_text()
+    assert "The generator had collapsed when its training ended" in page
+
+
+def test_what_cannot_fit_in_memory_is_refused_before_the_first_step(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = new_study(tmp_path / "study", scans)
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 1 << 20)
+    assert scansynth("ingest", folder) == 0
+    assert scansynth("train", folder) == 2
+    said = capsys.readouterr().err
+    assert "the training needs about" in said
+    assert not (folder / "gan").exists()

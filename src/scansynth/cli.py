@@ -154,10 +154,10 @@ def _run_stale(study: Study, key: InstitutionKey) -> list[str]:
     return run_stale(study, _surroundings(key))
 
 
-def _surroundings(key: InstitutionKey) -> Surroundings:
+def _surroundings(key: InstitutionKey, *, even_if_collapsed: bool = False) -> Surroundings:
     from scansynth.pipeline import Surroundings
 
-    return Surroundings(key, console.bar, console.say, console.warn)
+    return Surroundings(key, console.bar, console.say, console.warn, even_if_collapsed)
 
 
 def _dry_run(study: Study, key: InstitutionKey) -> None:
@@ -175,8 +175,8 @@ def _dry_run(study: Study, key: InstitutionKey) -> None:
     device = pick_device()
     if {"ingest", "train"} & todo:
         expected = forecast(study, device, study.config.synthetic.images or LEAST_SYNTHETIC)
-        seen = (run_position(study.run()) or (0, 0))[0]
-        left = max(0, expected.training_images - seen) if "train" in todo else 0
+        position = run_position(study.run())
+        left = max(0, expected.training_images - (position.images if position else 0)) if "train" in todo else 0
         console.result(f"reading   {expected.ingest_hours if 'ingest' in todo else 0.0:.2f} hours")
         console.result(
             f"training  {left / expected.images_per_second / 3600.0:.2f} hours: {left:,} images "
@@ -187,7 +187,9 @@ def _dry_run(study: Study, key: InstitutionKey) -> None:
     console.result("nothing was written; next: the same without --dry-run" if todo else "nothing is stale")
 
 
-def _one_stage(folder: Path, name: str, key: Path | None, wrote: str, after: str) -> None:
+def _one_stage(
+    folder: Path, name: str, key: Path | None, wrote: str, after: str, *, even_if_collapsed: bool = False
+) -> None:
     """Runs one stage and says what it wrote and what comes next."""
     from scansynth.dicom.deidentify import load_key
     from scansynth.pipeline import run_stage
@@ -195,7 +197,8 @@ def _one_stage(folder: Path, name: str, key: Path | None, wrote: str, after: str
 
     study = open_study(folder)
     with study.lock():
-        run_stage(study, name, _surroundings(load_key(study.key_file(key))))
+        around = _surroundings(load_key(study.key_file(key)), even_if_collapsed=even_if_collapsed)
+        run_stage(study, name, around)
     console.result(f"wrote {wrote}")
     console.result(f"next: {after}")
 
@@ -213,9 +216,16 @@ def train(study: StudyFolder, key: KeyFile = None) -> None:
 
 
 @app.command()
-def generate(study: StudyFolder, key: KeyFile = None) -> None:
+def generate(
+    study: StudyFolder,
+    even_if_collapsed: Annotated[
+        bool, typer.Option("--even-if-collapsed", help="Draw from a generator whose images became alike.")
+    ] = False,
+    key: KeyFile = None,
+) -> None:
     """Draws the synthetic set as DICOM."""
-    _one_stage(study, "generate", key, f"{study / 'synthetic'}", f"scansynth audit {study}")
+    wrote, after = f"{study / 'synthetic'}", f"scansynth audit {study}"
+    _one_stage(study, "generate", key, wrote, after, even_if_collapsed=even_if_collapsed)
 
 
 @app.command()
@@ -263,8 +273,10 @@ def status(study: StudyFolder, key: KeyFile = None) -> None:
         took = f"  {state.record.seconds:,.0f} s" if state.record and state.condition is Condition.DONE else ""
         console.result(f"{state.stage.name:<9} {state.condition.value:<8}{took}  {state.why}".rstrip())
     position = run_position(opened.run())
-    if position and position[0] < position[1]:
-        console.result(f"training  at {position[0]:,} of {position[1]:,} images")
+    if position and "train" in {state.stage.name for state in states if state.condition is not Condition.DONE}:
+        looked = f", variety {position.diversity:.2f}, {position.level}" if position.level else ""
+        again = f", attempt {position.attempt}" if position.attempt > 1 else ""
+        console.result(f"training  at {position.images:,} of {position.total:,} images{looked}{again}")
     todo = [state.stage.name for state in states if state.condition is not Condition.DONE]
     console.result(f"next: scansynth run {study}" if todo else f"next: open {study / 'report' / 'index.html'}")
 

@@ -90,7 +90,7 @@ class GeneratorSettings(Settings):
     classes: tuple[str, ...] = Field((), description="Labels the generator sees; empty: the positive label.")
     overrides: dict[str, Any] = Field(default_factory=dict, description="Keys of the recipe set otherwise.")
     checkpoint_minutes: float = Field(5.0, gt=0, description="Longest time between two checkpoints, minutes.")
-    keep_checkpoints: int = Field(3, ge=2, description="How many of the newest checkpoints stay.")
+    keep_checkpoints: int = Field(3, ge=3, description="How many healthy checkpoints stay, besides the two newest.")
 
 
 class SyntheticSettings(Settings):

@@ -42,12 +42,14 @@ class Surroundings:
         bar: Opens a progress bar with a title.
         say: Prints a line for the user.
         warn: Prints a warning.
+        even_if_collapsed: Draw images even from a generator that collapsed.
     """
 
     key: InstitutionKey
     bar: Callable[[str], AbstractContextManager[Progress]]
     say: Callable[[str], None]
     warn: Callable[[str], None]
+    even_if_collapsed: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,16 @@ def synthetic_count(study: Study) -> int:
 def _generate(study: Study, around: Surroundings, progress: Progress) -> None:
     facts = load_cohort(study.cohort).facts
     count = synthetic_count(study)
-    record = generate(study.run(), study.synthetic(), facts, study.config.seed, count, pick_device(), progress)
+    record = generate(
+        study.run(),
+        study.synthetic(),
+        facts,
+        study.config.seed,
+        count,
+        pick_device(),
+        progress,
+        even_if_collapsed=around.even_if_collapsed,
+    )
     study.log("generate", "written", seconds=record.seconds, images=count)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from scansynth.cohort.sets import MANIFEST, load_set
 from scansynth.cohort.tensors import CohortFacts, to_stored
 from scansynth.dicom.write import CT_IMAGE_STORAGE
-from scansynth.errors import CheckpointError, StorageError
+from scansynth.errors import CheckpointError, StorageError, TrainingError
 from scansynth.files import read_csv, sha256_file
 from scansynth.gan import generate as room
 from scansynth.gan.dcgan import build_generator
@@ -37,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         generator = build_generator(32, settings)
         generator(torch.randn(16, 8, 1, 1))
-    facts = GeneratorFacts("dcgan", "dcgan", 32, settings.model_dump(mode="json"), ("nodule",), 96)
+    facts = GeneratorFacts("dcgan", "dcgan", 32, settings.model_dump(mode="json"), ("nodule",), 96, "healthy")
     save_generator(folder, generator, facts)
     return folder
 
@@ -106,3 +107,13 @@ def test_a_full_disk_leaves_the_older_set(run: Path, tmp_path: Path, monkeypatch
         generate(run, target, FACTS, 8, 4, CPU, silent)
     assert {path.name: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_from_a_collapsed_generator_nothing_is_drawn_unless_told(run: Path, tmp_path: Path) -> None:
+    generator, facts = load_generator(run)
+    save_generator(tmp_path / "run", generator, replace(facts, level="critical"))
+    with pytest.raises(TrainingError, match=r"had collapsed.*--even-if-collapsed"):
+        generate(tmp_path / "run", tmp_path / "set", FACTS, 7, 4, CPU, silent)
+    assert not (tmp_path / "set").exists()
+    generate(tmp_path / "run", tmp_path / "set", FACTS, 7, 4, CPU, silent, even_if_collapsed=True)
+    assert len(read_csv(tmp_path / "set" / MANIFEST)) == 4

@@ -26,7 +26,7 @@ def saved(tmp_path: Path) -> tuple[Path, torch.nn.Module, GeneratorFacts]:
         torch.manual_seed(0)
         generator = build_generator(32, SETTINGS)
         generator(torch.randn(16, 8, 1, 1))
-    facts = GeneratorFacts("dcgan", "dcgan", 32, SETTINGS.model_dump(mode="json"), ("nodule",), 96)
+    facts = GeneratorFacts("dcgan", "dcgan", 32, SETTINGS.model_dump(mode="json"), ("nodule",), 96, "healthy")
     return tmp_path, generator, save_generator(tmp_path, generator, facts)
 
 

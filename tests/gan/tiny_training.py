@@ -24,8 +24,11 @@ import torch
 from scansynth.cohort.tensors import to_signed
 from scansynth.cohort.transforms import permission
 from scansynth.config import TrackingSettings
-from scansynth.files import sha256_bytes
+from scansynth.files import sha256_bytes, sha256_json
+from scansynth.gan import training_loop
 from scansynth.gan.augment import plan_augmentation
+from scansynth.gan.collapse import RealImages
+from scansynth.gan.health import Level
 from scansynth.gan.state import TrainingState, to_checkpoint
 from scansynth.gan.training_loop import TrainingJob, train
 from scansynth.learning.checkpoint import weights_bytes
@@ -43,7 +46,13 @@ RECIPE: Mapping[str, Mapping[str, Any]] = {
     "network": {"noise": 8, "width": 4},
     "replay": {"capacity": 20},
     "ema": {"on": True, "half_life_images": 40},
-    "schedule": {"epochs": EPOCHS, "batch": BATCH, "log_every_images": 24, "grid_every_images": 48},
+    "schedule": {
+        "epochs": EPOCHS,
+        "batch": BATCH,
+        "log_every_images": 24,
+        "grid_every_images": 48,
+        "healthy_every_images": 24,
+    },
 }
 
 
@@ -54,6 +63,12 @@ def smooth_images(count: int, seed: int = 0, side: int = SIDE) -> np.ndarray:
     row, column, width = (random.uniform(low, high, (count, 1, 1)) for low, high in ((-1, 1), (-1, 1), (0.2, 0.8)))
     squares = (axis[None, :, None] - row) ** 2 + (axis[None, None, :] - column) ** 2
     return np.rint(65535 * np.exp(-squares / width**2)).astype(np.uint16)
+
+
+def watched(patients: int = 40) -> RealImages:
+    """One image of each of so many patients, and the training's images for the scale."""
+    others = to_signed(smooth_images(patients, seed=1))
+    return RealImages(to_signed(smooth_images(IMAGES)), others, tuple(map(str, range(patients))), "made-up patients")
 
 
 def tiny_job(
@@ -68,7 +83,7 @@ def tiny_job(
     job = TrainingJob(
         folder=folder,
         images=images,
-        reference=to_signed(smooth_images(40, seed=1)),
+        watched=watched(),
         recipe=recipe,
         plan=plan_augmentation(recipe.augmentation, permission("CT", "patch")),
         seed=3,
@@ -81,9 +96,37 @@ def tiny_job(
     return replace(job, **changes)
 
 
+def plant_collapse(*moments: tuple[int, int]) -> Callable[[], None]:
+    """Makes looks say healthy, but from so many images on in an attempt that the generator has collapsed.
+
+    Args:
+        moments: Attempt, and images from which on it is collapsed.
+
+    Returns:
+        What takes the plant out again.
+    """
+    real, planted = training_loop._look, dict(moments)
+
+    def look(job: Any, state: TrainingState, *rest: Any) -> dict[str, float]:
+        figures = real(job, state, *rest)
+        collapsed = state.images >= planted.get(state.attempt, 10**9)
+        level, reasons = (Level.CRITICAL, ("generator: planted",)) if collapsed else (Level.HEALTHY, ())
+        state.health = replace(state.health, level=level, reasons=reasons, clear=not collapsed)
+        return figures
+
+    training_loop._look = look
+
+    def undo() -> None:
+        training_loop._look = real
+
+    return undo
+
+
 def fingerprint(state: TrainingState) -> str:
-    """SHA-256 of everything that training changes: networks, average, optimisers, history, sums."""
-    return sha256_bytes(weights_bytes(to_checkpoint(state).tensors))
+    """SHA-256 of everything that training changes: networks, average, optimisers, history, sums, health, changes."""
+    kept = to_checkpoint(state)
+    plain = {key: value for key, value in kept.state.items() if key != "seconds"}
+    return sha256_bytes(weights_bytes(kept.tensors) + f"{kept.attempt} {sha256_json(plain)}".encode())
 
 
 def _in_fork(work: Callable[[], None]) -> int:
@@ -136,25 +179,33 @@ def _go_on(folder: Path) -> dict[str, Any]:
     return {"at": found[-1:], "finished": finished, "remains": remains, "fingerprint": came_out}
 
 
-def main(out: Path, kills: int) -> None:
-    """Kills, continues, and prints what came out."""
-    torch.set_num_threads(1)
+def _drill(out: Path, kills: int, syncs: tuple[int, ...], random: np.random.Generator) -> dict[str, Any]:
+    """Kills trainings of one kind and continues them; says what the uninterrupted one gave, and they."""
     _finish(out / "whole")
     began = time.monotonic()
     os.waitpid(_in_fork(lambda: _finish(out / "timed", EVERY_ROUND)), 0)
-    length, random = time.monotonic() - began, np.random.default_rng()
-    rows = []
+    length, rows = time.monotonic() - began, []
     for number in range(kills):
         folder = out / f"random-{number}"
         _kill_after(folder, random.uniform(0.2, 0.9) * length)
         rows.append(_go_on(folder))
-    for number in (5, 9, 20):
+    for number in syncs:
         folder = out / f"sync-{number}"
         os.waitpid(_in_fork(lambda folder=folder, number=number: _die_at_sync(folder, number)), 0)
         rows.append(_go_on(folder))
-    whole = (out / "whole" / "fingerprint").read_text()
-    print(json.dumps({"whole": whole, "killed": rows}))
-    others = sum(row["fingerprint"] != whole or bool(row["remains"]) for row in rows)
+    return {"whole": (out / "whole" / "fingerprint").read_text(), "killed": rows}
+
+
+def main(out: Path, kills: int) -> None:
+    """Kills, continues, and prints what came out: trainings that run through, and trainings that go back twice."""
+    torch.set_num_threads(1)
+    random = np.random.default_rng()
+    found = [_drill(out / "straight", kills - kills // 2, (5, 9, 20), random)]
+    plant_collapse((1, 72), (2, 72))
+    found.append(_drill(out / "going-back", kills // 2, (40, 70), random))
+    print(json.dumps(found))
+    rows = [(row, kind["whole"]) for kind in found for row in kind["killed"]]
+    others = sum(row["fingerprint"] != whole or bool(row["remains"]) for row, whole in rows)
     print(f"{len(rows)} kills, {others} came out otherwise than the uninterrupted training", file=sys.stderr)
     if others:
         sys.exit(1)

@@ -9,11 +9,13 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import as_ordinary_user
 
 from scansynth.errors import CheckpointError, StorageError
 from scansynth.files import sha256_bytes, sha256_json
@@ -21,6 +23,7 @@ from scansynth.learning.checkpoint import (
     FORMAT,
     Checkpoint,
     load,
+    load_healthy,
     load_newest,
     optimiser_tensors,
     read_weights,
@@ -53,8 +56,10 @@ def same(first: Checkpoint, second: Checkpoint) -> bool:
 
 
 def kept(folder: Path) -> list[int]:
+    """Images of the kept checkpoints; those of attempt 2 as 2,000,000,000 and more."""
     assert all(path.name[0] != "." for path in folder.iterdir())
-    return sorted(int(path.name) for path in folder.iterdir())
+    found = [tuple(map(int, path.name.split("-"))) for path in folder.iterdir()]
+    return sorted((attempt - 1) * 2 * 10**9 + images for attempt, images in found)
 
 
 def test_a_checkpoint_comes_back_whole(tmp_path: Path) -> None:
@@ -63,34 +68,64 @@ def test_a_checkpoint_comes_back_whole(tmp_path: Path) -> None:
     assert weights_bytes(load(path, ME).tensors) == weights_bytes(made(160).tensors)
 
 
-def test_only_the_newest_stay(tmp_path: Path) -> None:
+def test_only_the_newest_two_stay(tmp_path: Path) -> None:
     for images in (8, 16, 1_000_000, 2_000_000):
         save(tmp_path, made(images), ME, keep=3)
-    assert kept(tmp_path) == [16, 1_000_000, 2_000_000]
+    assert kept(tmp_path) == [1_000_000, 2_000_000]
     found = load_newest(tmp_path, ME, pytest.fail)
     assert found is not None
     assert same(found, made(2_000_000))
+    assert load_healthy(tmp_path, ME, pytest.fail) is None
+
+
+def test_healthy_ones_stay_besides_the_newest_two(tmp_path: Path) -> None:
+    for images in range(8, 88, 8):
+        save(tmp_path, replace(made(images), healthy=images in (8, 16, 32, 40)), ME, keep=3)
+    assert kept(tmp_path) == [16, 32, 40, 72, 80]
+    found = load_healthy(tmp_path, ME, pytest.fail)
+    assert found is not None
+    assert (found.images, found.healthy) == (40, True)
+
+
+def test_a_damaged_healthy_one_is_passed_over_with_a_warning(tmp_path: Path) -> None:
+    for images in (8, 16):
+        save(tmp_path, replace(made(images), healthy=True), ME, keep=3)
+    (tmp_path / "01-000000000016" / TENSORS).write_bytes(b"")
+    warnings: list[str] = []
+    found = load_healthy(tmp_path, ME, warnings.append)
+    assert found is not None
+    assert found.images == 8
+    assert "going back to the healthy one before" in warnings[0]
+
+
+def test_a_later_attempt_is_newer_whatever_its_images(tmp_path: Path) -> None:
+    for images in (8, 16, 24):
+        save(tmp_path, replace(made(images), healthy=True), ME, keep=3)
+    save(tmp_path, replace(made(16), attempt=2, healthy=True), ME, keep=3)
+    assert kept(tmp_path) == [16, 24, 2_000_000_016]
+    found = load_newest(tmp_path, ME, pytest.fail)
+    assert found is not None
+    assert (found.attempt, found.images) == (2, 16)
 
 
 def test_no_checkpoint_is_none(tmp_path: Path) -> None:
     assert load_newest(tmp_path / "none", ME, pytest.fail) is None
-    (tmp_path / ".000000000008.scansynth-new-abc").mkdir()
+    (tmp_path / ".01-000000000008.scansynth-new-abc").mkdir()
     assert load_newest(tmp_path, ME, pytest.fail) is None
 
 
 def test_what_a_killed_save_left_is_cleared(tmp_path: Path) -> None:
-    (tmp_path / ".000000000008.scansynth-new-abc").mkdir()
-    (tmp_path / ".000000000008.scansynth-new-abc" / TENSORS).write_bytes(b"half")
+    (tmp_path / ".01-000000000008.scansynth-new-abc").mkdir()
+    (tmp_path / ".01-000000000008.scansynth-new-abc" / TENSORS).write_bytes(b"half")
     save(tmp_path, made(16), ME, keep=3)
     assert kept(tmp_path) == [16]
 
 
 def test_damaged_ones_never_push_out_a_good_one(tmp_path: Path) -> None:
-    for images in (8, 16, 24):
+    for images in (8, 16):
         save(tmp_path, made(images), ME, keep=3)
-    for images in (16, 24):
-        (tmp_path / f"{images:012d}" / TENSORS).write_bytes(b"")
-    save(tmp_path, made(12), ME, keep=2)
+    (tmp_path / "01-000000000016" / TENSORS).write_bytes(b"")
+    save(tmp_path, made(12), ME, keep=3)
     assert kept(tmp_path) == [8, 12]
 
 
@@ -180,7 +215,7 @@ def test_a_damaged_checkpoint_is_refused_with_the_reason(tmp_path: Path, damage:
     assert same(found, made(8))
     assert len(warnings) == 1
     assert reason in warnings[0]
-    damage(tmp_path / "000000000008")
+    damage(tmp_path / "01-000000000008")
     with pytest.raises(CheckpointError, match="to train from the start"):
         load_newest(tmp_path, ME, warnings.append)
     assert not list(tmp_path.glob("*/trap"))
@@ -229,7 +264,7 @@ except StorageError as fault:
     assert "free some space" in done.stdout
     assert len(done.stdout.splitlines()) == 1
     assert kept(tmp_path) == [8]
-    assert same(load(tmp_path / "000000000008", ME), made(8))
+    assert same(load(tmp_path / "01-000000000008", ME), made(8))
 
 
 @pytest.mark.parametrize("sync", range(1, 8))
@@ -257,16 +292,14 @@ def test_a_disk_that_fills_at_any_moment_of_a_save_leaves_the_older_ones(
     assert 8 in kept(tmp_path)
 
 
-def test_a_read_only_folder_is_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "checkpoints"
+def test_a_read_only_folder_is_refused(open_path: Path) -> None:
+    folder = open_path / "checkpoints"
     save(folder, made(8), ME, keep=2)
     folder.chmod(0o555)
-    if os.access(folder, os.W_OK):
-        pytest.skip("this user may write everywhere, so no folder is read-only to it")
     try:
-        with pytest.raises(StorageError, match="make the folder writable"):
+        with as_ordinary_user(folder), pytest.raises(StorageError, match="make the folder writable"):
             save(folder, made(16), ME, keep=2)
-        assert same(load(folder / "000000000008", ME), made(8))
+        assert same(load(folder / "01-000000000008", ME), made(8))
     finally:
         folder.chmod(0o755)
 

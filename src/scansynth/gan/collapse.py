@@ -1,7 +1,13 @@
-"""Is the generator still varied? One figure, watched while it trains."""
+"""Is the generator still varied? Seven figures, each held against real images of patients that it never saw.
+
+Features are scaled on real images of the train role and compared with those of *other* patients: on the images
+that fitted the scale, a healthy generator would look poor. All figures are ratios, generated to real, of sets of
+the same size; what chance alone does to them is measured by setting halves of the real patients against each other.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,49 +16,227 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from scansynth.gan.sampling import images_of
-from scansynth.metrics.diversity import distances, pair_distance
+from scansynth.metrics.diversity import (
+    distances,
+    effective_rank,
+    nearest_distance,
+    pair_distance,
+    vendi,
+)
 from scansynth.metrics.features import MONITOR_SEED, RandomEncoder, Scale, fit_scale, random_encoder
+from scansynth.metrics.prdc import coverage
+from scansynth.seeds import generator
 
 SAMPLES = 64
+"""Images of the fixed noise in a look; as many again of fresh noise."""
+
+STATISTICS = ("nearest", "near_pairs", "median_pair", "vendi", "rank", "coverage", "z_sensitivity")
+"""Nearest-neighbour distance, 5% and median pair distance, Vendi score, effective rank, coverage: ratios to reals;
+and how far an image moves for a small step in the noise."""
+
+COMPARED = STATISTICS[:6]
+"""Those that sets of real images have too."""
+
+NULL_QUANTILE = 0.005
+_LARGEST_SET, _LEAST_SET = 64, 8
+_NULL_DRAWS, _LOOK_DRAWS = 400, 10
+_BALL = 5  # k of coverage
+_ANGLE = 0.1  # of the small step in the noise, radians
+STEPPED = 16
+"""Noises that are moved by a small step."""
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class DiversityMonitor:
+class RealImages:
+    """What a monitor is made from.
+
+    Attributes:
+        scaling: (n, side, side) in [-1, 1]: images of the train role, on which features are scaled.
+        reference: (m, side, side) in [-1, 1]: images of other patients.
+        patients: Patient of each of `reference`.
+        basis: Who these others are, in words.
+    """
+
+    scaling: NDArray[np.float32]
+    reference: NDArray[np.float32]
+    patients: tuple[str, ...]
+    basis: str
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Two sets of equally many reference images, one of each patient, no patient in both.
+
+    Attributes:
+        left: Places in the reference, (size,).
+        right: Places in the reference, (size,).
+    """
+
+    left: NDArray[np.intp]
+    right: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class CollapseMonitor:
     """What the generator's variety is held against.
 
     Attributes:
         encoder: Features that no judge uses.
-        scale: Of those features over the real images.
+        scale: Of those features over real images of the train role.
         noise: (64, length, 1, 1), the same at every look.
-        real_distance: Median distance between two real images.
+        step: (16, length, 1, 1), direction of the small step in the noise.
+        features: Of the reference, at scale (m, k).
+        draws: Sets of the reference, each compared with as many generated images.
+        size: Images in such a set.
+        bandwidth: Of the Vendi score's kernel: the median distance of two reference patients.
+        expected: What real images give, for each of `COMPARED`.
+        limits: 0.5% quantile of the ratio of real to real; empty when there are too few patients to know it.
+        pixel_distance: Root mean square difference of two reference images.
+        basis: Who the reference is, in words.
     """
 
     encoder: RandomEncoder
     scale: Scale
     noise: Tensor
-    real_distance: float
+    step: Tensor
+    features: Floats
+    draws: tuple[Draw, ...]
+    size: int
+    bandwidth: float
+    expected: Mapping[str, float]
+    limits: Mapping[str, float]
+    pixel_distance: float
+    basis: str
 
 
-def new_monitor(real: NDArray[np.float32], noise: Tensor) -> DiversityMonitor:
-    """A monitor that knows how far real images lie apart.
+def new_monitor(real: RealImages, noise: Tensor, step: Tensor, seed: int) -> CollapseMonitor:
+    """A monitor that knows how varied real images of other patients are, and how much of that is chance.
 
     Args:
-        real: (n, side, side) in [-1, 1]. Several images of one patient lie close and lower the distance a little,
-            so the figure is for watching, not for judging.
+        real: At least two different images in each of its parts, and four patients.
         noise: (64, length, 1, 1).
+        step: (16, length, 1, 1).
+        seed: Of the draws.
+
+    Raises:
+        ValueError: The images are too few, or all the same.
     """
+    size = min(_LARGEST_SET, len(set(real.patients)) // 2)
+    if size < 2 or not np.ptp(real.reference, axis=0).any():
+        raise ValueError("the variety of real images needs four other patients at least, with different images")
     encoder = random_encoder(seed=MONITOR_SEED)
-    features = encoder(real)
-    scale = fit_scale(features)
-    return DiversityMonitor(encoder, scale, noise, pair_distance(distances(scale(features))))
+    scale = fit_scale(encoder(real.scaling))
+    features = scale(encoder(real.reference))
+    patients = np.array(real.patients)
+    bandwidth = max(pair_distance(distances(features), groups=patients), 1e-12)
+    random = generator(seed, "collapse null")
+    members = [np.flatnonzero(patients == patient) for patient in np.unique(patients)]
+    draws = [_draw(members, size, random) for _ in range(_NULL_DRAWS)]
+    pairs = [_of_draw(features, draw, bandwidth) for draw in draws]
+    expected = {name: float(np.mean([right[name] for _, right in pairs])) for name in COMPARED}
+    limits = {
+        name: float(np.quantile([_ratio(left[name], right[name]) for left, right in pairs], NULL_QUANTILE))
+        for name in COMPARED
+    }
+    return CollapseMonitor(
+        encoder=encoder,
+        scale=scale,
+        noise=noise,
+        step=step,
+        features=features,
+        draws=tuple(draws[:_LOOK_DRAWS]),
+        size=size,
+        bandwidth=bandwidth,
+        expected=expected,
+        limits=limits if size >= _LEAST_SET else {},
+        pixel_distance=_pixel_distance(real.reference, patients),
+        basis=real.basis,
+    )
 
 
-def diversity(monitor: DiversityMonitor, generator: nn.Module) -> float:
-    """Median distance between two generated images, over that between two real ones.
+def _draw(members: list[NDArray[np.intp]], size: int, random: np.random.Generator) -> Draw:
+    """One image of each of 2 x `size` patients, from the places of each patient's images."""
+    chosen = random.permutation(len(members))[: 2 * size]
+    places = np.array([members[patient][random.integers(len(members[patient]))] for patient in chosen])
+    return Draw(places[:size], places[size:])
 
-    Near 1 for a generator as varied as the reals, near 0 when different noise gives the same image.
+
+def _of_draw(features: Floats, draw: Draw, bandwidth: float) -> tuple[dict[str, float], dict[str, float]]:
+    """Figures of each of the two sets, beside the other: the first plays the generator."""
+    left, right = features[draw.left], features[draw.right]
+    return _figures(left, right, bandwidth), _figures(right, left, bandwidth)
+
+
+def _figures(made: Floats, real: Floats, bandwidth: float) -> dict[str, float]:
+    """`COMPARED` of a set of features (n, k) beside a real one (n, k), not yet divided by what reals give."""
+    matrix = distances(made)
+    return {
+        "nearest": nearest_distance(matrix),
+        "near_pairs": pair_distance(matrix, 0.05),
+        "median_pair": pair_distance(matrix),
+        "vendi": vendi(np.exp(-0.5 * (matrix / bandwidth) ** 2)),
+        "rank": effective_rank(made),
+        "coverage": coverage(distances(real), distances(real, made), min(_BALL, len(real) - 1)),
+    }
+
+
+def _ratio(value: float, expected: float) -> float:
+    return value / max(expected, 1e-12)
+
+
+def _pixel_distance(images: NDArray[np.float32], patients: NDArray[np.str_]) -> float:
+    """Root mean square difference of pixels between two images, over pairs of different patients."""
+    flat = images.reshape(len(images), -1).astype(np.float64)
+    matrix = distances(flat) ** 2 / flat.shape[1]
+    apart = patients[:, None] != patients[None, :]
+    return float(np.sqrt(matrix[apart].mean()))
+
+
+def look(monitor: CollapseMonitor, network: nn.Module, fresh: Tensor) -> dict[str, float]:
+    """`STATISTICS` of a generator, about 1 for one as varied as real patients, near 0 after a collapse.
+
+    Args:
+        monitor: What is known of the reals.
+        network: Left in the mode in which it came.
+        fresh: Noise (64, length, 1, 1) that no look saw before: a generator may know the fixed noise by heart.
+
+    Raises:
+        ValueError: An image holds a value that is not a finite number: there is no variety to speak of.
     """
-    with torch.no_grad():
-        images = images_of(generator, monitor.noise)[:, 0].cpu().numpy()
-    found = pair_distance(distances(monitor.scale(monitor.encoder(images))))
-    return found / max(monitor.real_distance, 1e-12)
+    pixels = _pixels(network, torch.cat([monitor.noise, fresh]))
+    features = monitor.scale(monitor.encoder(np.clip(pixels, -1.0, 1.0)))
+    order = np.arange(len(features)).reshape(2, -1).T.ravel()  # fixed and fresh by turns
+    found = []
+    for number, draw in enumerate(monitor.draws):
+        places = np.take(order, np.arange(number * monitor.size, (number + 1) * monitor.size), mode="wrap")
+        found.append(_figures(features[places], monitor.features[draw.right], monitor.bandwidth))
+    result = {
+        name: _ratio(float(np.mean([figures[name] for figures in found])), monitor.expected[name]) for name in COMPARED
+    }
+    return {**result, "z_sensitivity": _z_sensitivity(monitor, network, pixels)}
+
+
+def _pixels(network: nn.Module, noise: Tensor) -> NDArray[np.float32]:
+    """Images of noise (n, length, 1, 1), as (n, side, side); refused when a pixel is not finite."""
+    pixels: NDArray[np.float32] = images_of(network, noise)[:, 0].cpu().numpy()
+    if not np.isfinite(pixels).all():  # before they are clipped, which would make infinity white
+        raise ValueError("the generator gives values that are not finite")
+    return pixels
+
+
+def _z_sensitivity(monitor: CollapseMonitor, network: nn.Module, pixels: NDArray[np.float32]) -> float:
+    """How far images move for a turn of the noise by 0.1 radians, over what a generator linear in it would do.
+
+    1 for a linear generator whose images are as far apart as real ones; 0 for one that ignores the noise, or jumps
+    between fixed images: the median over the noises leaves out the few whose step crosses a jump. After the
+    mode-seeking ratio of Mao et al., CVPR 2019 (arXiv:1903.05628, eq. 4), for a small step.
+    """
+    start = monitor.noise[:STEPPED]
+    turned = np.cos(_ANGLE) * start + np.sin(_ANGLE) * monitor.step
+    moved = _pixels(network, turned)
+    changes = np.sqrt(np.mean((moved.astype(np.float64) - pixels[:STEPPED]) ** 2, axis=(1, 2)))
+    # the chord of the angle, beside that of two noises at right angles
+    share = 2.0 * np.sin(_ANGLE / 2.0) / np.sqrt(2.0)
+    return float(np.median(changes) / (share * max(monitor.pixel_distance, 1e-12)))

@@ -12,7 +12,9 @@ from scansynth.cohort.sets import LABEL_SEPARATOR, write_manifest
 from scansynth.cohort.tensors import CohortFacts, to_stored
 from scansynth.dicom.modules import derive_uid
 from scansynth.dicom.write import SECONDARY_CAPTURE, STORAGE_CLASSES, SyntheticFacts, Uids, write_synthetic
+from scansynth.errors import TrainingError
 from scansynth.files import new_directory
+from scansynth.gan.health import Level
 from scansynth.gan.sampling import draw
 from scansynth.gan.weights import GeneratorFacts, load_generator
 from scansynth.learning.device import Device
@@ -21,7 +23,15 @@ from scansynth.stage import StageRecord, hash_outputs, versions, write_record
 
 
 def generate(
-    run: Path, target: Path, facts: CohortFacts, seed: int, count: int, device: Device, progress: Progress
+    run: Path,
+    target: Path,
+    facts: CohortFacts,
+    seed: int,
+    count: int,
+    device: Device,
+    progress: Progress,
+    *,
+    even_if_collapsed: bool = False,
 ) -> StageRecord:
     """Draws a synthetic set.
 
@@ -36,13 +46,17 @@ def generate(
         count: Images.
         device: Where the generator runs.
         progress: Told after each image.
+        even_if_collapsed: Draw from a generator that had collapsed when its training ended.
 
     Raises:
+        TrainingError: The generator had collapsed.
         CheckpointError: The generator is missing or damaged.
         StorageError: The disk is full; an older set is intact.
     """
     began = time.monotonic()
     generator, made_by = load_generator(run)
+    if made_by.level == Level.CRITICAL and not even_if_collapsed:
+        raise _collapsed(run.name)
     generator.to(device.torch_device)
     with new_directory(target) as folder:
         rows = []
@@ -50,17 +64,28 @@ def generate(
             rows.append(_write(folder, to_stored(image), facts, made_by, seed, index))
             progress(index + 1, count)
         write_manifest(folder, rows)
-        record = StageRecord(
-            stage="generate",
-            inputs={"weights": made_by.weights_sha256},
-            settings={"images": count},
-            outputs=hash_outputs(folder, [path for path in folder.rglob("*") if path.is_file()]),
-            seed=seed,
-            seconds=round(time.monotonic() - began, 2),
-            versions=versions(),
-        )
+        record = _record(folder, made_by, seed, count, time.monotonic() - began)
         write_record(folder, record)
     return record
+
+
+def _record(folder: Path, made_by: GeneratorFacts, seed: int, count: int, seconds: float) -> StageRecord:
+    return StageRecord(
+        stage="generate",
+        inputs={"weights": made_by.weights_sha256},
+        settings={"images": count},
+        outputs=hash_outputs(folder, [path for path in folder.rglob("*") if path.is_file()]),
+        seed=seed,
+        seconds=round(seconds, 2),
+        versions=versions(),
+    )
+
+
+def _collapsed(run: str) -> TrainingError:
+    return TrainingError(
+        f"the generator of the run {run} had collapsed when its training ended: its images are alike; "
+        "train anew with another recipe, or draw all the same with: scansynth generate STUDY --even-if-collapsed"
+    )
 
 
 def _write(

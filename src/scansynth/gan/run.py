@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,15 @@ from scansynth.cohort.tensors import Cohort, Selection, load_cohort, select, to_
 from scansynth.cohort.transforms import permission
 from scansynth.errors import ConfigError, TrainingError
 from scansynth.files import read_json, read_json_lines, write_json
+from scansynth.gan import run_log
 from scansynth.gan.augment import plan_augmentation
+from scansynth.gan.collapse import RealImages
 from scansynth.gan.families import count_weights
+from scansynth.gan.health import Level
+from scansynth.gan.memory import check_fits
+from scansynth.gan.response import WORDS
 from scansynth.gan.state import TrainingState
-from scansynth.gan.training_loop import TrainingJob, train
+from scansynth.gan.training_loop import TrainingJob, collapsed_for_good, train
 from scansynth.gan.weights import FACTS, WEIGHTS, GeneratorFacts, save_generator
 from scansynth.learning.device import Device
 from scansynth.ledger import Reader
@@ -25,8 +31,9 @@ from scansynth.study import Study
 
 RUN = "run.json"
 _LEAST_IMAGES = 16
-_LEAST_REFERENCE = 20  # images of calibrate patients under which the diversity is held against train images
-_MOST_REFERENCE = 256
+_LEAST_PATIENTS = 16  # under which the variety is held against other patients than those of calibrate
+_MOST_SCALING = 512
+_MOST_REFERENCE = 512
 
 
 def train_settings(study: Study) -> dict[str, Any]:
@@ -59,8 +66,10 @@ def train_run(study: Study, device: Device, progress: Progress, warn: Callable[[
             f"the role train has {len(reals.cases)} images to learn from, and at least {_LEAST_IMAGES} are needed; "
             "add cases, or name more classes in generator.classes"
         )
-    reference = _reference(cohort, reals, classes, study.config.seed)
-    job = _job(study, cohort, reals, reference)
+    held_out = select(cohort, Reader.COLLAPSE_NULL, classes or None)
+    watched, used = watched_images(reals, held_out, study.config.seed)
+    job = _job(study, cohort, reals, watched)
+    check_fits(job.recipe, job.images.shape[1], len(job.images), device)
     _set_aside(job, device, warn)
     _describe(job, reals, classes, device)
     state = train(job, device, progress, warn)
@@ -71,23 +80,37 @@ def train_run(study: Study, device: Device, progress: Progress, warn: Callable[[
         settings=train_settings(study),
         outputs=hash_outputs(job.folder, [job.folder / name for name in (WEIGHTS, FACTS, RUN)]),
         seed=job.seed,
-        roles=tuple(sorted({*reals.roles, *reference.roles})),
-        patients=tuple(sorted({*reals.patients, *reference.patients})),
+        roles=tuple(sorted({*reals.roles, *used.roles})),
+        patients=tuple(sorted({*reals.patients, *used.patients})),
         seconds=round(state.seconds, 2),
         versions=versions(),
     )
     write_record(job.folder, record)
+    if collapsed_for_good(state, job):
+        raise _gave_up(state)
+    if state.health.level is Level.WARMING:
+        warn("the generator never became as varied as real patients: set a higher schedule.epochs, and train longer")
     return record
 
 
-def _job(study: Study, cohort: Cohort, reals: Selection, reference: Selection) -> TrainingJob:
+def _gave_up(state: TrainingState) -> TrainingError:
+    """Says that the training ended with a collapse, and what to do."""
+    tried = "; ".join(WORDS[change] for change in state.changes) or "nothing was to be changed"
+    return TrainingError(
+        f"the generator collapsed at {state.images:,} images ({state.health.reasons[0]}), and changes did not help "
+        f"({tried}); the run is kept: try more training images or another recipe, by generator.recipe or "
+        "generator.overrides in study.toml, and train anew"
+    )
+
+
+def _job(study: Study, cohort: Cohort, reals: Selection, watched: RealImages) -> TrainingJob:
     """The training that the study asks for."""
     settings = study.config.generator
     recipe = study.recipe()
     return TrainingJob(
         folder=study.run(),
         images=reals.images,
-        reference=to_signed(reference.images),
+        watched=watched,
         recipe=recipe,
         plan=plan_augmentation(recipe.augmentation, permission(cohort.facts.modality, cohort.facts.view)),
         seed=study.config.seed,
@@ -127,13 +150,38 @@ def _classes(study: Study, cohort: Cohort) -> tuple[str, ...]:
     return named or (str(cohort.facts.positive),)
 
 
-def _reference(cohort: Cohort, reals: Selection, classes: tuple[str, ...], seed: int) -> Selection:
-    """Real images that the diversity is held against: of calibrate patients, where there are enough."""
-    held_out = select(cohort, Reader.COLLAPSE_NULL, classes or None)
-    chosen = held_out if len(held_out.cases) >= _LEAST_REFERENCE else reals
-    count = len(chosen.cases)
-    order = generator(seed, "reference").permutation(count)[:_MOST_REFERENCE]
-    return Selection(tuple(chosen.cases[place] for place in order), chosen.images[order])
+def watched_images(reals: Selection, held_out: Selection, seed: int) -> tuple[RealImages, Selection]:
+    """Real images that the variety is held against, and the cases that play the other patients.
+
+    These are patients of calibrate, or, when these are too few, half of the train patients; or half of the
+    train images, when these are too few as well. The other half then gives the scale.
+
+    Args:
+        reals: The generator's images.
+        held_out: Images of calibrate patients.
+        seed: The study's.
+    """
+    if len(set(held_out.patients)) >= _LEAST_PATIENTS:
+        scaling, others, basis = reals, held_out, "patients of calibrate"
+        groups = others.patients
+    else:
+        enough = len(set(reals.patients)) >= 2 * _LEAST_PATIENTS
+        basis = "the other half of the train patients" if enough else "the other half of the train images"
+        groups = reals.patients if enough else tuple(case.case for case in reals.cases)
+        first = {group for place, group in enumerate(sorted(set(groups))) if place % 2 == 0}
+        inside = [place for place, group in enumerate(groups) if group in first]
+        outside = [place for place, group in enumerate(groups) if group not in first]
+        scaling, others = _part(reals, inside), _part(reals, outside)
+        groups = tuple(groups[place] for place in outside)
+    order = generator(seed, "scaling").permutation(len(scaling.cases))[:_MOST_SCALING].tolist()
+    chosen = generator(seed, "reference").permutation(len(others.cases))[:_MOST_REFERENCE].tolist()
+    used = _part(others, chosen)
+    named = tuple(groups[place] for place in chosen)
+    return RealImages(to_signed(_part(scaling, order).images), to_signed(used.images), named, basis), used
+
+
+def _part(selection: Selection, places: list[int]) -> Selection:
+    return Selection(tuple(selection.cases[place] for place in places), selection.images[places])
 
 
 def _set_aside(job: TrainingJob, device: Device, warn: Callable[[str], None]) -> None:
@@ -187,6 +235,7 @@ def _describe(job: TrainingJob, reals: Selection, classes: tuple[str, ...], devi
             "train_images": len(reals.cases),
             "train_patients": len(set(reals.patients)),
             "augmentation": {"applied": list(job.plan.applied), "refused": list(job.plan.refused)},
+            "variety_against": job.watched.basis,
         },
     )
 
@@ -200,9 +249,13 @@ def _keep(job: TrainingJob, state: TrainingState, classes: tuple[str, ...]) -> N
         network=job.recipe.network.model_dump(mode="json"),
         classes=classes,
         images=state.images,
+        level=state.health.level.value,
     )
     save_generator(job.folder, state.sampler, facts)
     described = _described(job.folder)
+    described["images_seen"] = state.images
+    described["changes"] = [change.value for change in state.changes]
+    described["level"] = state.health.level.value
     described["parameters"] = {
         "generator": count_weights(state.generator),
         "discriminator": count_weights(state.discriminator),
@@ -210,9 +263,32 @@ def _keep(job: TrainingJob, state: TrainingState, classes: tuple[str, ...]) -> N
     write_json(job.folder / RUN, described)
 
 
-def run_position(folder: Path) -> tuple[int, int] | None:
-    """Images seen at the last log line and images in all, of a run that has begun; none otherwise."""
+@dataclass(frozen=True)
+class Position:
+    """Where a run stands, as its last log line says.
+
+    Attributes:
+        images: Real images seen.
+        total: Real images until the end.
+        attempt: 1, and one more for each roll-back.
+        level: How it stands; none before the first look.
+        diversity: Variety against real patients; none before the first look.
+    """
+
+    images: int
+    total: int
+    attempt: int = 1
+    level: Level | None = None
+    diversity: float | None = None
+
+
+def run_position(folder: Path) -> Position | None:
+    """Where a run that has begun stands; none otherwise."""
     if not (folder / RUN).exists():
         return None
-    rows = read_json_lines(folder / "log.jsonl")
-    return (int(rows[-1]["images"]) if rows else 0, int(_described(folder)["images_total"]))
+    rows = read_json_lines(folder / run_log.LOG)
+    total = int(_described(folder)["images_total"])
+    if not rows:
+        return Position(0, total)
+    last = rows[-1]
+    return Position(int(last["images"]), total, last["attempt"], Level(last["level"]), last["diversity"])

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from scansynth.gan.families import FAMILIES
+from scansynth.gan.health import Health, from_plain, to_plain
 from scansynth.gan.replay import ReplayHistory, new_history
 from scansynth.learning.checkpoint import Checkpoint, optimiser_tensors, restore_optimiser
 from scansynth.learning.device import Device
-from scansynth.recipe import OptimiserSettings, Recipe
+from scansynth.recipe import Change, Recipe
 from scansynth.seeds import derive_seed
 
 FIGURES = ("loss_d", "loss_g", "d_real", "d_fake")
@@ -35,6 +36,9 @@ class TrainingState:
         rounds: How many those are.
         images: Real images seen.
         seconds: Time spent in training, all sessions together.
+        attempt: 1, and one more for each roll-back.
+        changes: What roll-backs have altered.
+        health: What the looks so far have found.
     """
 
     generator: nn.Module
@@ -47,6 +51,9 @@ class TrainingState:
     rounds: int = 0
     images: int = 0
     seconds: float = 0.0
+    attempt: int = 1
+    changes: tuple[Change, ...] = ()
+    health: Health = field(default_factory=Health)
 
     @property
     def sampler(self) -> nn.Module:
@@ -64,21 +71,27 @@ def new_state(recipe: Recipe, size: int, seed: int, device: Device) -> TrainingS
     for network in (generator, discriminator):
         network.to(device=device.torch_device)
         network.to(memory_format=device.memory_format)  # type: ignore[call-overload]  # torch's stub lacks this form
-    like = torch.empty(0, device=device.torch_device, dtype=getattr(torch, device.precision))
     return TrainingState(
         generator=generator,
         discriminator=discriminator,
         average=copy.deepcopy(generator).requires_grad_(False) if recipe.ema.on else None,
-        generator_optimiser=_adam(generator, recipe.optimiser),
-        discriminator_optimiser=_adam(discriminator, recipe.optimiser),
-        history=new_history(recipe.replay.capacity, size, like) if recipe.replay.on else None,
+        generator_optimiser=optimiser_for(generator, recipe),
+        discriminator_optimiser=optimiser_for(discriminator, recipe),
+        history=history_for(recipe, size, device),
         sums=torch.zeros(len(FIGURES), device=device.torch_device),
     )
 
 
-def _adam(network: nn.Module, settings: OptimiserSettings) -> torch.optim.Adam:
+def optimiser_for(network: nn.Module, recipe: Recipe) -> torch.optim.Adam:
     """Adam, Kingma and Ba 2015 (arXiv 1412.6980), all weights in one kernel."""
+    settings = recipe.optimiser
     return torch.optim.Adam(network.parameters(), settings.learning_rate, settings.betas, fused=True)
+
+
+def history_for(recipe: Recipe, size: int, device: Device) -> ReplayHistory | None:
+    """An empty history of fakes in the training's precision; none when the recipe has replay off."""
+    like = torch.empty(0, device=device.torch_device, dtype=getattr(torch, device.precision))
+    return new_history(recipe.replay.capacity, size, like) if recipe.replay.on else None
 
 
 def _networks(state: TrainingState) -> dict[str, nn.Module]:
@@ -86,23 +99,34 @@ def _networks(state: TrainingState) -> dict[str, nn.Module]:
     return networks if state.average is None else {**networks, "average": state.average}
 
 
-def to_checkpoint(state: TrainingState) -> Checkpoint:
-    """Everything in `state`, by name."""
+def to_checkpoint(state: TrainingState, *, point: bool = False) -> Checkpoint:
+    """Everything in `state`, by name; `point` says that it stands where roll-backs may return to."""
     tensors: dict[str, Tensor] = {}
     for name, network in _networks(state).items():
         tensors |= {f"{name}/{key}": value for key, value in network.state_dict().items()}
     tensors |= optimiser_tensors(state.generator_optimiser, "generator_optimiser")
     tensors |= optimiser_tensors(state.discriminator_optimiser, "discriminator_optimiser")
     tensors["sums"] = state.sums
-    plain = {"seconds": state.seconds, "rounds": state.rounds, "history_filled": 0}
+    plain = {
+        "seconds": state.seconds,
+        "rounds": state.rounds,
+        "history_filled": 0,
+        "changes": list(state.changes),
+        "health": to_plain(state.health),
+    }
     if state.history is not None:
         tensors["history"] = state.history.images
         plain["history_filled"] = state.history.filled
-    return Checkpoint(state.images, tensors, plain)
+    return Checkpoint(state.images, tensors, plain, state.attempt, healthy=point and state.health.clear)
+
+
+def changes_in(checkpoint: Checkpoint | None) -> tuple[Change, ...]:
+    """What roll-backs had altered when the checkpoint was made."""
+    return () if checkpoint is None else tuple(Change(name) for name in checkpoint.state["changes"])
 
 
 def restore(state: TrainingState, checkpoint: Checkpoint) -> None:
-    """Puts a checkpoint's values into `state`, which was built from the same recipe."""
+    """Puts a checkpoint's values into `state`, which was built from the recipe in force when it was made."""
     tensors = checkpoint.tensors
     for name, network in _networks(state).items():
         network.load_state_dict(_under(tensors, f"{name}/"))
@@ -115,6 +139,8 @@ def restore(state: TrainingState, checkpoint: Checkpoint) -> None:
     state.rounds = int(checkpoint.state["rounds"])
     state.images = checkpoint.images
     state.seconds = float(checkpoint.state["seconds"])
+    state.attempt, state.changes = checkpoint.attempt, changes_in(checkpoint)
+    state.health = from_plain(checkpoint.state["health"])
 
 
 def finite(state: TrainingState) -> bool:

@@ -2,14 +2,14 @@
 
 Data, networks, resume, then rounds, and after each what is due. Progress counts real images. Every random
 draw derives from the seed and the step's number, so a continued run draws what the uninterrupted one would
-have drawn.
+have drawn. A collapse ends an attempt: the next one goes on from a healthy checkpoint, with one thing changed.
 """
 
 from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,27 +18,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scansynth.cohort.tensors import to_signed
 from scansynth.config import TrackingSettings
 from scansynth.errors import Interrupted, TrainingError
-from scansynth.files import append_json_line, read_json_lines, sha256_bytes, sha256_json, write_bytes, write_json_lines
-from scansynth.gan import augment
-from scansynth.gan.collapse import SAMPLES, diversity, new_monitor
+from scansynth.files import sha256_bytes, sha256_json
+from scansynth.gan import augment, run_log, showing
+from scansynth.gan.collapse import SAMPLES, STEPPED, CollapseMonitor, RealImages, look, new_monitor
 from scansynth.gan.dcgan import noise
-from scansynth.gan.grid import columns_for, grid, png
-from scansynth.gan.sampling import images_of, noise_of
-from scansynth.gan.state import FIGURES, TrainingState, finite, new_state, restore, to_checkpoint
+from scansynth.gan.health import Level, judge
+from scansynth.gan.response import WORDS, next_change, recipe_after, with_change
+from scansynth.gan.sampling import noise_of
+from scansynth.gan.state import FIGURES, TrainingState, changes_in, finite, new_state, restore, to_checkpoint
 from scansynth.gan.step import round_of_steps
 from scansynth.learning import checkpoint
 from scansynth.learning.device import Device
 from scansynth.learning.interruption import interruption
-from scansynth.learning.tracking import Tracker, open_trackers
+from scansynth.learning.tracking import open_trackers
 from scansynth.progress import Progress
 from scansynth.recipe import Recipe
-from scansynth.seeds import derive_seed, generator
+from scansynth.seeds import derive_seed
 
-_LOOK_EVERY = 16
-"""Rounds between two looks at whether the losses are still numbers: a look waits for the device."""
+_CHECK_EVERY = 16
+"""Rounds between two checks that the losses are still numbers: a check waits for the device."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class TrainingJob:
     Attributes:
         folder: The run's folder.
         images: Real images of the train role, uint16 (n, side, side), 0..65535 for -1..1.
-        reference: Real images in [-1, 1], (m, side, side), that the diversity is held against.
+        watched: Real images that the variety is held against.
         recipe: Networks, losses, schedule.
         plan: What augmentation does.
         seed: The study's seed.
@@ -56,12 +56,12 @@ class TrainingJob:
         tracking: Which trackers, and whether real images may go there.
         wandb_mode: `offline`, `online` or `disabled`.
         checkpoint_minutes: Longest time between two checkpoints.
-        keep: Checkpoints that stay.
+        keep: Healthy checkpoints that stay.
     """
 
     folder: Path
     images: NDArray[np.uint16]
-    reference: NDArray[np.float32]
+    watched: RealImages
     recipe: Recipe
     plan: augment.AugmentationPlan
     seed: int
@@ -86,6 +86,11 @@ class TrainingJob:
         """Real images until the end."""
         return self.recipe.schedule.epochs * self.steps_per_epoch * self.batch
 
+    @property
+    def checkpoints(self) -> Path:
+        """Where its checkpoints lie."""
+        return self.folder / "checkpoints"
+
     @functools.cached_property
     def identity(self) -> str:
         """Digest of all that decides about the result; of the images too, so that other classes are another run."""
@@ -103,38 +108,62 @@ class TrainingJob:
 def train(job: TrainingJob, device: Device, progress: Progress, warn: Callable[[str], None]) -> TrainingState:
     """Trains until the schedule's end, from the newest checkpoint where there is one.
 
+    Returns:
+        The state at the end; or at a collapse after which nothing was left to change: see `collapsed_for_good`.
+
     Raises:
         Interrupted: Somebody asked to stop; the state is saved.
         TrainingError: The losses left the numbers.
         CheckpointError: There are checkpoints, and none can be used.
         StorageError: The disk is full; the last checkpoint is intact.
     """
-    recipe, batch, schedule = job.recipe, job.batch, job.recipe.schedule
+    monitor = _new_monitor(job, device)
+    while True:
+        state = train_attempt(job, monitor, device, progress, warn)
+        if state is not None:
+            return state
+
+
+def collapsed_for_good(state: TrainingState, job: TrainingJob) -> bool:
+    """Whether the training ended because it collapsed, and nothing was left to change."""
+    if state.health.level is not Level.CRITICAL or not job.recipe.collapse.respond:
+        return False
+    return next_change(recipe_after(job.recipe, state.changes), state.changes) is None
+
+
+def train_attempt(
+    job: TrainingJob, monitor: CollapseMonitor, device: Device, progress: Progress, warn: Callable[[str], None]
+) -> TrainingState | None:
+    """One attempt: until the schedule's end, or until a collapse; none when another attempt is to follow.
+
+    Raises:
+        See `train`.
+    """
+    batch, schedule = job.batch, job.recipe.schedule
 
     # Data: the whole cohort on the device, 2 bytes a pixel; nothing is decoded in the loop.
-    data = torch.from_numpy((job.images.astype(np.int32) - 32768).astype(np.int16)).to(device.torch_device)
+    data = torch.from_numpy((job.images ^ np.uint16(0x8000)).view(np.int16)).to(device.torch_device)  # less 32768
 
-    # Networks, and where an earlier session left them.
+    # Networks, and where an earlier session or attempt left them.
+    found = checkpoint.load_newest(job.checkpoints, job.identity, warn)
+    recipe = recipe_after(job.recipe, changes_in(found))
     state = new_state(recipe, job.images.shape[1], job.seed, device)
-    checkpoints = job.folder / "checkpoints"
-    found = checkpoint.load_newest(checkpoints, job.identity, warn)
     if found is not None:
         restore(state, found)
-    _cut_log(job.folder / "log.jsonl", state.images)
+    run_log.cut(job.folder, state.attempt, state.images)
 
     # What watches.
-    fixed = torch.stack([noise_of(job.seed, -1 - index, recipe.network.noise) for index in range(SAMPLES)])
-    monitor = new_monitor(job.reference, fixed.to(device.torch_device))
     run_config = recipe.model_dump(mode="json")
-    watching = open_trackers(job.tracking, job.folder, run_config, state.images, job.wandb_mode)
+    watching = open_trackers(job.tracking, job.folder, run_config, state.images, job.wandb_mode, state.attempt)
 
     # Rounds.
     order, order_epoch, note = torch.empty(0), -1, ""
     with watching as trackers, interruption() as stop_asked:
-        _show_real(job, trackers)
+        show = showing.Show(job.folder, trackers, monitor.noise, warn)
+        showing.real_images(show, job.images, job.seed, to_trackers=job.tracking.real_images)
         clock = logged_at = saved_at = time.monotonic()
         logged = state.images
-        while state.images < job.total:
+        while state.images < job.total and not collapsed_for_good(state, job):
             step = state.images // batch
             epoch, place = divmod(step, job.steps_per_epoch)
             if epoch != order_epoch:
@@ -152,25 +181,34 @@ def train(job: TrainingJob, device: Device, progress: Progress, warn: Callable[[
             now, stop = time.monotonic(), stop_asked()
             state.seconds, clock = state.seconds + now - clock, now
             ended = state.images >= job.total
-            logging = ended or _due(seen, state.images, schedule.log_every_images)
-            saving = ended or stop or now - saved_at > 60.0 * job.checkpoint_minutes
-            if (step % _LOOK_EVERY == 0 or logging or saving) and not finite(state):
+            point = ended or _due(seen, state.images, schedule.healthy_every_images)
+            looking = point or _due(seen, state.images, schedule.log_every_images)
+            saving = point or stop or now - saved_at > 60.0 * job.checkpoint_minutes
+            if (step % _CHECK_EVERY == 0 or looking or saving) and not finite(state):
                 raise _no_numbers(state.images)
-            if logging:
+            if looking:
                 figures = dict(zip(FIGURES, (state.sums / state.rounds).tolist(), strict=True))
-                figures["diversity"] = diversity(monitor, state.sampler)
                 figures["images_per_second"] = (state.images - logged) / (now - logged_at)
-                note = _log(job, state, figures, trackers)
+                before, figures = state.health, _look(job, state, monitor, figures)
+                note = showing.figures(show, state, figures, job.steps_per_epoch * batch)
+                showing.alarm(show, state, before)
                 state.sums.zero_()
                 state.rounds, logged, logged_at = 0, state.images, time.monotonic()
+                if state.health.level is Level.CRITICAL and recipe.collapse.respond:
+                    if _go_back(job, state, recipe, device, warn):
+                        if stop:
+                            raise _stopped(state.images, job.total)
+                        return None
+                    ended = saving = True
             if ended or _due(seen, state.images, schedule.grid_every_images):
-                _show_generated(job, state, monitor.noise, trackers)
+                showing.generated_images(show, state)
             if saving:
-                checkpoint.save(checkpoints, to_checkpoint(state), job.identity, job.keep)
+                kept = to_checkpoint(state, point=point)
+                checkpoint.save(job.checkpoints, kept, job.identity, job.keep)
                 saved_at = time.monotonic()
             progress(state.images, job.total, note)
             if stop and not ended:
-                raise Interrupted(f"stopped at {state.images:,} of {job.total:,} images, saved; run again to go on")
+                raise _stopped(state.images, job.total)
     return state
 
 
@@ -184,6 +222,10 @@ def _due(before: int, now: int, every: int) -> bool:
     return before // every != now // every
 
 
+def _stopped(images: int, total: int) -> Interrupted:
+    return Interrupted(f"stopped at {images:,} of {total:,} images, saved; run again to go on")
+
+
 def _no_numbers(images: int) -> TrainingError:
     """Says that losses or weights are infinite or not numbers, and what to do."""
     return TrainingError(
@@ -192,45 +234,65 @@ def _no_numbers(images: int) -> TrainingError:
     )
 
 
-def _log(job: TrainingJob, state: TrainingState, figures: Mapping[str, float], trackers: list[Tracker]) -> str:
-    """Writes one line of the log and one point of each curve; returns what stands behind the progress bar."""
-    row = {
-        "images": state.images,
-        "epoch": round(state.images / (job.steps_per_epoch * job.batch), 3),
-        "seconds": round(state.seconds, 2),
-        **{name: round(value, 5) for name, value in figures.items()},
-    }
-    append_json_line(job.folder / "log.jsonl", row)
-    for tracker in trackers:
-        tracker.figures(state.images, figures)
-    return (
-        f"{row['images_per_second']:.0f} images/s  loss D {row['loss_d']:.2f} G {row['loss_g']:.2f}  "
-        f"D(real) {row['d_real']:.2f} D(fake) {row['d_fake']:.2f}  diversity {row['diversity']:.2f}"
-    )
+def _new_monitor(job: TrainingJob, device: Device) -> CollapseMonitor:
+    """A monitor with noise of its own: no image of a set is drawn from negative numbers."""
+    length = job.recipe.network.noise
+    drawn = torch.stack([noise_of(job.seed, -1 - index, length) for index in range(SAMPLES + STEPPED)])
+    drawn = drawn.to(device.torch_device)
+    try:
+        return new_monitor(job.watched, drawn[:SAMPLES], drawn[SAMPLES:], job.seed)
+    except ValueError as fault:
+        raise TrainingError(
+            f"{fault}; look at the pixels of the scans, and at cohort.hu_window or percentiles"
+        ) from None
 
 
-def _show_real(job: TrainingJob, trackers: list[Tracker]) -> None:
-    """Writes a grid of real images of the train role; the trackers get it only when the study says so."""
-    columns = columns_for(job.images.shape[1])
-    chosen = generator(job.seed, "real grid").permutation(len(job.images))[: columns * columns]
-    picture = grid(to_signed(job.images[chosen]), columns)
-    write_bytes(job.folder / "real.png", png(picture))
-    if job.tracking.real_images:
-        for tracker in trackers:
-            tracker.picture(0, "real images", picture)
+def _look(
+    job: TrainingJob, state: TrainingState, monitor: CollapseMonitor, figures: dict[str, float]
+) -> dict[str, float]:
+    """Examines the generator and its average; sets the state's health, and returns all figures.
+
+    The figure `diversity` is that of the network that images are drawn from.
+    """
+    networks = {"generator": state.generator}
+    if state.average is not None:
+        networks["average"] = state.average
+    random = torch.Generator().manual_seed(derive_seed(job.seed, "look", state.images))
+    fresh = noise(SAMPLES, job.recipe.network.noise, random).to(monitor.noise.device)
+    try:
+        looks = {name: look(monitor, network, fresh) for name, network in networks.items()}
+    except ValueError as fault:  # finite weights can still give pixels that are no numbers
+        raise _no_numbers(state.images) from fault
+    balance = figures["loss_g"] / max(figures["loss_d"], 1e-12)
+    state.health = judge(state.health, looks, monitor.limits, balance, state.images, job.total)
+    named = {f"{name}_{key}": value for name, found in looks.items() for key, value in found.items()}
+    diversity = looks["generator" if state.average is None else "average"]["median_pair"]
+    return {**figures, **named, "balance": balance, "diversity": diversity}
 
 
-def _show_generated(job: TrainingJob, state: TrainingState, fixed: Tensor, trackers: list[Tracker]) -> None:
-    """Writes the sample grid of the fixed noise and gives it to the trackers."""
-    columns = columns_for(job.images.shape[1])
-    images = images_of(state.sampler, fixed[: columns * columns])[:, 0].cpu().numpy()
-    picture = grid(images, columns)
-    write_bytes(job.folder / "grids" / f"{state.images:010d}.png", png(picture))
-    for tracker in trackers:
-        tracker.picture(state.images, "generated images", picture)
+def _go_back(
+    job: TrainingJob, state: TrainingState, recipe: Recipe, device: Device, warn: Callable[[str], None]
+) -> bool:
+    """Writes the checkpoint from which the next attempt begins; false when nothing is left to change.
 
-
-def _cut_log(path: Path, images: int) -> None:
-    """Takes out lines that were written after the checkpoint from which the run goes on."""
-    if path.exists():
-        write_json_lines(path, [row for row in read_json_lines(path) if row["images"] <= images])
+    It begins from the newest healthy checkpoint, or anew where there is none.
+    """
+    change = next_change(recipe, state.changes)
+    if change is None:
+        return False
+    size = job.images.shape[1]
+    healthy = checkpoint.load_healthy(job.checkpoints, job.identity, warn)
+    earlier = new_state(recipe_after(job.recipe, changes_in(healthy)), size, job.seed, device)
+    if healthy is not None:
+        restore(earlier, healthy)
+    # from an older attempt's checkpoint, all that was changed since is changed again, and then the new thing
+    for missing in (*state.changes[len(earlier.changes) :], change):
+        earlier = with_change(earlier, recipe_after(job.recipe, earlier.changes), missing, size, device)
+    earlier.attempt = state.attempt + 1
+    number, most = len(earlier.changes), recipe.collapse.most_changes
+    values = {"event": "roll-back", "change": change.value, "left_at": state.images}
+    run_log.append(job.folder / run_log.ALARMS, earlier.attempt, earlier.images, values)
+    checkpoint.save(job.checkpoints, to_checkpoint(earlier, point=True), job.identity, job.keep)
+    where = f"to the healthy state at {earlier.images:,} images" if healthy else "to the beginning"
+    warn(f"going back {where}, with {WORDS[change]} (change {number} of at most {most})")
+    return True

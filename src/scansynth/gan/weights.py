@@ -29,6 +29,7 @@ class GeneratorFacts:
         network: The recipe's network settings, as plain values.
         classes: Labels of the cases it was trained on; empty for an unlabelled cohort.
         images: Real images seen in training.
+        level: How the training stood at its end, a `health.Level`.
         weights_sha256: SHA-256 of the weight file.
     """
 
@@ -38,6 +39,7 @@ class GeneratorFacts:
     network: dict[str, object]
     classes: tuple[str, ...]
     images: int
+    level: str
     weights_sha256: str = ""
 
 

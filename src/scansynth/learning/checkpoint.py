@@ -1,8 +1,8 @@
 """Checkpoints: tensors as safetensors, everything else as JSON, whole or not there.
 
-Nothing that executes on load: no pickle. A checkpoint is a folder named by the images seen; it is written
-under a temporary name, synced and renamed. Its tensors' SHA-256 stands in its JSON, the JSON's own beside it,
-and both are checked on load.
+Nothing that executes on load: no pickle. A checkpoint is a folder named by the attempt and the images seen; it
+is written under a temporary name, synced and renamed. Its tensors' SHA-256 stands in its JSON, the JSON's own
+beside it, and both are checked on load. A training that went back to an earlier checkpoint is the next attempt.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from torch import Tensor
 from scansynth.errors import CheckpointError
 from scansynth.files import NEW, new_directory, read_json, sha256_bytes, sha256_json, write_bytes, write_json
 
-FORMAT = 2
+FORMAT = 3
 _TENSORS = "tensors.safetensors"
 _STATE = "state.json"
+_NEWEST = 2  # to go on from, and to fall back on when the newest is damaged
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,20 @@ class Checkpoint:
         images: Real images seen so far.
         tensors: Every tensor of the state, by name.
         state: Everything else, as plain JSON values.
+        attempt: 1, and one more for each time that the training went back.
+        healthy: A training that went wrong may go back to it.
     """
 
     images: int
     tensors: Mapping[str, Tensor]
     state: Mapping[str, Any]
+    attempt: int = 1
+    healthy: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of its folder; names sort by age."""
+        return f"{self.attempt:02d}-{self.images:012d}"
 
 
 def weights_bytes(tensors: Mapping[str, Tensor]) -> bytes:
@@ -47,26 +57,28 @@ def weights_bytes(tensors: Mapping[str, Tensor]) -> bytes:
 
 
 def save(folder: Path, checkpoint: Checkpoint, identity: str, keep: int) -> Path:
-    """Writes a checkpoint under `folder` and removes all but the newest `keep`.
+    """Writes a checkpoint under `folder`; the newest two stay, and the newest `keep` healthy ones.
 
-    Checkpoints of more images go too: a training that comes to write this one has passed them over as damaged.
-    So does what a process killed while it saved has left.
+    Newer checkpoints go too: a training that comes to write this one has passed them over as damaged. So does what
+    a process killed while it saved has left.
 
     Args:
         folder: The run's `checkpoints` folder.
         checkpoint: What to keep.
         identity: Digest of the recipe and the inputs; only a training of the same identity goes on from it.
-        keep: How many stay.
+        keep: How many healthy ones stay.
 
     Raises:
         StorageError: The disk is full or the folder cannot be written; older checkpoints are intact.
     """
     data = weights_bytes(checkpoint.tensors)
-    target = folder / f"{checkpoint.images:012d}"
+    target = folder / checkpoint.name
     values = {
         "format": FORMAT,
         "identity": identity,
         "images": checkpoint.images,
+        "attempt": checkpoint.attempt,
+        "healthy": checkpoint.healthy,
         "tensors_sha256": sha256_bytes(data),
         "state": dict(checkpoint.state),
     }
@@ -76,9 +88,18 @@ def save(folder: Path, checkpoint: Checkpoint, identity: str, keep: int) -> Path
         write_bytes(temporary / _TENSORS, data)
         write_json(temporary / _STATE, {**values, "sha256": sha256_json(values)})
     usable = [path for path in _kept(folder) if path.name <= target.name]
-    for path in set(_kept(folder)) - set(usable[-keep:]):
+    healthy = [path for path in usable if _says_healthy(path)]
+    for path in set(_kept(folder)) - {*usable[-_NEWEST:], *healthy[-keep:]}:
         shutil.rmtree(path, ignore_errors=True)
     return target
+
+
+def _says_healthy(path: Path) -> bool:
+    """Whether a checkpoint is marked healthy; one that cannot be read is not."""
+    try:
+        return read_json(path / _STATE)["healthy"] is True
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def load_newest(folder: Path, identity: str, warn: Callable[[str], None]) -> Checkpoint | None:
@@ -102,6 +123,20 @@ def load_newest(folder: Path, identity: str, warn: Callable[[str], None]) -> Che
     return None
 
 
+def load_healthy(folder: Path, identity: str, warn: Callable[[str], None]) -> Checkpoint | None:
+    """The newest healthy checkpoint under `folder`; a damaged one is passed over with a warning.
+
+    Returns:
+        None when there is none that can be used.
+    """
+    for path in reversed([path for path in _kept(folder) if _says_healthy(path)]):
+        try:
+            return load(path, identity)
+        except CheckpointError as fault:
+            warn(f"{fault}; going back to the healthy one before")
+    return None
+
+
 def load(path: Path, identity: str) -> Checkpoint:
     """One checkpoint, checked.
 
@@ -122,7 +157,8 @@ def load(path: Path, identity: str) -> Checkpoint:
         raise CheckpointError(f"checkpoint {path.name} was altered: its hash does not match")
     if values["identity"] != identity:
         raise CheckpointError(f"checkpoint {path.name} belongs to another recipe or cohort")
-    return Checkpoint(values["images"], read_weights(data, path.name), values["state"])
+    tensors = read_weights(data, path.name)
+    return Checkpoint(values["images"], tensors, values["state"], values["attempt"], values["healthy"])
 
 
 def read_weights(data: bytes, name: str) -> dict[str, Tensor]:

@@ -18,12 +18,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.types_pb2 import DT_STRING
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from scansynth.config import TrackingSettings
 from scansynth.errors import ConfigError
 from scansynth.files import storage_faults
+
+_STATISTICS: Mapping[str, str] = {
+    "nearest": "nearest neighbour",
+    "near_pairs": "near pairs (5%)",
+    "median_pair": "median pair",
+    "vendi": "Vendi score",
+    "rank": "effective rank",
+    "coverage": "coverage",
+    "z_sensitivity": "step in noise",
+}
 
 TITLES: Mapping[str, str] = {
     "loss_d": "loss/discriminator",
@@ -32,8 +44,18 @@ TITLES: Mapping[str, str] = {
     "d_fake": "discriminator says real/of generated images",
     "diversity": "diversity/generated against real",
     "images_per_second": "speed/images per second",
+    "balance": "loss/generator over discriminator",
+    "level_number": "health/level (0 warming, 1 healthy, 2 warning, 3 critical)",
+    **{
+        f"{network}_{statistic}": f"diversity of the {network}/{words}"
+        for network in ("generator", "average")
+        for statistic, words in _STATISTICS.items()
+    },
 }
 """Names under which the log's figures are shown; what has none is not shown."""
+
+_ALERT_TITLE = 63
+"""Most characters of an alert's title that wandb takes."""
 
 
 class Tracker(Protocol):
@@ -44,6 +66,16 @@ class Tracker(Protocol):
 
     def picture(self, images: int, title: str, grey: NDArray[np.uint8]) -> None:
         """Adds one picture, (rows, columns)."""
+
+    def alarm(self, images: int, title: str, text: str, grey: NDArray[np.uint8]) -> None:
+        """Says that the training goes wrong, and shows what the generator makes.
+
+        Args:
+            images: Real images seen.
+            title: A few words that a file name may hold; one that begins with "warning" is the milder kind.
+            text: What was found and what is done about it; no path, no name of a machine.
+            grey: Sample grid, (rows, columns).
+        """
 
     def close(self) -> None:
         """Writes out what is pending."""
@@ -87,6 +119,13 @@ class TensorBoardTracker:
         image = Summary.Image(height=rows, width=columns, colorspace=1, encoded_image_string=png.getvalue())
         self._show(images, Summary.Value(tag=title, image=image))
 
+    def alarm(self, images: int, title: str, text: str, grey: NDArray[np.uint8]) -> None:
+        """Adds a text and a sample grid, (rows, columns), under `alarm/<title>`."""
+        tensor = TensorProto(dtype=DT_STRING, string_val=[text.encode()])
+        shown_as = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="text"))
+        self._show(images, Summary.Value(tag=f"alarm/{title}", metadata=shown_as, tensor=tensor))
+        self.picture(images, f"alarm/{title}/images", grey)
+
     def close(self) -> None:
         """Writes out what is pending."""
         self._records.close()
@@ -95,7 +134,7 @@ class TensorBoardTracker:
 class WandbTracker:
     """A Weights & Biases run; offline unless the environment's WANDB_MODE says `online`."""
 
-    def __init__(self, folder: Path, config: Mapping[str, Any], mode: str) -> None:
+    def __init__(self, folder: Path, config: Mapping[str, Any], mode: str, attempt: int = 1) -> None:
         try:
             import wandb  # noqa: PLC0415 (an extra: only those who ask for it have it)
         except ImportError:
@@ -107,7 +146,8 @@ class WandbTracker:
         self._folder = folder
         self._run = wandb.init(
             project="scansynth",
-            name=folder.name,
+            name=folder.name if attempt == 1 else f"{folder.name}-attempt-{attempt}",
+            group=folder.name,
             config=dict(config),
             settings=wandb.Settings(**_private(folder, mode)),
         )
@@ -120,6 +160,12 @@ class WandbTracker:
     def picture(self, images: int, title: str, grey: NDArray[np.uint8]) -> None:
         """Adds one picture, (rows, columns)."""
         self._run.log({title: self._wandb.Image(grey)}, step=images)
+
+    def alarm(self, images: int, title: str, text: str, grey: NDArray[np.uint8]) -> None:
+        """Sends an alert, and adds a sample grid, (rows, columns), under `alarm/<title>`."""
+        level = "WARN" if title.startswith("warning") else "ERROR"
+        self._run.alert(title=title[:_ALERT_TITLE], text=text, level=level)
+        self.picture(images, f"alarm/{title}/images", grey)
 
     def close(self) -> None:
         """Writes out what is pending, and removes wandb's own debug logs: they name the study's path."""
@@ -154,7 +200,12 @@ def _private(folder: Path, mode: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def open_trackers(
-    settings: TrackingSettings, folder: Path, config: Mapping[str, Any], seen: int, wandb_mode: str
+    settings: TrackingSettings,
+    folder: Path,
+    config: Mapping[str, Any],
+    seen: int,
+    wandb_mode: str,
+    attempt: int = 1,
 ) -> Iterator[list[Tracker]]:
     """The trackers that the study asks for; closed however the block ends.
 
@@ -164,6 +215,8 @@ def open_trackers(
         config: The recipe, shown beside the curves.
         seen: Images seen at the checkpoint from which the run goes on; 0 for a new one.
         wandb_mode: `offline`, `online` or `disabled`.
+        attempt: 1 for a fresh run, one more after each roll-back. Each has curves of its own, so that the part
+            that was rolled back stays visible beside the new one.
 
     Raises:
         ConfigError: W&B is asked for and not installed.
@@ -171,9 +224,9 @@ def open_trackers(
     with contextlib.ExitStack() as ending:
         trackers: list[Tracker] = []
         if settings.tensorboard:
-            trackers.append(TensorBoardTracker(folder / "tensorboard", seen))
+            trackers.append(TensorBoardTracker(folder / "tensorboard" / f"attempt-{attempt}", seen))
             ending.callback(trackers[-1].close)
         if settings.wandb:
-            trackers.append(WandbTracker(folder, config, wandb_mode))
+            trackers.append(WandbTracker(folder, config, wandb_mode, attempt))
             ending.callback(trackers[-1].close)
         yield trackers

@@ -1,0 +1,125 @@
+"""What people see of a training: the line behind the bar, curves, sample grids, alarms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from scansynth.cohort.tensors import to_signed
+from scansynth.files import write_bytes
+from scansynth.gan import run_log
+from scansynth.gan.grid import columns_for, grid, png
+from scansynth.gan.health import Health, Level
+from scansynth.gan.sampling import images_of
+from scansynth.gan.state import TrainingState
+from scansynth.learning.tracking import Tracker
+from scansynth.seeds import generator
+
+LEVELS = tuple(Level)
+_GAUGE = 10
+
+
+@dataclass(frozen=True)
+class Show:
+    """Where figures and pictures of one attempt go.
+
+    Attributes:
+        folder: The run's folder.
+        trackers: Open ones.
+        noise: Fixed noise of the sample grids, (n, length, 1, 1).
+        warn: Prints a warning in the terminal.
+    """
+
+    folder: Path
+    trackers: list[Tracker]
+    noise: Tensor
+    warn: Callable[[str], None]
+
+
+def figures(show: Show, state: TrainingState, values: Mapping[str, float], images_per_epoch: int) -> str:
+    """Writes one line of the log and one point of each curve; returns what stands behind the progress bar."""
+    level = state.health.level
+    row = {
+        "epoch": round(state.images / images_per_epoch, 3),
+        "seconds": round(state.seconds, 2),
+        "level": level.value,
+        **{name: round(value, 5) for name, value in values.items()},
+    }
+    run_log.append(show.folder / run_log.LOG, state.attempt, state.images, row)
+    for tracker in show.trackers:
+        tracker.figures(state.images, {**values, "level_number": LEVELS.index(level)})
+    return (
+        f"variety {gauge(values['diversity'])} {values['diversity']:.2f} {level}  "
+        f"{values['images_per_second']:.0f} images/s  loss D {values['loss_d']:.2f} G {values['loss_g']:.2f}  "
+        f"D(real) {values['d_real']:.2f} D(fake) {values['d_fake']:.2f}"
+    )
+
+
+def gauge(share: float) -> str:
+    """A bar of ten characters: full for a generator as varied as real patients."""
+    full = round(min(max(share, 0.0), 1.0) * _GAUGE)
+    return "█" * full + "░" * (_GAUGE - full)
+
+
+def real_images(show: Show, images: NDArray[np.uint16], seed: int, *, to_trackers: bool) -> None:
+    """Writes a grid of real images of the train role; the trackers get it only when the study says so."""
+    columns = columns_for(images.shape[1])
+    chosen = generator(seed, "real grid").permutation(len(images))[: columns * columns]
+    picture = grid(to_signed(images[chosen]), columns)
+    write_bytes(show.folder / "real.png", png(picture))
+    if to_trackers:
+        for tracker in show.trackers:
+            tracker.picture(0, "real images", picture)
+
+
+def generated_images(show: Show, state: TrainingState) -> None:
+    """Writes the sample grid of the fixed noise and gives it to the trackers."""
+    picture = _sample_grid(state.sampler, show.noise)
+    write_bytes(show.folder / "grids" / f"{state.attempt:02d}-{state.images:010d}.png", png(picture))
+    for tracker in show.trackers:
+        tracker.picture(state.images, "generated images", picture)
+
+
+def _sample_grid(network: nn.Module, noise: Tensor) -> NDArray[np.uint8]:
+    side = images_of(network, noise[:1]).shape[-1]
+    columns = columns_for(side)
+    return grid(images_of(network, noise[: columns * columns])[:, 0].cpu().numpy(), columns)
+
+
+def alarm(show: Show, state: TrainingState, before: Health) -> None:
+    """Says that the level rose, everywhere, with a sample grid; or notes that it fell again."""
+    level, reasons = state.health.level, state.health.reasons
+    if LEVELS.index(level) <= LEVELS.index(before.level):
+        if before.level in {Level.WARNING, Level.CRITICAL} and level is not before.level:
+            _note(show, state, "over", reasons)
+        return
+    if level not in {Level.WARNING, Level.CRITICAL}:
+        return
+    _note(show, state, "alarm", reasons)
+    title = _title(level, reasons)
+    # of the network that the reasons name: the average may still be varied when the generator is not
+    network = state.generator if reasons[0].startswith("generator") else state.sampler
+    picture = _sample_grid(network, show.noise)
+    name = f"{state.attempt:02d}-{state.images:010d}-{level}.png"
+    write_bytes(show.folder / "alarms" / name, png(picture))
+    text = f"at {state.images:,} images: {'; '.join(reasons)}"
+    for tracker in show.trackers:
+        tracker.alarm(state.images, title, text, picture)
+    show.warn(f"{title} {text}; see gan/{show.folder.name}/alarms/{name}")
+
+
+def _title(level: Level, reasons: tuple[str, ...]) -> str:
+    """A few words that a file name may hold; trackers take "warning" for the milder kind."""
+    if level is Level.CRITICAL:
+        return "collapse of the generator"
+    return "warning of losses that run apart" if reasons[0].startswith("losses") else "warning of lost variety"
+
+
+def _note(show: Show, state: TrainingState, event: str, reasons: tuple[str, ...]) -> None:
+    values = {"event": event, "level": state.health.level.value, "reasons": list(reasons)}
+    run_log.append(show.folder / run_log.ALARMS, state.attempt, state.images, values)
