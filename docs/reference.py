@@ -50,16 +50,20 @@ UNITS = {
     "loss.real_target": "probability",
     "loss.fake_target": "probability",
     "loss.generator_target": "probability",
+    "loss.penalty": "-",
+    "loss.penalty_every": "rounds",
     "optimiser.learning_rate": "-",
     "optimiser.betas": "-",
     "replay.capacity": "images",
     "replay.share": "share of a batch",
     "augmentation.rotation_degrees": "degrees",
     "ema.half_life_images": "images",
+    "collapse.most_changes": "changes",
     "schedule.epochs": "epochs",
     "schedule.batch": "images",
     "schedule.log_every_images": "images",
     "schedule.grid_every_images": "images",
+    "schedule.healthy_every_images": "images",
 }
 """Unit of every number; the models do not carry it. A number without a unit is refused."""
 
@@ -105,6 +109,8 @@ def kind(annotation: Any) -> str:
     if origin in {Union, types.UnionType}:
         return " or ".join(kind(item) for item in inner if item is not type(None))
     if origin is tuple:
+        if isinstance(inner[0], type) and issubclass(inner[0], enum.Enum):
+            return "list of " + ", ".join(value(item) for item in inner[0])
         return f"list of {kind(inner[0])}s" if Ellipsis in inner else f"{len(inner)} {kind(inner[0])}s"
     if origin is dict:
         return "table"

@@ -28,9 +28,9 @@ from scansynth.config import CohortSettings, StudyConfig, known_keys, parse
 from scansynth.dicom.deidentify import KEY_VARIABLE
 from scansynth.dicom.header import quarantine
 from scansynth.evidence.claims import CLAIMS, RULE_VERSION
-from scansynth.gan import run, weights
+from scansynth.gan import collapse, health, run, weights
 from scansynth.ledger import PERMITTED, Role
-from scansynth.recipe import Recipe, load_recipe, recipe_names
+from scansynth.recipe import Change, Recipe, load_recipe, recipe_names
 from scansynth.report.render import PAGE
 from scansynth.stage import RECORD
 from scansynth.statistics import Verdict
@@ -328,7 +328,8 @@ def test_every_artefact_stands_in_the_study_folder() -> None:
     names = [
         tensors.IMAGES, tensors.MASKS, tensors.CASES, tensors.EXCLUDED, tensors.ROLES, tensors.FACTS,
         weights.WEIGHTS, weights.FACTS, run.RUN, MANIFEST, RECORD, PAGE,
-        "study.toml", "journal.jsonl", "linkage.csv", "log.jsonl", "claims.json", "pairs.json", "distributions.json",
+        "study.toml", "journal.jsonl", "linkage.csv", "log.jsonl", "alarms.jsonl", "claims.json", "pairs.json",
+        "distributions.json",
     ]  # fmt: skip
     for name in names:
         assert name in folder, f"{name} is missing in docs/architecture.md"
@@ -394,6 +395,22 @@ def test_augmentation_table_is_the_programs(view: str) -> None:
             assert up_down.startswith("yes") == permitted.flip_up_down
             assert rotation == f"{permitted.rotation_degrees:g} degrees"
             assert intensity.startswith("yes") == permitted.intensity
+
+
+def test_the_rules_of_a_collapse_are_the_programs() -> None:
+    page, documented = text(DOCS / "training.md"), rows(DOCS / "training.md")
+    assert {level.value for level in health.Level} <= documented.keys()
+    assert {change.value for change in Change} <= documented.keys()
+    for name in collapse.STATISTICS:
+        fixed = [f"{health.CRITICAL[name]:g}"] if name in health.CRITICAL else []
+        limits = [*fixed, "chance"] if name in health.WATCHED else fixed
+        assert documented[name][1] == ("; and ".join(limits) or "none")
+        assert ("collapse" in documented[name][2]) == (name in health.CRITICAL)
+    assert documented["balance"][1].startswith(f"{health.BALANCE_CHANGE:g} times")
+    reached = " and ".join(", ".join(f"{health.ARMED_AT * x:.2f}" for x in health.CRITICAL.values()).rsplit(", ", 1))
+    assert f"{health.ARMED_AT} times their fixed limits ({reached})" in page.replace("\n", " ")
+    assert f"the {collapse.NULL_QUANTILE:.1%} quantile" in page
+    assert f"{collapse.NULL_QUANTILE * len(health.WATCHED):.1%} of the looks" in page
 
 
 # Links, results, privacy, pages

@@ -14,7 +14,7 @@ from PIL import Image
 from scansynth.config import CohortSettings, EvidenceSettings, StudyConfig
 from scansynth.dicom.write import SyntheticFacts, Uids, write_synthetic
 from scansynth.evidence.claims import Claim, Control, Floor, Measurement, decide, write_claims
-from scansynth.files import sha256_file, write_csv, write_json
+from scansynth.files import sha256_file, write_csv, write_json, write_json_lines
 from scansynth.ledger import Role
 from scansynth.recipe import load_recipe
 from scansynth.stage import StageRecord, hash_outputs, read_record, write_record
@@ -133,6 +133,51 @@ def make_cohort(study: Study, labels: tuple[str, ...], patients: int, synthetic:
     end(study, study.cohort, "ingest", {}, tuple(role.value for role, _ in SHARES))
 
 
+LIMIT = "of that of real images, below 0.50"
+ALARMS: list[dict[str, Any]] = [
+    {"event": "alarm", "level": "warning", "reasons": ["losses: the generator's is 6.10 times the discriminator's, "
+     "after 1.90 times before"], "images": 26_000, "attempt": 1},
+    {"event": "alarm", "level": "critical", "reasons": [f"generator: distance to the nearest other image 0.31 {LIMIT}",
+     f"generator: number of different images (Vendi) 0.42 {LIMIT}"], "images": 30_000, "attempt": 1},
+    {"event": "roll-back", "change": "rate", "left_at": 30_000, "images": 20_000, "attempt": 2},
+    {"event": "alarm", "level": "warning", "reasons": ["average: directions of variation (effective rank) 0.71 of that "
+     "of real images, below the 0.74 that chance allows, and twice running"], "images": 62_000, "attempt": 2},
+    {"event": "over", "level": "healthy", "reasons": [], "images": 66_000, "attempt": 2},
+]  # fmt: skip
+"""What happened to the run: a collapse at 30,000 images, from which it went back to 20,000."""
+
+
+SHARES_OF = {"median_pair": 1.0, "nearest": 0.95, "vendi": 0.8}
+
+
+def log_lines(rng: np.random.Generator) -> list[dict[str, Any]]:
+    """Two attempts: the first collapses at 30,000 images, the second goes on from 20,000 to the end."""
+    lines = []
+    for attempt, first, last in ((1, 1, 15), (2, 11, 40)):
+        for step in range(first, last + 1):
+            t, fall = step / 40, max(0.0, (step - 11) / 6) if attempt == 1 else 0.0
+            varied = max(0.0, 1 - 0.8 * np.exp(-9 * t) - fall + rng.normal(0, 0.02))
+            lines.append(
+                {
+                    "images": step * 2000,
+                    "attempt": attempt,
+                    "level": "critical" if fall > 0.6 else "warning" if step in {31, 32} else "healthy",
+                    "epoch": step * 2.0,
+                    "seconds": step * 9.1,
+                    "images_per_second": 220 + rng.normal(0, 6),
+                    "loss_d": 1.1 - 0.3 * t - 0.8 * fall + rng.normal(0, 0.05),
+                    "loss_g": 1.0 + 0.9 * t + 4 * fall + rng.normal(0, 0.1),
+                    "d_real": 0.72 + rng.normal(0, 0.03),
+                    "d_fake": 0.3 - 0.05 * t + rng.normal(0, 0.03),
+                    "diversity": varied,
+                    "balance": 2.0,
+                    **{f"average_{name}": share * varied for name, share in SHARES_OF.items()},
+                    **{f"generator_{name}": 0.9 * share * varied for name, share in SHARES_OF.items()},
+                }
+            )
+    return lines
+
+
 def make_run(study: Study, labels: tuple[str, ...], patients: int, synthetic: int) -> None:
     rng = np.random.default_rng(2)
     folder, size = study.run(), study.config.cohort.size
@@ -146,30 +191,17 @@ def make_run(study: Study, labels: tuple[str, ...], patients: int, synthetic: in
             "applied": ["up-down flips", "rotations up to 5 degrees"],
             "refused": ["left-right flips: the heart would change sides", "stretches: they change a lesion's size"],
         },
+        "variety_against": "patients of calibrate", "images_seen": 80_000, "changes": ["rate"], "level": "healthy",
     }  # fmt: skip
     write_json(folder / "run.json", run)
-    lines = []
-    for step in range(1, 41):
-        t = step / 40
-        dip = 0.75 * np.exp(-(((t - 0.35) / 0.06) ** 2))
-        lines.append(
-            {
-                "images": step * 2000,
-                "epoch": step * 2.0,
-                "seconds": step * 9.1,
-                "images_per_second": 220 + rng.normal(0, 6),
-                "loss_d": 1.1 - 0.3 * t + rng.normal(0, 0.05),
-                "loss_g": 1.0 + 0.9 * t + rng.normal(0, 0.1),
-                "d_real": 0.72 + rng.normal(0, 0.03),
-                "d_fake": 0.3 - 0.05 * t + rng.normal(0, 0.03),
-                "diversity": float(np.clip(1 - 0.8 * np.exp(-6 * t) - dip, 0, None)),
-            }
-        )
-    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_json_lines(folder / "log.jsonl", log_lines(rng))
+    write_json_lines(folder / "alarms.jsonl", ALARMS)
     columns = max(4, min(8, 512 // size))
-    for step in range(1, 9):
+    for attempt, step in [(1, 1), (1, 2), (1, 3), *((2, step) for step in range(3, 9))]:
         tiles = blobs(np.random.default_rng(5), columns**2, size, 0.4 / step)
-        write_grid(folder / "grids" / f"{step * 10000:08d}.png", tiles, columns)
+        if (attempt, step) == (1, 3):
+            tiles[:] = tiles[0]  # the collapse
+        write_grid(folder / "grids" / f"{attempt:02d}-{step * 10000:010d}.png", tiles, columns)
     write_grid(folder / "real.png", blobs(np.random.default_rng(6), columns**2, size, 0.03), columns)
     (folder / "generator.safetensors").write_bytes(b"weights")
     end(study, folder, "train", {"cohort": study.cohort}, ("train",))

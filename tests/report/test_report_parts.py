@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from scansynth.report.figures import distribution_charts, training_charts
+from scansynth.report.course import Course
+from scansynth.report.curves import training_charts
+from scansynth.report.figures import distribution_charts
 from scansynth.report.intervals import interval_picture
 from scansynth.report.pictures import Picture, montage, sheet, shrink_factor, single, to_grey
 from scansynth.report.words import clean, duration, moment, number, together
@@ -143,7 +145,8 @@ def test_interval_picture_of_equal_figures_stays_inside() -> None:
 
 def test_charts_follow_the_theme_and_keep_text() -> None:
     log = {"images": np.arange(1, 41) * 2000.0, "loss_d": np.linspace(1, 0.5, 40), "diversity": np.full(40, np.nan)}
-    charts = training_charts(log)
+    course = Course(log, (), (), "")
+    charts = training_charts(course)
     assert [chart.title for chart in charts] == ["Losses"]
     svg = str(charts[0].svg)
     assert "var(--real)" in svg
@@ -151,7 +154,7 @@ def test_charts_follow_the_theme_and_keep_text() -> None:
     assert "<style" not in svg
     assert "#0102" not in svg
     assert "font-family" not in svg
-    assert str(training_charts(log)[0].svg) == svg
+    assert str(training_charts(course)[0].svg) == svg
 
 
 def test_missing_or_empty_distributions_give_no_chart() -> None:

@@ -22,6 +22,7 @@ from scansynth.errors import StudyError
 from scansynth.evidence.claims import Claim, read_claims
 from scansynth.files import read_json, read_json_lines
 from scansynth.ledger import Reader, Role
+from scansynth.report.course import Course, read_course, standing
 from scansynth.report.pictures import MIRRORS
 from scansynth.seeds import generator
 from scansynth.stage import StageRecord, read_record
@@ -56,7 +57,7 @@ class CohortView:
 
 @dataclass(frozen=True)
 class TrainingView:
-    """One run: what `run.json` says, the log as columns, moments of the sample grid, and reals to compare.
+    """One run: what `run.json` says, its course, moments of the sample grid, and reals to compare.
 
     The reals, (n, size, size) uint16, are drawn here from the train role; the run's own `real.png` may hold
     patients of another role.
@@ -64,7 +65,7 @@ class TrainingView:
 
     run: str
     facts: Mapping[str, Any]
-    log: Mapping[str, NDArray[np.float64]]
+    course: Course
     grids: tuple[tuple[int, Path], ...]
     real: NDArray[np.uint16] | None
     ended: bool
@@ -207,16 +208,12 @@ def _training(study: Study, reals: Selection | None) -> TrainingView | None:
     if not (folder / "run.json").is_file():
         return None
     facts = _object(folder / "run.json", "train")
-    rows = [row for row in read_json_lines(folder / "log.jsonl") if isinstance(row.get("images"), (int, float))]
-    names = sorted({name for row in rows for name, value in row.items() if isinstance(value, (int, float))})
-    grids = sorted(
-        (int(path.stem), path) for path in (folder / "grids").glob("*.png") if re.fullmatch(r"\d+", path.stem)
-    )
+    course = read_course(folder)
     return TrainingView(
         run=study.config.generator.run,
         facts=facts,
-        log={name: np.array([_figure(row.get(name)) for row in rows]) for name in names},
-        grids=tuple(_spread(grids)),
+        course=course,
+        grids=tuple(_spread(_grids(folder / "grids", course))),
         real=_beside_moments(study, reals, _classes(facts)),
         ended=(folder / "stage.json").is_file(),
     )
@@ -235,9 +232,14 @@ def _beside_moments(study: Study, reals: Selection | None, classes: set[str]) ->
     return reals.images[_draw(study, "real", "moments", found, min(MOMENT_SIDE**2, len(found)))]
 
 
-def _figure(value: Any) -> float:
-    """A figure of the log; not a number where the line has none."""
-    return float(value) if isinstance(value, (int, float)) else float("nan")
+def _grids(folder: Path, course: Course) -> list[tuple[int, Path]]:
+    """Sample grids of the training as it stands, named by attempt and images seen."""
+    rows = [
+        {"attempt": int(found[1]), "images": int(found[2]), "path": path}
+        for path in folder.glob("*.png")
+        if (found := re.fullmatch(r"(\d+)-(\d+)\.png", path.name))
+    ]
+    return [(row["images"], row["path"]) for row in standing(rows, course.events)]
 
 
 def _spread(grids: list[tuple[int, Path]]) -> list[tuple[int, Path]]:

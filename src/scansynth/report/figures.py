@@ -1,4 +1,4 @@
-"""Curves and distributions -> inline SVG that follows the page's colours, light or dark.
+"""Figures -> inline SVG that follows the page's colours, light or dark.
 
 matplotlib draws with stand-in colours, which become CSS variables; text stays text, in the page's font.
 Figures are small and of one width, so that they stand three abreast on a desk and one below the other on a
@@ -24,14 +24,17 @@ from numpy.typing import NDArray
 
 from scansynth.report.words import number
 
-_COLOURS = {
+COLOURS = {
     "ink": "#010203",
     "muted": "#010204",
     "line": "#010205",
     "real": "#010206",
     "synthetic": "#010207",
     "third": "#010208",
+    "v-refuted": "#010209",
 }
+"""Stand-ins for the page's colour variables."""
+
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "scansynth",
@@ -40,22 +43,22 @@ _STYLE: dict[Any, Any] = {
     "axes.linewidth": 0.7,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": _COLOURS["line"],
-    "axes.labelcolor": _COLOURS["muted"],
+    "axes.edgecolor": COLOURS["line"],
+    "axes.labelcolor": COLOURS["muted"],
     "axes.grid": True,
     "axes.grid.axis": "y",
     "axes.axisbelow": True,
-    "grid.color": _COLOURS["line"],
+    "grid.color": COLOURS["line"],
     "grid.linewidth": 0.5,
-    "xtick.color": _COLOURS["line"],
-    "ytick.color": _COLOURS["line"],
-    "xtick.labelcolor": _COLOURS["muted"],
-    "ytick.labelcolor": _COLOURS["muted"],
+    "xtick.color": COLOURS["line"],
+    "ytick.color": COLOURS["line"],
+    "xtick.labelcolor": COLOURS["muted"],
+    "ytick.labelcolor": COLOURS["muted"],
     "xtick.major.size": 3,
     "ytick.major.size": 0,
     "lines.linewidth": 1.5,
     "lines.solid_capstyle": "round",
-    "text.color": _COLOURS["ink"],
+    "text.color": COLOURS["ink"],
     "path.simplify": True,
 }
 _SIZE = (3.7, 2.25)
@@ -72,8 +75,14 @@ class Chart:
 
 
 @contextmanager
-def _axes(name: str, described: str, out: list[Markup]) -> Iterator[Axes]:
-    """Axes in the page's style; when the block ends, their SVG stands in `out`."""
+def axes_for(name: str, described: str, out: list[Markup]) -> Iterator[Axes]:
+    """Axes in the page's style; when the block ends, their SVG stands in `out`.
+
+    Args:
+        name: Of the figure, unique on the page.
+        described: The figure in one sentence, for those who do not see it.
+        out: Gets the SVG.
+    """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=_SIZE, layout="constrained")
         axes = figure.subplots()
@@ -95,104 +104,13 @@ def _inline(svg: str, name: str, described: str) -> Markup:
     svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
     svg = re.sub(r"font-family:[^;\"]+;? ?", "", svg)
-    for variable, colour in _COLOURS.items():
+    for variable, colour in COLOURS.items():
         svg = svg.replace(colour, f"var(--{variable})")
     svg = re.sub(r"\s*\n\s*", " ", svg)
     sized = re.compile(r'<svg [^>]*?viewBox="([^"]+)"[^>]*>')
     head = f'<svg viewBox="\\1" class="chart" role="img" aria-label="{escape(described)}" '
     head += 'xmlns:xlink="http://www.w3.org/1999/xlink">'
     return Markup(sized.sub(head, svg, count=1))
-
-
-def _thousands(axes: Axes, largest: float) -> None:
-    """The axis of images seen, in thousands when there are many."""
-    if largest >= 2_000:
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}")
-        axes.set_xlabel("images seen, thousands")
-    else:
-        axes.set_xlabel("images seen")
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-
-
-@dataclass(frozen=True)
-class _Curves:
-    """Columns of the log that stand in one figure: (column, words, colour) each."""
-
-    name: str
-    title: str
-    series: tuple[tuple[str, str, str], ...]
-    note: str
-    limits: tuple[float | None, float | None] = (None, None)
-
-
-_TRAINING = (
-    _Curves(
-        "loss",
-        "Losses",
-        (("loss_d", "inspector (D)", "real"), ("loss_g", "forger (G)", "synthetic")),
-        "Losses that look calm do not prove that the images vary: see the variety.",
-    ),
-    _Curves(
-        "scores",
-        "What the inspector says",
-        (("d_real", "of real images", "real"), ("d_fake", "of synthetic images", "synthetic")),
-        "1 means “surely real”. Near each other: the inspector cannot tell them apart.",
-        (0.0, 1.0),
-    ),
-    _Curves(
-        "diversity",
-        "Variety",
-        (("diversity", "synthetic against real", "synthetic"),),
-        "1 means as varied as real images; a fall towards 0 is collapse: different noise, the same image.",
-        (0.0, None),
-    ),
-    _Curves(
-        "speed",
-        "Speed",
-        (("images_per_second", "images a second", "third"),),
-        "Images through both networks in a second.",
-        (0.0, None),
-    ),
-)
-
-
-def training_charts(log: Mapping[str, NDArray[np.float64]]) -> list[Chart]:
-    """Figures of a run's log, one for each group of columns that it holds.
-
-    Args:
-        log: Columns of equal length (n,); `images` is the axis.
-    """
-    charts = []
-    for curves in _TRAINING:
-        series = [row for row in curves.series if row[0] in log and np.isfinite(log[row[0]]).any()]
-        if series and len(log["images"]):
-            charts.append(_training_chart(curves, series, log))
-    return charts
-
-
-def _training_chart(
-    curves: _Curves, series: Sequence[tuple[str, str, str]], log: Mapping[str, NDArray[np.float64]]
-) -> Chart:
-    seen = log["images"]
-    ends = ", ".join(
-        f"{words} from {number(_end(log[key], 0))} to {number(_end(log[key], -1))}" for key, words, _ in series
-    )
-    out: list[Markup] = []
-    with _axes(f"training-{curves.name}", f"{curves.title} over images seen: {ends}.", out) as axes:
-        for key, _, colour in series:
-            axes.plot(seen, log[key], color=_COLOURS[colour], marker="o" if len(seen) < 4 else None, markersize=3)
-        low, high = curves.limits
-        top = None if high is None else high * 1.02
-        axes.set_ylim(low, top)
-        axes.yaxis.set_major_locator(MaxNLocator(5))
-        _thousands(axes, float(seen.max()))
-    return Chart(curves.title, out[0], tuple((words, colour) for _, words, colour in series), curves.note)
-
-
-def _end(values: NDArray[np.float64], which: int) -> float | None:
-    """The first or last finite figure of a column."""
-    finite = values[np.isfinite(values)]
-    return float(finite[which]) if len(finite) else None
 
 
 @dataclass(frozen=True)
@@ -275,11 +193,11 @@ def _spread_chart(spread: _Spread, columns: Mapping[str, NDArray[np.float64]], t
     middle = ", ".join(f"{words}: median {number(float(np.median(columns[key])))}" for key, words, _ in series)
     described = f"{spread.title}. {middle}." + (f" Threshold {number(threshold)}." if threshold is not None else "")
     out: list[Markup] = []
-    with _axes(f"spread-{spread.name.replace('_', '-')}", described, out) as axes:
+    with axes_for(f"spread-{spread.name.replace('_', '-')}", described, out) as axes:
         for key, _, colour in series:
             _outline(axes, columns[key], bins, colour)
         if threshold is not None:
-            axes.axvline(threshold, color=_COLOURS["ink"], linewidth=1.1, linestyle=(0, (4, 2)))
+            axes.axvline(threshold, color=COLOURS["ink"], linewidth=1.1, linestyle=(0, (4, 2)))
             left = threshold > (low + high) / 2
             axes.annotate(
                 f"threshold {number(threshold)} " if left else f" threshold {number(threshold)}",
@@ -301,8 +219,8 @@ def _outline(axes: Axes, values: NDArray[np.float64], bins: NDArray[np.float64],
     """A histogram in percent: tinted, with an outline; a lone figure is a line with a dot."""
     if len(values) < 3:
         for value in values:
-            axes.plot([value, value], [0, 50], color=_COLOURS[colour])
+            axes.plot([value, value], [0, 50], color=COLOURS[colour])
         return
     share = np.histogram(values, bins=bins)[0] * (100.0 / len(values))
-    axes.stairs(share, bins, fill=True, color=_COLOURS[colour], alpha=0.16, linewidth=0)
-    axes.stairs(share, bins, color=_COLOURS[colour], linewidth=1.4)
+    axes.stairs(share, bins, fill=True, color=COLOURS[colour], alpha=0.16, linewidth=0)
+    axes.stairs(share, bins, color=COLOURS[colour], linewidth=1.4)

@@ -12,11 +12,23 @@ from markupsafe import Markup
 
 from scansynth.cohort.sets import LABEL_SEPARATOR
 from scansynth.files import new_directory, write_text
+from scansynth.gan.health import Level
 from scansynth.ledger import PERMITTED, Reader
 from scansynth.report import tables
-from scansynth.report.collect import GRID_SIDE, MOMENT_SIDE, Findings, GridPair, PairView, collect, report_inputs
-from scansynth.report.figures import distribution_charts, training_charts
+from scansynth.report.collect import (
+    GRID_SIDE,
+    MOMENT_SIDE,
+    Findings,
+    GridPair,
+    PairView,
+    TrainingView,
+    collect,
+    report_inputs,
+)
+from scansynth.report.curves import training_charts
+from scansynth.report.figures import distribution_charts
 from scansynth.report.pictures import Picture, montage, sheet, shrink_factor, single
+from scansynth.report.training import EVENTS_LISTED, ending, event_rows, facts_rows, level
 from scansynth.report.words import VERDICT_MEANING, clean, count, modality, number, span
 from scansynth.stage import StageRecord, hash_outputs, versions, write_record
 from scansynth.statistics import Verdict
@@ -103,15 +115,24 @@ def _frame(findings: Findings) -> dict[str, Any]:
         "sentence": _sentence(findings),
         "as_of": tables.newest(findings),
         "shows_real": bool(findings.pictured),
-        "warnings": [
-            f"Out of date: {stage.name} was made from an earlier {' and '.join(stage.outdated)}. Run the study again "
-            "before relying on what it says."
-            for stage in findings.stages
-            if stage.outdated
-        ],
+        "warnings": _warnings(findings),
         "contents": _CONTENTS,
         "seed": str(findings.study.config.seed),
     }
+
+
+def _warnings(findings: Findings) -> list[str]:
+    """What has to be said before anything else."""
+    warnings = [
+        f"Out of date: {stage.name} was made from an earlier {' and '.join(stage.outdated)}. Run the study again "
+        "before relying on what it says."
+        for stage in findings.stages
+        if stage.outdated
+    ]
+    training = findings.training
+    if training and training.ended and level(training) is Level.CRITICAL:
+        warnings.insert(0, "The generator had collapsed when its training ended: images from it are much alike.")
+    return warnings
 
 
 def _sentence(findings: Findings) -> str:
@@ -204,8 +225,8 @@ def _training(findings: Findings) -> dict[str, Any]:
         "training_words": f"A forger (the generator) and an inspector (the discriminator) were trained against each "
         f"other on the class: {classes}. Recipe {clean(recipe.get('name', 'not stated'))}. "
         f"{clean(recipe.get('about', ''))}",
-        "training_facts": tables.training_facts(training),
-        "training_charts": training_charts(training.log),
+        **_told(training),
+        "training_charts": training_charts(training.course),
         "strip": [
             {
                 "picture": sheet(path, size, MOMENT_SIDE),
@@ -219,6 +240,21 @@ def _training(findings: Findings) -> dict[str, Any]:
         "applied": tables.reasons(augmentation.get("applied")),
         "refused": tables.reasons(augmentation.get("refused")),
         "recipe": tables.recipe_rows(recipe),
+    }
+
+
+def _told(training: TrainingView) -> dict[str, Any]:
+    """How the training went, in words."""
+    events = training.course.events
+    return {
+        "ending": ending(training),
+        "held_against": clean(training.facts.get("variety_against", "")),
+        "alarmed": level(training) in {Level.WARNING, Level.CRITICAL},
+        "events": event_rows(events),
+        "events_left": max(0, len(events) - EVENTS_LISTED),
+        "given_up": bool(training.course.given_up),
+        "changed": bool(training.course.roll_backs),
+        "training_facts": facts_rows(training),
     }
 
 

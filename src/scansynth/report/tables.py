@@ -10,9 +10,19 @@ from pydantic import BaseModel
 
 from scansynth.evidence.claims import Claim
 from scansynth.recipe import Recipe
-from scansynth.report.collect import CohortView, Findings, StageView, TrainingView
+from scansynth.report.collect import CohortView, Findings, StageView
 from scansynth.report.intervals import interval_picture
-from scansynth.report.words import ROLE_USE, SHORT, clean, count, duration, moment, number, setting, together
+from scansynth.report.words import (
+    ROLE_USE,
+    SHORT,
+    clean,
+    count,
+    duration,
+    moment,
+    number,
+    setting,
+    together,
+)
 from scansynth.study import Study
 
 _PATHS = {"cohort.dicom", "cohort.labels", "cohort.split_from"}
@@ -29,6 +39,7 @@ _GROUPS = {
     "replay": "Experience replay",
     "augmentation": "Augmentation",
     "ema": "Averaging of weights",
+    "collapse": "Response to a collapse",
     "schedule": "Schedule",
 }
 
@@ -146,35 +157,6 @@ def role_rows(cohort: CohortView) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def training_facts(training: TrainingView) -> list[tuple[str, str]]:
-    """Short facts of a run."""
-    facts, log = training.facts, training.log
-    sizes = facts.get("parameters") or {}
-    rows = [("training images", _amount(facts.get("train_images"))), ("patients", _amount(facts.get("train_patients")))]
-    rows.append(("images seen", _amount(facts.get("images_total"))))
-    if len(log.get("epoch", ())):
-        rows.append(("passes over the images", number(float(log["epoch"][-1]))))
-    if len(log.get("seconds", ())):
-        rows.append(("length", duration(float(log["seconds"][-1]))))
-    if len(log.get("images_per_second", ())):
-        middle = sorted(log["images_per_second"])[len(log["images_per_second"]) // 2]
-        rows.append(("images a second, median", number(float(middle))))
-    rows.append(("computed on", f"{_device(facts.get('device'))}, {clean(facts.get('precision', 'float32'))}"))
-    for key, words in (("generator", "forger, parameters"), ("discriminator", "inspector, parameters")):
-        if key in sizes:
-            rows.append((words, _amount(sizes[key])))
-    return [*rows, ("seed", clean(facts.get("seed", "not stated")))]
-
-
-def _amount(value: Any) -> str:
-    return number(float(value)) if isinstance(value, (int, float)) else "not stated"
-
-
-def _device(value: Any) -> str:
-    text = clean(value or "not stated")
-    return {"cpu": "processor (CPU)", "cuda": "graphics card (GPU)"}.get(text.split(":")[0], text)
 
 
 def reasons(rows: Any) -> list[tuple[str, str]]:

@@ -26,6 +26,14 @@ ROLE_USE: Mapping[Role, str] = {
     Role.TEST: "judge the final figures; read once per question",
 }
 
+CHANGES: Mapping[str, tuple[str, str]] = {
+    "replay": ("experience replay was switched on", "the inspector goes on seeing earlier images of the forger"),
+    "spectral_norm": ("spectral normalisation was switched on", "it bounds how sharply the inspector may judge"),
+    "penalty": ("the gradient penalty was raised", "it keeps the inspector’s judgement smooth"),
+    "rate": ("the learning rate was halved", "both learn in smaller steps"),
+}
+"""What a roll-back changed, and what that does."""
+
 _MODALITIES = {
     "MR": "magnetic resonance",
     "CT": "computed tomography",
@@ -134,6 +142,11 @@ def setting(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(setting(item) for item in value) or "none"
     return clean(value)
+
+
+def times(amount: int) -> str:
+    """How often."""
+    return {1: "once", 2: "twice"}.get(amount, f"{number(amount)} times")
 
 
 def count(amount: int, one: str, many: str | None = None) -> str:
