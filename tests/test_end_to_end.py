@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from scansynth.cli import main
 from scansynth.evidence.claims import CLAIMS
 from scansynth.files import read_csv, read_json, read_json_lines, sha256_file
 from scansynth.gan import memory, training_loop
-from scansynth.gan.health import Level
+from scansynth.gan.health import Level, Trouble
 from scansynth.gan.state import TrainingState
 from scansynth.gan.training_loop import TrainingJob
 
@@ -247,7 +248,8 @@ def test_a_collapse_that_no_change_helps_ends_the_run_marked(
 
     def collapsed(job: TrainingJob, state: TrainingState, *rest: Any) -> dict[str, float]:
         figures = real(job, state, *rest)
-        state.health = replace(state.health, level=Level.CRITICAL, reasons=("generator: planted",), clear=False)
+        planted = {"level": Level.CRITICAL, "troubles": (Trouble.COLLAPSE,), "reasons": ("generator: planted",)}
+        state.health = replace(state.health, **planted, clear=False)
         return figures
 
     monkeypatch.setattr(training_loop, "_look", collapsed)
@@ -280,3 +282,16 @@ def test_what_cannot_fit_in_memory_is_refused_before_the_first_step(
     said = capsys.readouterr().err
     assert "the training needs about" in said
     assert not (folder / "gan").exists()
+
+
+def test_status_tells_where_a_training_is_and_the_terminal_when_real_cases_go_to_trackers(
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = new_study(tmp_path / "study", scans)
+    (folder / "study.toml").write_text((folder / "study.toml").read_text() + "[tracking]\nreal_images = true\n")
+    assert scansynth("ingest", folder) == 0
+    assert scansynth("train", folder) == 0
+    assert "tracking.real_images is on: real cases go to the trackers" in capsys.readouterr().err
+    assert scansynth("status", folder) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^training  at [\d,]+ of [\d,]+ images, variety \d\.\d\d, warming$", said, re.MULTILINE), said

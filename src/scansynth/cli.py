@@ -273,7 +273,7 @@ def status(study: StudyFolder, key: KeyFile = None) -> None:
         took = f"  {state.record.seconds:,.0f} s" if state.record and state.condition is Condition.DONE else ""
         console.result(f"{state.stage.name:<9} {state.condition.value:<8}{took}  {state.why}".rstrip())
     position = run_position(opened.run())
-    if position and "train" in {state.stage.name for state in states if state.condition is not Condition.DONE}:
+    if position:
         looked = f", variety {position.diversity:.2f}, {position.level}" if position.level else ""
         again = f", attempt {position.attempt}" if position.attempt > 1 else ""
         console.result(f"training  at {position.images:,} of {position.total:,} images{looked}{again}")

@@ -84,7 +84,7 @@ class CollapseSettings(Settings):
     changes: tuple[Change, ...] = Field(
         tuple(Change), description="What may be changed, in this order; what is on already is passed over."
     )
-    most_changes: int = Field(3, ge=0, description="Changes after which a further collapse ends the training.")
+    most_changes: int = Field(3, ge=0, le=20, description="Changes after which a further collapse ends the training.")
 
 
 class ScheduleSettings(Settings):
@@ -92,7 +92,7 @@ class ScheduleSettings(Settings):
 
     epochs: int = Field(200, ge=1, description="Passes over the training images.")
     batch: int = Field(16, ge=2, description="Images in a step.")
-    log_every_images: int = Field(2_000, ge=1, description="Images between two log lines and looks at the variety.")
+    log_every_images: int = Field(1_400, ge=1, description="Images between two log lines and looks at the variety.")
     grid_every_images: int = Field(10_000, ge=1, description="Images between two sample grids.")
     healthy_every_images: int = Field(
         10_000, ge=1, description="Images between two checkpoints that a roll-back may return to."

@@ -5,25 +5,30 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import as_ordinary_user
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_training import BATCH, CPU, EVERY_ROUND, fingerprint, plant_collapse, tiny_job
 from torch import nn
 
 from scansynth.config import TrackingSettings
-from scansynth.errors import Interrupted, TrainingError
+from scansynth.errors import Interrupted, StorageError
 from scansynth.files import read_json, read_json_lines
 from scansynth.gan import run_log, training_loop
-from scansynth.gan.health import Level
+from scansynth.gan.collapse import STATISTICS
+from scansynth.gan.health import Health, Level, judge
+from scansynth.gan.showing import gauge
 from scansynth.gan.state import TrainingState
 from scansynth.gan.training_loop import TrainingJob, collapsed_for_good, train
 from scansynth.progress import silent
-from scansynth.recipe import Change
+from scansynth.recipe import Change, Recipe
 
+penalised: list[float] = []
 PLAIN = {"replay": {"on": False}, "network": {"spectral_norm": False}}
 
 
@@ -70,12 +75,23 @@ def test_it_goes_back_to_the_newest_healthy_state_and_changes_one_thing(tmp_path
     ("change", "expected"),
     [
         ("spectral_norm", lambda state: any("parametrizations" in key for key in state.discriminator.state_dict())),
-        ("penalty", lambda state: state.history is None),
+        ("penalty", lambda state: state.changes == (Change.PENALTY,) and penalised == [1.0]),
         ("rate", lambda state: state.discriminator_optimiser.param_groups[0]["lr"] == 1e-4),
     ],
 )
-def test_each_change_can_be_gone_on_with(tmp_path: Path, collapse: Any, change: str, expected: Any) -> None:
+def test_each_change_can_be_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, collapse: Any, change: str, expected: Any
+) -> None:
     collapse((1, 72))
+    penalised.clear()
+    real = training_loop.round_of_steps
+
+    def watched(state: Any, images: Any, latent: Any, random: Any, recipe: Recipe, device: Any) -> Any:
+        if state.attempt == 2 and recipe.loss.penalty not in penalised:
+            penalised.append(recipe.loss.penalty)
+        return real(state, images, latent, random, recipe, device)
+
+    monkeypatch.setattr(training_loop, "round_of_steps", watched)
     state, _ = run(tiny_job(tmp_path, {**PLAIN, "collapse": {"changes": [change]}}))
     assert state.changes == (Change(change),)
     assert state.images == 96
@@ -165,7 +181,78 @@ def test_the_checkpoints_of_a_stop_are_of_the_same_attempt(tmp_path: Path, colla
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir())[-1] >= "02-"
 
 
-def test_no_number_in_the_figures_is_a_collapse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_loop, "finite", lambda state: False)
-    with pytest.raises(TrainingError, match="no longer finite"):
-        run(tiny_job(tmp_path))
+def test_what_a_look_measures_leads_to_the_roll_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From figures to rules to the return: nothing of the chain is left out."""
+    varied = dict.fromkeys(STATISTICS, 1.0)
+    number = [0]
+
+    def scripted(*_: Any) -> dict[str, float]:
+        number[0] += 1
+        return {**varied, "nearest": 0.2} if number[0] in {5, 6} else varied  # both networks at the third look
+
+    monkeypatch.setattr(training_loop, "look", scripted)
+    state, said = run(tiny_job(tmp_path, PLAIN))
+    assert events(tmp_path) == [(1, 72, "alarm"), (2, 48, "roll-back")]
+    assert "generator: distance to the nearest other image 0.20 of that of real images, below 0.50" in said[0]
+    assert (state.attempt, state.health.level, state.health.grace) == (2, Level.HEALTHY, 1)
+
+
+def test_a_collapse_at_the_very_end_is_no_matter_of_grace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    varied, number = dict.fromkeys(STATISTICS, 1.0), [0]
+
+    def scripted(*_: Any) -> dict[str, float]:
+        number[0] += 1
+        return {**varied, "vendi": 0.1} if number[0] >= 5 else varied
+
+    monkeypatch.setattr(training_loop, "look", scripted)
+    job = tiny_job(tmp_path, PLAIN)
+    state, _ = run(job)
+    assert state.health.level is Level.CRITICAL
+    assert collapsed_for_good(state, job)
+
+
+def test_a_second_trouble_is_told_besides_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    varied, number = dict.fromkeys(STATISTICS, 1.0), [0]
+    job = tiny_job(tmp_path, {"schedule": {"epochs": 6}})
+    low = {**varied, "rank": 0.01}
+
+    def scripted(*_: Any) -> dict[str, float]:
+        number[0] += 1
+        return low if number[0] > 4 else varied
+
+    def unbalanced(before: Health, looks: Any, limits: Any, balance: float, images: int, total: int) -> Health:
+        return judge(replace(before, balances=(100.0,) * 9), looks, limits, balance, images, total)
+
+    monkeypatch.setattr(training_loop, "look", scripted)
+    monkeypatch.setattr(training_loop, "judge", unbalanced)
+    _, said = run(job)
+    assert [line.partition(" at ")[0] for line in said] == [
+        "warning of losses that run apart",
+        "warning of lost variety",
+    ]
+
+
+def test_a_folder_that_becomes_read_only_in_mid_run_stops_it_and_keeps_the_checkpoint(open_path: Path) -> None:
+    folder = open_path / "run"
+    job = tiny_job(folder)
+
+    def stop(done: int, total: int, note: str = "") -> None:
+        if done == 32:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        train(job, CPU, stop, lambda text: None)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        with as_ordinary_user(folder), pytest.raises(StorageError, match="make the folder writable"):
+            run(job)
+    finally:
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+    state, _ = run(job)
+    assert state.images == 96
+
+
+def test_the_gauge_is_full_for_real_variety() -> None:
+    assert [gauge(share) for share in (0.0, 0.5, 1.0, 1.3)] == ["░" * 10, "█" * 5 + "░" * 5, "█" * 10, "█" * 10]

@@ -20,6 +20,7 @@ from scansynth.gan.health import (
     WATCHED,
     Health,
     Level,
+    Trouble,
     from_plain,
     judge,
     to_plain,
@@ -239,7 +240,9 @@ def test_a_collapse_is_told_before_all_else() -> None:
     health = balanced([100.0] * 2, balanced([1.0] * 5), GREY)
     assert health.unbalanced == 2
     assert health.level is Level.CRITICAL
-    assert not any(reason.startswith("losses") for reason in health.reasons)
+    assert health.troubles == (Trouble.COLLAPSE, Trouble.LOSSES)
+    assert [reason.startswith("losses") for reason in health.reasons][-1:] == [True]
+    assert health.reasons[0].startswith("generator")
 
 
 def both(before: Health, generator: Mapping[str, float], average: Mapping[str, float]) -> Health:

@@ -152,7 +152,9 @@ def moments(optimiser: torch.optim.Adam) -> dict[str, Tensor]:
 @pytest.fixture
 def trained() -> TrainingState:
     state = rounds(new_state(recipe(), SIDE, 0, CPU), recipe())
-    state.health = Health(Level.HEALTHY, (), ("generator",), ("generator",), {"generator": 0}, (1.0, 2.0), 1)
+    state.health = Health(
+        Level.HEALTHY, armed=("generator",), settled=("generator",), low={"generator": 0}, balances=(1.0, 2.0)
+    )
     return state
 
 

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from scansynth.files import read_json_lines
+from scansynth.files import read_json_lines, write_json
+from scansynth.gan import run_log
+from scansynth.gan.health import Level
+from scansynth.gan.run import RUN, Position, run_position
 from scansynth.gan.run_log import ALARMS, LOG, append, cut, surviving
 
 Place = tuple[int, int]
@@ -110,3 +113,19 @@ def test_lines_from_before_attempts_were_counted_stand() -> None:
     old = [{"images": 10}, {"images": 20}]
     assert surviving(old) == old
     assert surviving([*old, {"images": 20, "attempt": 2}]) == [{"images": 10}, {"images": 20, "attempt": 2}]
+
+
+def test_the_position_of_a_run_that_has_gone_back_is_where_it_went(tmp_path: Path) -> None:
+    write_json(tmp_path / RUN, {"images_total": 96})
+    assert run_position(tmp_path) == Position(0, 96)
+    told = {"level": "healthy", "diversity": 0.9}
+    run_log.append(tmp_path / run_log.LOG, 1, 48, told)
+    assert run_position(tmp_path) == Position(48, 96, 1, Level.HEALTHY, 0.9)
+    run_log.append(tmp_path / run_log.LOG, 1, 72, {"level": "critical", "diversity": 0.1})
+    run_log.append(tmp_path / run_log.ALARMS, 2, 48, {"event": "roll-back", "change": "replay", "left_at": 72})
+    assert run_position(tmp_path) == Position(48, 96, 2)
+    run_log.append(tmp_path / run_log.LOG, 2, 72, told)
+    assert run_position(tmp_path) == Position(72, 96, 2, Level.HEALTHY, 0.9)
+    (tmp_path / run_log.LOG).write_text('{"images": 5}\n')  # of a version before there were attempts
+    (tmp_path / run_log.ALARMS).unlink()
+    assert run_position(tmp_path) == Position(0, 96)

@@ -28,7 +28,7 @@ from scansynth.files import sha256_bytes, sha256_json
 from scansynth.gan import training_loop
 from scansynth.gan.augment import plan_augmentation
 from scansynth.gan.collapse import RealImages
-from scansynth.gan.health import Level
+from scansynth.gan.health import Level, Trouble
 from scansynth.gan.state import TrainingState, to_checkpoint
 from scansynth.gan.training_loop import TrainingJob, train
 from scansynth.learning.checkpoint import weights_bytes
@@ -111,7 +111,8 @@ def plant_collapse(*moments: tuple[int, int]) -> Callable[[], None]:
         figures = real(job, state, *rest)
         collapsed = state.images >= planted.get(state.attempt, 10**9)
         level, reasons = (Level.CRITICAL, ("generator: planted",)) if collapsed else (Level.HEALTHY, ())
-        state.health = replace(state.health, level=level, reasons=reasons, clear=not collapsed)
+        troubles = (Trouble.COLLAPSE,) if collapsed else ()
+        state.health = replace(state.health, level=level, troubles=troubles, reasons=reasons, clear=not collapsed)
         return figures
 
     training_loop._look = look
@@ -202,7 +203,7 @@ def main(out: Path, kills: int) -> None:
     random = np.random.default_rng()
     found = [_drill(out / "straight", kills - kills // 2, (5, 9, 20), random)]
     plant_collapse((1, 72), (2, 72))
-    found.append(_drill(out / "going-back", kills // 2, (40, 70), random))
+    found.append(_drill(out / "going-back", kills // 2, (53, 80), random))  # inside the saves of the two returns
     print(json.dumps(found))
     rows = [(row, kind["whole"]) for kind in found for row in kind["killed"]]
     others = sum(row["fingerprint"] != whole or bool(row["remains"]) for row, whole in rows)

@@ -34,6 +34,14 @@ GRACE_LOOKS = 3
 """Looks after a roll-back at which a collapse is only warned of."""
 
 
+class Trouble(StrEnum):
+    """What an alarm can be about."""
+
+    COLLAPSE = "collapse"
+    VARIETY = "variety"
+    LOSSES = "losses"
+
+
 class Level(StrEnum):
     """How a training stands."""
 
@@ -49,7 +57,8 @@ class Health:
 
     Attributes:
         level: The worst of all networks and of the losses.
-        reasons: Why, in plain words; empty when healthy.
+        troubles: What is wrong; empty when healthy. A collapse in the grace after a roll-back is among them.
+        reasons: The same in plain words.
         armed: Networks that were varied once, and can collapse.
         settled: Networks that were once as varied as reals, and can be warned of.
         low: Looks running at which a network was below the limits.
@@ -60,6 +69,7 @@ class Health:
     """
 
     level: Level = Level.WARMING
+    troubles: tuple[Trouble, ...] = ()
     reasons: tuple[str, ...] = ()
     armed: tuple[str, ...] = ()
     settled: tuple[str, ...] = ()
@@ -78,7 +88,8 @@ def to_plain(health: Health) -> dict[str, Any]:
 def from_plain(values: Mapping[str, Any]) -> Health:
     """What `to_plain` gave."""
     lists = {name: tuple(values[name]) for name in ("reasons", "armed", "settled", "balances")}
-    return Health(**{**values, **lists, "level": Level(values["level"])})
+    troubles = tuple(Trouble(name) for name in values["troubles"])
+    return Health(**{**values, **lists, "level": Level(values["level"]), "troubles": troubles})
 
 
 def judge(
@@ -107,19 +118,20 @@ def judge(
     unbalanced = before.unbalanced + 1 if settled and _ran_away(balance, before.balances) else 0
 
     collapsed = [f"{name}: {words}" for name in armed for words in _collapsed(looks[name])]
-    warned = [
+    varied = [
         f"{name}: {words}, and twice running" for name in settled if low[name] >= RUNNING for words in below[name]
     ]
-    if unbalanced >= RUNNING:
-        warned.append(_words_of_balance(balance, before.balances))
+    apart = [_words_of_balance(balance, before.balances)] if unbalanced >= RUNNING else []
+    found = {Trouble.COLLAPSE: collapsed, Trouble.VARIETY: [] if collapsed else varied, Trouble.LOSSES: apart}
     level = Level.HEALTHY if set(settled) == set(looks) else Level.WARMING
-    if warned:
+    if any(found.values()):
         level = Level.WARNING
-    if collapsed:
-        level = Level.WARNING if before.grace else Level.CRITICAL
+    if collapsed and (not before.grace or images >= total):  # at the end there is no time left to settle
+        level = Level.CRITICAL
     return Health(
         level=level,
-        reasons=tuple(collapsed or warned),
+        troubles=tuple(trouble for trouble, words in found.items() if words),
+        reasons=tuple(word for words in found.values() for word in words),
         armed=armed,
         settled=settled,
         low=low,

@@ -18,13 +18,14 @@ from scansynth.gan.collapse import RealImages
 from scansynth.gan.families import count_weights
 from scansynth.gan.health import Level
 from scansynth.gan.memory import check_fits
-from scansynth.gan.response import WORDS
+from scansynth.gan.response import WORDS, next_change, recipe_after
 from scansynth.gan.state import TrainingState
 from scansynth.gan.training_loop import TrainingJob, collapsed_for_good, train
 from scansynth.gan.weights import FACTS, WEIGHTS, GeneratorFacts, save_generator
 from scansynth.learning.device import Device
 from scansynth.ledger import Reader
 from scansynth.progress import Progress
+from scansynth.recipe import Change
 from scansynth.seeds import generator
 from scansynth.stage import StageRecord, hash_outputs, plain, read_record, versions, write_record
 from scansynth.study import Study
@@ -69,7 +70,7 @@ def train_run(study: Study, device: Device, progress: Progress, warn: Callable[[
     held_out = select(cohort, Reader.COLLAPSE_NULL, classes or None)
     watched, used = watched_images(reals, held_out, study.config.seed)
     job = _job(study, cohort, reals, watched)
-    check_fits(job.recipe, job.images.shape[1], len(job.images), device)
+    _check_memory(job, device, warn)
     _set_aside(job, device, warn)
     _describe(job, reals, classes, device)
     state = train(job, device, progress, warn)
@@ -88,9 +89,30 @@ def train_run(study: Study, device: Device, progress: Progress, warn: Callable[[
     write_record(job.folder, record)
     if collapsed_for_good(state, job):
         raise _gave_up(state)
+    if state.health.level is Level.CRITICAL:
+        warn("the generator had collapsed when the training ended: nothing is drawn from it unless told")
     if state.health.level is Level.WARMING:
         warn("the generator never became as varied as real patients: set a higher schedule.epochs, and train longer")
     return record
+
+
+def _check_memory(job: TrainingJob, device: Device, warn: Callable[[str], None]) -> None:
+    """Refuses what cannot fit, and warns when only what follows a collapse might not.
+
+    Raises:
+        ConfigError: The training needs more memory than there is.
+    """
+    size, count = job.images.shape[1], len(job.images)
+    check_fits(job.recipe, size, count, device)
+    recipe, changes = job.recipe, list[Change]()
+    while recipe.collapse.respond and (change := next_change(recipe, changes)) is not None:
+        changes.append(change)
+        recipe = recipe_after(job.recipe, changes)
+        try:
+            check_fits(recipe, size, count, device)
+        except ConfigError as fault:
+            warn(f"it fits, but not what a collapse would change ({WORDS[change]}): {fault}")
+            return
 
 
 def _gave_up(state: TrainingState) -> TrainingError:
@@ -286,9 +308,11 @@ def run_position(folder: Path) -> Position | None:
     """Where a run that has begun stands; none otherwise."""
     if not (folder / RUN).exists():
         return None
-    rows = read_json_lines(folder / run_log.LOG)
     total = int(_described(folder)["images_total"])
-    if not rows:
-        return Position(0, total)
+    rows = [row for row in read_json_lines(folder / run_log.LOG) if {"attempt", "level", "diversity"} <= row.keys()]
+    returns = [row for row in read_json_lines(folder / run_log.ALARMS) if row.get("event") == "roll-back"]
+    attempt = max((row["attempt"] for row in (*rows, *returns)), default=1)
+    if not rows or rows[-1]["attempt"] < attempt:  # it has gone back, and not been looked at since
+        return Position(int(returns[-1]["images"]) if returns else 0, total, attempt)
     last = rows[-1]
-    return Position(int(last["images"]), total, last["attempt"], Level(last["level"]), last["diversity"])
+    return Position(int(last["images"]), total, attempt, Level(last["level"]), last["diversity"])

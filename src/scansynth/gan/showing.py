@@ -14,13 +14,20 @@ from scansynth.cohort.tensors import to_signed
 from scansynth.files import write_bytes
 from scansynth.gan import run_log
 from scansynth.gan.grid import columns_for, grid, png
-from scansynth.gan.health import Health, Level
+from scansynth.gan.health import Health, Level, Trouble
 from scansynth.gan.sampling import images_of
 from scansynth.gan.state import TrainingState
 from scansynth.learning.tracking import Tracker
 from scansynth.seeds import generator
 
 LEVELS = tuple(Level)
+_TITLES = {
+    Level.CRITICAL: "collapse of the generator",
+    Trouble.COLLAPSE: "warning of a collapse that a change may mend",
+    Trouble.VARIETY: "warning of lost variety",
+    Trouble.LOSSES: "warning of losses that run apart",
+}
+"""Words that a file name may hold; trackers take "warning" for the milder kind."""
 _GAUGE = 10
 
 
@@ -92,34 +99,29 @@ def _sample_grid(network: nn.Module, noise: Tensor) -> NDArray[np.uint8]:
 
 
 def alarm(show: Show, state: TrainingState, before: Health) -> None:
-    """Says that the level rose, everywhere, with a sample grid; or notes that it fell again."""
-    level, reasons = state.health.level, state.health.reasons
-    if LEVELS.index(level) <= LEVELS.index(before.level):
-        if before.level in {Level.WARNING, Level.CRITICAL} and level is not before.level:
-            _note(show, state, "over", reasons)
+    """Tells of a trouble that was not there at the look before, or has become critical; notes when all is over."""
+    health = state.health
+    if not health.troubles:
+        if before.troubles:
+            _note(show, state, "over")
         return
-    if level not in {Level.WARNING, Level.CRITICAL}:
+    worse = health.level is Level.CRITICAL and before.level is not Level.CRITICAL
+    new = set(health.troubles) - set(before.troubles)
+    if not new and not worse:
         return
-    _note(show, state, "alarm", reasons)
-    title = _title(level, reasons)
+    _note(show, state, "alarm")
+    title = _TITLES[health.level if worse else next(trouble for trouble in health.troubles if trouble in new)]
     # of the network that the reasons name: the average may still be varied when the generator is not
-    network = state.generator if reasons[0].startswith("generator") else state.sampler
+    network = state.generator if health.reasons[0].startswith("generator:") else state.sampler
     picture = _sample_grid(network, show.noise)
-    name = f"{state.attempt:02d}-{state.images:010d}-{level}.png"
+    name = f"{state.attempt:02d}-{state.images:010d}-{health.level}.png"
     write_bytes(show.folder / "alarms" / name, png(picture))
-    text = f"at {state.images:,} images: {'; '.join(reasons)}"
+    text = f"at {state.images:,} images: {'; '.join(health.reasons)}"
     for tracker in show.trackers:
         tracker.alarm(state.images, title, text, picture)
     show.warn(f"{title} {text}; see gan/{show.folder.name}/alarms/{name}")
 
 
-def _title(level: Level, reasons: tuple[str, ...]) -> str:
-    """A few words that a file name may hold; trackers take "warning" for the milder kind."""
-    if level is Level.CRITICAL:
-        return "collapse of the generator"
-    return "warning of losses that run apart" if reasons[0].startswith("losses") else "warning of lost variety"
-
-
-def _note(show: Show, state: TrainingState, event: str, reasons: tuple[str, ...]) -> None:
-    values = {"event": event, "level": state.health.level.value, "reasons": list(reasons)}
+def _note(show: Show, state: TrainingState, event: str) -> None:
+    values = {"event": event, "level": state.health.level.value, "reasons": list(state.health.reasons)}
     run_log.append(show.folder / run_log.ALARMS, state.attempt, state.images, values)

@@ -195,9 +195,10 @@ def train_attempt(
                 state.sums.zero_()
                 state.rounds, logged, logged_at = 0, state.images, time.monotonic()
                 if state.health.level is Level.CRITICAL and recipe.collapse.respond:
-                    if _go_back(job, state, recipe, device, warn):
-                        if stop:
-                            raise _stopped(state.images, job.total)
+                    begins_at = _go_back(job, state, recipe, device, warn)
+                    if begins_at is not None and stop:
+                        raise _stopped(begins_at, job.total)
+                    if begins_at is not None:
                         return None
                     ended = saving = True
             if ended or _due(seen, state.images, schedule.grid_every_images):
@@ -272,27 +273,31 @@ def _look(
 
 def _go_back(
     job: TrainingJob, state: TrainingState, recipe: Recipe, device: Device, warn: Callable[[str], None]
-) -> bool:
-    """Writes the checkpoint from which the next attempt begins; false when nothing is left to change.
+) -> int | None:
+    """Writes the checkpoint from which the next attempt begins; none when nothing is left to change.
 
-    It begins from the newest healthy checkpoint, or anew where there is none.
+    It begins from the newest healthy checkpoint, or anew where there is none. What it writes is no healthy point of its
+    own: it is the older one again, and would push others out.
+
+    Returns:
+        Images at which it begins.
     """
     change = next_change(recipe, state.changes)
     if change is None:
-        return False
+        return None
     size = job.images.shape[1]
     healthy = checkpoint.load_healthy(job.checkpoints, job.identity, warn)
     earlier = new_state(recipe_after(job.recipe, changes_in(healthy)), size, job.seed, device)
     if healthy is not None:
         restore(earlier, healthy)
-    # from an older attempt's checkpoint, all that was changed since is changed again, and then the new thing
+    # all that was changed since that checkpoint is changed again, and then the new thing
     for missing in (*state.changes[len(earlier.changes) :], change):
         earlier = with_change(earlier, recipe_after(job.recipe, earlier.changes), missing, size, device)
     earlier.attempt = state.attempt + 1
     number, most = len(earlier.changes), recipe.collapse.most_changes
     values = {"event": "roll-back", "change": change.value, "left_at": state.images}
     run_log.append(job.folder / run_log.ALARMS, earlier.attempt, earlier.images, values)
-    checkpoint.save(job.checkpoints, to_checkpoint(earlier, point=True), job.identity, job.keep)
+    checkpoint.save(job.checkpoints, to_checkpoint(earlier), job.identity, job.keep)
     where = f"to the healthy state at {earlier.images:,} images" if healthy else "to the beginning"
     warn(f"going back {where}, with {WORDS[change]} (change {number} of at most {most})")
-    return True
+    return earlier.images
