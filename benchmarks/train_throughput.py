@@ -1,14 +1,14 @@
 """Training side by side with the loop that a tutorial gives: images per second, memory, share of the roofline.
 
     python benchmarks/train_throughput.py [--size 256] [--width 64] [--batch 16] [--seconds 60] [--repeats 5]
-        [--threads N] [--dicom FOLDER] [--compiled] [--out results.json]
+        [--threads N] [--dicom FOLDER] [--sides ours tutorial compiled] [--out results.json]
 
 All sides train the same networks at the same batch, by turns, each in a process of its own; start-up and the
 first rounds are not timed. The tutorial's side follows PyTorch's DCGAN tutorial: float32, NCHW, Adam as it
 comes, a DataLoader with two workers that decodes DICOM in every epoch and normalises it in Python, two backward
 passes in the discriminator's step, and `.item()` after each step. Ours is `scansynth.gan.training_loop.train`
-itself, with augmentation, replay, log and monitor. With --compiled there is a third side: ours with both networks
-through `torch.compile`, on a GPU with CUDA graphs; it needs a C++ compiler.
+itself, with augmentation, replay, log and monitor. The third side that can be named,
+`compiled`, is ours with both networks through `torch.compile`, on a GPU with CUDA graphs; it needs a C++ compiler.
 
 Memory is looked at ten times on the way, so that one sees whether it grows. The profile names the operators that
 take the time of ten rounds.
@@ -372,16 +372,21 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "least": min(values), "greatest": max(values)}
 
 
+def ratio(rates: dict[str, list[float]], one: str, other: str) -> dict[str, float] | None:
+    """How much faster one side was than the other, run by run; none when either was not run."""
+    if one not in rates or other not in rates:
+        return None
+    return spread([mine / theirs for mine, theirs in zip(rates[one], rates[other], strict=True)])
+
+
 def compare(options: argparse.Namespace) -> dict[str, Any]:
     """All figures of one run."""
-    sides = [side for side in SIDES if side != "compiled" or options.compiled]
+    sides = options.sides
     runs: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
     for number in range(options.repeats):
         for side in sides[:: 1 if number % 2 == 0 else -1]:  # no side is always the first
             runs[side].append(measure(side, options))
     rates = {side: [run["images_per_second"] for run in runs[side]] for side in sides}
-    if options.compiled:
-        gained = [new / old for new, old in zip(rates["compiled"], rates["ours"], strict=True)]
     device = pick_device()
     counted, reached = count_round(options, device), roofline(device)
     ours = statistics.median(rates["ours"])
@@ -391,8 +396,8 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
         "batch": options.batch,
         "seconds_each": options.seconds,
         "images_per_second": {side: spread(values) for side, values in rates.items()},
-        "ratio": spread([mine / theirs for mine, theirs in zip(rates["ours"], rates["tutorial"], strict=True)]),
-        "compiled_over_ours": spread(gained) if options.compiled else None,
+        "ratio": ratio(rates, "ours", "tutorial"),
+        "compiled_over_ours": ratio(rates, "compiled", "ours"),
         "peak_memory": {side: max(runs[side], key=lambda run: run["process_mib"]) for side in sides},
         "profile": profile_rounds(options, device),
         "counted_a_round": counted,
@@ -409,17 +414,19 @@ def show(result: dict[str, Any]) -> None:
     """Prints the figures as JSON, and what they say."""
     print(json.dumps(result, indent=2))
     line = "{median:.2f} ({least:.2f}-{greatest:.2f})".format
-    print(f"\n| {result['size']} px, batch {result['batch']} | ours | tutorial |\n| --- | --- | --- |")
     rates, memory, at = result["images_per_second"], result["peak_memory"], result["machine"]
-    print(f"| images/s | {line(**rates['ours'])} | {line(**rates['tutorial'])} |")
-    print(f"| peak memory, MiB | {memory['ours']['process_mib']:.0f} | {memory['tutorial']['process_mib']:.0f} |")
+    print(f"\n| {result['size']} px, batch {result['batch']} | images/s | peak memory, MiB |\n| --- | --- | --- |")
+    for side, rate in rates.items():
+        print(f"| {side} | {line(**rate)} | {memory[side]['process_mib']:.0f} |")
+    print(f"\n{result['operations_an_image'] / 1e9:.1f} billion operations an image")
+    if result["ratio"]:
+        print(f"ours over the tutorial's: {line(**result['ratio'])}")
     held = result["peak_memory"]["ours"]["memory_mib"]
-    print(f"\nour memory on the way: {', '.join(f'{value:.0f}' for value in held)} MiB")
+    print(f"our memory on the way: {', '.join(f'{value:.0f}' for value in held)} MiB")
     if result["compiled_over_ours"]:
         print(f"compiled over ours: {line(**result['compiled_over_ours'])}")
     print("most time: " + ", ".join(f"{one['operator']} {one['share']:.0%}" for one in result["profile"][:4]))
     share = result["share_of_roofline"]
-    print(f"\nratio: {line(**result['ratio'])}; {result['operations_an_image'] / 1e9:.1f} billion operations an image")
     print(
         f"share of the roofline: arithmetic {share['arithmetic']:.0%}, "
         f"memory {share['memory_without_caches']:.0%} (if no cache helped); bound by {share['bound_by']}"
@@ -428,7 +435,7 @@ def show(result: dict[str, Any]) -> None:
         f"the published job of {PUBLISHED_IMAGES:,} images would take "
         f"{result['published_job_seconds_extrapolated']:,.0f} s at this speed (extrapolated)"
     )
-    if at["device"]["kind"] == "cpu":
+    if at["device"]["kind"] == "cpu" and result["ratio"]:
         amx = "yes" if at["amx_bf16"] else "no, so the target is not judged here"
         print(f"target {TARGET:g} times on a CPU with AMX; measured {result['ratio']['median']:.2f}; AMX: {amx}")
 
@@ -444,7 +451,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--dicom", type=Path)
-    parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--sides", nargs="+", choices=list(SIDES), default=["ours", "tutorial"])
     parser.add_argument("--out", type=Path)
     parser.add_argument("--child", choices=sorted(SIDES), help=argparse.SUPPRESS)
     options = parser.parse_args()
