@@ -28,7 +28,7 @@ from scansynth.gan.health import (
 
 LIMITS = dict.fromkeys(COMPARED, 0.9)
 TOTAL = 300_000
-EARLY, LATE = 2_000, 100_000
+EARLY, LATE = 2_000, 150_000
 
 
 def figures(**changes: float) -> dict[str, float]:
@@ -157,9 +157,9 @@ def test_without_limits_there_is_no_warning_but_a_collapse_is_seen() -> None:
     assert after([GREY], healthy, limits={}).level is Level.CRITICAL
 
 
-@pytest.mark.parametrize(("total", "late"), [(TOTAL, 100_000), (30_000, 30_000), (90_000, 30_000), (93_000, 31_000)])
+@pytest.mark.parametrize(("total", "late"), [(TOTAL, 150_000), (60_000, 60_000), (120_000, 60_000), (124_000, 62_000)])
 def test_late_every_generator_is_watched(total: int, late: int) -> None:
-    """After a third of the training, and 30,000 images at least, a generator that never was varied has collapsed."""
+    """After half of the training, and 60,000 images at least, a generator that never was varied has collapsed."""
     assert after([GREY], images=late - 1, total=total).level is Level.WARMING
     health = after([GREY], images=late, total=total)
     assert health.level is Level.CRITICAL

@@ -28,7 +28,7 @@ BALANCE_CHANGE = 3.0
 """Times that the ratio of the two losses may grow or shrink against its median over the looks before."""
 
 _BALANCE_LOOKS, _LEAST_BALANCES = 10, 5
-_LATE_SHARE, _LATE_IMAGES = 1 / 3, 30_000
+_LATE_SHARE, _LATE_IMAGES = 1 / 2, 60_000
 
 GRACE_LOOKS = 3
 """Looks after a roll-back at which a collapse is only warned of."""
