@@ -6,7 +6,10 @@ from vendi_score import vendi as oracle
 from scansynth.metrics.diversity import (
     distances,
     effective_rank,
+    gaussian_similarity,
+    independent_images,
     nearest_distance,
+    nearest_distances,
     pair_distance,
     pair_distances,
     subset_pair_distances,
@@ -66,11 +69,53 @@ def test_vendi_is_the_oracles_and_has_its_closed_forms(x: np.ndarray) -> None:
     assert vendi(np.kron(np.eye(3), np.ones((4, 4)))) == pytest.approx(3)
 
 
+@pytest.mark.parametrize("bandwidth", [0.5, 2.0, 8.0])
+def test_vendi_of_distances_is_the_packages_with_the_same_kernel(x: np.ndarray, bandwidth: float) -> None:
+    def kernel(a: np.ndarray, b: np.ndarray) -> float:
+        return float(np.exp(-0.5 * np.sum((a - b) ** 2) / bandwidth**2))
+
+    found = vendi(gaussian_similarity(distances(x), bandwidth))
+    assert found == pytest.approx(oracle.score(list(x), kernel), rel=1e-6)
+    assert vendi(gaussian_similarity(distances(x[::-1]), bandwidth)) == pytest.approx(found, rel=1e-9)
+    assert vendi(gaussian_similarity(distances(3 * x), 3 * bandwidth)) == pytest.approx(found, rel=1e-6)
+
+
+def test_similarity_falls_from_one_and_repeats_add_no_different_image(x: np.ndarray) -> None:
+    similarity = gaussian_similarity(distances(x), 1.0)
+    np.testing.assert_array_equal(np.diag(similarity), 1.0)
+    assert gaussian_similarity(np.array([[2.0]]), 1.0) == pytest.approx(np.exp(-2.0))
+    twice = gaussian_similarity(distances(np.repeat(x, 2, axis=0)), 1.0)
+    assert vendi(twice) == pytest.approx(vendi(similarity), rel=1e-5)
+    assert vendi(gaussian_similarity(distances(x), 1e-3)) == pytest.approx(40)
+    assert vendi(gaussian_similarity(distances(x), 1e6)) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("kinds", [5, 20, 40])
+def test_a_set_is_worth_its_different_images(x: np.ndarray, kinds: int) -> None:
+    rng = np.random.default_rng(3)
+    similarity = gaussian_similarity(distances(x), 2.0)
+    orders = np.array([rng.permutation(40) for _ in range(20)])
+    repeated = gaussian_similarity(distances(np.tile(x[:kinds], (4, 1))), 2.0)
+    assert independent_images(repeated, similarity, orders, steps=40) == pytest.approx(kinds, rel=0.3)
+    assert independent_images(np.ones((9, 9)), similarity, orders) == pytest.approx(1.0, abs=0.01)
+    assert independent_images(np.eye(200), similarity, orders) == 40
+
+
 def test_nearest_distances_agree_with_prdcs_neighbours(x: np.ndarray) -> None:
     from prdc.prdc import compute_nearest_neighbour_distances  # noqa: PLC0415  the oracle is slow to import
 
     radii = compute_nearest_neighbour_distances(x, nearest_k=1)
+    np.testing.assert_allclose(nearest_distances(distances(x)), radii, atol=1e-7)
     assert nearest_distance(distances(x)) == pytest.approx(radii.mean())
+
+
+def test_nearest_images_of_one_patient_are_left_out(x: np.ndarray) -> None:
+    patients = np.arange(40) // 2
+    twins = np.repeat(x[:20], 2, axis=0)
+    found = nearest_distances(distances(twins), patients)
+    np.testing.assert_allclose(found, np.repeat(nearest_distances(distances(x[:20])), 2), atol=1e-6)
+    with pytest.raises(ValueError, match="different groups"):
+        nearest_distances(distances(x), np.zeros(40))
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 12])

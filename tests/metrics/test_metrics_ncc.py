@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
-from scansynth.metrics.ncc import Flip, nearest, paired, prepare
+from scansynth.metrics import ncc
+from scansynth.metrics.ncc import Flip, aligned, nearest, nearest_direction, paired, prepare
 
 SIZE = 32
 
@@ -88,6 +90,52 @@ def test_paired_scores_are_those_of_the_nearest_among_one() -> None:
     queries, references = smooth(6, 3), smooth(6, 4)
     expected = [nearest(q[None], r[None]).score[0] for q, r in zip(queries, references, strict=True)]
     np.testing.assert_allclose(paired(queries, references), expected, atol=1e-6)
+
+
+def test_aligned_finds_what_the_search_finds(references: np.ndarray) -> None:
+    moved = np.roll(np.flip(references[[7, 280]], 2), (2, -3), axis=(1, 2))
+    found, searched = aligned(moved, references[[7, 280]]), nearest(moved, references)
+    np.testing.assert_allclose(found.score, searched.score, atol=1e-6)
+    np.testing.assert_array_equal(found.shift, searched.shift)
+    assert found.flip == searched.flip == (Flip.LEFT_RIGHT,) * 2
+    with pytest.raises(ValueError, match="cannot be paired"):
+        aligned(moved, references[:1])
+
+
+def test_the_size_of_the_tiles_does_not_matter(references: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    queries = smooth(5, 6)
+    whole = nearest(queries, references)
+    monkeypatch.setattr(ncc, "_QUERIES", 2)
+    monkeypatch.setattr(ncc, "_REFERENCES", 7)
+    tiled = nearest(queries, references)
+    np.testing.assert_allclose(tiled.score, whole.score, atol=1e-6)
+    np.testing.assert_array_equal(tiled.index, whole.index)
+    np.testing.assert_array_equal(tiled.shift, whole.shift)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_finds_the_same(references: np.ndarray) -> None:
+    queries = smooth(5, 6)
+    found, expected = nearest(queries, references, device="cuda"), nearest(queries, references)
+    np.testing.assert_allclose(found.score, expected.score, atol=1e-5)
+    np.testing.assert_array_equal(found.index, expected.index)
+
+
+def test_the_nearest_direction_has_the_largest_cosine() -> None:
+    rng = np.random.default_rng(0)
+    one, many = (
+        x / np.linalg.norm(x, axis=1, keepdims=True) for x in (rng.normal(size=(600, 5)), rng.normal(size=(9, 5)))
+    )
+    score, index = nearest_direction(one, many)
+    np.testing.assert_array_equal(index, np.argmax(one @ many.T, axis=1))
+    np.testing.assert_allclose(score, np.max(one @ many.T, axis=1))
+
+
+def test_prepare_leaves_its_images_alone() -> None:
+    images = smooth(2, 5, 64)
+    before = images.copy()
+    prepare(images)
+    np.testing.assert_array_equal(images, before)
 
 
 def test_prepare_averages_and_keeps_a_band() -> None:

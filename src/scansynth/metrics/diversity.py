@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -102,18 +103,36 @@ def subset_pair_distances(
     return result
 
 
-def nearest_distance(matrix: Floats, groups: NDArray[Any] | None = None) -> float:
-    """Mean distance to the nearest item of another group; compare only sets of the same size.
+def nearest_distances(matrix: Floats, groups: NDArray[Any] | None = None) -> Floats:
+    """Distance of each item to the nearest item of another group; compare only sets of the same size.
+
+    Args:
+        matrix: Distances (n, n), symmetric.
+        groups: Patient of each item; none: every item is its own.
+
+    Returns:
+        (n,), in the unit of the distances.
 
     Raises:
         ValueError: An item has no partner of another group.
     """
     labels = np.arange(len(matrix)) if groups is None else groups
     other = np.where(labels[:, None] != labels[None, :], matrix, np.inf)
-    nearest = other.min(axis=1)
+    nearest: Floats = other.min(axis=1)
     if not np.isfinite(nearest).all():
         raise ValueError("a nearest distance needs two items of different groups")
-    return float(nearest.mean())
+    return nearest
+
+
+def nearest_distance(matrix: Floats, groups: NDArray[Any] | None = None) -> float:
+    """Mean of `nearest_distances`."""
+    return float(nearest_distances(matrix, groups).mean())
+
+
+def vendi_scores(similarity: Floats) -> Floats:
+    """`vendi` of many sets of one size: (..., n, n) to (...,)."""
+    values = np.maximum(np.linalg.eigvalsh(similarity / similarity.shape[-1]), 0.0)
+    return np.asarray(np.exp(-special.xlogy(values, values).sum(axis=-1)), dtype=np.float64)
 
 
 def vendi(similarity: Floats) -> float:
@@ -125,9 +144,36 @@ def vendi(similarity: Floats) -> float:
     Returns:
         1 when all are the same, n when all are different.
     """
-    values = np.linalg.eigvalsh(similarity / len(similarity))
-    values = values[values > 0.0]
-    return float(np.exp(-np.sum(values * np.log(values))))
+    return float(vendi_scores(similarity))
+
+
+def gaussian_similarity(matrix: Floats, bandwidth: float) -> Floats:
+    """Similarity exp(-d^2 / (2 b^2)) from distances (..., n, n): 1 on the diagonal, near 0 beyond a few bandwidths."""
+    similarity: Floats = np.exp(-0.5 * (matrix / bandwidth) ** 2)
+    return similarity
+
+
+def independent_images(similarity: Floats, real: Floats, orders: NDArray[np.int64], steps: int = 24) -> float:
+    """How many independent images a set is worth: the number of real ones with the same Vendi score.
+
+    The Vendi score counts different items, but never two of them as wholly different, so that it reads too low for
+    real images, too (arXiv:2210.02410). Here real images are the yardstick: the answer is the size at which they
+    reach the score of the set, on average over orders, by linear interpolation between sizes. k exact duplicates of
+    m images are worth what the m images are.
+
+    Args:
+        similarity: Of the set (m, m), positive semi-definite with 1 on the diagonal.
+        real: Of independent real images (n, n), by the same kernel.
+        orders: Random orders of the real images (draws, n): the first s of each are a set of size s.
+        steps: How many sizes from 1 to n are tried, at most.
+
+    Returns:
+        From 1 to n; n means: n or more.
+    """
+    sizes = np.unique(np.linspace(1, len(real), steps).round().astype(int))
+    scores = [np.mean([vendi(real[np.ix_(order[:size], order[:size])]) for order in orders]) for size in sizes]
+    # chance may bend the mean curve a little; a curve to be read backwards must not fall
+    return float(np.interp(vendi(similarity), np.maximum.accumulate(scores), sizes))
 
 
 def effective_rank(x: Floats) -> float:

@@ -37,8 +37,9 @@ STEP = 2
 """Every how many pixels the sums of the correlation run, in each direction."""
 
 _FINE, _COARSE = 1 / 64, 6 / 64  # standard deviations of `prepare`, shares of the side
-_QUERIES = 512
-_REFERENCES = 256
+_QUERIES, _REFERENCES = 512, 256  # of a tile; an accelerator takes `_WIDER` times as many of each
+_WIDER = 8
+_CHUNK = 512  # images filtered at a time
 _FLAT = 1e-8  # variance on [-1, 1]: about three steps of 16 bits; below it there is nothing to correlate
 
 
@@ -100,9 +101,12 @@ def prepare(images: NDArray[Any], size: int = WORKING) -> NDArray[np.float32]:
     reduced = average(images, size)
     side = min(reduced.shape[1:])
     fine, coarse = _FINE * side, _COARSE * side
-    detail = ndimage.gaussian_filter(reduced, (0, fine, fine))
-    shading = ndimage.gaussian_filter(reduced, (0, coarse, coarse))
-    return np.asarray(detail - shading, dtype=np.float32)
+    band = np.empty_like(reduced)
+    for start in range(0, len(band), _CHUNK):
+        part = reduced[start : start + _CHUNK]
+        shading = ndimage.gaussian_filter(part, (0, coarse, coarse))
+        band[start : start + _CHUNK] = ndimage.gaussian_filter(part, (0, fine, fine)) - shading
+    return band
 
 
 def nearest(
@@ -112,6 +116,7 @@ def nearest(
     radius: int = RADIUS,
     step: int = STEP,
     progress: Progress = silent,
+    device: str = "cpu",
 ) -> Nearest:
     """Finds each query's nearest reference among all of them.
 
@@ -124,6 +129,7 @@ def nearest(
         radius: Largest shift, pixels.
         step: Every how many pixels the sums run.
         progress: Told of the tiles done.
+        device: Where torch multiplies: `cpu` or `cuda`.
 
     Raises:
         ValueError: Sizes differ, are too small for the shifts, there is no reference, or a value is not finite.
@@ -132,20 +138,71 @@ def nearest(
     score = np.full(len(queries), -np.inf)
     code = np.zeros(len(queries), dtype=np.int64)
     index = np.zeros(len(queries), dtype=np.int64)
-    starts = [(q, r) for q in range(0, len(queries), _QUERIES) for r in range(0, len(references), _REFERENCES)]
+    wider = 1 if device == "cpu" else _WIDER
+    wide, deep = _QUERIES * wider, _REFERENCES * wider
+    starts = [(q, r) for q in range(0, len(queries), wide) for r in range(0, len(references), deep)]
     for done, (q, r) in enumerate(starts):
-        rows = slice(q, q + _QUERIES)
-        centres = _centres(queries[rows], flips, radius, step)
-        found, where, which = _tile(centres, len(flips), references[r : r + _REFERENCES], radius, step)
+        rows = slice(q, q + wide)
+        centres = _centres(queries[rows], flips, radius, step).to(device)
+        found, where, which = _tile(centres, len(flips), references[r : r + deep], radius, step)
         better = found > score[rows]
         score[rows] = np.where(better, found, score[rows])
         index[rows] = np.where(better, where + r, index[rows])
         code[rows] = np.where(better, which, code[rows])
         progress(done + 1, len(starts), "copies")
-    steps = 2 * radius + 1
-    flip, place = np.divmod(code, steps**2)
-    shift = np.stack(np.divmod(place, steps), axis=1) - radius
-    return Nearest(np.clip(score, -1.0, 1.0), index, shift, tuple(flips[i] for i in flip))
+    return _decoded(score, index, code, flips, radius)
+
+
+def pairwise(
+    queries: NDArray[Any],
+    references: NDArray[Any],
+    flips: Sequence[Flip] = (Flip.NONE, Flip.LEFT_RIGHT),
+    radius: int = RADIUS,
+    step: int = STEP,
+    device: str = "cpu",
+) -> NDArray[np.float32]:
+    """The aligned score of every query (n of them) with every reference (m), (n, m); see `nearest`.
+
+    Raises:
+        ValueError: As `nearest`.
+    """
+    _check(queries, references, radius)
+    best = np.empty((len(queries), len(references)), np.float32)
+    for q in range(0, len(queries), _QUERIES):
+        centres = _centres(queries[q : q + _QUERIES], flips, radius, step).to(device)
+        for r in range(0, len(references), _REFERENCES):
+            part = references[r : r + _REFERENCES]
+            top = torch.full((len(flips), len(centres) // len(flips), len(part)), -torch.inf, device=device)
+            for _, crops in _crops(part, radius, step, centres.device):
+                torch.maximum(top, (centres @ crops.T).view_as(top), out=top)
+            best[q : q + _QUERIES, r : r + _REFERENCES] = top.amax(dim=0).cpu().numpy()
+    return np.clip(best, -1.0, 1.0)
+
+
+def aligned(
+    queries: NDArray[Any],
+    references: NDArray[Any],
+    flips: Sequence[Flip] = (Flip.NONE, Flip.LEFT_RIGHT),
+    radius: int = RADIUS,
+    step: int = STEP,
+) -> Nearest:
+    """Each query on the reference of the same place: the best score, shift and mirroring; see `nearest`.
+
+    Raises:
+        ValueError: As `nearest`, or the numbers differ.
+    """
+    if len(queries) != len(references):
+        raise ValueError(f"{len(queries)} queries cannot be paired with {len(references)} references")
+    _check(queries, references, radius)
+    centres = _centres(queries, flips, radius, step).reshape(len(flips), len(queries), -1)
+    score = torch.full((len(queries),), -torch.inf)
+    code = torch.zeros(len(queries), dtype=torch.int64)
+    for place, crops in _crops(references, radius, step):
+        top, flip = (centres * crops[None]).sum(2).max(dim=0)
+        better = top > score
+        score = torch.where(better, top, score)
+        code = torch.where(better, flip * (2 * radius + 1) ** 2 + place, code)
+    return _decoded(score.double().numpy(), np.arange(len(queries)), code.numpy(), flips, radius)
 
 
 def paired(
@@ -160,14 +217,28 @@ def paired(
     Raises:
         ValueError: As `nearest`, or the numbers differ.
     """
-    if len(queries) != len(references):
-        raise ValueError(f"{len(queries)} queries cannot be paired with {len(references)} references")
-    _check(queries, references, radius)
-    centres = _centres(queries, flips, radius, step).reshape(len(flips), len(queries), -1)
-    best = torch.full((len(queries),), -torch.inf)
-    for _, crops in _crops(references, radius, step):
-        best = torch.maximum(best, (centres * crops[None]).sum(2).max(dim=0).values)
-    return np.asarray(np.clip(best.double().numpy(), -1.0, 1.0), dtype=np.float64)
+    return aligned(queries, references, flips, radius, step).score
+
+
+def nearest_direction(queries: NDArray[Any], references: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The largest cosine of each query with a reference, and which reference: (n, d) and (m, d) unit rows to (n,)."""
+    score, index = np.empty(len(queries)), np.empty(len(queries), dtype=np.int64)
+    for start in range(0, len(queries), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        cosines = queries[rows] @ references.T
+        index[rows] = cosines.argmax(axis=1)
+        score[rows] = cosines.max(axis=1)
+    return np.clip(score, -1.0, 1.0), index
+
+
+def _decoded(
+    score: NDArray[np.float64], index: NDArray[np.int64], code: NDArray[np.int64], flips: Sequence[Flip], radius: int
+) -> Nearest:
+    """What a code (flip, row shift, column shift) says of each query."""
+    steps = 2 * radius + 1
+    flip, place = np.divmod(code, steps**2)
+    shift = np.stack(np.divmod(place, steps), axis=1) - radius
+    return Nearest(np.clip(score, -1.0, 1.0), index, shift, tuple(flips[i] for i in flip))
 
 
 def _check(queries: NDArray[Any], references: NDArray[Any], radius: int) -> None:
@@ -196,11 +267,13 @@ def _centres(queries: NDArray[Any], flips: Sequence[Flip], radius: int, step: in
     return _unit(torch.from_numpy(np.concatenate(parts).astype(np.float64))).float()
 
 
-def _crops(references: NDArray[Any], radius: int, step: int) -> Iterator[tuple[int, torch.Tensor]]:
+def _crops(
+    references: NDArray[Any], radius: int, step: int, device: torch.device | str = "cpu"
+) -> Iterator[tuple[int, torch.Tensor]]:
     """For each shift, its number and what then lies under a query's centre, mean 0 and length 1, (m, pixels)."""
     height, width = references.shape[1] - 2 * radius, references.shape[2] - 2 * radius
     # taken about each image's mean, so that float32 is exact for images far from 0
-    tile = torch.from_numpy((references - references.mean(axis=(1, 2), keepdims=True)).astype(np.float32))
+    tile = torch.from_numpy((references - references.mean(axis=(1, 2), keepdims=True)).astype(np.float32)).to(device)
     steps = 2 * radius + 1
     for place in range(steps**2):
         dy, dx = divmod(place, steps)
@@ -213,9 +286,9 @@ def _tile(
     """Best score, reference and code (flip, row shift, column shift) of each query within one tile."""
     shifts = (2 * radius + 1) ** 2
     count = len(centres) // flips
-    best = torch.full((count,), -torch.inf)
-    where, code = torch.zeros(count, dtype=torch.int64), torch.zeros(count, dtype=torch.int64)
-    for place, crops in _crops(references, radius, step):
+    best = torch.full((count,), -torch.inf, device=centres.device)
+    where, code = (torch.zeros(count, dtype=torch.int64, device=centres.device) for _ in range(2))
+    for place, crops in _crops(references, radius, step, centres.device):
         top, at = (centres @ crops.T).max(dim=1)
         for flip in range(flips):
             rows = slice(flip * count, (flip + 1) * count)
@@ -223,4 +296,4 @@ def _tile(
             best = torch.where(better, top[rows], best)
             where = torch.where(better, at[rows], where)
             code = torch.where(better, torch.full_like(code, flip * shifts + place), code)
-    return best.double().numpy(), where.numpy(), code.numpy()
+    return best.double().cpu().numpy(), where.cpu().numpy(), code.cpu().numpy()
