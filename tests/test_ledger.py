@@ -22,7 +22,9 @@ def test_a_reader_reads_its_roles_and_no_other(reader: Reader, role: Role) -> No
 
 def test_the_ledger_of_the_design() -> None:
     assert PERMITTED.keys() == set(Reader)
-    assert {reader for reader, roles in PERMITTED.items() if Role.TEST in roles} == {Reader.REALISM}
+    judging = {Reader.REALISM, Reader.MEMBERSHIP, Reader.SUBGROUPS}
+    assert {reader for reader, roles in PERMITTED.items() if Role.TEST in roles} == judging
+    assert not PERMITTED[Reader.MEMBERSHIP] & {Role.TUNE, Role.RESERVE}
     learns = {Reader.GENERATOR, Reader.ENCODER, Reader.COPY_SEARCH, Reader.NORMALISATION}
     assert all(PERMITTED[reader] == {Role.TRAIN} for reader in learns)
     assert not PERMITTED[Reader.COLLAPSE_NULL] & PERMITTED[Reader.GENERATOR]

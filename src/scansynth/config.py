@@ -108,6 +108,7 @@ class EvidenceSettings(Settings):
     draws: int = Field(200, ge=20, description="Patient-disjoint splits behind each real-against-real floor.")
     level: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(0.95, description="Level of the intervals.")
     pairs: int = Field(12, ge=1, le=48, description="Nearest pairs of synthetic and training image shown.")
+    encoder: Path | None = Field(None, description="Your own network as an ONNX file, a judge beside the two others.")
 
 
 class TrackingSettings(Settings):

@@ -30,6 +30,8 @@ class Reader(StrEnum):
     REALISM = "realism"
     NORMALISATION = "normalisation"
     PICTURES = "pictures"
+    MEMBERSHIP = "membership"
+    SUBGROUPS = "subgroups"
 
 
 PERMITTED: Mapping[Reader, frozenset[Role]] = {
@@ -42,6 +44,8 @@ PERMITTED: Mapping[Reader, frozenset[Role]] = {
     Reader.COLLAPSE_NULL: frozenset({Role.CALIBRATE}),
     Reader.REALISM: frozenset({Role.TEST}),
     Reader.PICTURES: frozenset({Role.TRAIN}),
+    Reader.MEMBERSHIP: frozenset({Role.TRAIN, Role.CALIBRATE, Role.TEST}),
+    Reader.SUBGROUPS: frozenset({Role.TRAIN, Role.TEST}),
 }
 """One table, obeyed by every stage: a purpose and the roles that it may read."""
 

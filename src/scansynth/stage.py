@@ -63,8 +63,19 @@ class StageRecord:
 
 def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as JSON gives them back (tuples become lists), so that they compare."""
-    value: dict[str, Any] = json.loads(json.dumps(dict(settings)))
+    value: dict[str, Any] = json.loads(json.dumps(dict(settings), default=_text))
     return value
+
+
+def _text(value: Any) -> str:
+    """A path as text; nothing else is let through.
+
+    Raises:
+        TypeError: JSON does not know the value.
+    """
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
 def versions() -> dict[str, str]:

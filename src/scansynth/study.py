@@ -49,6 +49,11 @@ class Study:
         return self.folder / "evidence" / (name or self.config.synthetic.name)
 
     @property
+    def encoders(self) -> Path:
+        """Encoders that judges learned from the train role, by the hash of what they learned from."""
+        return self.folder / "encoders"
+
+    @property
     def report(self) -> Path:
         return self.folder / "report"
 

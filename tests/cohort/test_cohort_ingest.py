@@ -108,6 +108,7 @@ def test_a_cohort_end_to_end(tmp_path: Path, tiny_dicom_folder: Factory) -> None
         back = from_window(to_signed(images[case.index]), case.low, case.high)
         assert np.abs(back - stored.clip(case.low, case.high)).max() < 0.6 * (case.high - case.low) / 65535 + 1e-3
         assert rows[case.case]["source_sha256"] == sha256_file(source[case.case])
+        assert case.source_side == max(stored.shape)
         assert rows[case.case]["sop"].startswith("2.25.")
     series = defaultdict(set)
     for case in cohort.cases:

@@ -20,7 +20,7 @@ from scansynth.cohort.tensors import (
 )
 from scansynth.dicom.write import SyntheticFacts, Uids, write_synthetic
 from scansynth.errors import CohortError, LedgerError
-from scansynth.files import write_csv
+from scansynth.files import read_csv, write_csv
 from scansynth.ledger import PERMITTED, Reader, Role
 
 FACTS = CohortFacts(
@@ -39,7 +39,8 @@ def cohort(tmp_path: Path) -> Cohort:
             stack.append(np.full((32, 32), index, np.uint16))
     rows = [
         {"case": f"c{i}", "patient": f"p{i}", "role": role.value, "label": FACTS.labels[i % 2], "low": 0.25, "high": 9,
-         "spacing_row": 1.5, "spacing_col": 1.25, "sop": "2.25.1", "source_sha256": "s", "attr_sex": "F"}
+         "spacing_row": 1.5, "spacing_col": 1.25, "sop": "2.25.1", "source_sha256": "s", "source_side": 40,
+         "attr_sex": "F"}
         for i, role in enumerate(roles)
     ]  # fmt: skip
     write_csv(tmp_path / "cases.csv", (*CASE_COLUMNS, "attr_sex"), rows)
@@ -52,6 +53,14 @@ def test_load_gives_back_what_was_written(cohort: Cohort) -> None:
     case = cohort.cases[3]
     assert (case.index, case.case, case.role, case.label) == (3, "c3", Role.TUNE, "nodule")
     assert (case.low, case.high, case.spacing, case.attributes) == (0.25, 9.0, (1.5, 1.25), {"sex": "F"})
+    assert case.source_side == 40
+
+
+def test_a_cohort_of_before_does_not_know_the_side_of_its_sources(cohort: Cohort) -> None:
+    rows = read_csv(cohort.folder / "cases.csv")
+    columns = [column for column in rows[0] if column != "source_side"]
+    write_csv(cohort.folder / "cases.csv", columns, [{name: row[name] for name in columns} for row in rows])
+    assert {case.source_side for case in load_cohort(cohort.folder).cases} == {0}
 
 
 @pytest.mark.parametrize("reader", list(Reader))

@@ -321,6 +321,7 @@ def _case_row(made: _Made, size: int, key: InstitutionKey) -> dict[str, str]:
         "spacing_col": f"{spacing[1]:.9g}",
         "sop": key.keyed_uid(header.sop_instance_uid),
         "source_sha256": sha256_file(scan.source.path),
+        "source_side": str(max(header.rows, header.columns)),
         **{ATTRIBUTE + name: value for name, value in attributes.items() if value},
     }
 

@@ -1,4 +1,4 @@
-"""A synthetic set: its manifest, and its images read back from DICOM."""
+"""A synthetic set: its manifest, and its images read back."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from scansynth.cohort.labels import inside
 from scansynth.cohort.tensors import CohortFacts, to_stored
 from scansynth.cohort.transforms import to_window
 from scansynth.dicom.pixels import decode
+from scansynth.dicom.png import PngHeader, decode_png
 from scansynth.dicom.read import Limits, read_header
 from scansynth.errors import CohortError, DicomError
 from scansynth.files import read_csv, sha256_file, write_csv
@@ -53,7 +54,7 @@ def write_manifest(folder: Path, rows: Iterable[Mapping[str, object]]) -> Path:
 
 
 def load_set(folder: Path, facts: CohortFacts) -> SyntheticSet:
-    """The set in `folder`, read back from its DICOM files.
+    """The set in `folder`, read back from its files: DICOM, or 16-bit PNG on the cohort's scale in an added set.
 
     Args:
         folder: The set's folder.
@@ -94,6 +95,8 @@ def _image(folder: Path, row: Mapping[str, str], facts: CohortFacts) -> npt.NDAr
     if sha256_file(path) != row["sha256"]:
         raise CohortError(f"{what} was altered after it was made; generate the set again")
     try:
+        if path.suffix == ".png":
+            return decode_png(path, PngHeader(facts.size, facts.size, 16))
         header = read_header(path, Limits())
         values = decode(path, header)
     except DicomError as fault:

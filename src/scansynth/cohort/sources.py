@@ -44,6 +44,29 @@ def find_sources(folder: Path) -> list[Source]:
     return _files(folder, _may_be_scan)
 
 
+def find_images(folder: Path, option: str) -> list[Source]:
+    """Every file below `folder` that may be a DICOM or PNG image, in a stable order; see `find_sources`.
+
+    Args:
+        folder: The folder.
+        option: What the folder was given as, for the message.
+
+    Raises:
+        CohortError: The folder is missing, or holds no such file.
+    """
+    if not folder.is_dir():
+        raise CohortError(f"{option} is not a folder; give the folder with the images")
+    if (folder / "study.toml").exists():
+        raise CohortError(f"{option} is a study folder; give the folder with the images, such as its synthetic/SET")
+    found = sorted(
+        _walk(folder, "", lambda name: _may_be_scan(name) or name.lower().endswith(".png")),
+        key=lambda source: source.relative,
+    )
+    if not found:
+        raise CohortError(f"{option} holds no file that may be an image; give a folder with DICOM or grey PNG files")
+    return found
+
+
 def _files(folder: Path, wanted: Callable[[str], bool]) -> list[Source]:
     """Files below `folder` whose names are wanted, by their relative path."""
     if not folder.is_dir():

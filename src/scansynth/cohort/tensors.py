@@ -35,6 +35,7 @@ CASE_COLUMNS = (
     "spacing_col",
     "sop",
     "source_sha256",
+    "source_side",
 )
 ATTRIBUTE = "attr_"
 """Prefix of the columns of cases.csv that hold attributes."""
@@ -99,6 +100,9 @@ class Case:
         high: Source value that maps to +1.
         spacing: Distance between rows, and between columns, in mm, of the ingested image.
         attributes: Facts for subgroup evidence, by name without prefix.
+        source_sha256: Of the file that it was made from; empty when not known.
+        source_side: Longest side of the source in pixels, before the image was brought to the common size; 0 when
+            not known.
     """
 
     index: int
@@ -110,6 +114,8 @@ class Case:
     high: float
     spacing: tuple[float, float]
     attributes: Mapping[str, str]
+    source_sha256: str = ""
+    source_side: int = 0
 
 
 @dataclass(frozen=True)
@@ -245,4 +251,6 @@ def _case(index: int, row: Mapping[str, str]) -> Case:
         high=float(row["high"]),
         spacing=(float(row["spacing_row"]), float(row["spacing_col"])),
         attributes={key.removeprefix(ATTRIBUTE): text for key, text in row.items() if key.startswith(ATTRIBUTE)},
+        source_sha256=row.get("source_sha256", ""),
+        source_side=int(row.get("source_side") or 0),  # older cohorts lack the column
     )

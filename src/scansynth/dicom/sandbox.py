@@ -27,6 +27,7 @@ import numpy as np
 
 from scansynth.dicom.child import MEMORY, READY
 from scansynth.dicom.header import Header
+from scansynth.dicom.png import PngHeader
 from scansynth.dicom.read import Limits
 from scansynth.errors import DicomError
 
@@ -312,6 +313,33 @@ class DecodePool:
                 yield DicomError("decoder crashed")
             else:
                 yield np.frombuffer(bytearray(outcome.payload), np.float32).reshape(rows, columns)
+
+    def scan_png(self, paths: Iterable[Path], limits: Limits) -> Iterator[PngHeader | DicomError]:
+        """Size and depth of many grey PNG files, in the order of the paths; see `scansynth.dicom.png`."""
+        bounds = asdict(limits)
+        jobs = (_Request({"task": "PNG header", "path": str(path), "limits": bounds}) for path in paths)
+        for _, outcome in self._sandbox.run(jobs):
+            if isinstance(outcome, DicomError):
+                yield outcome
+                continue
+            try:
+                yield PngHeader(**outcome.value)
+            except TypeError:
+                yield DicomError("bad header")
+
+    def decode_png(self, jobs: Iterable[tuple[Path, PngHeader]]) -> Iterator[np.ndarray | DicomError]:
+        """The images of many grey PNG files, uint16 (rows, columns), or why there is none; in the jobs' order."""
+        requests = (
+            _Request({"task": "PNG image", "path": str(path), "header": asdict(header)}, (header.rows, header.columns))
+            for path, header in jobs
+        )
+        for request, outcome in self._sandbox.run(requests):
+            if isinstance(outcome, DicomError):
+                yield outcome
+            elif len(outcome.payload) != request.shape[0] * request.shape[1] * 2:
+                yield DicomError("decoder crashed")
+            else:
+                yield np.frombuffer(bytearray(outcome.payload), "<u2").reshape(request.shape)
 
 
 @dataclass(frozen=True)

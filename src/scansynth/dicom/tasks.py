@@ -8,10 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from scansynth.dicom import png
 from scansynth.dicom.pixels import decode_task
 from scansynth.dicom.read import read_task
 
-TASKS: Mapping[str, Callable[..., tuple[dict[str, Any], bytes]]] = {"header": read_task, "image": decode_task}
+TASKS: Mapping[str, Callable[..., tuple[dict[str, Any], bytes]]] = {
+    "header": read_task,
+    "image": decode_task,
+    "PNG header": png.header_task,
+    "PNG image": png.image_task,
+}
 
 
 def perform(task: str, **arguments: Any) -> tuple[dict[str, Any], bytes]:
