@@ -19,6 +19,7 @@ from scansynth.gan.families import count_weights
 from scansynth.gan.health import Level
 from scansynth.gan.memory import check_fits
 from scansynth.gan.response import WORDS, next_change, recipe_after
+from scansynth.gan.scores import SCORES, write_scores
 from scansynth.gan.state import TrainingState
 from scansynth.gan.training_loop import TrainingJob, collapsed_for_good, train
 from scansynth.gan.weights import FACTS, WEIGHTS, GeneratorFacts, save_generator
@@ -49,40 +50,50 @@ def train_inputs(study: Study) -> dict[str, str]:
     return {} if record is None else {"cohort": record.digest}
 
 
-def train_run(study: Study, device: Device, progress: Progress, warn: Callable[[str], None]) -> StageRecord:
-    """Trains the configured run, or goes on with it, and writes its generator.
+@dataclass(frozen=True)
+class Preparation:
+    """What a study trains on.
 
-    A run of another recipe or cohort under the same name is set aside, never overwritten.
+    Attributes:
+        job: The training.
+        classes: Labels that the generator sees; none when unlabelled.
+        reals: Images that it learns from.
+        used: Images of other patients that its variety is held against.
+    """
+
+    job: TrainingJob
+    classes: tuple[str, ...]
+    reals: Selection
+    used: Selection
+
+
+def train_run(study: Study, device: Device, progress: Progress, warn: Callable[[str], None]) -> StageRecord:
+    """Trains the configured run, or goes on with it, and writes its generator and its scores of real images.
+
+    A run of another recipe or cohort under the same name is set aside, never overwritten. A run that has ended is
+    trained no further: what it writes is written again.
 
     Raises:
         TrainingError: There are too few images, or the losses left the numbers.
         Interrupted: Somebody asked to stop; the state is saved.
         StorageError: The disk is full; the last checkpoint is intact.
     """
-    cohort = load_cohort(study.cohort)
-    classes = _classes(study, cohort)
-    reals = select(cohort, Reader.GENERATOR, classes or None)
-    if len(reals.cases) < _LEAST_IMAGES:
-        raise TrainingError(
-            f"the role train has {len(reals.cases)} images to learn from, and at least {_LEAST_IMAGES} are needed; "
-            "add cases, or name more classes in generator.classes"
-        )
-    held_out = select(cohort, Reader.COLLAPSE_NULL, classes or None)
-    watched, used = watched_images(reals, held_out, study.config.seed)
-    job = _job(study, cohort, reals, watched)
+    ready = prepare(study)
+    job = ready.job
     _check_memory(job, device, warn)
     _set_aside(job, device, warn)
-    _describe(job, reals, classes, device)
+    _describe(ready, device)
     state = train(job, device, progress, warn)
-    _keep(job, state, classes)
+    _keep(job, state, ready.classes)
+    asked = score_reals(study, ready, state)
     record = StageRecord(
         stage="train",
         inputs=train_inputs(study),
         settings=train_settings(study),
-        outputs=hash_outputs(job.folder, [job.folder / name for name in (WEIGHTS, FACTS, RUN)]),
+        outputs=hash_outputs(job.folder, [job.folder / name for name in (WEIGHTS, FACTS, RUN, SCORES)]),
         seed=job.seed,
-        roles=tuple(sorted({*reals.roles, *used.roles})),
-        patients=tuple(sorted({*reals.patients, *used.patients})),
+        roles=tuple(sorted({*ready.reals.roles, *ready.used.roles, *asked.roles})),
+        patients=tuple(sorted({*ready.reals.patients, *ready.used.patients, *asked.patients})),
         seconds=round(state.seconds, 2),
         versions=versions(),
     )
@@ -94,6 +105,35 @@ def train_run(study: Study, device: Device, progress: Progress, warn: Callable[[
     if state.health.level is Level.WARMING:
         warn("the generator never became as varied as real patients: set a higher schedule.epochs, and train longer")
     return record
+
+
+def prepare(study: Study) -> Preparation:
+    """Selects the images and lays out the training.
+
+    Raises:
+        TrainingError: There are too few images.
+    """
+    cohort = load_cohort(study.cohort)
+    classes = _classes(study, cohort)
+    reals = select(cohort, Reader.GENERATOR, classes or None)
+    if len(reals.cases) < _LEAST_IMAGES:
+        raise TrainingError(
+            f"the role train has {len(reals.cases)} images to learn from, and at least {_LEAST_IMAGES} are needed; "
+            "add cases, or name more classes in generator.classes"
+        )
+    held_out = select(cohort, Reader.COLLAPSE_NULL, classes or None)
+    watched, used = watched_images(reals, held_out, study.config.seed)
+    return Preparation(_job(study, cohort, reals, watched), classes, reals, used)
+
+
+def score_reals(study: Study, ready: Preparation, state: TrainingState) -> Selection:
+    """Lets the last discriminator score the images of train, calibrate and test patients, and returns these.
+
+    They are read only now: the weights are final and written.
+    """
+    asked = select(load_cohort(study.cohort), Reader.MEMBERSHIP, ready.classes or None)
+    write_scores(ready.job.folder, state.discriminator, asked)
+    return asked
 
 
 def _check_memory(job: TrainingJob, device: Device, warn: Callable[[str], None]) -> None:
@@ -242,8 +282,9 @@ def _words(device: Device) -> str:
     return f"{device.kind} ({device.name})"
 
 
-def _describe(job: TrainingJob, reals: Selection, classes: tuple[str, ...], device: Device) -> None:
+def _describe(ready: Preparation, device: Device) -> None:
     """Writes what is about to be trained; `status` and the report read it."""
+    job, reals = ready.job, ready.reals
     write_json(
         job.folder / RUN,
         {
@@ -253,7 +294,8 @@ def _describe(job: TrainingJob, reals: Selection, classes: tuple[str, ...], devi
             "images_total": job.total,
             "device": _words(device),
             "precision": device.precision,
-            "classes": list(classes),
+            "classes": list(ready.classes),
+            "roles_in_training": sorted({*reals.roles, *ready.used.roles}),
             "train_images": len(reals.cases),
             "train_patients": len(set(reals.patients)),
             "augmentation": {"applied": list(job.plan.applied), "refused": list(job.plan.refused)},

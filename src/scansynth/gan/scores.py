@@ -1,0 +1,62 @@
+"""What the last discriminator says of real images: `scores.csv`, for the question who was trained on.
+
+The discriminator itself stays behind. Nothing here trains: the images of calibrate and test patients are looked at
+after the weights are final.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from scansynth.cohort.tensors import Selection, to_signed
+from scansynth.errors import TrainingError
+from scansynth.files import write_csv
+
+SCORES = "scores.csv"
+COLUMNS = ("case", "role", "score")
+_BATCH = 16  # always full, so that no score depends on how many images there are
+
+
+@torch.no_grad()
+def scores_of(discriminator: nn.Module, images: NDArray[np.uint16]) -> NDArray[np.float64]:
+    """Logits of stored images (n, side, side), (n,): above 0 is rather real.
+
+    In float32 and in evaluation mode: with running statistics where there is batch norm, and without a step of the
+    power iteration where there is spectral normalisation. So a score depends on its image alone, and the discriminator
+    is left as it came.
+    """
+    device, training = next(discriminator.parameters()).device, discriminator.training
+    found = np.empty(len(images))
+    discriminator.eval()
+    try:
+        for start in range(0, len(images), _BATCH):
+            part = images[start : start + _BATCH]
+            batch = np.zeros((_BATCH, 1, *images.shape[1:]), np.float32)
+            batch[: len(part), 0] = to_signed(part)
+            logits = discriminator(torch.from_numpy(batch).to(device))
+            found[start : start + len(part)] = logits.flatten()[: len(part)].cpu().numpy()
+    finally:
+        discriminator.train(training)
+    return found
+
+
+def write_scores(folder: Path, discriminator: nn.Module, asked: Selection) -> None:
+    """Writes `scores.csv` of a run: one row for each real image, in the cohort's order.
+
+    Raises:
+        TrainingError: A score is no finite number.
+        StorageError: The disk is full or the folder cannot be written.
+    """
+    found = scores_of(discriminator, asked.images)
+    if not np.isfinite(found).all():
+        raise TrainingError("the discriminator gives real images scores that are no numbers; train anew")
+    rows = [
+        {"case": case.case, "role": case.role.value, "score": f"{score:.6g}"}
+        for case, score in zip(asked.cases, found, strict=True)
+    ]
+    write_csv(folder / SCORES, COLUMNS, rows)
