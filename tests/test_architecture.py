@@ -14,8 +14,10 @@ SOURCE = Path(__file__).parents[1] / "src" / "scansynth"
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"cli"}),
     frozenset({"console", "demonstration"}),
-    frozenset({"pipeline", "new_study", "forecast", "export"}),
+    frozenset({"pipeline", "new_study", "forecast", "export", "loose"}),
     frozenset({"report"}),
+    frozenset({"court"}),
+    frozenset({"fairness"}),
     frozenset({"gan", "evidence"}),
     frozenset({"cohort", "phantom"}),
     frozenset({"metrics", "learning"}),

@@ -1,8 +1,15 @@
-"""How often the court errs, by simulation: the rates that `docs/evidence.md` promises to measure."""
+"""How often the court errs, by simulation: the rates that `docs/evidence.md` promises to measure.
 
+`benchmarks/audit_error_rates.py` holds the made-up patients, and runs 200 of each case; here are fewer.
+"""
+
+import importlib.util
 from collections import Counter
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
+import pytest
 
 from scansynth.evidence import diversity, fidelity
 from scansynth.evidence.claims import Claim
@@ -80,3 +87,53 @@ def test_a_set_of_one_image_has_finite_figures() -> None:
     rng = np.random.default_rng(0)
     claims = variety_of(np.zeros((60, D)), rng)
     assert {claim.verdict for claim in claims.values()} == {Verdict.REFUTED}
+
+
+# Both judges, all claims that rest on features
+
+
+@pytest.fixture(scope="module")
+def simulation() -> ModuleType:
+    script = Path(__file__).parents[2] / "benchmarks" / "audit_error_rates.py"
+    spec = importlib.util.spec_from_file_location("audit_error_rates", script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def rates(simulation: ModuleType, fault: str, runs: int) -> dict:
+    audits = (simulation.one_audit(40, 3, 120, fault, 40, np.random.default_rng(seed)) for seed in range(runs))
+    return dict(simulation.rates(audits))
+
+
+@pytest.mark.parametrize("fault", ["none", "none, three images of each patient"])
+def test_with_nothing_wrong_no_claim_is_refuted_by_either_judge(simulation: ModuleType, fault: str) -> None:
+    """At most one of 20 audits may hold any wrong `refuted`: 5% for all claims read together."""
+    found = rates(simulation, fault, 20)
+    assert set(found["refuted"]) == set(simulation.CLAIMS)
+    assert found["family_wise"]["any"] <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("fault", "finders"),
+    [
+        ("shifted", ("fidelity.kid", "fidelity.density")),
+        ("eight images", ("diversity.near_pairs", "diversity.nearest", "diversity.vendi", "fidelity.kid")),
+        ("half the variation", ("diversity.pair_distance", "diversity.nearest", "diversity.recall", "diversity.vendi")),
+    ],
+)
+def test_what_is_wrong_is_found_by_the_claims_that_are_for_it(
+    simulation: ModuleType, fault: str, finders: tuple[str, ...]
+) -> None:
+    found = rates(simulation, fault, 5)
+    for name in finders:
+        assert found["refuted"][name] >= 0.8, name
+
+
+def test_the_judges_of_the_simulation_see_the_same_images_in_part(simulation: ModuleType) -> None:
+    first, second = simulation.seen(simulation.images(2000, 1, np.random.default_rng(0)))
+    assert first.var(axis=0).mean() == pytest.approx(1.0, abs=0.35)
+    strongest = np.linalg.svd(np.corrcoef(first.T, second.T)[:24, 24:])[1].mean()
+    assert 0.4 < strongest < 0.9

@@ -7,9 +7,6 @@ import pytest
 
 from scansynth.errors import EvidenceError
 from scansynth.evidence.claims import (
-    CLAIMS,
-    RULE_VERSION,
-    RULES,
     Control,
     Floor,
     Measurement,
@@ -22,7 +19,9 @@ from scansynth.evidence.claims import (
     sensible,
     write_claims,
 )
+from scansynth.evidence.rules import CLAIMS, RULE_VERSION, RULES
 from scansynth.files import read_json
+from scansynth.report.questions import QUESTIONS
 from scansynth.statistics import Interval, Verdict
 
 MEASURED = Measurement(
@@ -97,10 +96,14 @@ def test_every_claim_and_the_version_stand_on_the_page() -> None:
         assert f"`{verdict.value}`" in text
 
 
-def test_the_readme_asks_the_questions_of_the_claims() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name, rule in RULES.items():
-        assert f"| {rule.question} | `{name}` |" in text
+def test_readme_and_rules_ask_the_questions_of_the_report() -> None:
+    readme, page = (ROOT / "README.md").read_text(encoding="utf-8"), PAGE.read_text(encoding="utf-8")
+    for question in QUESTIONS:
+        rooms = ", ".join(f"`{room}.*`" for room in question.rooms)
+        assert f"| {question.title} | " in readme
+        assert f"{rooms} |\n" in readme
+        assert f"| {question.title} | {rooms} |" in page
+    assert {name.partition(".")[0] for name in CLAIMS} == {room for q in QUESTIONS for room in q.rooms}
 
 
 def test_error_rates_on_the_page_are_those_of_the_results() -> None:

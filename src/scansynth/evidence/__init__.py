@@ -1,1 +1,1 @@
-"""The court: sets, floors, controls, verdicts."""
+"""The evidence: sets, floors, controls, verdicts; one question a file."""

@@ -1,13 +1,10 @@
-"""The table of claims: what is asked, and one line of evidence for each.
-
-The rules stand in `docs/evidence.md`; `RULE_VERSION` is the version of that page.
-"""
+"""Claims: one line of evidence for each question of `rules`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,57 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scansynth.errors import EvidenceError
+from scansynth.evidence.rules import RULE_VERSION, RULES
 from scansynth.files import read_json, write_json
-from scansynth.ledger import PERMITTED, Reader
 from scansynth.statistics import Direction, Interval, Verdict, verdict
-
-RULE_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What one claim asks, in which unit, on which side of the margin, reading which images."""
-
-    question: str
-    unit: str
-    direction: Direction
-    readers: tuple[Reader, ...]
-
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """Roles of the patients that the claim reads."""
-        return tuple(sorted({role.value for reader in self.readers for role in PERMITTED[reader]}))
-
-
-RULES: Mapping[str, Rule] = {
-    "fidelity.kid": Rule(
-        "Are the synthetic images as close to scans of new patients as two groups of real patients are to each other?",
-        "KID",
-        Direction.AT_MOST,
-        (Reader.REALISM, Reader.NORMALISATION),
-    ),
-    "diversity.pair_distance": Rule(
-        "Do the synthetic images differ from each other as much as real patients do?",
-        "times the real variety",
-        Direction.AT_LEAST,
-        (Reader.REALISM, Reader.NORMALISATION),
-    ),
-    "diversity.near_pairs": Rule(
-        "Is the set free of repeats: do its most alike images differ as much as the most alike real patients do?",
-        "times the real variety",
-        Direction.AT_LEAST,
-        (Reader.REALISM, Reader.NORMALISATION),
-    ),
-    "copies.flag_rate": Rule(
-        "Are the synthetic images no closer to training images than images of unknown patients are?",
-        "share of images",
-        Direction.AT_MOST,
-        (Reader.COPY_SEARCH, Reader.COPY_THRESHOLD),
-    ),
-}
-
-CLAIMS: tuple[str, ...] = tuple(RULES)
-"""Names of all claims, in the order of the report."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +53,9 @@ class Control:
 class Claim:
     """One line of evidence; the fields are those of `docs/evidence.md`.
 
+    A claim is known by its name, its judge (who made the features; empty where there are none) and its attribute
+    (of the patients, such as sex; empty where it is not asked by groups).
+
     Raises:
         ValueError: The claim is unknown, a figure is not finite, or the verdict lacks its figures.
     """
@@ -124,6 +76,8 @@ class Claim:
     roles: tuple[str, ...]
     inputs: Mapping[str, str] = field(default_factory=dict)
     rule_version: int = RULE_VERSION
+    judge: str = ""
+    attribute: str = ""
 
     def __post_init__(self) -> None:
         if self.claim not in RULES:
@@ -167,23 +121,37 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim, and the figures behind its pictures."""
+    """A claim, and what lies behind it.
+
+    Attributes:
+        claim: The line of evidence.
+        figures: Behind its pictures and tables; JSON as it stands.
+        flagged: Its rows of quarantine.csv (path, nearest, score, p).
+        pairs: Its rows of pairs.json.
+    """
 
     claim: Claim
-    distributions: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    flagged: tuple[Mapping[str, Any], ...] = ()
+    pairs: tuple[Mapping[str, Any], ...] = ()
+
+    def by(self, judge: str) -> Finding:
+        """The finding as one judge's."""
+        return replace(self, claim=replace(self.claim, judge=judge))
 
 
-def decide(name: str, measured: Measurement, why: Mapping[Verdict, str]) -> Claim:
+def decide(name: str, measured: Measurement, why: Mapping[Verdict, str], ruling: Verdict | None = None) -> Claim:
     """The claim that follows from the figures: a failed control makes it not assessable.
 
     Args:
         name: One of `CLAIMS`.
         measured: Its figures.
         why: A sentence for each of the three verdicts that figures can give.
+        ruling: The verdict where the rule is another than interval against margin; a failed control still voids it.
     """
     rule = RULES[name]
     missed = [control for control in measured.control if not control.passed]
-    result = verdict(measured.interval, measured.margin, rule.direction)
+    result = ruling or verdict(measured.interval, measured.margin, rule.direction)
     reason = why[result]
     if missed:
         result = Verdict.NOT_ASSESSABLE

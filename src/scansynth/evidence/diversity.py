@@ -1,4 +1,7 @@
-"""Do the synthetic images differ as patients do? `diversity.pair_distance` and `diversity.near_pairs`."""
+"""Do the synthetic images differ as patients do? `diversity.pair_distance` and `diversity.near_pairs`.
+
+`diversity.nearest` and `diversity.vendi`, of the same question, stand in `worth`.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scansynth.evidence import planted as faults
+from scansynth.evidence import worth
 from scansynth.evidence.claims import Claim, Control, Finding, Measurement, decide, floor_of, sensible
+from scansynth.evidence.hearing import Hearing, View
 from scansynth.metrics.diversity import distances, pair_distances, subset_pair_distances
+from scansynth.progress import Progress
 from scansynth.statistics import Interval, Mask, Verdict, blocks, group_masks, jackknife_interval
 
 SHARES: Mapping[str, float] = {"diversity.pair_distance": 0.5, "diversity.near_pairs": 0.05}
 """Each claim's quantile of the pair distances."""
+
+CLAIMS = (*SHARES, *worth.CLAIMS)
 
 NEEDED = 0.8
 """Share of the draws in which a planted fault must be found."""
@@ -25,6 +34,48 @@ _FLOOR = "two random halves of the test patients, each half as many as the figur
 _LEAST = 1e-9  # keeps the logarithm of a set of one repeated image finite
 
 Floats = NDArray[np.float64]
+
+
+def hear(hearing: Hearing, progress: Progress) -> tuple[Finding, ...]:
+    """Pair distances, nearest neighbours and Vendi score by each judge."""
+    images, patients = hearing.real.images, hearing.real.patients
+    repeats, calm = faults.noise(images, 0.01, hearing.rng("repeats")), faults.halfway_to_mean(images)
+    draws, level = hearing.settings.draws, hearing.settings.level
+    findings: list[Finding] = []
+    for place, view in enumerate(hearing.views):
+        progress(2 * place, 2 * len(hearing.views), view.judge)
+        poor = _poor_sets(hearing, view)
+        found = [*assess(view.synthetic, view.real, patients, hearing.halves, poor, level)]
+        progress(2 * place + 1, 2 * len(hearing.views), view.judge)
+        spoiled = worth.Spoiled(view.encode(repeats), view.encode(calm))
+        nearest, vendi = worth.assess(
+            view.synthetic, view.real, patients, spoiled, draws, level, hearing.rng("different images")
+        )
+        value = worth.worth(view.synthetic, view.real, patients, hearing.rng("worth"))
+        # structure knows no judge, and is told once
+        alike = {} if place else worth.structure(hearing.synthetic, images, patients, hearing.rng("structure"))
+        findings += [finding.by(view.judge) for finding in (*found, nearest, worth.attach(vendi, value, alike))]
+    return tuple(findings)
+
+
+def _poor_sets(hearing: Hearing, view: View) -> Mapping[str, Mapping[str, Sequence[Floats]]]:
+    """Features of sets without variety, made of the second half of each of the first draws."""
+    images, patients, rng = hearing.real.images, hearing.real.patients, hearing.rng("few")
+    one: list[Floats] = []
+    eight: list[Floats] = []
+    calm: list[Floats] = []
+    for half in hearing.halves[:CONTROL_DRAWS]:
+        places = rng.permutation(np.flatnonzero(~half))
+        # one image of each patient
+        places = places[np.unique(patients[places], return_index=True)[1]]
+        chosen = images[rng.permutation(places)[:CONTROL_IMAGES]]
+        one.append(view.encode(faults.few_images(chosen, 1, CONTROL_IMAGES, rng)))
+        eight.append(view.encode(faults.few_images(chosen, 8, CONTROL_IMAGES, rng)))
+        calm.append(view.encode(faults.halfway_to_mean(chosen)))
+    return {
+        "diversity.pair_distance": {"one image": one, "half the variation": calm},
+        "diversity.near_pairs": {"eight images": eight},
+    }
 
 
 def assess(
@@ -72,7 +123,7 @@ def assess(
             margin=margin,
             n=n,
         )
-        findings.append(Finding(_claim(name, measured), {"pair_distance": pictures} if place == 0 else {}))
+        findings.append(Finding(_claim(name, measured), pictures if place == 0 else {}))
     return tuple(findings)
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scansynth.cohort.added import source_digests
 from scansynth.cohort.sets import LABEL_SEPARATOR, SyntheticSet, load_set
 from scansynth.cohort.tensors import Case, Cohort, load_cohort, select, to_signed
 from scansynth.errors import EvidenceError
-from scansynth.files import sha256_file
+from scansynth.files import read_csv, sha256_file
 from scansynth.ledger import Reader
 from scansynth.stage import read_record
 
@@ -71,6 +73,13 @@ class Exhibits:
         calibrate: Real images that set the copy threshold.
         test: Real images of new patients.
         inputs: SHA-256 of the cohort and of the set.
+        same_files: Place of each synthetic image whose file is a real one, and the case that it is.
+        withheld: Claims that cannot be asked of these images, and why.
+        names: File of each real case, where the user knows it by that; a study knows none.
+        caveat: A sentence that every claim carries besides its own; empty in a study.
+        synthetic_files: What a file system shows of each synthetic image's file, where files are at hand.
+        test_files: The same of each test image.
+        scores: Score of real cases by the discriminator of the run that made the set; empty where there is none.
     """
 
     files: tuple[str, ...]
@@ -82,6 +91,13 @@ class Exhibits:
     calibrate: Reals
     test: Reals
     inputs: Mapping[str, str]
+    same_files: Mapping[int, str] = field(default_factory=dict)
+    withheld: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    caveat: str = ""
+    synthetic_files: tuple[Mapping[str, Any], ...] = ()
+    test_files: tuple[Mapping[str, Any], ...] = ()
+    scores: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def flat(self) -> int:
@@ -89,12 +105,17 @@ class Exhibits:
         return flat_images(self.synthetic)
 
 
-def gather(cohort_folder: Path, set_folder: Path) -> Exhibits:
+def gather(cohort_folder: Path, set_folder: Path, scores: Path | None = None) -> Exhibits:
     """Reads a cohort and a set.
 
+    Args:
+        cohort_folder: An ingested cohort.
+        set_folder: A synthetic set with its manifest.
+        scores: What the discriminator of the run that made the set says of real images, where there is one.
+
     Raises:
-        EvidenceError: The set shows a label that the cohort does not have, a value is not a number, or a real
-            image holds one grey value only.
+        EvidenceError: The set shows a label that the cohort does not have, a value is not a number, a real image
+            holds one grey value only, or the scores are damaged.
         CohortError: The cohort or the set is missing or damaged.
     """
     cohort = load_cohort(cohort_folder)
@@ -102,17 +123,50 @@ def gather(cohort_folder: Path, set_folder: Path) -> Exhibits:
     labels = () if cohort.facts.unlabelled else _labels(made, cohort)
     synthetic = to_signed(made.images)
     check_numbers(synthetic, f"the set {set_folder.name}")
+    parts = [_reals(cohort, reader, labels) for reader in (Reader.COPY_SEARCH, Reader.COPY_THRESHOLD, Reader.REALISM)]
     return Exhibits(
         files=tuple(row["file"] for row in made.rows),
         synthetic=synthetic,
         labels=labels,
         view=cohort.facts.view,
         unlabelled=cohort.facts.unlabelled,
-        train=_reals(cohort, Reader.COPY_SEARCH, labels),
-        calibrate=_reals(cohort, Reader.COPY_THRESHOLD, labels),
-        test=_reals(cohort, Reader.REALISM, labels),
-        inputs={"cohort": _digest(cohort_folder, "images.npy"), "set": _digest(set_folder, "manifest.csv")},
+        train=parts[0],
+        calibrate=parts[1],
+        test=parts[2],
+        inputs={
+            "cohort": _digest(cohort_folder, "images.npy"),
+            "set": _digest(set_folder, "manifest.csv"),
+            **({} if scores is None else {"scores": sha256_file(scores)}),
+        },
+        same_files=_same_files(made, cohort),
+        scores={} if scores is None else read_scores(scores),
     )
+
+
+def read_scores(path: Path) -> dict[str, float]:
+    """Score of each real case, from the `scores.csv` of a run.
+
+    Raises:
+        EvidenceError: The file is damaged.
+    """
+    try:
+        found = {row["case"]: float(row["score"]) for row in read_csv(path)}
+        if all(math.isfinite(score) for score in found.values()):
+            return found
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise EvidenceError(f"{path.name} of the run {path.parent.name} is damaged; scansynth train STUDY writes it again")
+
+
+def _same_files(made: SyntheticSet, cohort: Cohort) -> dict[int, str]:
+    """Images of an added set that were made from a file of the cohort, and its case.
+
+    Of any role and label: a scan that got out is a leak, and the hash of a file tells the court nothing of its image.
+    """
+    known = {case.source_sha256: case.case for case in cohort.cases if case.source_sha256}
+    origins = source_digests(made.folder)
+    found = {place: origins.get(row["file"], "") for place, row in enumerate(made.rows)}
+    return {place: known[digest] for place, digest in found.items() if digest in known}
 
 
 def check_numbers(images: NDArray[Any], whose: str) -> None:

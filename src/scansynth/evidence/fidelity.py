@@ -1,4 +1,4 @@
-"""Do the synthetic images look like scans of new patients? The claim `fidelity.kid`."""
+"""Do the synthetic images look like scans of new patients? The claim `fidelity.kid`, by each judge."""
 
 from __future__ import annotations
 
@@ -8,15 +8,39 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scansynth.evidence import planted as faults
 from scansynth.evidence.claims import Claim, Control, Finding, Measurement, decide, floor_of, sensible
+from scansynth.evidence.hearing import Hearing
 from scansynth.metrics.kid import different, polynomial_kernel, subset_kid
+from scansynth.progress import Progress
 from scansynth.statistics import Mask, Verdict, blocks, group_masks, jackknife_interval, subsamples
 
 NAME = "fidelity.kid"
+CLAIMS = (NAME,)
 NEEDED = 0.8
 """Share of the draws in which a planted fault must be found."""
 
 Floats = NDArray[np.float64]
+
+
+def hear(hearing: Hearing, progress: Progress) -> tuple[Finding, ...]:
+    """KID by each judge."""
+    images, patients = hearing.real.images, hearing.real.patients
+    spoiled = {"blur": faults.blur(images), "noise": faults.noise(images, 0.025, hearing.rng("faults"))}
+    findings = []
+    for place, view in enumerate(hearing.views):
+        progress(place, len(hearing.views), view.judge)
+        found = assess(
+            view.synthetic,
+            view.real,
+            patients,
+            hearing.halves,
+            {fault: view.encode(changed) for fault, changed in spoiled.items()},
+            hearing.settings.level,
+            hearing.rng("subsets"),
+        )
+        findings.append(found.by(view.judge))
+    return tuple(findings)
 
 
 def assess(
@@ -66,7 +90,7 @@ def assess(
         n={"synthetic images": fakes, "real images": reals, "real patients": int(names.max()) + 1},
     )
     figures = {"floor": floor, "synthetic": drawn, **{_PICTURES.get(k, k): v for k, v in spoiled.items()}}
-    return Finding(_claim(measured), {"kid": {name: draws.tolist() for name, draws in figures.items()}})
+    return Finding(_claim(measured), {name: draws.tolist() for name, draws in figures.items()})
 
 
 _PICTURES = {"blur": "blurred", "noise": "noisy"}

@@ -5,11 +5,13 @@ All take and give images (n, side, side) in [-1, 1]; random ones draw from the g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import io
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 
 Images = NDArray[np.float32]
@@ -39,12 +41,38 @@ def gamma(images: Images, power: float = 1.3) -> Images:
 
 def shift(images: Images, rows: float = 2.0, columns: float = 3.0) -> Images:
     """Moved by pixels; the edge is repeated."""
-    return _within(ndimage.shift(images, (0.0, rows, columns), order=1, mode="nearest"))
+    return moved(images, np.array([[rows, columns]]))
 
 
 def rotate(images: Images, degrees: float = 3.0) -> Images:
     """Turned about the centre; the edge is repeated."""
-    return _within(ndimage.rotate(images, degrees, axes=(2, 1), reshape=False, order=1, mode="nearest"))
+    return moved(images, degrees=degrees)
+
+
+def moved(
+    images: Images,
+    shifts: NDArray[Any] | float = 0.0,
+    degrees: NDArray[Any] | float = 0.0,
+    zoom: float = 1.0,
+) -> Images:
+    """Each image enlarged and turned about its centre, then shifted; linear between pixels, the edge is repeated.
+
+    Args:
+        images: (n, side, side).
+        shifts: Rows and columns, pixels, (n, 2).
+        degrees: Turn (n,).
+        zoom: Above 1 enlarges.
+    """
+    centre = (np.array(images.shape[1:]) - 1.0) / 2.0
+    shifts = np.broadcast_to(shifts, (len(images), 2))
+    turns = np.deg2rad(np.broadcast_to(degrees, len(images)))
+    placed = np.empty_like(images)
+    for place, (image, shift, turn) in enumerate(zip(images, shifts, turns, strict=True)):
+        # affine_transform asks where each pixel of the result comes from
+        back = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) / zoom
+        offset = centre - back @ (centre + shift)
+        placed[place] = ndimage.affine_transform(image, back, offset, order=1, mode="nearest")
+    return _within(placed)
 
 
 def halfway_to_mean(images: Images) -> Images:
@@ -58,17 +86,58 @@ def few_images(images: Images, kinds: int, count: int, rng: np.random.Generator)
     return noise(chosen[np.arange(count) % len(chosen)], 0.01, rng)
 
 
+def jpeg(images: Images, quality: int = 90) -> Images:
+    """Rounded to 8 bits, compressed as JPEG (ITU-T T.81, baseline), and read back."""
+    read = []
+    for image in np.rint((images + 1.0) * 127.5).astype(np.uint8):
+        stream = io.BytesIO()
+        Image.fromarray(image).save(stream, format="JPEG", quality=quality)
+        read.append(np.asarray(Image.open(stream), np.float64))
+    return _within(np.stack(read) / 127.5 - 1.0)
+
+
 def copies(images: Images, top_bottom: bool, rng: np.random.Generator) -> Mapping[str, Images]:
-    """Copies of images, kind by kind, as a generator might hide them."""
-    kinds: dict[str, Callable[[Images], Images]] = {
-        "exact": lambda x: x,
-        "noise": lambda x: noise(x, 0.05, rng),
-        "blur": blur,
-        "gamma": gamma,
-        "shift": shift,
-        "rotation": rotate,
-        "flip left-right": lambda x: x[:, :, ::-1],
+    """Copies of images, kind by kind, as a generator might hide them; all must be found.
+
+    Args:
+        images: (n, side, side).
+        top_bottom: Whether images mirrored top-bottom belong to them.
+        rng: Draws noise, shifts and the sense of a turn.
+    """
+    count, side = len(images), images.shape[2]
+    sixteenth = side / 16
+    kinds: dict[str, Images] = {
+        "exact": images,
+        "noise": noise(images, 0.05, rng),
+        "blur": blur(images, side / 64),
+        "gamma": gamma(images),
+        "any shift up to 1/16": moved(images, rng.uniform(-sixteenth, sixteenth, (count, 2))),
+        "shift of 1/16": moved(images, rng.choice((-sixteenth, sixteenth), (count, 2))),
+        "rotation of 3 degrees": moved(images, degrees=rng.choice((-3.0, 3.0), count)),
+        "flip left-right": images[:, :, ::-1],
     }
     if top_bottom:
-        kinds["flip top-bottom"] = lambda x: x[:, ::-1, :]
-    return {kind: change(images) for kind, change in kinds.items()}
+        kinds["flip top-bottom"] = images[:, ::-1, :]
+    return kinds
+
+
+def far_copies(images: Images, others: Images, rng: np.random.Generator) -> Mapping[str, Images]:
+    """Copies that were changed more, kind by kind: how many are found is published, and none need be.
+
+    Args:
+        images: (n, side, side).
+        others: As many, of other patients, to be blended in.
+        rng: Draws shifts and the sense of a turn.
+    """
+    count, side = len(images), images.shape[2]
+    eighth = side / 8
+    return {
+        "any shift up to 1/8": moved(images, rng.uniform(-eighth, eighth, (count, 2))),
+        "rotation of 5 degrees": moved(images, degrees=rng.choice((-5.0, 5.0), count)),
+        "rotation of 10 degrees": moved(images, degrees=rng.choice((-10.0, 10.0), count)),
+        "shrunk by 5%": moved(images, zoom=0.95),
+        "enlarged by 5%": moved(images, zoom=1.05),
+        "centre 80% enlarged": moved(images, zoom=1.25),
+        "80/20 blend of two patients": _within(0.8 * images + 0.2 * others),
+        "60/40 blend of two patients": _within(0.6 * images + 0.4 * others),
+    }

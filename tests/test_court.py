@@ -7,17 +7,21 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from scansynth import court
 from scansynth.cohort.sets import SyntheticSet
 from scansynth.cohort.tensors import CASE_COLUMNS, Case, CohortFacts, to_stored, write_facts
 from scansynth.config import EvidenceSettings
+from scansynth.court import judge, weigh
 from scansynth.errors import EvidenceError
 from scansynth.evidence import diversity, planted
 from scansynth.evidence import exhibits as exhibits_room
-from scansynth.evidence.claims import CLAIMS, Claim, read_claims, schema
-from scansynth.evidence.court import judge, weigh
+from scansynth.evidence.claims import Claim, read_claims, schema
 from scansynth.evidence.exhibits import Exhibits, Reals, check_numbers, flat_images, gather
+from scansynth.evidence.judges import FIXED, Judge, Panel
+from scansynth.evidence.rules import CLAIMS, RULES
 from scansynth.files import read_json, write_csv
 from scansynth.ledger import Role
+from scansynth.metrics.features import JUDGE_SEED, fit_scale, random_encoder
 from scansynth.stage import hash_outputs, read_record
 from scansynth.statistics import Verdict
 
@@ -25,10 +29,22 @@ SIZE = 32
 SETTINGS = EvidenceSettings(draws=40, pairs=5)
 
 
+QUICK = ("realism", "variety", "real files", "copies")
+
+
 @pytest.fixture(autouse=True)
-def _few_control_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four questions, one judge: the others have tests of their own."""
     monkeypatch.setattr(diversity, "CONTROL_DRAWS", 3)
     monkeypatch.setattr(diversity, "CONTROL_IMAGES", 32)
+    monkeypatch.setattr(court, "QUESTIONS", tuple(q for q in court.QUESTIONS if q.name in QUICK))
+    monkeypatch.setattr(court, "empanel", fixed_filters_alone)
+
+
+def fixed_filters_alone(train: np.ndarray, cache: Path | None, onnx: Path | None) -> Panel:
+    encode = random_encoder(JUDGE_SEED)
+    scale = fit_scale(encode(train))
+    return Panel((Judge(FIXED, lambda images: scale(encode(images))),), None)
 
 
 def scans(count: int, seed: int) -> np.ndarray:
@@ -62,16 +78,28 @@ def healthy() -> Exhibits:
     )
 
 
+def asked() -> tuple[str, ...]:
+    """The claims of the questions that are asked here, in order."""
+    names = {name for question in court.QUESTIONS for name in question.claims}
+    return tuple(name for name in CLAIMS if name in names)
+
+
 def verdicts(exhibits: Exhibits) -> dict[str, Claim]:
-    findings, _ = weigh(exhibits, SETTINGS, seed=7)
-    assert [finding.claim.claim for finding in findings] == list(CLAIMS)
+    findings = weigh(exhibits, SETTINGS, seed=7)
+    assert [finding.claim.claim for finding in findings] == list(asked())
     return {finding.claim.claim: finding.claim for finding in findings}
+
+
+def test_every_claim_belongs_to_one_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert sorted(name for question in court.QUESTIONS for name in question.claims) == sorted(CLAIMS)
 
 
 def test_new_patients_pass_for_a_good_set(healthy: Exhibits) -> None:
     for claim in verdicts(healthy).values():
         assert claim.verdict in {Verdict.SHOWN, Verdict.NOT_SHOWN}, claim.why
         assert all(control.passed for control in claim.control)
+        assert claim.judge == (FIXED if RULES[claim.claim].by_judge else "")
 
 
 @pytest.mark.parametrize(
@@ -92,28 +120,33 @@ def test_planted_copies_are_refuted_and_named(healthy: Exhibits) -> None:
     synthetic = healthy.synthetic.copy()
     source = rng.permutation(200)[:24]
     synthetic[:24] = planted.noise(healthy.train.images[source][:, :, ::-1], 0.025, rng)
-    findings, pairs = weigh(replace(healthy, synthetic=synthetic), SETTINGS, seed=7)
-    copies = {finding.claim.claim: finding.claim for finding in findings}["copies.flag_rate"]
-    assert copies.verdict is Verdict.REFUTED, copies.why
+    findings = {f.claim.claim: f for f in weigh(replace(healthy, synthetic=synthetic), SETTINGS, seed=7)}
+    copies = findings["copies.flag_rate"]
+    assert copies.claim.verdict is Verdict.REFUTED, copies.claim.why
+    assert findings["copies.real_files"].claim.verdict is Verdict.SHOWN
+    assert {row["path"] for row in copies.flagged} >= set(healthy.files[:24])
+    pairs = copies.pairs
     assert len(pairs) == SETTINGS.pairs
     assert all(pair["flip"] == "left-right" and pair["case_index"] == source[pair["index"]] for pair in pairs)
-    assert [pair["score"] for pair in pairs] == sorted((pair["score"] for pair in pairs), reverse=True)
+    assert [pair["p"] for pair in pairs] == sorted(pair["p"] for pair in pairs)
+    assert {pair["by"] for pair in pairs} <= {"aligned correlation", "plain correlation", "learned likeness"}
 
 
 @pytest.mark.parametrize(
-    ("change", "lacking"),
+    ("change", "judged"),
     [
-        ({"unlabelled": True}, set(CLAIMS)),
-        ({"synthetic": scans(49, 1), "files": ("x",) * 49}, set(CLAIMS)),
-        ({"train": reals(0, Role.TRAIN, 2)}, set(CLAIMS)),
-        ({"calibrate": reals(38, Role.CALIBRATE, 3)}, {"copies.flag_rate"}),
-        ({"test": reals(0, Role.TEST, 4)}, set(CLAIMS) - {"copies.flag_rate"}),
+        ({"unlabelled": True}, set()),
+        ({"synthetic": scans(49, 1), "files": ("x",) * 49}, {"copies.real_files"}),
+        ({"train": reals(0, Role.TRAIN, 2)}, {"copies.real_files"}),
+        ({"calibrate": reals(38, Role.CALIBRATE, 3)}, set(CLAIMS) - {"copies.flag_rate"}),
+        ({"test": reals(0, Role.TEST, 4)}, {"copies.flag_rate", "copies.real_files"}),
     ],
 )
 def test_missing_data_read_not_assessable_and_never_fail(
-    healthy: Exhibits, change: dict[str, object], lacking: set[str]
+    healthy: Exhibits, change: dict[str, object], judged: set[str]
 ) -> None:
     claims = verdicts(replace(healthy, **change))
+    lacking = set(asked()) - judged
     for name in lacking:
         assert claims[name].verdict is Verdict.NOT_ASSESSABLE
         assert claims[name].value is None
@@ -130,7 +163,8 @@ def test_a_set_of_flat_images_is_refuted(healthy: Exhibits, values: list[float],
     greys = np.resize(np.array(values, np.float32), 120)
     flat = replace(healthy, synthetic=np.ones_like(healthy.synthetic) * greys[:, None, None])
     assert flat.flat == 120
-    findings, pairs = weigh(flat, SETTINGS, seed=7)
+    findings = weigh(flat, SETTINGS, seed=7)
+    pairs = [pair for finding in findings for pair in finding.pairs]
     claims = {finding.claim.claim: finding.claim for finding in findings}
     for name in ("fidelity.kid", "diversity.near_pairs"):
         assert claims[name].verdict is Verdict.REFUTED, claims[name].why
@@ -179,7 +213,7 @@ def write_cohort(folder: Path, parts: Iterable[Reals]) -> CohortFacts:
     rows, images = [], []
     for part in parts:
         for case, image in zip(part.cases, part.images, strict=True):
-            values = (case.case, case.patient, case.role, case.label, 0, 1, 1, 1, "2.25.1", "0")
+            values = (case.case, case.patient, case.role, case.label, 0, 1, 1, 1, "2.25.1", "0", case.source_side)
             rows.append(dict(zip(CASE_COLUMNS, values, strict=True)))
             images.append(to_stored(image))
     np.save(folder / "images.npy", np.stack(images))
@@ -214,11 +248,11 @@ def test_judge_writes_what_it_states(healthy: Exhibits, tmp_path: Path, monkeypa
     assert record is not None
     assert record.roles == ("calibrate", "test", "train")
     assert record.outputs == hash_outputs(out, [out / name for name in record.outputs])
-    assert set(record.outputs) == {"claims.json", "pairs.json", "distributions.json"}
-    shown = read_json(out / "distributions.json")
-    assert {"synthetic", "held_out", "threshold"} == set(shown["nearest_train_ncc"])
-    assert {"synthetic", "real"} == set(shown["pair_distance"])
-    assert {"floor", "synthetic", "blurred", "noisy"} == set(shown["kid"])
+    assert set(record.outputs) == {"claims.json", "pairs.json", "distributions.json", "quarantine.csv"}
+    shown = {(row["claim"], row["judge"]): row["figures"] for row in read_json(out / "distributions.json")}
+    assert {"synthetic", "held_out", "threshold"} <= set(shown["copies.flag_rate", ""])
+    assert {"synthetic", "real"} == set(shown["diversity.pair_distance", FIXED])
+    assert {"floor", "synthetic", "blurred", "noisy"} == set(shown["fidelity.kid", FIXED])
 
     again = judge(tmp_path / "cohort", made, tmp_path / "again", SETTINGS, 7)
     assert again == claims

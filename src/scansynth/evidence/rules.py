@@ -1,0 +1,187 @@
+"""What is asked: the table of all questions, in the order of the report.
+
+The rules stand in `docs/evidence.md`; `RULE_VERSION` is the version of that page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from scansynth.ledger import PERMITTED, Reader
+from scansynth.statistics import Direction
+
+RULE_VERSION = 2
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one claim asks.
+
+    Attributes:
+        question: In plain words.
+        unit: Of the figure.
+        direction: The good side of the margin.
+        readers: For which purposes it reads real images.
+        by_judge: It rests on features, and is asked of each judge.
+        by_attribute: It is asked of each attribute of the patients.
+    """
+
+    question: str
+    unit: str
+    direction: Direction
+    readers: tuple[Reader, ...]
+    by_judge: bool = False
+    by_attribute: bool = False
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Roles of the patients that the claim reads."""
+        return tuple(sorted({role.value for reader in self.readers for role in PERMITTED[reader]}))
+
+
+_FEATURES = (Reader.REALISM, Reader.NORMALISATION, Reader.ENCODER)
+_COPIES = (Reader.COPY_SEARCH, Reader.COPY_THRESHOLD)
+_LEAST, _MOST = Direction.AT_LEAST, Direction.AT_MOST
+
+RULES: Mapping[str, Rule] = {
+    "fidelity.kid": Rule(
+        "Are the synthetic images as close to scans of new patients as two groups of real patients are to each other?",
+        "KID",
+        _MOST,
+        _FEATURES,
+        by_judge=True,
+    ),
+    "fidelity.c2st_features": Rule(
+        "Does a simple classifier fail to tell the synthetic images from scans of new patients by their features?",
+        "chance of telling",
+        _MOST,
+        _FEATURES,
+        by_judge=True,
+    ),
+    "fidelity.c2st_pixels": Rule(
+        "Does a neural network that was trained for it fail to tell the synthetic images from scans of new patients?",
+        "chance of telling",
+        _MOST,
+        (Reader.REALISM,),
+    ),
+    "fidelity.c2st_native": Rule(
+        "Does the same network fail at the size at which the scans were taken?",
+        "chance of telling",
+        _MOST,
+        (Reader.REALISM,),
+    ),
+    "fidelity.precision": Rule(
+        "Does each synthetic image lie among those of real patients?", "times the expected", _LEAST, _FEATURES, True
+    ),
+    "fidelity.density": Rule(
+        "Do the synthetic images lie where real patients are many?", "times the expected", _LEAST, _FEATURES, True
+    ),
+    "diversity.pair_distance": Rule(
+        "Do the synthetic images differ from each other as much as real patients do?",
+        "times the real variety",
+        _LEAST,
+        _FEATURES,
+        by_judge=True,
+    ),
+    "diversity.near_pairs": Rule(
+        "Is the set free of repeats: do its most alike images differ as much as the most alike real patients do?",
+        "times the real variety",
+        _LEAST,
+        _FEATURES,
+        by_judge=True,
+    ),
+    "diversity.nearest": Rule(
+        "Is each synthetic image as far from its nearest neighbour in the set as real patients are?",
+        "times the real variety",
+        _LEAST,
+        _FEATURES,
+        by_judge=True,
+    ),
+    "diversity.vendi": Rule(
+        "Are there as many different images in the set as among as many real patients?",
+        "times the real number",
+        _LEAST,
+        _FEATURES,
+        by_judge=True,
+    ),
+    "diversity.coverage": Rule(
+        "Does the set reach every kind of real patient?", "times the expected", _LEAST, _FEATURES, True
+    ),
+    "diversity.recall": Rule(
+        "Do real patients lie within the spread of the set?", "times the expected", _LEAST, _FEATURES, True
+    ),
+    "copies.real_files": Rule(
+        "Is the set free of real images, be it as a file, pixel for pixel, or written anew?",
+        "share of images",
+        _MOST,
+        (*_COPIES, Reader.REALISM),
+    ),
+    "copies.flag_rate": Rule(
+        "Are the synthetic images no closer to training images than images of unknown patients are?",
+        "share of images",
+        _MOST,
+        (*_COPIES, Reader.ENCODER),
+    ),
+    "membership.distance": Rule(
+        "Does closeness to a synthetic image leave open who was among the training patients?",
+        "chance of telling",
+        _MOST,
+        (Reader.MEMBERSHIP,),
+    ),
+    "membership.discriminator": Rule(
+        "Does the discriminator's score leave open who was among the training patients?",
+        "chance of telling",
+        _MOST,
+        (Reader.MEMBERSHIP,),
+    ),
+    "fairness.share": Rule(
+        "Are the groups of patients shown as often as they occur among the training patients?",
+        "log ratio of shares",
+        _MOST,
+        (Reader.SUBGROUPS,),
+        by_attribute=True,
+    ),
+    "fairness.coverage": Rule(
+        "Does the set reach each group of patients as well as all patients?",
+        "times the overall coverage",
+        _LEAST,
+        (Reader.SUBGROUPS,),
+        by_attribute=True,
+    ),
+    "fairness.kid": Rule(
+        "Are the images of each group as close to new patients of the group as training images are?",
+        "KID",
+        _MOST,
+        (Reader.SUBGROUPS,),
+        by_attribute=True,
+    ),
+    "fairness.flag_rate": Rule(
+        "Are the images of no group more often too close to a training image than those of the others?",
+        "difference of shares",
+        _MOST,
+        (Reader.SUBGROUPS, *_COPIES),
+        by_attribute=True,
+    ),
+    "fairness.lesion_size": Rule(
+        "Are the smallest and the largest lesions shown as often as they occur?",
+        "difference of shares",
+        _MOST,
+        (Reader.SUBGROUPS,),
+    ),
+    "telltales.pixels": Rule(
+        "Are the images free of traces of their making that would give them away to readers?",
+        "chance of telling",
+        _MOST,
+        (Reader.REALISM,),
+    ),
+    "telltales.files": Rule(
+        "Are the files free of sizes and headers that give the synthetic ones away?",
+        "chance of telling",
+        _MOST,
+        (Reader.REALISM,),
+    ),
+}
+
+CLAIMS: tuple[str, ...] = tuple(RULES)
+"""Names of all claims, in the order of the report."""
