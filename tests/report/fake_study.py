@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fake_evidence import distributions, everything
 from PIL import Image
 
 from scansynth.config import CohortSettings, EvidenceSettings, StudyConfig
 from scansynth.dicom.write import SyntheticFacts, Uids, write_synthetic
-from scansynth.evidence.claims import Claim, Control, Floor, Measurement, decide, write_claims
+from scansynth.evidence.claims import write_claims
 from scansynth.files import sha256_file, write_csv, write_json, write_json_lines
 from scansynth.ledger import Role
 from scansynth.recipe import load_recipe
 from scansynth.stage import StageRecord, hash_outputs, read_record, write_record
-from scansynth.statistics import Interval, Verdict
 from scansynth.study import Study
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -239,39 +238,12 @@ def make_set(study: Study, labels: tuple[str, ...], patients: int, synthetic: in
     end(study, folder, "generate", {"weights": study.run()}, ())
 
 
-def claims(inputs: dict[str, str]) -> tuple[Claim, ...]:
-    """One claim for each verdict."""
-    n = {"synthetic images": 80, "real images": 41, "real patients": 12}
-    rows = []
-    for name, value, interval, floor, margin, found, why in (
-        (
-            "fidelity.kid",
-            0.0431,
-            (0.0362, 0.0498),
-            (0.0031, 0.0058, 0.0174),
-            0.0174,
-            1.0,
-            "So the set can be told apart.",
-        ),
-        ("diversity.pair_distance", 0.94, (0.91, 0.97), (0.8, 1.0, 1.21), 0.8, 0.95, "So the set is as varied."),
-        ("diversity.near_pairs", 0.85, (0.71, 0.99), (0.78, 1.01, 1.3), 0.78, 0.9, "The data do not decide."),
-        ("copies.flag_rate", 0.0125, (0.0003, 0.0268), (0.0, 0.01, 0.04), 0.05, 0.6, "So no more are close."),
-    ):
-        measured = Measurement(
-            value, Interval(*interval), 0.95, Floor("real patients against real patients", *floor, 200),
-            (Control("blur", 1.0, 0.8), Control("planted fault", found, 0.8)), margin, n,
-        )  # fmt: skip
-        decided = decide(name, measured, dict.fromkeys(Verdict, f"The figure is {value}. {why}"))
-        rows.append(replace(decided, inputs=inputs))
-    return tuple(rows)
-
-
 def make_evidence(study: Study, labels: tuple[str, ...], patients: int, synthetic: int) -> None:
     rng = np.random.default_rng(4)
     folder = study.evidence()
     folder.mkdir(parents=True)
     digests = {"cohort": read_record(study.cohort).digest, "set": read_record(study.synthetic()).digest}
-    write_claims(folder / "claims.json", claims(digests))
+    write_claims(folder / "claims.json", everything(digests))
     train = [row for row in (study.cohort / "cases.csv").read_text().splitlines()[1:] if ",train," in row]
     pairs = [
         {
@@ -282,25 +254,10 @@ def make_evidence(study: Study, labels: tuple[str, ...], patients: int, syntheti
             "score": 0.93 - 0.011 * i,
             "flip": {2: "left-right", 4: "both"}.get(i, ""),
             "p": 0.004 + 0.006 * i,
+            "by": ("aligned correlation", "learned likeness", "plain correlation")[i % 3],
         }
         for i in range(6)
     ]
     write_json(folder / "pairs.json", pairs)
-    spreads = {
-        "nearest_train_ncc": {
-            "synthetic": rng.normal(0.71, 0.06, synthetic).clip(0, 1).tolist(),
-            "held_out": rng.normal(0.68, 0.07, 40).clip(0, 1).tolist(),
-            "threshold": 0.87,
-        },
-        "pair_distance": {
-            "synthetic": rng.gamma(9, 0.1, 300).tolist(),
-            "real": rng.gamma(10, 0.1, 300).tolist(),
-        },
-        "kid": {
-            "floor": rng.normal(0.0058, 0.002, 200).tolist(),
-            "synthetic": rng.normal(0.043, 0.004, 60).tolist(),
-            "blurred": rng.normal(0.09, 0.006, 60).tolist(),
-        },
-    }
-    write_json(folder / "distributions.json", spreads)
+    write_json(folder / "distributions.json", distributions(rng, synthetic))
     end(study, folder, "audit", {"cohort": study.cohort, "set": study.synthetic()}, ("calibrate", "test", "train"))

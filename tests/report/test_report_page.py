@@ -8,16 +8,20 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from fake_evidence import everything
 from fake_study import make_study
 
-from scansynth.errors import EvidenceError, StudyError
+from scansynth.errors import EvidenceError
 from scansynth.files import read_json, write_json
 from scansynth.report.collect import collect, report_inputs
 from scansynth.report.pictures import single
+from scansynth.report.questions import QUESTIONS, answers
 from scansynth.report.render import render, write_report
+from scansynth.report.sections import question_sections
 from scansynth.stage import read_record
 from scansynth.statistics import Verdict
 from scansynth.study import Study
@@ -66,6 +70,11 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 @pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return make_study(tmp_path_factory.mktemp("small") / "study", size=32, patients=20, synthetic=6)
+
+
+@pytest.fixture(scope="module")
 def html(study: Study) -> str:
     return write_report(study).read_text(encoding="utf-8")
 
@@ -97,7 +106,7 @@ def test_pictures_have_words_and_tables_have_heads(html: str) -> None:
     assert images
     assert all(attrs.get("alt") for attrs in images)
     charts = [attrs for tag, attrs in outline.tags if tag == "svg" and attrs.get("role") == "img"]
-    assert len(charts) >= 4 + 3 + 4
+    assert len(charts) >= 4 + 3 + len(everything({})) / 2
     assert all(attrs.get("aria-label") for attrs in charts)
     assert all(attrs.get("scope") for tag, attrs in outline.tags if tag == "th")
 
@@ -120,11 +129,11 @@ def test_nothing_comes_from_outside(html: str) -> None:
 
 
 def test_every_verdict_is_said_in_words_and_shape(html: str) -> None:
-    articles = re.findall(r"<article.*?</article>", html, re.DOTALL)
-    assert len(articles) == 4
+    cells = re.findall(r'<div class="cell .*?</p>', html, re.DOTALL)
+    assert len(cells) == len(everything({}))
     shapes = {}
-    for article in articles:
-        badge = re.search(r'class="badge[^>]*>(.*?</svg>)([^<]+)<', article, re.DOTALL)
+    for cell in cells:
+        badge = re.search(r'class="badge[^>]*>(.*?</svg>)([^<]+)<', cell, re.DOTALL)
         assert badge is not None
         shapes[badge[2].strip()] = badge[1]
     assert set(shapes) == {verdict.value for verdict in Verdict}
@@ -141,15 +150,72 @@ def test_claims_carry_all_their_figures(html: str) -> None:
         "0.0031 to 0.0174, mean 0.0058",
         "200 draws",
         "1.25 % of images",
+        "55 in 100",
     ):
         assert piece in words
     assert "planted fault: 60% found, 80% needed (failed)" in words
     assert "this figure must not be relied on" in words
 
 
+def test_every_claim_stands_in_full_once(html: str) -> None:
+    tables = re.findall(r'<table class="full" id="claim-(\d+)".*?</table>', html, re.DOTALL)
+    claims = everything({})
+    assert sorted(map(int, tables)) == list(range(1, len(claims) + 1))
+    for name in {claim.claim for claim in claims}:
+        assert html.count(f"<td>{name}</td>") == sum(claim.claim == name for claim in claims)
+    assert html.count('class="full-group"') == len(QUESTIONS)
+
+
+def test_the_first_screen_answers_every_question(html: str) -> None:
+    overview = html[html.index('<section id="verdicts"') : html.index('<section id="limits"')]
+    for answer in answers(everything({})):
+        assert f'href="#{answer.question.anchor}"' in overview
+        assert html.count(f"<h2>{answer.question.title}</h2>") == 1
+        # the same sentence opens the section
+        assert html.count(f">{answer.sentence}</p>") == 2
+        assert answer.question.aim in overview
+    tally = [int(amount) for amount in re.findall(r'class="tally-n">(\d+)<', overview)]
+    assert tally == [sum(claim.verdict is verdict for claim in everything({})) for verdict in Verdict]
+
+
+def test_nothing_that_is_not_shown_is_hidden(html: str) -> None:
+    open_parts = re.sub(r"<details.*?</details>", "", html, flags=re.DOTALL)
+    for verdict in Verdict:
+        amount = sum(claim.verdict is verdict for claim in everything({}))
+        assert len(re.findall(rf'<div class="cell v-{verdict.name.lower()}"', open_parts)) == amount
+    for claim in everything({}):
+        if claim.value is None:
+            assert claim.why in open_parts
+
+
+def test_what_stands_behind_the_claims_is_pictured(html: str) -> None:
+    words = Outline(html).words()
+    for piece in (
+        "How much fine and coarse detail",
+        "How dark and how bright",
+        "(KID) · fixed filters",
+        "(KID) · learned encoder",
+        "Would a copy have been found?",
+        "found by aligned correlation",
+        "blend 80/20",
+        "told only",
+        "Where 1 of 40 other patients are wrongly named, 3% of the training patients",
+        "How often each group is shown, by age band",
+        "80 and over",
+        "values that fewer than 5 patients share",
+        "Not asked by institution: it has one value only",
+        "of the size of the smallest 33% of the training patients: 30% of the set",
+        "80 synthetic images are worth about 7 images of different patients (learned encoder)",
+        "Which traces tell most",
+        "gaps between grey values",
+    ):
+        assert piece in words, piece
+
+
 def test_verdicts_come_first_then_limits(html: str) -> None:
     order = re.findall(r'<section id="(\w+)"', html)
-    assert order == ["verdicts", "limits", "cohort", "images", "training", "copies", "claims", "provenance"]
+    asked = [question.anchor for question in QUESTIONS]
+    assert order == ["verdicts", "limits", "cohort", "images", *asked, "training", "claims", "provenance"]
     assert "Not a medical device" in html
     assert html.index("holds pictures of real cases") < html.index('<section id="verdicts"')
 
@@ -203,7 +269,7 @@ def test_a_mirroring_that_is_none_is_damage(tmp_path: Path, flip: object) -> Non
     pairs = read_json(study.evidence() / "pairs.json")
     pairs[0]["flip"] = flip
     write_json(study.evidence() / "pairs.json", pairs)
-    with pytest.raises(StudyError, match=r"pairs\.json is damaged"):
+    with pytest.raises(EvidenceError, match=r"pairs\.json is damaged"):
         collect(study)
 
 
@@ -263,7 +329,24 @@ def test_hostile_names_are_escaped(tmp_path: Path) -> None:
     claims = read_json(study.evidence() / "claims.json")
     for claim in claims:
         claim["why"] = claim["question"] = claim["unit"] = evil
+        claim["attribute"] = claim["attribute"] and evil
+        claim["judge"] = claim["judge"] and f"{claim['judge']} {evil}"
     write_json(study.evidence() / "claims.json", claims)
+    pairs = read_json(study.evidence() / "pairs.json")
+    pairs[0]["by"] = evil
+    write_json(study.evidence() / "pairs.json", pairs)
+    behind = read_json(study.evidence() / "distributions.json")
+    for row in behind:
+        row["judge"] = row["judge"] and f"{row['judge']} {evil}"
+        row["attribute"] = row["attribute"] and evil
+        for key in ("traces", "published", "by_model", "extra", "left_out"):
+            if key in row["figures"]:
+                row["figures"][key] = {evil: 0.6}
+        for place, group in enumerate(row["figures"].get("groups", [])):
+            group["group"] = f"{evil} $x^2$ $\\frac {place}"
+        for tail in row["figures"].get("tails", []):
+            tail["tail"] = row["figures"]["column"] = f"$\\frac {evil}"
+    write_json(study.evidence() / "distributions.json", behind)
     study.journal.write_text(json.dumps({"time": evil, "stage": evil, "event": evil}) + "\n")
     html = write_report(study).read_text(encoding="utf-8")
     outline = Outline(html)
@@ -289,13 +372,71 @@ def test_damaged_artefacts_are_refused_in_one_line(tmp_path: Path) -> None:
     study = make_study(tmp_path / "study", size=32, patients=20, synthetic=6)
     pairs = (study.evidence() / "pairs.json").read_text()
     (study.evidence() / "pairs.json").write_text('[{"case": "x"}, {}]')
-    with pytest.raises(StudyError, match=r"pairs\.json is damaged"):
+    with pytest.raises(EvidenceError, match=r"pairs\.json is damaged"):
         write_report(study)
     (study.evidence() / "pairs.json").write_text(pairs)
     (study.evidence() / "claims.json").write_text("[{}]")
     with pytest.raises(EvidenceError, match="audit again"):
         write_report(study)
     assert not study.report.exists()
+
+
+BROKEN = (
+    "not JSON",
+    "[1]",
+    "{}",
+    '[{"claim": "fidelity.kid"}]',
+    '[{"claim": "fidelity.kid", "judge": null, "attribute": "", "figures": {}}]',
+    '[{"claim": "fidelity.kid", "judge": "", "attribute": "", "figures": {"floor": ["x"]}}]',
+    '[{"claim": "appearance", "judge": "", "attribute": "", "figures": {"spectrum": {"x": [1, 2]}}}]',
+    '[{"claim": "copies.flag_rate", "judge": "", "attribute": "", "figures": {"published": {"crop": "all"}}}]',
+    '[{"claim": "fairness.share", "judge": "", "attribute": "sex", "figures": '
+    '{"groups": [{"group": "F", "share_real": []}]}}]',
+    '[{"claim": "membership.distance", "judge": "", "attribute": "", "figures": '
+    '{"members": [1], "others": [2], "exposed": {"share": 1}}}]',
+)
+
+
+@pytest.mark.parametrize("content", BROKEN)
+def test_damaged_figures_are_refused_in_one_line(small: Study, content: str) -> None:
+    with pytest.raises(
+        EvidenceError, match=r"distributions\.json is damaged or of another .*; run audit again"
+    ) as refusal:
+        sections_with(small, content)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("content", ["[]", '[{"claim": "fidelity.kid", "judge": "", "attribute": "", "figures": {}}]'])
+def test_figures_that_are_missing_leave_out_their_pictures_alone(small: Study, content: str) -> None:
+    sections = sections_with(small, content)
+    assert [section["title"] for section in sections] == [question.title for question in QUESTIONS]
+    # what is drawn from the claims alone is still there
+    assert [len(section["charts"]) for section in sections] == [0, 0, 0, 0, 1]
+
+
+def sections_with(study: Study, content: str) -> list[dict[str, Any]]:
+    """The sections of a study whose distributions.json holds `content`."""
+    path = study.evidence() / "distributions.json"
+    kept = path.read_text()
+    path.write_text(content)
+    try:
+        evidence = collect(study).evidence
+        assert evidence is not None
+        return question_sections(evidence)
+    finally:
+        path.write_text(kept)
+
+
+def test_evidence_of_other_rules_asks_for_a_new_audit(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study", size=32, patients=20, synthetic=6)
+    claims = read_json(study.evidence() / "claims.json")
+    for claim in claims:
+        claim["rule_version"] = 1
+        del claim["judge"], claim["attribute"]
+    write_json(study.evidence() / "claims.json", claims)
+    with pytest.raises(EvidenceError, match=r"rule version 1, and this is version \d+; run audit again") as refusal:
+        write_report(study)
+    assert "\n" not in str(refusal.value)
 
 
 def test_a_training_under_way_is_shown_as_such(tmp_path: Path) -> None:

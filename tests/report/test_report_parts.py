@@ -9,14 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_evidence import claim
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from scansynth.report.course import Course
 from scansynth.report.curves import training_charts
-from scansynth.report.figures import distribution_charts
 from scansynth.report.intervals import interval_picture
+from scansynth.report.membership import passing
 from scansynth.report.pictures import Picture, montage, sheet, shrink_factor, single, to_grey
+from scansynth.report.spreads import appearance_charts, spread_chart
+from scansynth.report.tables import claim_row
 from scansynth.report.words import clean, duration, moment, number, together
 from scansynth.statistics import Direction
 
@@ -157,9 +160,52 @@ def test_charts_follow_the_theme_and_keep_text() -> None:
     assert str(training_charts(course)[0].svg) == svg
 
 
-def test_missing_or_empty_distributions_give_no_chart() -> None:
-    assert distribution_charts({}, ["kid"]) == []
-    assert distribution_charts({"kid": {"floor": [], "synthetic": None}}, ["kid"]) == []
-    lone = distribution_charts({"kid": {"floor": [0.1, 0.2, 0.3], "synthetic": [0.4]}}, ["kid"])
+def test_missing_or_empty_figures_give_no_chart() -> None:
+    kid = "fidelity.kid"
+    assert spread_chart(kid, {}) == []
+    assert spread_chart(kid, {"floor": [], "synthetic": None}) == []
+    assert spread_chart("telltales.files", {"floor": [1.0]}) == []
+    lone = spread_chart(kid, {"floor": [0.1, 0.2, 0.3], "synthetic": [0.4]})
     assert len(lone) == 1
     assert len(lone[0].key) == 2
+    assert appearance_charts({}) == []
+    assert appearance_charts({"spectrum": {"x": [], "synthetic": [], "low": [], "high": []}}) == []
+
+
+def test_judges_are_named_where_there_are_several_and_their_charts_do_not_clash() -> None:
+    figures = {"floor": [0.1, 0.2, 0.3], "synthetic": [0.4]}
+    one, other = (spread_chart("fidelity.kid", figures, judge, named=True)[0] for judge in ("fixed", "learned"))
+    assert one.title.endswith("· fixed")
+    assert set(re.findall(r'id="([^"]+)"', one.svg)).isdisjoint(re.findall(r'id="([^"]+)"', other.svg))
+
+
+@pytest.mark.parametrize("values", [["a"], [{}], [[1], [1, 2]], {"a": 1}, "text"])
+def test_samples_that_are_no_numbers_are_damage(values: object) -> None:
+    with pytest.raises(ValueError, match=r"number|float|sequence"):
+        spread_chart("fidelity.kid", {"floor": values})
+
+
+def test_curves_of_different_length_are_damage() -> None:
+    with pytest.raises(ValueError, match="length"):
+        appearance_charts({"spectrum": {"x": [1, 2], "synthetic": [1], "low": [1, 2], "high": [1, 2]}})
+
+
+def test_the_curve_of_who_was_trained_on() -> None:
+    others, members = passing(np.array([3.0, 4.0]), np.array([1.0, 2.0]))
+    assert np.trapezoid(members, others) == pytest.approx(1.0)  # all told apart
+    others, members = passing(np.arange(50.0), np.arange(50.0))
+    assert members == pytest.approx(others)
+    assert (others[0], others[-1]) == (0.0, 1.0)
+    many = np.random.default_rng(1).normal(size=2000)
+    others, members = passing(many + 1.0, many)
+    assert len(others) <= 202
+    assert np.all(np.diff(others) >= 0)
+    assert np.trapezoid(members, others) == pytest.approx(0.76, abs=0.02)  # normal, one standard deviation apart
+
+
+def test_times_and_logarithms_are_written_for_readers() -> None:
+    row = claim_row(claim("fairness.share", attribute="sex"))
+    assert (row["value"], row["unit"], row["of"]) == ("1.36", "times", "by sex")
+    assert "1.25" in row["aim"]
+    row = claim_row(claim("fidelity.c2st_pixels"))
+    assert (row["value"], row["unit"]) == ("55", "in 100")

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scansynth.cohort.added import is_added
 from scansynth.cohort.sets import SyntheticSet, load_set
 from scansynth.cohort.tensors import Cohort, CohortFacts, Selection, load_cohort, select
 from scansynth.errors import StudyError
-from scansynth.evidence.claims import Claim, read_claims
 from scansynth.files import read_json, read_json_lines
 from scansynth.ledger import Reader, Role
 from scansynth.report.course import Course, read_course, standing
-from scansynth.report.pictures import MIRRORS
+from scansynth.report.evidence import EvidenceView, read_evidence
 from scansynth.seeds import generator
 from scansynth.stage import StageRecord, read_record
 from scansynth.study import Study
@@ -40,7 +40,7 @@ STRIP = 7
 MOMENT_SIDE = 4
 """Images in a row and in a column of such a moment, so that each can be made out."""
 
-_SOURCES = {"cohort": "ingest", "weights": "train", "set": "generate"}
+_SOURCES = {"cohort": "ingest", "weights": "train", "set": "generate", "scores": "train"}
 """Which stage makes what another stage names among its inputs."""
 
 
@@ -93,32 +93,6 @@ class SetView:
 
 
 @dataclass(frozen=True)
-class PairView:
-    """A synthetic image and the training image nearest to it; (size, size) uint16 each, neither mirrored.
-
-    `flip` says how one is mirrored to match the other: empty, `left-right`, `top-bottom` or `both`.
-    """
-
-    index: int
-    case: str
-    score: float
-    p: float | None
-    flip: str
-    synthetic: NDArray[np.uint16]
-    real: NDArray[np.uint16]
-
-
-@dataclass(frozen=True)
-class EvidenceView:
-    """The court's findings on one set."""
-
-    claims: tuple[Claim, ...]
-    pairs: tuple[PairView, ...]
-    pairs_listed: int
-    distributions: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class StageView:
     """One stage that ended, and what of it is out of date (stages that ran again since)."""
 
@@ -128,8 +102,25 @@ class StageView:
 
 
 @dataclass(frozen=True)
+class Loose:
+    """What the page says where images were audited without a study.
+
+    Attributes:
+        notes: What was done to bring the images together, a sentence each.
+        cohort: The real images in one sentence.
+        uses: What a role is read for, where that differs from a study.
+        command: Gives the same page again.
+    """
+
+    notes: tuple[str, ...]
+    cohort: str
+    uses: Mapping[Role, str]
+    command: str
+
+
+@dataclass(frozen=True)
 class Findings:
-    """Everything that the page shows."""
+    """Everything that the page shows; `added` says that the set is somebody else's."""
 
     study: Study
     cohort: CohortView | None
@@ -139,16 +130,14 @@ class Findings:
     stages: tuple[StageView, ...]
     journal: tuple[Mapping[str, Any], ...]
     pictured: tuple[str, ...]
+    added: bool = False
+    loose: Loose | None = None
 
 
 def stage_folders(study: Study) -> dict[str, Path]:
-    """Folder of each stage that the page reads, in the order of work."""
-    return {
-        "ingest": study.cohort,
-        "train": study.run(),
-        "generate": study.synthetic(),
-        "audit": study.evidence(),
-    }
+    """Folder of each stage that the page reads, in the order of work; no training stands behind an added set."""
+    own = {} if is_added(study.synthetic()) else {"train": study.run()}
+    return {"ingest": study.cohort, **own, "generate": study.synthetic(), "audit": study.evidence()}
 
 
 def report_inputs(study: Study) -> dict[str, str]:
@@ -162,6 +151,7 @@ def collect(study: Study) -> Findings:
 
     Raises:
         StudyError: An artefact is damaged.
+        EvidenceError: The evidence is damaged, or of another version of the rules.
         LedgerError: Pictures were asked of patients that may not be shown.
     """
     cohort = load_cohort(study.cohort) if (study.cohort / "cohort.json").is_file() else None
@@ -169,7 +159,8 @@ def collect(study: Study) -> Findings:
     made = None
     if cohort and (study.synthetic() / "manifest.csv").is_file():
         made = load_set(study.synthetic(), cohort.facts)
-    training = _training(study, reals)
+    added = is_added(study.synthetic())
+    training = None if added else _training(study, reals)
     shown = _set_view(study, made, reals, training) if made is not None and reals is not None else None
     evidence = _evidence(study, made, reals)
     pictured = sorted(set(reals.patients)) if reals is not None and (shown or evidence or training) else []
@@ -183,6 +174,7 @@ def collect(study: Study) -> Findings:
         # The report's own lines are left out, so that writing it again gives the same page.
         journal=tuple(line for line in read_json_lines(study.journal) if line.get("stage") != "report"),
         pictured=tuple(pictured),
+        added=added,
     )
 
 
@@ -273,44 +265,9 @@ def _draw(study: Study, kind: str, label: str, indices: list[int], amount: int) 
 
 
 def _evidence(study: Study, made: SyntheticSet | None, reals: Selection | None) -> EvidenceView | None:
-    folder = study.evidence()
-    if not (folder / "claims.json").is_file():
-        return None
-    pairs_file, pictures_file = folder / "pairs.json", folder / "distributions.json"
-    listed = read_json(pairs_file) if pairs_file.is_file() else []
-    pairs: list[PairView] = []
-    if made is not None and reals is not None:
-        place = {case.case: index for index, case in enumerate(reals.cases)}
-        try:
-            pairs = [_pair(pair, made, reals, place) for pair in listed if pair["case"] in place]
-        except (KeyError, TypeError, ValueError, IndexError) as fault:
-            raise _damaged("pairs.json", "audit") from fault
-    return EvidenceView(
-        claims=read_claims(folder / "claims.json"),
-        pairs=tuple(pairs),
-        pairs_listed=len(listed),
-        distributions=_object(pictures_file, "audit") if pictures_file.is_file() else {},
-    )
-
-
-def _pair(pair: Mapping[str, Any], made: SyntheticSet, reals: Selection, place: Mapping[str, int]) -> PairView:
-    index = int(pair["index"])
-    return PairView(
-        index=index,
-        case=str(pair["case"]),
-        score=float(pair["score"]),
-        p=None if pair.get("p") is None else float(pair["p"]),
-        flip=_flip(pair["flip"]),
-        synthetic=made.images[index],
-        real=reals.images[place[str(pair["case"])]],
-    )
-
-
-def _flip(value: Any) -> str:
-    """One of `MIRRORS`; anything else is damage."""
-    if value not in MIRRORS:
-        raise ValueError("no such mirroring")
-    return str(value)
+    cases = [case.case for case in reals.cases] if reals is not None else []
+    images = None if made is None else made.images
+    return read_evidence(study.evidence(), images, None if reals is None else reals.images, cases)
 
 
 def _stages(study: Study) -> tuple[StageView, ...]:
@@ -318,13 +275,13 @@ def _stages(study: Study) -> tuple[StageView, ...]:
     folders = stage_folders(study)
     records = {name: record for name, folder in folders.items() if (record := read_record(folder)) is not None}
     views = []
-    for name, record in records.items():
+    for record in records.values():
         outdated = []
         for key, digest in record.inputs.items():
             source = records.get(_SOURCES.get(key, key))
             if source is not None and digest not in {source.digest, *source.outputs.values()}:
                 outdated.append(source.stage)
-        views.append(StageView(name, record, tuple(sorted(outdated))))
+        views.append(StageView(record.stage, record, tuple(sorted(outdated))))
     return tuple(views)
 
 

@@ -54,7 +54,7 @@ def interval_picture(
     limits = () if margin is None else (margin,)
     figures = (value, *ends, *limits, *floor)
     low, high = _ends(figures)
-    at = {figure: 100 * (figure - low) / (high - low) for figure in figures}
+    at = {figure: min(max(100 * (figure - low) / (high - low), 0.0), 100.0) for figure in figures}
     parts = []
     if margin is not None:
         parts += _margin(at[margin], margin, direction)

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from scansynth.cohort.sets import LABEL_SEPARATOR
+from scansynth.evidence.judges import FIXED, LEARNED, OWN
 from scansynth.files import new_directory, write_text
 from scansynth.gan.health import Level
 from scansynth.ledger import PERMITTED, Reader
@@ -20,14 +21,14 @@ from scansynth.report.collect import (
     MOMENT_SIDE,
     Findings,
     GridPair,
-    PairView,
     TrainingView,
     collect,
     report_inputs,
 )
 from scansynth.report.curves import training_charts
-from scansynth.report.figures import distribution_charts
-from scansynth.report.pictures import Picture, montage, sheet, shrink_factor, single
+from scansynth.report.pictures import montage, sheet, shrink_factor
+from scansynth.report.questions import QUESTIONS
+from scansynth.report.sections import full_claims, missing_claims, question_sections
 from scansynth.report.training import EVENTS_LISTED, ending, event_rows, facts_rows, level
 from scansynth.report.words import VERDICT_MEANING, clean, count, modality, number, span
 from scansynth.stage import StageRecord, hash_outputs, versions, write_record
@@ -36,21 +37,21 @@ from scansynth.study import Study
 
 PAGE = "index.html"
 _HERE = Path(__file__).parent
-_CONTENTS = (
+_BEFORE = (
     ("verdicts", "Verdicts"),
     ("limits", "Limits"),
     ("cohort", "The cohort"),
     ("images", "Real beside synthetic"),
+)
+_AFTER = (
     ("training", "Training"),
-    ("copies", "Copies"),
     ("claims", "Every claim in full"),
     ("provenance", "Provenance"),
 )
-_MIRRORED = {
-    "": "",
-    "left-right": "mirrored left to right to match",
-    "top-bottom": "mirrored top to bottom to match",
-    "both": "mirrored both ways to match",
+_JUDGES = {
+    FIXED: "fixed filters, in which nothing is learned",
+    LEARNED: "a learned encoder, a small network that taught itself on the training images",
+    OWN: "your own network",
 }
 
 
@@ -59,6 +60,7 @@ def write_report(study: Study) -> Path:
 
     Raises:
         StudyError: An artefact is damaged.
+        EvidenceError: The evidence is damaged, or of another version of the rules.
         CohortError: The cohort or the synthetic set is damaged.
         LedgerError: Pictures were asked of patients that may not be shown.
         StorageError: The report cannot be written.
@@ -101,7 +103,6 @@ def render(findings: Findings) -> str:
         | _cohort(findings)
         | _images(findings)
         | _training(findings)
-        | _copies(findings)
         | _provenance(findings)
     )
     return environment.get_template("report.html").render(context)
@@ -116,9 +117,24 @@ def _frame(findings: Findings) -> dict[str, Any]:
         "as_of": tables.newest(findings),
         "shows_real": bool(findings.pictured),
         "warnings": _warnings(findings),
-        "contents": _CONTENTS,
+        "notes": [clean(note) for note in findings.loose.notes] if findings.loose else [],
+        "loose": findings.loose,
+        "absent": _absent(findings),
+        "contents": (*_BEFORE, *_asked(findings), *_AFTER),
         "seed": str(findings.study.config.seed),
     }
+
+
+def _absent(findings: Findings) -> dict[str, str]:
+    """What to say in a section that no command of this study can fill."""
+    if findings.loose:
+        return {
+            "training": "No data: the images were audited without a study, and how their generator was trained is not "
+            "known here.",
+            "copies": "No data: copies were not looked for. The verdict on copies says why.",
+        }
+    elsewhere = "No data: this set was added to the study. Its generator was trained elsewhere."
+    return {"training": elsewhere if findings.added else "", "copies": ""}
 
 
 def _warnings(findings: Findings) -> list[str]:
@@ -139,6 +155,9 @@ def _sentence(findings: Findings) -> str:
     """What the page is, in one sentence."""
     if findings.cohort is None:
         return "This study has only been set up: no scan has been read, and nothing can be said yet."
+    if findings.loose and findings.synthetic:
+        made = count(findings.synthetic.images, "synthetic image")
+        return f"{made} beside {count(findings.cohort.images, 'real image')}: what was shown of them, and what was not."
     kind = modality(clean(findings.cohort.facts.modality))
     people = count(findings.cohort.patients, "patient")
     if findings.synthetic is None:
@@ -150,11 +169,20 @@ def _sentence(findings: Findings) -> str:
     )
 
 
+def _asked(findings: Findings) -> list[tuple[str, str]]:
+    """The sections of the questions, where there is evidence."""
+    return [(question.anchor, question.title) for question in QUESTIONS] if findings.evidence else []
+
+
 def _verdicts(findings: Findings) -> dict[str, Any]:
-    claims = findings.evidence.claims if findings.evidence else ()
+    evidence = findings.evidence
+    claims = evidence.claims if evidence else ()
+    judges = dict.fromkeys(claim.judge for claim in claims if claim.judge)
     return {
-        "evidence": findings.evidence,
-        "claims": [tables.claim_row(claim) for claim in claims],
+        "questions": question_sections(evidence) if evidence else [],
+        "full": full_claims(evidence) if evidence else [],
+        "never": missing_claims(evidence) if evidence else [],
+        "judges": "; ".join(_JUDGES.get(judge, clean(judge)) for judge in judges),
         "tally": {verdict: sum(claim.verdict is verdict for claim in claims) for verdict in Verdict},
         "meaning": VERDICT_MEANING,
     }
@@ -166,6 +194,8 @@ def _cohort(findings: Findings) -> dict[str, Any]:
         return {"cohort": None}
     facts = cohort.facts
     rows = tables.left_out(cohort)
+    unnamed = "all" if findings.loose else "no label"
+    uses = {role.value: use for role, use in findings.loose.uses.items()} if findings.loose else {}
     words = (
         f"{modality(clean(facts.modality)).capitalize()} ({clean(facts.modality)}), {count(cohort.images, 'image')} of "
         f"{count(cohort.patients, 'patient')}, {facts.size} × {facts.size} pixels of "
@@ -173,11 +203,13 @@ def _cohort(findings: Findings) -> dict[str, Any]:
     )
     return {
         "cohort": cohort,
-        "cohort_words": words + (" The images carry no labels." if facts.unlabelled else ""),
+        "cohort_words": clean(findings.loose.cohort)
+        if findings.loose
+        else words + (" The images carry no labels." if facts.unlabelled else ""),
         "left_out": rows,
         "left_out_total": sum(amount for _, amount in rows),
-        "labels": [clean(label) or "no label" for label in next(iter(cohort.by_role.values()))],
-        "roles": tables.role_rows(cohort),
+        "labels": [clean(label) or unnamed for label in next(iter(cohort.by_role.values()))],
+        "roles": [row | {"use": uses.get(row["name"], row["use"])} for row in tables.role_rows(cohort)],
     }
 
 
@@ -258,38 +290,18 @@ def _told(training: TrainingView) -> dict[str, Any]:
     }
 
 
-def _copies(findings: Findings) -> dict[str, Any]:
-    evidence = findings.evidence
-    if evidence is None:
-        return {"pairs": [], "copy_charts": [], "other_charts": []}
-    return {
-        "pairs": [_pair(pair) for pair in evidence.pairs],
-        "copy_charts": distribution_charts(evidence.distributions, ["nearest_train_ncc"]),
-        "other_charts": distribution_charts(evidence.distributions, ["kid", "pair_distance"]),
-    }
-
-
-def _pair(pair: PairView) -> dict[str, Any]:
-    synthetic: Picture = single(pair.synthetic)
-    return {
-        "index": pair.index,
-        "case": clean(pair.case),
-        "flip": _MIRRORED[pair.flip],
-        "score": f"{pair.score:.3f}",
-        "by_chance": "not known" if pair.p is None else f"{pair.p:.1%}",
-        "synthetic": synthetic,
-        "real": single(pair.real, pair.flip),
-    }
-
-
 def _provenance(findings: Findings) -> dict[str, Any]:
     rows: list[Mapping[str, Any]] = [tables.stage_row(stage) for stage in findings.stages]
     journal = tables.journal_rows(findings.journal)
     return {
         "stages": rows,
-        "commands": tables.commands(),
+        "commands": findings.loose.command if findings.loose else tables.commands(),
         "versions": tables.version_rows(findings.stages),
         "journal": journal,
         "journal_left": len(findings.journal) - len(journal),
-        "settings": tables.setting_rows(findings.study),
+        "settings": [
+            row
+            for row in tables.setting_rows(findings.study)
+            if findings.loose is None or row[0].startswith("evidence.")
+        ],
     }

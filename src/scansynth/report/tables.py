@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,14 @@ _PATHS = {"cohort.dicom", "cohort.labels", "cohort.split_from"}
 
 _OUTPUTS_LISTED = 16
 _JOURNAL_LISTED = 40
-_UNITS = {"KID": "distance (KID)"}
+_UNITS: Mapping[str, tuple[str, Callable[[float], float]]] = {
+    "KID": ("distance (KID)", float),
+    "chance of telling": ("in 100", lambda value: 100.0 * value),
+    "difference of shares": ("percentage points", lambda value: 100.0 * value),
+    "log ratio of shares": ("times", lambda value: math.exp(min(value, 20.0))),
+}
+"""The page's unit for a claim's, and how figures are brought to it."""
+
 _GROUPS = {
     "": "The recipe",
     "network": "Networks",
@@ -46,7 +54,7 @@ _GROUPS = {
 
 @dataclass(frozen=True)
 class _Figures:
-    """A claim's figures as the page shows them: shares in percent, others as they are."""
+    """A claim's figures as the page shows them: shares in percent, logarithms as ratios, others as they are."""
 
     value: float | None
     ends: tuple[float, ...]
@@ -56,15 +64,16 @@ class _Figures:
 
 
 def _figures(claim: Claim) -> _Figures:
-    share = claim.unit.startswith("share of ")
-    factor = 100.0 if share else 1.0
-    unit = f"% of {claim.unit.removeprefix('share of ')}" if share else _UNITS.get(claim.unit, claim.unit)
+    if claim.unit.startswith("share of "):
+        unit, scale = f"% of {claim.unit.removeprefix('share of ')}", _UNITS["chance of telling"][1]
+    else:
+        unit, scale = _UNITS.get(claim.unit, (claim.unit, float))
     floor = (claim.floor.low, claim.floor.mean, claim.floor.high) if claim.floor else ()
     return _Figures(
-        None if claim.value is None else factor * claim.value,
-        () if claim.interval is None else (factor * claim.interval.low, factor * claim.interval.high),
-        None if claim.margin is None else factor * claim.margin,
-        tuple(factor * figure for figure in floor),
+        None if claim.value is None else scale(claim.value),
+        () if claim.interval is None else (scale(claim.interval.low), scale(claim.interval.high)),
+        None if claim.margin is None else scale(claim.margin),
+        tuple(scale(figure) for figure in floor),
         clean(unit),
     )
 
@@ -80,6 +89,7 @@ def claim_row(claim: Claim) -> dict[str, Any]:
     failed = any(not control.passed for control in claim.control)
     return {
         "question": clean(claim.question),
+        "of": _whose(claim),
         "why": clean(claim.why),
         "verdict": claim.verdict,
         "unit": figures.unit,
@@ -91,6 +101,8 @@ def claim_row(claim: Claim) -> dict[str, Any]:
         "inputs": [(clean(key), clean(digest)) for key, digest in claim.inputs.items()],
         "full": [
             ("claim", clean(claim.claim)),
+            *([("described by", clean(claim.judge))] if claim.judge else []),
+            *([("by groups of", clean(claim.attribute))] if claim.attribute else []),
             ("verdict", claim.verdict.value),
             ("value", words[0] if words else "none"),
             ("unit", figures.unit),
@@ -106,6 +118,12 @@ def claim_row(claim: Claim) -> dict[str, Any]:
             ("rule version", clean(claim.rule_version)),
         ],
     }
+
+
+def _whose(claim: Claim) -> str:
+    """Which of several claims on one question: by whose description, by which attribute."""
+    parts = [clean(claim.judge)] if claim.judge else []
+    return ", ".join([*parts, *([f"by {clean(claim.attribute)}"] if claim.attribute else [])])
 
 
 def _aim(limit: str, failed: bool) -> str:
