@@ -2,9 +2,10 @@
 
     python benchmarks/copies_error_rates.py --out docs/results/copies_error_rates.json
 
-No image is made: the scores of calibrate images and of new patients are drawn from one normal distribution of
-variance 0.98, in which half of the variance is shared by the images of a patient; a copy scores far above all, and
-every planted copy is found. What is left is the luck of the draw, and how the rule deals with it.
+No image is made: three scores of calibrate images and of new patients are drawn from one normal distribution of
+variance 0.98, in which half of the variance is shared by the images of a patient, and half of either half by the
+three scores of an image; a copy scores far above all, and every planted copy is found. What is left is the luck of the
+draw, and how the rule deals with it.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scansynth.evidence.copies import assess
+from scansynth.evidence.copies import Scores, assess
 from scansynth.seeds import generator
 from scansynth.statistics import Verdict
 
 Floats = npt.NDArray[np.float64]
 
+SCORES = 3
 SPREAD = 0.7  # between patients, and again between the images of one
+WIDTH = 0.3  # what a score of 1 is on the scale of atanh
 COPY = 9.0  # above any score that chance brings about
 ROWS = (
     # calibrate patients, images of each, share of copies
@@ -37,14 +40,21 @@ ROWS = (
 )
 
 
+def alike(count: int, rng: np.random.Generator) -> Floats:
+    """Normal scores of `count` patients or images, half of whose variance the scores share, (SCORES, count)."""
+    shared, own = rng.normal(0.0, SPREAD, (1, count)), rng.normal(0.0, SPREAD, (SCORES, count))
+    return np.asarray((shared + own) / np.sqrt(2.0), dtype=np.float64)
+
+
 def one_verdict(patients: int, each: int, copies: int, made: int, rng: np.random.Generator) -> Verdict:
     """The verdict on one made-up set."""
-    fresh = rng.normal(0.0, SPREAD * np.sqrt(2.0), made)
-    fresh[:copies] = COPY
+    fresh = alike(made, rng) + alike(made, rng)
+    fresh[:, :copies] = COPY
     names = np.repeat(np.arange(patients), each)
-    calibrate = rng.normal(0.0, SPREAD, patients)[names] + rng.normal(0.0, SPREAD, len(names))
-    planted: dict[str, Floats] = {"exact": np.full(50, COPY)}
-    return assess(fresh, calibrate, names, planted, {}, 0.95, rng).claim.verdict
+    calibrate = alike(patients, rng)[:, names] + alike(len(names), rng)
+    planted = {"exact": np.tanh(np.full((SCORES, 50), WIDTH * COPY))}
+    scores = Scores(np.tanh(WIDTH * fresh), np.tanh(WIDTH * calibrate), names, planted)
+    return assess(scores, {}, 0.95, rng).claim.verdict
 
 
 def row(patients: int, each: int, share: float, options: argparse.Namespace) -> dict[str, Any]:
@@ -54,12 +64,11 @@ def row(patients: int, each: int, share: float, options: argparse.Namespace) -> 
     for run in range(options.runs):
         rng = generator(options.first_seed + run, "copies", str(patients), str(each), str(copies))
         counts[one_verdict(patients, each, copies, options.made, rng)] += 1
-    verdicts = (Verdict.SHOWN, Verdict.NOT_SHOWN, Verdict.REFUTED)
     return {
         "calibrate_patients": patients,
         "images_each": each,
         "share_of_copies": share,
-        **{verdict.value: counts[verdict] / options.runs for verdict in verdicts},
+        **{verdict.value: counts[verdict] / options.runs for verdict in Verdict},
     }
 
 
@@ -78,10 +87,10 @@ def main() -> None:
     options = arguments()
     started = time.process_time()
     rows = []
-    print("patients  images each  copies   shown  not shown  refuted", flush=True)
+    print("patients  images each  copies      shown    refuted  not shown  not assessable", flush=True)
     for patients, each, share in ROWS:
         rows.append(row(patients, each, share, options))
-        shares = "  ".join(f"{rows[-1][verdict]:9.1%}" for verdict in ("shown", "not shown", "refuted"))
+        shares = "  ".join(f"{rows[-1][verdict.value]:9.1%}" for verdict in Verdict)
         print(f"{patients:8d}  {each:11d}  {share:6.0%}  {shares}", flush=True)
     summary = {
         "command": shlex.join(["python", *sys.argv]),

@@ -25,7 +25,7 @@ from scansynth.recipe import Recipe, load_recipe, recipe_names
 
 FOLDER = Path(__file__).parent
 PAGES = ("configuration.md", "commands.md")
-BLOCK = re.compile(r"(<!-- reference: (\w+)((?: [\w.]+)?) -->\n).*?(<!-- end of reference -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- reference: (\w+)((?: [\w.-]+)?) -->\n).*?(<!-- end of reference -->)", re.DOTALL)
 
 UNITS = {
     "format": "version",
@@ -217,7 +217,9 @@ def command_table(name: str) -> str:
     """One command: what it does, how it is called, its arguments and options."""
     command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
     callback: Callable[..., Any] = next(
-        entry.callback for entry in app.registered_commands if entry.callback and entry.callback.__name__ == name
+        entry.callback
+        for entry in app.registered_commands
+        if entry.callback and entry.callback.__name__ == name.replace("-", "_")
     )
     hints = get_type_hints(callback, include_extras=True)
     call, rows = [f"scansynth {name}"], []

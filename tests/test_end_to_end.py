@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from markupsafe import escape
 from PIL import Image
 
 from scansynth.cli import main
-from scansynth.evidence.claims import CLAIMS
+from scansynth.evidence.rules import CLAIMS
 from scansynth.files import read_csv, read_json, read_json_lines, sha256_file
 from scansynth.gan import memory, training_loop
 from scansynth.gan.health import Level, Trouble
@@ -93,6 +94,8 @@ def test_every_stage_wrote_its_record(study: Path) -> None:
         for name, digest in record["outputs"].items():
             assert sha256_file(study / folder / name) == digest, name
         assert record["versions"]["scansynth"]
+    record = read_json(study / "evidence" / "main" / "stage.json")
+    assert record["inputs"]["scores"] == sha256_file(study / "gan" / "main" / "scores.csv")
 
 
 def test_each_patient_has_one_role_and_the_generator_saw_train_alone(study: Path) -> None:
@@ -105,8 +108,10 @@ def test_each_patient_has_one_role_and_the_generator_saw_train_alone(study: Path
     seen = {role for patient in record["patients"] for role in roles[patient]}
     assert seen == set(record["roles"])
     assert "train" in seen
-    # calibrate patients are what the diversity is held against; nobody else is ever read
-    assert seen <= {"train", "calibrate"}
+    # test patients are scored by the discriminator once the weights are final; tune and reserve are never read
+    assert seen <= {"train", "calibrate", "test"}
+    # calibrate patients are what the diversity is held against; nobody else is read in the training
+    assert set(read_json(study / "gan" / "main" / "run.json")["roles_in_training"]) <= {"train", "calibrate"}
 
 
 def test_the_synthetic_set_is_marked_dicom(study: Path) -> None:
@@ -127,7 +132,7 @@ def test_claims_are_complete_and_pages_self_contained(study: Path) -> None:
     page = (study / "report" / "index.html").read_text()
     for claim in claims:
         assert claim["verdict"] in {"shown", "refuted", "not shown", "not assessable"}
-        assert claim["question"].split(",")[0] in page
+        assert str(escape(claim["question"])) in page
     assert len(page) < 15_000_000
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page

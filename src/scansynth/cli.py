@@ -14,6 +14,8 @@ from scansynth import __version__, console
 from scansynth.errors import ScansynthError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from scansynth.dicom.deidentify import InstitutionKey
     from scansynth.pipeline import Surroundings
     from scansynth.study import Study
@@ -188,9 +190,16 @@ def _dry_run(study: Study, key: InstitutionKey) -> None:
 
 
 def _one_stage(
-    folder: Path, name: str, key: Path | None, wrote: str, after: str, *, even_if_collapsed: bool = False
+    folder: Path,
+    name: str,
+    key: Path | None,
+    wrote: str,
+    after: str,
+    *,
+    even_if_collapsed: bool = False,
+    also: Callable[[Study], None] | None = None,
 ) -> None:
-    """Runs one stage and says what it wrote and what comes next."""
+    """Runs one stage and says what it wrote, what `also` adds, and what comes next."""
     from scansynth.dicom.deidentify import load_key
     from scansynth.pipeline import run_stage
     from scansynth.study import open_study
@@ -200,6 +209,8 @@ def _one_stage(
         around = _surroundings(load_key(study.key_file(key)), even_if_collapsed=even_if_collapsed)
         run_stage(study, name, around)
     console.result(f"wrote {wrote}")
+    if also is not None:
+        also(study)
     console.result(f"next: {after}")
 
 
@@ -229,9 +240,83 @@ def generate(
 
 
 @app.command()
-def audit(study: StudyFolder, key: KeyFile = None) -> None:
+def audit(
+    study: Annotated[
+        Path | None, typer.Argument(metavar="STUDY", help="Folder of the study; without one, name two folders.")
+    ] = None,
+    real: Annotated[Path | None, typer.Option(help="Without a study: folder of real images, DICOM or PNG.")] = None,
+    synthetic: Annotated[
+        Path | None, typer.Option(help="Without a study: folder of synthetic images, DICOM or PNG.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Without a study: new folder for evidence and page.")] = None,
+    train_list: Annotated[
+        Path | None,
+        typer.Option(help="Without a study: CSV of the real images: path, patient_id, split (train or held-out)."),
+    ] = None,
+    key: KeyFile = None,
+) -> None:
     """Weighs the evidence: each claim with its interval, floor and control."""
-    _one_stage(study, "audit", key, f"{study / 'evidence'}", f"scansynth report {study}")
+    from scansynth.errors import ConfigError
+
+    loose = [value for value in (real, synthetic, out, train_list) if value is not None]
+    if study is not None and loose:
+        raise ConfigError("give either STUDY, or --real, --synthetic and --out; not both")
+    if study is not None:
+        _one_stage(study, "audit", key, f"{study / 'evidence'}", f"scansynth report {study}", also=_quarantined)
+        return
+    if real is None or synthetic is None or out is None:
+        raise ConfigError("give either STUDY, or all of --real, --synthetic and --out")
+    from scansynth.loose import Folders, audit_folders
+    from scansynth.report.questions import spoken
+
+    for line in spoken(audit_folders(Folders(real, synthetic, out, train_list), console.bar, console.say)):
+        console.say(line)
+    console.result(f"wrote {out}")
+    _say_quarantined(out)
+    console.result(f"next: open {out / 'index.html'}")
+
+
+def _quarantined(study: Study) -> None:
+    _say_quarantined(study.evidence())
+
+
+def _say_quarantined(evidence: Path) -> None:
+    """Names the list of images to keep back, when there are any."""
+    from scansynth.court import QUARANTINE
+    from scansynth.files import read_csv
+
+    path = evidence / QUARANTINE
+    count = len(read_csv(path))
+    if count:
+        console.result(f"look at {count} images and keep them back, they are too close to real ones: {path}")
+
+
+@app.command(name="add-set")
+def add_set(
+    study: StudyFolder,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of synthetic images, DICOM or grey PNG.")],
+    name: Annotated[str, typer.Option(help="Name of the set: small letters, digits and hyphens.")],
+    label: Annotated[
+        str | None, typer.Option(help="What all the images show; else the classes that the generator learns.")
+    ] = None,
+) -> None:
+    """Brings somebody else's synthetic images into a study, to be audited there."""
+    from scansynth.cohort.added import add_set as add
+    from scansynth.cohort.foreign import reading_pool
+    from scansynth.study import open_study
+
+    opened = open_study(study)
+    with opened.lock(), reading_pool() as pool, console.bar("reading images") as progress:
+        added = add(opened, folder, name, label, pool, progress)
+    for reason, count in added.left.items():
+        console.say(f"left out: {count} x {reason}")
+    for note in added.notes:
+        console.warn(note)
+    console.result(f"wrote {added.images} images, {added.label or 'no label'}: {opened.synthetic(name)}")
+    if opened.config.synthetic.name == name:
+        console.result(f"next: scansynth audit {study}")
+    else:
+        console.result(f'next: set name = "{name}" under [synthetic] in study.toml, then: scansynth audit {study}')
 
 
 @app.command()

@@ -5,7 +5,7 @@ Only this file sees several rooms; they meet through files in the study folder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,18 +13,24 @@ from pathlib import Path
 from typing import Any
 
 from scansynth import __version__
+from scansynth.cohort.added import STAGE as ADD_SET
+from scansynth.cohort.added import add_set_settings, is_added
 from scansynth.cohort.ingest import ingest, ingest_inputs, ingest_settings
 from scansynth.cohort.tensors import cases_for, load_cohort
+from scansynth.config import EvidenceSettings
+from scansynth.court import audit_settings, judge
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.errors import CohortError, ScansynthError, StudyError
-from scansynth.evidence.court import audit_settings, judge
+from scansynth.files import sha256_file
 from scansynth.gan.generate import generate
 from scansynth.gan.run import train_inputs, train_run, train_settings
+from scansynth.gan.scores import SCORES
 from scansynth.gan.weights import WEIGHTS
 from scansynth.learning.device import pick_device
 from scansynth.ledger import Reader
 from scansynth.progress import Progress
 from scansynth.report.collect import report_inputs
+from scansynth.report.questions import spoken
 from scansynth.report.render import report_settings, write_report
 from scansynth.stage import StageRecord, read_record
 from scansynth.study import Study
@@ -64,6 +70,7 @@ class Stage:
         settings: The settings it reads, as its record holds them.
         run: Does it.
         partial: It makes do with what there is, when an earlier stage is missing or stale.
+        seeded: It draws, so that another seed makes it stale.
     """
 
     name: str
@@ -73,6 +80,7 @@ class Stage:
     settings: Callable[[Study], Mapping[str, Any]]
     run: Callable[[Study, Surroundings, Progress], None]
     partial: bool = False
+    seeded: bool = True
 
 
 class Condition(StrEnum):
@@ -137,12 +145,44 @@ def _generate(study: Study, around: Surroundings, progress: Progress) -> None:
 
 def _audit(study: Study, around: Surroundings, progress: Progress) -> None:
     claims = judge(
-        study.cohort, study.synthetic(), study.evidence(), study.config.evidence, study.config.seed, progress
+        study.cohort,
+        study.synthetic(),
+        study.evidence(),
+        _evidence_settings(study),
+        study.config.seed,
+        progress,
+        cache=study.encoders,
+        scores=_scores(study),
     )
     record = read_record(study.evidence())
     study.log("audit", "written", seconds=record.seconds if record else 0.0)
-    for claim in claims:
-        around.say(f"{claim.verdict}: {claim.question}")
+    for line in spoken(claims):
+        around.say(line)
+
+
+def _evidence_settings(study: Study) -> EvidenceSettings:
+    """The settings of the audit, with the path of the user's network taken from the study folder."""
+    settings = study.config.evidence
+    if settings.encoder is None:
+        return settings
+    return settings.model_copy(update={"encoder": study.source(str(settings.encoder))})
+
+
+def _scores(study: Study) -> Path | None:
+    """Scores of real images by the discriminator of the run that made the set; none for a set of other origin."""
+    made = read_record(study.synthetic())
+    weights = made.inputs.get("weights") if made else None
+    for run in sorted((study.folder / "gan").glob("*")) if weights else ():
+        record = read_record(run)
+        if record is not None and record.outputs.get(WEIGHTS) == weights and (run / SCORES).is_file():
+            return run / SCORES
+    return None
+
+
+def _audit_inputs(study: Study) -> dict[str, str]:
+    scores = _scores(study)
+    digests = _record_digests(study, cohort=study.cohort, set=study.synthetic())
+    return digests if scores is None else {**digests, "scores": sha256_file(scores)}
 
 
 def _report(study: Study, around: Surroundings, progress: Progress) -> None:
@@ -177,8 +217,8 @@ STAGES: tuple[Stage, ...] = (
         "audit",
         "weighing the evidence",
         lambda study: study.evidence(),
-        lambda study, _: _record_digests(study, cohort=study.cohort, set=study.synthetic()),
-        lambda study: audit_settings(study.config.evidence),
+        lambda study, _: _audit_inputs(study),
+        lambda study: audit_settings(_evidence_settings(study)),
         _audit,
     ),
     Stage(
@@ -193,15 +233,56 @@ STAGES: tuple[Stage, ...] = (
 )
 
 
-def stage_states(study: Study, key: InstitutionKey) -> list[StageState]:
+def _add_again(study: Study, around: Surroundings, progress: Progress) -> None:
+    """The files of an added set lie where only the user knows."""
+    name = study.config.synthetic.name
+    raise StudyError(
+        f"the set {name} was added to another cohort; add it again: scansynth add-set {study.folder} DIR --name {name}"
+    )
+
+
+def _added_inputs(study: Study) -> dict[str, str]:
+    """The files that a set was made from are not looked at again: what was read stands."""
+    record = read_record(study.synthetic())
+    return dict(record.inputs) if record else {}
+
+
+_ADDED = Stage(
+    ADD_SET,
+    "looking at the added set",
+    lambda study: study.synthetic(),
+    lambda study, _: _added_inputs(study),
+    add_set_settings,
+    _add_again,
+    seeded=False,
+)
+
+
+def stages_of(study: Study) -> tuple[Stage, ...]:
+    """The stages of a study: where its set was added, nothing is trained for it and nothing is drawn.
+
+    Raises:
+        StudyError: The set's record is damaged.
+    """
+    if not is_added(study.synthetic()):
+        return STAGES
+    return tuple(_ADDED if stage.name == "generate" else stage for stage in STAGES if stage.name != "train")
+
+
+def stage_states(study: Study, key: InstitutionKey, stages: Sequence[Stage] | None = None) -> list[StageState]:
     """How each stage stands: a stage after a stale one is stale too.
+
+    Args:
+        study: The study.
+        key: The institution's key.
+        stages: The stages in order; none: those of the study.
 
     Raises:
         StudyError: A record is damaged.
     """
     states: list[StageState] = []
     waits_for = ""
-    for stage in STAGES:
+    for stage in stages_of(study) if stages is None else stages:
         state = _state(stage, study, key, waits_for)
         if state.condition is not Condition.DONE and not waits_for:
             waits_for = stage.name
@@ -228,7 +309,7 @@ def _state(stage: Stage, study: Study, key: InstitutionKey, waits_for: str = "")
 def _changes(stage: Stage, record: StageRecord, study: Study, key: InstitutionKey) -> list[str]:
     """What makes a stage stale."""
     changes = record.differs(stage.inputs(study, key), stage.settings(study))
-    if record.seed != study.config.seed:
+    if stage.seeded and record.seed != study.config.seed:
         changes.append("seed")
     folder = stage.folder(study)
     changes += [f"{name} is gone" for name in record.outputs if not (folder / name).exists()][:1]
@@ -243,7 +324,13 @@ def run_stage(study: Study, name: str, around: Surroundings) -> None:
         ScansynthError: The stage refuses its input.
     """
     wanted = next(stage for stage in STAGES if stage.name == name)
-    for state in stage_states(study, around.key):
+    own = stages_of(study)
+    if name == "generate" and wanted not in own:
+        raise StudyError(
+            f"synthetic.name names the added set {study.config.synthetic.name}, which is not drawn over; "
+            "give synthetic.name another name in study.toml"
+        )
+    for state in stage_states(study, around.key, own if wanted in own else STAGES):
         if state.stage is wanted:
             _run(wanted, study, around)
             return
@@ -270,7 +357,7 @@ def run_stale(study: Study, around: Surroundings) -> list[str]:
         ScansynthError: A stage refuses; what was done before stays.
     """
     done = []
-    for stage in STAGES:
+    for stage in stages_of(study):
         state = _state(stage, study, around.key)  # the stages before it are done by now
         if state.condition is Condition.DONE:
             _warn_of_version(state, around)
