@@ -28,8 +28,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import shlex
-import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -252,7 +250,9 @@ def main() -> None:
             last = results[-1]
             print(f"{done} of {len(jobs)}: {last['set']} {last['draw']}, {last['seconds']} s", flush=True)
     content = {
-        "command": shlex.join(["python", *sys.argv]),
+        # the folders are the user's own, and no part of the result
+        "command": f"python benchmarks/audit.py --study STUDY --work FOLDER --out docs/results/{options.out.name} "
+        f"--draws {options.draws} --faulty {options.faulty} --jobs {options.jobs}",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {options.jobs} audits at once, no GPU",
         "rows": summary(results),
         "audits": results,
