@@ -86,8 +86,8 @@ def _bounds(rows: Mapping[str, Any]) -> str:
     faulty = min(row["draws"] for row in rows.values() if row["must"])
     return (
         f"Of {honest['draws']} sets with nothing planted {failed} had a claim that read `refuted`. So few draws leave "
-        f"an error rate of up to {open_rate:.0%} open (one-sided 95%), and {faulty} draws of a fault say that it can be "
-        "found, not how often; longer series of single claims stand with [the rules](../evidence.md). The images "
+        f"an error rate of up to {open_rate:.0%} open (one-sided 95%), and {faulty} draws of a fault say that it can "
+        "be found, not how often; longer series of single claims stand with [the rules](../evidence.md). The images "
         "that were passed off are several of one patient, which makes the tell-tales err more often than they state."
     )
 
