@@ -146,7 +146,7 @@ def test_interrupt_ends_children_without_a_word(tmp_path: Path) -> None:
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
     os.killpg(parent.pid, signal.SIGINT)
-    out, err = parent.communicate(timeout=20)
+    out, err = parent.communicate(timeout=60)
     assert (out.strip(), err) == ("ended", "")
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
