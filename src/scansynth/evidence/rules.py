@@ -140,6 +140,7 @@ RULES: Mapping[str, Rule] = {
         "log ratio of shares",
         _MOST,
         (Reader.SUBGROUPS,),
+        by_judge=True,
         by_attribute=True,
     ),
     "fairness.coverage": Rule(
@@ -147,6 +148,7 @@ RULES: Mapping[str, Rule] = {
         "times the overall coverage",
         _LEAST,
         (Reader.SUBGROUPS,),
+        by_judge=True,
         by_attribute=True,
     ),
     "fairness.kid": Rule(
@@ -154,6 +156,7 @@ RULES: Mapping[str, Rule] = {
         "KID",
         _MOST,
         (Reader.SUBGROUPS,),
+        by_judge=True,
         by_attribute=True,
     ),
     "fairness.flag_rate": Rule(
@@ -161,6 +164,7 @@ RULES: Mapping[str, Rule] = {
         "difference of shares",
         _MOST,
         (Reader.SUBGROUPS, *_COPIES),
+        by_judge=True,
         by_attribute=True,
     ),
     "fairness.lesion_size": Rule(
@@ -168,6 +172,7 @@ RULES: Mapping[str, Rule] = {
         "difference of shares",
         _MOST,
         (Reader.SUBGROUPS,),
+        by_judge=True,
     ),
     "telltales.pixels": Rule(
         "Are the images free of traces of their making that would give them away to readers?",

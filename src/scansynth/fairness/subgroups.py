@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from scansynth.evidence import copies, planted
 from scansynth.evidence.claims import Claim, Finding, not_assessable
-from scansynth.evidence.exhibits import MOST_IMAGES, Reals
-from scansynth.evidence.hearing import Hearing, at_most
+from scansynth.evidence.exhibits import MOST_IMAGES, Images, Reals
+from scansynth.evidence.hearing import Hearing, View, at_most
 from scansynth.fairness import flags, lesion_size, likeness, reach, shares
 from scansynth.fairness.figures import Rows, enough
 from scansynth.fairness.groups import LEAST_PATIENTS, Attribute, lesion_sizes, read_attributes, stated_patients
@@ -96,26 +96,22 @@ def _named(known: _Known) -> str:
     return f" ({'; '.join(parts)})" if parts else ""
 
 
-class _Scene:
-    """What all attributes share; what is dear is made when it is first asked for."""
+class _Images:
+    """What all judges share; what is dear is made when it is first asked for."""
 
     def __init__(self, hearing: Hearing) -> None:
-        self.hearing, self.view = hearing, hearing.views[0]
-        exhibits = hearing.exhibits
-        kept = at_most(len(exhibits.train.images), MOST_IMAGES, hearing.rng("subgroups", "train"))
-        self.train = Reals(tuple(exhibits.train.cases[place] for place in kept), exhibits.train.images[kept])
-        self.features: Floats = self.view.encode(self.train.images)
-        self.patients, self.test_patients = self.train.patients, hearing.real.patients
+        self.hearing, train = hearing, hearing.exhibits.train
+        kept = at_most(len(train.images), MOST_IMAGES, hearing.rng("subgroups", "train"))
+        self.train = Reals(tuple(train.cases[place] for place in kept), train.images[kept])
 
     @cached_property
-    def spoiled(self) -> Mapping[str, Floats]:
-        """Features of spoiled test images."""
+    def spoiled(self) -> Mapping[str, Images]:
+        """Spoiled test images."""
         images = self.hearing.real.images
-        made = {
+        return {
             "blur of 2 pixels": planted.blur(images, 2.0),
             "noise": planted.noise(images, 0.025, self.hearing.rng("subgroups", "noise")),
         }
-        return {fault: self.view.encode(changed) for fault, changed in made.items()}
 
     @cached_property
     def flags(self) -> tuple[Any, Any, Any]:
@@ -133,10 +129,24 @@ class _Scene:
         """Copies of them."""
         return flags.copies_of(self.train.images[self.copied], self.hearing.rng("subgroups", "copies"))
 
+
+class _Scene:
+    """What all attributes share before one judge."""
+
+    def __init__(self, images: _Images, view: View) -> None:
+        self.images, self.hearing, self.view, self.train = images, images.hearing, view, images.train
+        self.features: Floats = view.encode(self.train.images)
+        self.patients, self.test_patients = self.train.patients, self.hearing.real.patients
+
+    @cached_property
+    def spoiled(self) -> Mapping[str, Floats]:
+        """Features of spoiled test images."""
+        return {fault: self.view.encode(changed) for fault, changed in self.images.spoiled.items()}
+
     @cached_property
     def copy_features(self) -> Floats:
         """Features of the copies."""
-        return self.view.encode(self.copies)
+        return self.view.encode(self.images.copies)
 
 
 def hear(hearing: Hearing, progress: Progress) -> tuple[Finding, ...]:
@@ -145,20 +155,23 @@ def hear(hearing: Hearing, progress: Progress) -> tuple[Finding, ...]:
     if not hearing.views or not (attributes or lesion_sizes(hearing.exhibits.train.cases, hearing.real.cases)):
         figures = {"left_out": dict(left)} if left else {}
         return tuple(Finding(not_assessable(name, _unknown(left), _counts(hearing)), figures) for name in CLAIMS)
-    scene = _Scene(hearing)
-    known = _known(scene)
-    steps, found = len(known) + 1, []
-    for place, one in enumerate(known):
-        progress(place, steps, one.attribute.name)
-        found += _of_attribute(scene, one, known)
-    if not known:
-        found += [Finding(not_assessable(name, _unknown(left), _counts(hearing))) for name in BY_GROUP]
-    elif left:
-        first = found[0]
-        found[0] = replace(first, figures={**first.figures, "left_out": dict(left)})
-    progress(len(known), steps, "lesions")
+    images, found = _Images(hearing), []
+    for place, view in enumerate(hearing.views):
+        progress(place, len(hearing.views), view.judge)
+        found += [finding.by(view.judge) for finding in _before(_Scene(images, view), left)]
+    if left:
+        found[0] = replace(found[0], figures={**found[0].figures, "left_out": dict(left)})
     order = {name: place for place, name in enumerate(CLAIMS)}
-    return tuple(sorted([*found, _of_lesions(scene)], key=lambda finding: order[finding.claim.claim]))
+    return tuple(sorted(found, key=lambda finding: order[finding.claim.claim]))
+
+
+def _before(scene: _Scene, left: Mapping[str, str]) -> list[Finding]:
+    """All claims before one judge."""
+    known = _known(scene)
+    found = [finding for one in known for finding in _of_attribute(scene, one, known)]
+    if not known:
+        found = [Finding(not_assessable(name, _unknown(left), _counts(scene.hearing))) for name in BY_GROUP]
+    return [*found, _of_lesions(scene)]
 
 
 def _unknown(left: Mapping[str, str]) -> str:
@@ -204,14 +217,14 @@ def _learned(scene: _Scene, attribute: Attribute) -> _Known:
 
 
 def _comparisons(known: Sequence[_Known], scene: _Scene, in_test: bool) -> int:
-    """How many intervals one kind of claim holds at once; of two groups one follows from the other."""
+    """How many intervals one kind of claim holds at once, by all judges; of two groups one follows from the other."""
     total = 0
     for one in known:
         if in_test:
             total += len(enough(one.attribute.test, scene.test_patients, one.attribute.judged))
         else:
             total += 1 if len(one.attribute.groups) == 2 else one.attribute.judged
-    return max(total, 1)
+    return max(total, 1) * len(scene.hearing.views)
 
 
 def _of_attribute(scene: _Scene, one: _Known, known: Sequence[_Known]) -> list[Finding]:
@@ -296,13 +309,13 @@ def _likeness(scene: _Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows
 
 def _copies(scene: _Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows]:
     hearing, predictor = scene.hearing, _present(one)
-    made, tested, copied = scene.flags
+    made, tested, copied = scene.images.flags
     return flags.assess(
         one.attribute,
         flags.flagged(made, predictor, scene.view.synthetic),
         flags.flagged(tested, predictor, scene.view.real),
         flags.flagged(copied, predictor, scene.copy_features),
-        one.attribute.train[scene.copied],
+        one.attribute.train[scene.images.copied],
         hearing.halves,
         hearing.settings.level,
         comparisons,

@@ -68,22 +68,25 @@ def group_pictures(evidence: EvidenceView) -> dict[str, Any]:
         ValueError: A figure is no number.
     """
     charts, tables = [], []
-    for attribute, rows in _by_attribute(evidence).items():
-        charts += _chart(attribute, rows)
-        tables.append(_table(attribute, rows))
-    sizes = evidence.figures("fairness.lesion_size")
+    for (attribute, judge), rows in _by_attribute(evidence).items():
+        title = f"{attribute} · {judge}" if judge else attribute
+        charts += _chart(title, rows)
+        tables.append(_table(title, rows))
+    # one judge's sizes are pictured, and the verdicts of all stand below
+    of_sizes = [behind.figures for behind in evidence.behind if behind.claim == "fairness.lesion_size"]
+    sizes = next((figures for figures in of_sizes if figures.get("edges")), {})
     return {"charts": [*charts, *size_chart(sizes)], "groups": tables, "facts": [*_left_out(evidence), *_tails(sizes)]}
 
 
-def _by_attribute(evidence: EvidenceView) -> dict[str, dict[str, dict[str, Any]]]:
-    """All that the claims tell of each group, by attribute and group; a verdict by the claim that it belongs to."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+def _by_attribute(evidence: EvidenceView) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
+    """All that the claims tell of each group, by attribute, judge and group; a verdict by its claim."""
+    found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for behind in evidence.behind:
         rows = behind.figures.get("groups")
         if not behind.claim.startswith(_ROOM) or not behind.attribute or not isinstance(rows, list):
             continue
         for row in rows:
-            kept = found.setdefault(behind.attribute, {}).setdefault(str(row["group"]), {})
+            kept = found.setdefault((behind.attribute, behind.judge), {}).setdefault(str(row["group"]), {})
             kept.update({key: value for key, value in row.items() if key != "verdict"})
             kept[behind.claim] = row.get("verdict")
     return found
