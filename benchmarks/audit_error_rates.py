@@ -12,10 +12,6 @@ control can hide an error. Claims that train classifiers are not among them.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import shlex
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -24,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from simulation import write_simulation
 
 from scansynth.evidence import coverage, diversity, fidelity, worth
 from scansynth.evidence.claims import Claim
@@ -205,17 +202,7 @@ def main() -> None:
         for name in CLAIMS:
             shares = "  ".join(f"{key} {rows[-1][key][name]:6.1%}" for key in ("refuted", "shown", "control_missed"))
             print(f"  {name:25s} {shares}", flush=True)
-    summary = {
-        "command": shlex.join(["python", *sys.argv]),
-        "machine": f"{platform.machine()}, 1 process, Python {platform.python_version()}, numpy {np.__version__}",
-        "processor_seconds": round(time.process_time() - started, 1),
-        "draws": options.draws,
-        "first_seed": options.first_seed,
-        "rows": rows,
-    }
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    write_simulation(options.out, started, draws=options.draws, first_seed=options.first_seed, rows=rows)
 
 
 if __name__ == "__main__":

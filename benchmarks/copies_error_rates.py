@@ -11,10 +11,6 @@ draw, and how the rule deals with it.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import shlex
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -22,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from simulation import write_simulation
 
 from scansynth.evidence.copies import Scores, assess
 from scansynth.seeds import generator
@@ -92,18 +89,14 @@ def main() -> None:
         rows.append(row(patients, each, share, options))
         shares = "  ".join(f"{rows[-1][verdict.value]:9.1%}" for verdict in Verdict)
         print(f"{patients:8d}  {each:11d}  {share:6.0%}  {shares}", flush=True)
-    summary = {
-        "command": shlex.join(["python", *sys.argv]),
-        "machine": f"{platform.machine()}, 1 process, Python {platform.python_version()}, numpy {np.__version__}",
-        "processor_seconds": round(time.process_time() - started, 1),
-        "runs": options.runs,
-        "first_seed": options.first_seed,
-        "synthetic_images": options.made,
-        "rows": rows,
-    }
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    write_simulation(
+        options.out,
+        started,
+        runs=options.runs,
+        first_seed=options.first_seed,
+        synthetic_images=options.made,
+        rows=rows,
+    )
 
 
 if __name__ == "__main__":
