@@ -67,7 +67,7 @@ def build_capture(picture: npt.NDArray[np.uint8], facts: CaptureFacts) -> Datase
     dataset.PatientName, dataset.PatientID = "RESEARCH^ONLY", f"RESEARCH-{facts.number:06d}"
     dataset.PatientBirthDate = dataset.PatientSex = ""
     dataset.PatientIdentityRemoved = "YES"
-    dataset.DeidentificationMethod = "picture of a result: nothing of the source's header was taken over"
+    dataset.DeidentificationMethod = "picture of a result: no attribute of the source was taken over"
     put_study(dataset, facts.uids.study, facts.uids.series, facts.number)
     dataset.PatientOrientation = ""
     dataset.SeriesDescription = text_value(facts.series)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from monai.networks.nets import ResNet, UNet
 from torch import Tensor, nn
 from torch.nn import functional
@@ -100,14 +99,15 @@ class LesionDetector(nn.Module):
         self.body = UNet(
             spatial_dims=2,
             in_channels=1,
-            out_channels=1,
+            out_channels=size.planes[0],
             channels=size.planes,
             strides=(2, 2, 2),
             num_res_units=size.blocks[0],
             norm=_GROUPS,
             act="relu",
         )
-        self.bias = nn.Parameter(torch.full((1,), _RARE))
+        self.head = nn.Conv2d(size.planes[0], 1, 1)
+        nn.init.constant_(self.head.bias, _RARE)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits of images (n,), and of places (n, side / factor, side / factor)."""
@@ -115,7 +115,7 @@ class LesionDetector(nn.Module):
         rows, columns = small.shape[2:]
         # three halvings: the sides must be divisible by 8, and padding repeats the edge
         small = functional.pad(small, (0, -columns % 8, 0, -rows % 8), mode="replicate")
-        places = self.body(small)[:, 0, :rows, :columns].float() + self.bias
+        places = self.head(self.body(small))[:, 0, :rows, :columns]
         return places.flatten(1).amax(dim=1), places
 
 
