@@ -1,0 +1,165 @@
+"""What an arm gains: rates at the arm's own threshold, paired contrasts, and intervals that hold.
+
+Patients and detectors are both drawn by lot, so both are part of the variance. Pairs are to the trial what readers are
+to a reader study, and the interval is that of Obuchowski and Rockette (Commun. Stat. Simul. 24, 1995) with the degrees
+of freedom of Hillis (Stat. Med. 26, 2007), with the variance over patients taken from the bootstrap.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from scansynth.statistics import Interval
+from scansynth.trial.outcomes import Part
+from scansynth.trial.resampling import aucs, once, patient_draws, shares_above, thresholds
+
+Floats = NDArray[np.float64]
+
+LEAST_KEPT = 0.95
+"""Share of the draws that must hold both classes; a draw that lacks one is left out."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure, mean over pairs, with the interval over patients and pairs.
+
+    Attributes:
+        value: Mean over pairs.
+        interval: Two-sided.
+        error: Standard error.
+        freedom: Degrees of freedom of the t quantile; infinite where pairs do not differ at all.
+        p: Two-sided, of no effect.
+        pairs: The figure of each pair.
+        pair_spread: Standard deviation between pairs beyond what their patients explain.
+    """
+
+    value: float
+    interval: Interval
+    error: float
+    freedom: float
+    p: float
+    pairs: tuple[float, ...]
+    pair_spread: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One figure of every arm and pair, in the data and in each draw of the patients.
+
+    Attributes:
+        values: (arms, pairs).
+        draws: (arms, pairs, draws), without draws that lack a class.
+        patients: Patients on whom the figure rests.
+    """
+
+    values: Floats
+    draws: Floats
+    patients: int
+
+    def arm(self, arm: int, level: float = 0.95) -> Estimate:
+        """The figure of one arm."""
+        return estimate(self.values[arm], self.draws[arm], self.patients, level)
+
+    def contrast(self, arm: int, other: int, level: float = 0.95) -> Estimate:
+        """Mean over pairs of one arm less the other, pair by pair."""
+        return estimate(
+            self.values[arm] - self.values[other], self.draws[arm] - self.draws[other], self.patients, level
+        )
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """All figures of a block.
+
+    Attributes:
+        sensitivity: Share of the positive test images above the threshold.
+        false_alarms: Share of the negative test images above the threshold.
+        auc: On test.
+        thresholds: From the negatives of calibrate (arms, pairs).
+        kept: Share of the draws that held both classes in both roles.
+    """
+
+    sensitivity: Outcome
+    false_alarms: Outcome
+    auc: Outcome
+    thresholds: Floats
+    kept: float
+
+
+def measure(calibrate: Part, test: Part, rate: float, draws: int, rng: np.random.Generator) -> Outcomes:
+    """Rates and AUC of every arm and pair, with calibrate and test patients drawn jointly.
+
+    The same draws serve all arms and pairs, and each draw derives its own thresholds.
+
+    Args:
+        calibrate: Must hold a negative.
+        test: Must hold both classes.
+        rate: Of false alarms on calibrate, 0..1.
+        draws: Of the patients.
+        rng: Of this purpose.
+    """
+    shape = test.scores.shape[:2]
+    negative = ~calibrate.positive
+    drawn = (patient_draws(calibrate.patients, draws, rng), patient_draws(test.patients, draws, rng))
+    plain = (once(len(calibrate.patients)), once(len(test.patients)))
+    figures: list[Floats] = []
+    at = np.empty(shape)
+    for here, (of_calibrate, of_test) in enumerate((plain, drawn)):
+        found = np.empty((3, *shape, of_test.shape[1]))
+        for arm, pair in np.ndindex(shape):
+            limit = thresholds(calibrate.scores[arm, pair, negative], of_calibrate[negative], rate)
+            scores = test.scores[arm, pair]
+            for row, rows in enumerate((test.positive, ~test.positive)):
+                found[row, arm, pair] = shares_above(scores[rows], of_test[rows], limit)
+            found[2, arm, pair] = aucs(scores, test.positive, of_test)
+            if here == 0:
+                at[arm, pair] = limit[0]
+        figures.append(found)
+    whole = np.isfinite(figures[1]).all(axis=(0, 1, 2))
+    patients = (test.patients_with(True), test.patients_with(False))
+    kept = figures[1][..., whole]
+    outcomes = [
+        Outcome(figures[0][row, ..., 0], kept[row], count) for row, count in enumerate((*patients, min(patients)))
+    ]
+    return Outcomes(*outcomes, at, float(whole.mean()))
+
+
+def estimate(values: Floats, draws: Floats, patients: int, level: float = 0.95) -> Estimate:
+    """A figure over pairs and patients.
+
+    With S2 the variance between pairs, and cov the mean covariance over patients of the figures of two pairs (from the
+    draws), the variance of the mean of K pairs is S2/K + max(cov, 0): S2 holds what is a pair's own, be it luck or
+    patients, and cov what all pairs owe to the same patients. Drawing the K pairs with replacement as well would give
+    (K - 1)/K of S2, and a normal quantile where S2 has K - 1 degrees of freedom. Degrees of freedom by Satterthwaite.
+
+    Args:
+        values: Of each pair (K,), two at least.
+        draws: Of each pair in each draw of the patients (K, draws).
+        patients: On whom the figure rests; their number less one is the freedom of cov.
+        level: Of the interval.
+    """
+    pairs = len(values)
+    value, own = float(values.mean()), float(values.var(ddof=1)) / pairs
+    over_patients = float(draws.mean(axis=0).var())
+    within = float((draws - draws.mean(axis=1, keepdims=True)).var(axis=0, ddof=1).mean())
+    common = max(over_patients - within / pairs, 0.0)
+    variance = own + common
+    if variance <= 0.0:
+        return Estimate(value, Interval(value, value), 0.0, math.inf, 1.0 if value == 0 else 0.0, tuple(values), 0.0)
+    freedom = variance**2 / (own**2 / (pairs - 1) + common**2 / max(patients - 1, 1))
+    error = math.sqrt(variance)
+    half = float(stats.t.ppf(0.5 + level / 2.0, freedom)) * error
+    return Estimate(
+        value=value,
+        interval=Interval(max(value - half, -1.0), min(value + half, 1.0)),
+        error=error,
+        freedom=freedom,
+        p=float(2.0 * stats.t.sf(abs(value) / error, freedom)),
+        pairs=tuple(float(one) for one in values),
+        pair_spread=math.sqrt(max(own * pairs - within, 0.0)),
+    )

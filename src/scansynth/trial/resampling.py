@@ -1,0 +1,98 @@
+"""Bootstrap by patient: thresholds, rates and AUC under many draws of the patients at once.
+
+A draw gives every patient a multiplicity, and every image that of its patient, so the images of one patient are never
+split. One patient fewer than there are is drawn: the variance over such draws is unbiased, where as many as there are
+give (G - 1)/G of it (Rao and Wu, JASA 83, 1988, section 2.4).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int32]
+Mask = NDArray[np.bool_]
+
+
+def once(count: int) -> Counts:
+    """The data as they are: one draw in which each image counts once (n, 1)."""
+    return np.ones((count, 1), dtype=np.int32)
+
+
+def patient_draws(patients: NDArray[Any], draws: int, rng: np.random.Generator) -> Counts:
+    """How often each image counts in each draw, (n, draws).
+
+    The draws depend on the sorted names of the patients alone, not on the order of the images.
+
+    Args:
+        patients: Of each image (n,).
+        draws: How many.
+        rng: Of this purpose.
+    """
+    names, place = np.unique(patients, return_inverse=True)
+    count = len(names)
+    times = rng.multinomial(max(count - 1, 1), np.full(count, 1.0 / count), size=draws)
+    return np.ascontiguousarray(times.T.astype(np.int32)[place])
+
+
+def thresholds(negatives: Floats, times: Counts, rate: float) -> Floats:
+    """The smallest score of a negative above which at most `rate` of the negatives lie, in each draw (draws,).
+
+    An image is called positive when its score is *above* the threshold, so that images with the same score are called
+    together. NaN where a draw holds no negative.
+
+    Args:
+        negatives: Scores of the negative images (n,).
+        times: How often each counts (n, draws).
+        rate: Share of false alarms that is allowed, 0..1.
+    """
+    order = np.argsort(negatives, kind="stable")
+    below = np.cumsum(times[order], axis=0, dtype=np.int32)
+    total = below[-1]
+    allowed = np.floor(rate * total + 1e-9).astype(np.int32)
+    place = np.minimum((below < total - allowed).sum(axis=0), len(order) - 1)
+    return np.asarray(np.where(total > 0, negatives[order][place], np.nan), dtype=np.float64)
+
+
+def shares_above(scores: Floats, times: Counts, threshold: Floats) -> Floats:
+    """Share of images whose score is above the threshold, in each draw (draws,); NaN where there is none.
+
+    Args:
+        scores: Of the images (n,).
+        times: How often each counts (n, draws).
+        threshold: Of each draw (draws,).
+    """
+    order = np.argsort(scores, kind="stable")
+    below = np.zeros((len(scores) + 1, times.shape[1]), dtype=np.int32)
+    np.cumsum(times[order], axis=0, dtype=np.int32, out=below[1:])
+    place = np.searchsorted(scores[order], threshold, side="right")
+    under, total = np.take_along_axis(below, place[None, :], axis=0)[0], below[-1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = (total - under) / total
+    return np.where(np.isnan(threshold), np.nan, share)
+
+
+def aucs(scores: Floats, positive: Mask, times: Counts) -> Floats:
+    """Chance that a positive scores above a negative, a tie counting half, in each draw (draws,).
+
+    NaN where a draw lacks a class. Mann and Whitney 1947, with multiplicities as weights.
+    """
+    values, place = np.unique(scores, return_inverse=True)
+    order = np.argsort(place, kind="stable")
+    starts = np.searchsorted(place[order], np.arange(len(values)))
+    signed = times[order]
+    hits = np.add.reduceat(np.where(positive[order, None], signed, 0), starts, axis=0)
+    misses = np.add.reduceat(np.where(positive[order, None], 0, signed), starts, axis=0)
+    below = np.cumsum(misses, axis=0)
+    won = (hits * (below - 0.5 * misses)).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(won / (hits.sum(axis=0).astype(np.float64) * below[-1]), dtype=np.float64)
+
+
+def least_negatives(rate: float) -> int:
+    """Negatives that a rate of false alarms needs at least: with fewer, not one of them may be above."""
+    return math.ceil(1.0 / rate - 1e-9)
