@@ -8,7 +8,7 @@ of freedom of Hillis (Stat. Med. 26, 2007), with the variance over patients take
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ class Estimate:
         value: Mean over pairs.
         interval: Two-sided.
         error: Standard error.
-        freedom: Degrees of freedom of the t quantile; infinite where pairs do not differ at all.
+        freedom: Degrees of freedom of the t quantile.
         p: Two-sided, of no effect.
         pairs: The figure of each pair.
         pair_spread: Standard deviation between pairs beyond what their patients explain.
@@ -55,21 +55,23 @@ class Outcome:
         values: (arms, pairs).
         draws: (arms, pairs, draws), without draws that lack a class.
         patients: Patients on whom the figure rests.
+        images: Images (or lesions) on which it rests.
     """
 
     values: Floats
     draws: Floats
     patients: int
+    images: int
 
     def arm(self, arm: int, level: float = 0.95) -> Estimate:
-        """The figure of one arm."""
-        return estimate(self.values[arm], self.draws[arm], self.patients, level)
+        """The figure of one arm, 0..1."""
+        found = estimate(self.values[arm], self.draws[arm], self.patients, self.images, level)
+        return replace(found, interval=Interval(max(found.interval.low, 0.0), found.interval.high))
 
     def contrast(self, arm: int, other: int, level: float = 0.95) -> Estimate:
         """Mean over pairs of one arm less the other, pair by pair."""
-        return estimate(
-            self.values[arm] - self.values[other], self.draws[arm] - self.draws[other], self.patients, level
-        )
+        values, draws = self.values[arm] - self.values[other], self.draws[arm] - self.draws[other]
+        return estimate(values, draws, self.patients, self.images, level)
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def measure(calibrate: Part, test: Part, rate: float, draws: int, rng: np.random
         rng: Of this purpose.
     """
     shape = test.scores.shape[:2]
-    negative = ~calibrate.positive
+    negative, negative_test = ~calibrate.positive, ~test.positive
     drawn = (patient_draws(calibrate.patients, draws, rng), patient_draws(test.patients, draws, rng))
     plain = (once(len(calibrate.patients)), once(len(test.patients)))
     figures: list[Floats] = []
@@ -114,22 +116,23 @@ def measure(calibrate: Part, test: Part, rate: float, draws: int, rng: np.random
         for arm, pair in np.ndindex(shape):
             limit = thresholds(calibrate.scores[arm, pair, negative], of_calibrate[negative], rate)
             scores = test.scores[arm, pair]
-            for row, rows in enumerate((test.positive, ~test.positive)):
+            for row, rows in enumerate((test.positive, negative_test)):
                 found[row, arm, pair] = shares_above(scores[rows], of_test[rows], limit)
             found[2, arm, pair] = aucs(scores, test.positive, of_test)
             if here == 0:
                 at[arm, pair] = limit[0]
         figures.append(found)
     whole = np.isfinite(figures[1]).all(axis=(0, 1, 2))
-    patients = (test.patients_with(True), test.patients_with(False))
+    people = [test.patients_with(True), test.patients_with(False)]
+    images = [int(test.positive.sum()), int(negative_test.sum())]
     kept = figures[1][..., whole]
-    outcomes = [
-        Outcome(figures[0][row, ..., 0], kept[row], count) for row, count in enumerate((*patients, min(patients)))
-    ]
-    return Outcomes(*outcomes, at, float(whole.mean()))
+    people.append(min(people))
+    images.append(min(images))
+    gain, alarms, auc = (Outcome(figures[0][row, ..., 0], kept[row], people[row], images[row]) for row in range(3))
+    return Outcomes(gain, alarms, auc, at, float(whole.mean()))
 
 
-def estimate(values: Floats, draws: Floats, patients: int, level: float = 0.95) -> Estimate:
+def estimate(values: Floats, draws: Floats, patients: int, images: int, level: float = 0.95) -> Estimate:
     """A figure over pairs and patients.
 
     With S2 the variance between pairs, and cov the mean covariance over patients of the figures of two pairs (from the
@@ -137,20 +140,22 @@ def estimate(values: Floats, draws: Floats, patients: int, level: float = 0.95) 
     patients, and cov what all pairs owe to the same patients. Drawing the K pairs with replacement as well would give
     (K - 1)/K of S2, and a normal quantile where S2 has K - 1 degrees of freedom. Degrees of freedom by Satterthwaite.
 
+    The error is never less than one image of the test: where two arms never differ, nothing else would be left of it,
+    and so many images cannot tell less.
+
     Args:
         values: Of each pair (K,), two at least.
         draws: Of each pair in each draw of the patients (K, draws).
         patients: On whom the figure rests; their number less one is the freedom of cov.
+        images: On which the figure rests.
         level: Of the interval.
     """
     pairs = len(values)
     value, own = float(values.mean()), float(values.var(ddof=1)) / pairs
     over_patients = float(draws.mean(axis=0).var())
     within = float((draws - draws.mean(axis=1, keepdims=True)).var(axis=0, ddof=1).mean())
-    common = max(over_patients - within / pairs, 0.0)
+    common = max(over_patients - within / pairs, images**-2.0 - own, 0.0)
     variance = own + common
-    if variance <= 0.0:
-        return Estimate(value, Interval(value, value), 0.0, math.inf, 1.0 if value == 0 else 0.0, tuple(values), 0.0)
     freedom = variance**2 / (own**2 / (pairs - 1) + common**2 / max(patients - 1, 1))
     error = math.sqrt(variance)
     half = float(stats.t.ppf(0.5 + level / 2.0, freedom)) * error

@@ -1,0 +1,146 @@
+"""The same question by group of patients, and how much an arm learned by heart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from scansynth.trial.effects import Estimate, Outcome, Outcomes, estimate, measure
+from scansynth.trial.outcomes import Block, Part, Scored
+from scansynth.trial.power import LEAST_TEST
+from scansynth.trial.resampling import aucs, once, patient_draws
+from scansynth.trial.rulings import PRIMARY
+
+NOT_STATED = "not stated"
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """One group of patients.
+
+    Attributes:
+        group: Value of the attribute.
+        positive_patients: With a lesion in test.
+        positive_images: Likewise.
+        negative_images: In test.
+        sensitivity: Of each arm; empty where the group is too small.
+        gain: Of the primary contrast; None likewise, or where an arm of it is absent.
+        false_alarms: Its change of false alarms.
+        why: Why nothing is said; empty otherwise.
+    """
+
+    group: str
+    positive_patients: int
+    positive_images: int
+    negative_images: int
+    sensitivity: Mapping[str, Estimate]
+    gain: Estimate | None
+    false_alarms: Estimate | None
+    why: str
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON as it stands."""
+        return asdict(self)
+
+
+def part_of(part: Part, chosen: np.ndarray[Any, Any]) -> Part:
+    """Some images of a part (n,)."""
+    return Part(
+        part.patients[chosen],
+        part.positive[chosen],
+        part.scores[:, :, chosen],
+        part.cases[chosen] if len(part.cases) else part.cases,
+    )
+
+
+def by_group(
+    block: Block, values: Sequence[str], rate: float, draws: int, level: float, rng: np.random.Generator
+) -> tuple[GroupRow, ...]:
+    """Sensitivity and the primary contrast in each group of the test patients, at the thresholds of all.
+
+    Under `LEAST_TEST` patients with a lesion nothing is said of a group; false alarms need as many without one.
+
+    Args:
+        block: All arms.
+        values: The attribute of each test image (n,); empty where it is not stated.
+        rate: Of false alarms at which thresholds are set.
+        draws: Of the patients.
+        level: Of the intervals.
+        rng: Of this purpose.
+    """
+    named = np.array([value or NOT_STATED for value in values], dtype=np.str_)
+    rows = []
+    for group in sorted(set(named.tolist()), key=lambda name: (name == NOT_STATED, name)):
+        own = part_of(block.test, named == group)
+        rows.append(_row(block, own, group, rate, draws, level, rng))
+    return tuple(rows)
+
+
+def _row(
+    block: Block, own: Part, group: str, rate: float, draws: int, level: float, rng: np.random.Generator
+) -> GroupRow:
+    patients, positives = own.patients_with(True), int(own.positive.sum())
+    negatives = len(own.positive) - positives
+    why = ""
+    if patients < LEAST_TEST:
+        why = f"{patients} patients with a lesion, and {LEAST_TEST} are needed: {LEAST_TEST - patients} are missing."
+    elif not negatives:
+        why = "No image without a lesion."
+    if why:
+        return GroupRow(group, patients, positives, negatives, {}, None, None, why)
+    found = measure(block.calibrate, own, rate, draws, rng)
+    primary = set(PRIMARY) <= set(block.arms)
+    places = [block.place(arm) for arm in PRIMARY] if primary else []
+    quiet = primary and own.patients_with(False) >= LEAST_TEST
+    return GroupRow(
+        group,
+        patients,
+        positives,
+        negatives,
+        {arm: found.sensitivity.arm(block.place(arm), level) for arm in block.arms},
+        found.sensitivity.contrast(*places, level=level) if primary else None,
+        found.false_alarms.contrast(*places, level=level) if quiet else None,
+        why,
+    )
+
+
+def gap(
+    jobs: Sequence[Scored], of_test: Outcome, arm: int, draws: int, level: float, rng: np.random.Generator
+) -> Estimate:
+    """AUC on the images that an arm learned from, less its AUC on test: what it learned by heart.
+
+    Patients of both sides are drawn. Pairs learn from other patients where the fraction is below one, so their train
+    patients are drawn pair by pair, by name: a patient of two pairs has one multiplicity in both.
+
+    Args:
+        jobs: What each pair said of its train images; both classes among them.
+        of_test: AUC of all arms on test.
+        arm: Place of the arm.
+        draws: Of the patients.
+        level: Of the interval.
+        rng: Of this purpose.
+    """
+    names, place = np.unique(np.concatenate([job.patients for job in jobs]), return_inverse=True)
+    times = patient_draws(names, draws, rng)
+    ends = np.cumsum([len(job.patients) for job in jobs])
+    values, drawn = np.empty(len(jobs)), np.empty((len(jobs), draws))
+    for pair, (job, end) in enumerate(zip(jobs, ends, strict=True)):
+        own = place[end - len(job.patients) : end]
+        values[pair] = aucs(job.scores, job.positive, once(len(own)))[0] - of_test.values[arm, pair]
+        drawn[pair] = aucs(job.scores, job.positive, times[own])
+    drawn = drawn[:, np.isfinite(drawn).all(axis=0)]
+    count = min(drawn.shape[1], of_test.draws.shape[2])  # independent samples: any draw goes with any other
+    return estimate(values, drawn[:, :count] - of_test.draws[arm, :, :count], of_test.patients, of_test.images, level)
+
+
+def gaps(block: Block, outcomes: Outcomes, draws: int, level: float, rng: np.random.Generator) -> dict[str, Estimate]:
+    """The gap of every arm whose detectors scored train images of both classes."""
+    found = {}
+    for place, arm in enumerate(block.arms):
+        jobs = [block.train[arm, pair] for pair in range(block.pairs) if (arm, pair) in block.train]
+        if len(jobs) == block.pairs and all(0 < job.positive.sum() < len(job.positive) for job in jobs):
+            found[arm] = gap(jobs, outcomes.auc, place, draws, level, rng)
+    return found
