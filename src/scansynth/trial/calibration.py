@@ -58,7 +58,7 @@ def tempered(probabilities: Floats, temperature: float) -> Floats:
 class Reliability:
     """How often it is true what is said to be so probable, in even bins of the probability.
 
-    Both classes weigh the same in all of it, as in training: a probability is that among as many positives as negatives.
+    Both classes weigh the same, as in training: the probability is that among as many positives as negatives.
 
     Attributes:
         said: Mean probability of each bin (BINS,), NaN where it is empty.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scansynth.trial.effects import Estimate, Outcome
 from scansynth.trial.outcomes import Block, Part
-from scansynth.trial.resampling import Counts, once, patient_draws, shares_above, thresholds
+from scansynth.trial.resampling import Counts, once, patient_draws, rank
 
 Floats = NDArray[np.float64]
 
@@ -52,14 +52,9 @@ def roc(part: Part, arm: int, pair: int, times: Counts) -> Floats:
     called together, so that a rate that no threshold reaches has the sensitivity of the next lower one.
     """
     scores, positive = part.scores[arm, pair], part.positive
-    rows = []
-    for rate in GRID:
-        if rate >= 1.0:
-            rows.append(np.ones(times.shape[1]))
-            continue
-        limit = thresholds(scores[~positive], times[~positive], rate)
-        rows.append(shares_above(scores[positive], times[positive], limit))
-    return np.stack(rows)
+    negatives, positives = (rank(scores[rows], times[rows]) for rows in (~positive, positive))
+    rows = [positives.shares_above(negatives.thresholds(rate)) for rate in GRID if rate < 1.0]
+    return np.stack([*rows, np.where(np.isnan(rows[0]), np.nan, 1.0)])
 
 
 def roc_curves(block: Block, draws: int, level: float, rng: np.random.Generator) -> Mapping[str, Curve]:

@@ -16,7 +16,7 @@ from scipy import stats
 
 from scansynth.statistics import Interval
 from scansynth.trial.outcomes import Part
-from scansynth.trial.resampling import aucs, once, patient_draws, shares_above, thresholds
+from scansynth.trial.resampling import aucs, once, patient_draws, rank
 
 Floats = NDArray[np.float64]
 
@@ -114,10 +114,10 @@ def measure(calibrate: Part, test: Part, rate: float, draws: int, rng: np.random
     for here, (of_calibrate, of_test) in enumerate((plain, drawn)):
         found = np.empty((3, *shape, of_test.shape[1]))
         for arm, pair in np.ndindex(shape):
-            limit = thresholds(calibrate.scores[arm, pair, negative], of_calibrate[negative], rate)
+            limit = rank(calibrate.scores[arm, pair, negative], of_calibrate[negative]).thresholds(rate)
             scores = test.scores[arm, pair]
             for row, rows in enumerate((test.positive, negative_test)):
-                found[row, arm, pair] = shares_above(scores[rows], of_test[rows], limit)
+                found[row, arm, pair] = rank(scores[rows], of_test[rows]).shares_above(limit)
             found[2, arm, pair] = aucs(scores, test.positive, of_test)
             if here == 0:
                 at[arm, pair] = limit[0]

@@ -26,6 +26,9 @@ Places = NDArray[np.int64]
 POINTS: tuple[float, ...] = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """False alarms for each image at which sensitivity is averaged."""
 
+CURVE: tuple[float, ...] = (0.0625, 0.0884, 0.125, 0.177, 0.25, 0.354, 0.5, 0.707, 1.0, 1.41, 2.0, 2.83, 4.0, 5.66, 8.0)
+"""Where curves are drawn: half steps of an octave."""
+
 
 @dataclass(frozen=True)
 class Lesions:
@@ -135,34 +138,60 @@ def cpm(marks: Marks) -> float:
     return float(sensitivities(marks, once(marks.images)).mean())
 
 
-def measure_froc(
-    marks: Sequence[Sequence[Marks]], patients: NDArray[Any], draws: int, rng: np.random.Generator
-) -> tuple[Outcome, tuple[Outcome, ...]]:
-    """CPM, and the sensitivity at each of the seven points, of all arms and pairs under draws of the patients.
+@dataclass(frozen=True)
+class Detections:
+    """What all detectors of a block found.
+
+    Attributes:
+        patients: Of each image (images,).
+        marks: Of each arm and pair, on the same images.
+    """
+
+    patients: NDArray[Any]
+    marks: tuple[tuple[Marks, ...], ...]
+
+
+@dataclass(frozen=True)
+class Froc:
+    """FROC of all arms and pairs.
+
+    Attributes:
+        cpm: Mean sensitivity at the seven points.
+        points: Sensitivity at each of `CURVE`.
+    """
+
+    cpm: Outcome
+    points: tuple[Outcome, ...]
+
+
+def measure_froc(detections: Detections, draws: int, rng: np.random.Generator) -> Froc:
+    """CPM and FROC curves of all arms and pairs under draws of the patients.
 
     Args:
-        marks: Of each arm and pair, on the same images.
-        patients: Of each image (images,).
+        detections: Of a block.
         draws: Of the patients; the same for all arms and pairs.
         rng: Of this purpose.
 
     Raises:
         EvidenceError: There is no lesion.
     """
-    first = marks[0][0]
+    marks, first = detections.marks, detections.marks[0][0]
     if not len(first.found):
-        raise EvidenceError("there is no lesion in the test images, so none can be found")
-    times = patient_draws(patients, draws, rng)
-    shape = (len(marks), len(marks[0]), len(POINTS))
+        raise EvidenceError("there is no lesion in the test images, so none can be found; give masks or boxes")
+    times = patient_draws(detections.patients, draws, rng)
+    shape = (len(marks), len(marks[0]), len(CURVE))
     values, drawn = np.empty((*shape, 1)), np.empty((*shape, draws))
     for arm, pair in np.ndindex(shape[:2]):
-        values[arm, pair] = sensitivities(marks[arm][pair], once(first.images))
-        drawn[arm, pair] = sensitivities(marks[arm][pair], times)
+        values[arm, pair] = sensitivities(marks[arm][pair], once(first.images), CURVE)
+        drawn[arm, pair] = sensitivities(marks[arm][pair], times, CURVE)
     drawn = drawn[..., np.isfinite(drawn).all(axis=(0, 1, 2))]
-    people = len(np.unique(patients[first.lesion_image]))
+    people = len(np.unique(detections.patients[first.lesion_image]))
 
     def outcome(value: Floats, draw: Floats) -> Outcome:
         return Outcome(value[..., 0], draw, people, len(first.found))
 
-    points = tuple(outcome(values[:, :, k], drawn[:, :, k]) for k in range(len(POINTS)))
-    return outcome(values.mean(axis=2), drawn.mean(axis=2)), points
+    seven = [CURVE.index(point) for point in POINTS]
+    return Froc(
+        outcome(values[:, :, seven].mean(axis=2), drawn[:, :, seven].mean(axis=2)),
+        tuple(outcome(values[:, :, k], drawn[:, :, k]) for k in range(len(CURVE))),
+    )

@@ -16,6 +16,9 @@ from scansynth.trial.rulings import PRIMARY
 
 NOT_STATED = "not stated"
 
+MOST_GROUPS = 6
+"""Different numbers that are still groups of their own."""
+
 
 @dataclass(frozen=True)
 class GroupRow:
@@ -56,6 +59,24 @@ def part_of(part: Part, chosen: np.ndarray[Any, Any]) -> Part:
     )
 
 
+def in_thirds(values: Sequence[str]) -> tuple[str, ...]:
+    """Groups of an attribute: its own values, or thirds of the images where it holds many numbers.
+
+    Args:
+        values: Of each image; empty where it is not stated.
+    """
+    stated = [value for value in values if value]
+    try:
+        numbers = np.array([float(value) for value in stated])
+    except ValueError:
+        return tuple(values)
+    if len(set(stated)) <= MOST_GROUPS or not np.isfinite(numbers).all():
+        return tuple(values)
+    low, high = np.quantile(numbers, (1 / 3, 2 / 3))
+    names = (f"1: up to {low:g}", f"2: {low:g} to {high:g}", f"3: over {high:g}")
+    return tuple(names[int(float(v) > low) + int(float(v) > high)] if v else "" for v in values)
+
+
 def by_group(
     block: Block, values: Sequence[str], rate: float, draws: int, level: float, rng: np.random.Generator
 ) -> tuple[GroupRow, ...]:
@@ -71,17 +92,28 @@ def by_group(
         level: Of the intervals.
         rng: Of this purpose.
     """
-    named = np.array([value or NOT_STATED for value in values], dtype=np.str_)
+    named = np.array([value or NOT_STATED for value in in_thirds(values)], dtype=np.str_)
     rows = []
     for group in sorted(set(named.tolist()), key=lambda name: (name == NOT_STATED, name)):
         own = part_of(block.test, named == group)
-        rows.append(_row(block, own, group, rate, draws, level, rng))
+        rows.append(row_of(block, own, group, rate, draws, level, rng))
     return tuple(rows)
 
 
-def _row(
+def row_of(
     block: Block, own: Part, group: str, rate: float, draws: int, level: float, rng: np.random.Generator
 ) -> GroupRow:
+    """One row: a group of the test patients, or a cohort from elsewhere.
+
+    Args:
+        block: All arms; thresholds come from its calibrate part.
+        own: The images of the group.
+        group: Its name.
+        rate: Of false alarms at which thresholds are set.
+        draws: Of the patients.
+        level: Of the intervals.
+        rng: Of this purpose.
+    """
     patients, positives = own.patients_with(True), int(own.positive.sum())
     negatives = len(own.positive) - positives
     why = ""
@@ -101,8 +133,8 @@ def _row(
         positives,
         negatives,
         {arm: found.sensitivity.arm(block.place(arm), level) for arm in block.arms},
-        found.sensitivity.contrast(*places, level=level) if primary else None,
-        found.false_alarms.contrast(*places, level=level) if quiet else None,
+        found.sensitivity.contrast(places[0], places[1], level) if primary else None,
+        found.false_alarms.contrast(places[0], places[1], level) if quiet else None,
         why,
     )
 

@@ -8,6 +8,7 @@ give (G - 1)/G of it (Rao and Wu, JASA 83, 1988, section 2.4).
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,41 +40,55 @@ def patient_draws(patients: NDArray[Any], draws: int, rng: np.random.Generator) 
     return np.ascontiguousarray(times.T.astype(np.int32)[place])
 
 
-def thresholds(negatives: Floats, times: Counts, rate: float) -> Floats:
-    """The smallest score of a negative above which at most `rate` of the negatives lie, in each draw (draws,).
+@dataclass(frozen=True)
+class Ranked:
+    """Scores in ascending order, and how many images lie below each, in every draw.
 
-    An image is called positive when its score is *above* the threshold, so that images with the same score are called
-    together. NaN where a draw holds no negative.
-
-    Args:
-        negatives: Scores of the negative images (n,).
-        times: How often each counts (n, draws).
-        rate: Share of false alarms that is allowed, 0..1.
+    Attributes:
+        scores: Ascending (n,).
+        below: Images among the first k, for k from 0 to n (n + 1, draws).
     """
-    order = np.argsort(negatives, kind="stable")
-    below = np.cumsum(times[order], axis=0, dtype=np.int32)
-    total = below[-1]
-    allowed = np.floor(rate * total + 1e-9).astype(np.int32)
-    place = np.minimum((below < total - allowed).sum(axis=0), len(order) - 1)
-    return np.asarray(np.where(total > 0, negatives[order][place], np.nan), dtype=np.float64)
+
+    scores: Floats
+    below: Counts
+
+    @property
+    def total(self) -> Counts:
+        """Images of each draw (draws,)."""
+        return np.asarray(self.below[-1], dtype=np.int32)
+
+    def thresholds(self, rate: float) -> Floats:
+        """The smallest score above which at most `rate` of the images lie, in each draw (draws,).
+
+        An image is called positive when its score is *above* the threshold, so that images with the same score are
+        called together. NaN where a draw is empty.
+
+        Args:
+            rate: Share of false alarms that is allowed, 0..1.
+        """
+        allowed = np.floor(rate * self.total + 1e-9).astype(np.int32)
+        place = np.minimum((self.below[1:] < self.total - allowed).sum(axis=0), len(self.scores) - 1)
+        return np.asarray(np.where(self.total > 0, self.scores[place], np.nan), dtype=np.float64)
+
+    def shares_above(self, threshold: Floats) -> Floats:
+        """Share of the images above the threshold of each draw (draws,); NaN where a draw is empty.
+
+        Args:
+            threshold: Of each draw (draws,).
+        """
+        place = np.searchsorted(self.scores, threshold, side="right")
+        under = np.take_along_axis(self.below, place[None, :], axis=0)[0]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = (self.total - under) / self.total
+        return np.where(np.isnan(threshold), np.nan, share)
 
 
-def shares_above(scores: Floats, times: Counts, threshold: Floats) -> Floats:
-    """Share of images whose score is above the threshold, in each draw (draws,); NaN where there is none.
-
-    Args:
-        scores: Of the images (n,).
-        times: How often each counts (n, draws).
-        threshold: Of each draw (draws,).
-    """
+def rank(scores: Floats, times: Counts) -> Ranked:
+    """Scores of some images (n,) that count so often in each draw (n, draws)."""
     order = np.argsort(scores, kind="stable")
     below = np.zeros((len(scores) + 1, times.shape[1]), dtype=np.int32)
     np.cumsum(times[order], axis=0, dtype=np.int32, out=below[1:])
-    place = np.searchsorted(scores[order], threshold, side="right")
-    under, total = np.take_along_axis(below, place[None, :], axis=0)[0], below[-1]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = (total - under) / total
-    return np.where(np.isnan(threshold), np.nan, share)
+    return Ranked(scores[order], below)
 
 
 def aucs(scores: Floats, positive: Mask, times: Counts) -> Floats:

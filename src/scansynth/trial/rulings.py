@@ -13,7 +13,9 @@ from scansynth.statistics import Verdict
 from scansynth.trial.effects import LEAST_KEPT, Estimate, Outcomes
 from scansynth.trial.outcomes import BASIC, COMBINED, PLACEBO, POSITIVE_CONTROL, PUBLISHED, Block, Part
 from scansynth.trial.power import least_patients
-from scansynth.trial.resampling import least_negatives, once, shares_above
+from scansynth.trial.resampling import least_negatives
+
+Floats = NDArray[np.float64]
 
 PRIMARY = (COMBINED, BASIC)
 """The contrast that the trial is about."""
@@ -101,36 +103,57 @@ def obstacle(block: Block, rate: float) -> str | None:
     return f"Too few patients for an interval that holds: {'; '.join(missing)}." if missing else None
 
 
-def unreached(calibrate: Part, thresholds: NDArray[np.float64], arm: int) -> bool:
+def unreached(calibrate: Part, thresholds: Floats, arm: int) -> bool:
     """No pair of an arm calls a single positive image of calibrate at its threshold."""
-    positive = calibrate.positive
-    times = once(int(positive.sum()))
-    found = [
-        shares_above(calibrate.scores[arm, pair, positive], times, thresholds[arm, pair : pair + 1])[0]
-        for pair in range(thresholds.shape[1])
-    ]
-    return bool(max(found) == 0.0)
+    found = calibrate.scores[arm][:, calibrate.positive] > thresholds[arm][:, None]
+    return not found.any()
 
 
-def judge_contrasts(
-    block: Block, outcomes: Outcomes, rate: float, margin: float, level: float = 0.95
-) -> tuple[Contrast, ...]:
-    """All contrasts of a block with their verdicts.
+def compare(block: Block, outcomes: Outcomes, level: float = 0.95) -> tuple[Contrast, ...]:
+    """All contrasts of a block, not yet judged.
 
     Args:
         block: All arms.
         outcomes: Measured on it.
+        level: Of the intervals.
+    """
+    return tuple(_measured(block, outcomes, arm, other, level) for arm, other in contrast_names(block.arms))
+
+
+def adjust(families: Sequence[Sequence[Contrast]]) -> list[tuple[Contrast, ...]]:
+    """The contrasts of one or more blocks with their p among all of these blocks' claims.
+
+    Args:
+        families: The contrasts of each block that belongs to the family.
+    """
+    places = [(b, c) for b, block in enumerate(families) for c, one in enumerate(block) if one.arm not in CONTROLS]
+    adjusted = dict(zip(places, holm([families[b][c].gain.p for b, c in places]), strict=True))
+    return [
+        tuple(replace(one, p_holm=adjusted.get((b, c))) for c, one in enumerate(block))
+        for b, block in enumerate(families)
+    ]
+
+
+def judge(
+    block: Block,
+    outcomes: Outcomes,
+    contrasts: Sequence[Contrast],
+    rate: float,
+    margin: float,
+    level: float = 0.95,
+) -> tuple[Contrast, ...]:
+    """The contrasts of a block with their verdicts.
+
+    Args:
+        block: All arms.
+        outcomes: Measured on it.
+        contrasts: Of this block, adjusted.
         rate: Of false alarms at which thresholds were set.
         margin: Most that false alarms may rise.
         level: Of the intervals; 1 - level is the error that is allowed.
     """
-    pairs = contrast_names(block.arms)
-    measured = [_measured(block, outcomes, arm, other, level) for arm, other in pairs]
-    claimed = [place for place, (arm, _) in enumerate(pairs) if arm not in CONTROLS]
-    for place, p in zip(claimed, holm([measured[k].gain.p for k in claimed]), strict=True):
-        measured[place] = replace(measured[place], p_holm=p)
     silent = {arm for arm in block.arms if unreached(block.calibrate, outcomes.thresholds, block.place(arm))}
-    judged = [_ruled(one, margin, level, rate, silent & {one.arm, one.other}) for one in measured]
+    judged = [_ruled(one, margin, level, rate, silent & {one.arm, one.other}) for one in contrasts]
     hindered = obstacle(block, rate) or _few_draws(outcomes)
     if hindered:
         return tuple(_void(one, hindered) for one in judged)
