@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,12 +72,14 @@ class Reliability:
 
 def reliability(probabilities: Floats, positive: Mask) -> Reliability:
     """Of one detector."""
-    said, true, weight = (part[:, 0] for part in _binned(probabilities, positive, once(len(positive))))
+    said, true, weight = (
+        part[:, 0] for part in _binned(probabilities, positive, class_weights(positive, once(len(positive))))
+    )
     return Reliability(said, true, weight)
 
 
-def _weights(positive: Mask, times: Counts) -> Floats:
-    """Weight of each image in each draw: each class adds up to one half (n, draws)."""
+def class_weights(positive: Mask, times: Counts) -> Floats:
+    """Weight of each image in each draw: each class adds up to one half (n, draws); NaN where it is absent."""
     rows = np.zeros(times.shape)
     for chosen in (positive, ~positive):
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -86,8 +87,7 @@ def _weights(positive: Mask, times: Counts) -> Floats:
     return rows
 
 
-def _binned(probabilities: Floats, positive: Mask, times: Counts) -> tuple[Floats, Floats, Floats]:
-    weights = _weights(positive, times)
+def _binned(probabilities: Floats, positive: Mask, weights: Floats) -> tuple[Floats, Floats, Floats]:
     bins = np.minimum((probabilities * BINS).astype(np.int64), BINS - 1)
     member = (np.arange(BINS)[:, None] == bins[None, :]).astype(np.float64)
     weight = member @ weights
@@ -95,14 +95,19 @@ def _binned(probabilities: Floats, positive: Mask, times: Counts) -> tuple[Float
         return (member * probabilities) @ weights / weight, (member * positive) @ weights / weight, weight
 
 
-def calibration_errors(probabilities: Floats, positive: Mask, times: Counts) -> tuple[Floats, Floats]:
-    """Expected calibration error and Brier score in each draw, 2 x (draws,), with both classes weighing the same.
+def calibration_errors(probabilities: Floats, positive: Mask, weights: Floats) -> Floats:
+    """Expected calibration error and Brier score in each draw (2, draws).
 
     ECE: sum over bins of weight * |true - said| (Naeini et al., AAAI 2015). Brier: mean of (p - y)^2 (1950).
+
+    Args:
+        probabilities: Of the images (n,).
+        positive: Which show a lesion (n,).
+        weights: From `class_weights` (n, draws).
     """
-    said, true, weight = _binned(probabilities, positive, times)
-    brier = ((probabilities - positive) ** 2) @ _weights(positive, times)
-    return np.nansum(weight * np.abs(true - said), axis=0), np.asarray(brier, dtype=np.float64)
+    said, true, weight = _binned(probabilities, positive, weights)
+    filled = np.where(weight == 0.0, 0.0, weight * np.abs(true - said))  # an empty bin errs in nothing
+    return np.stack([filled.sum(axis=0), ((probabilities - positive) ** 2) @ weights])
 
 
 @dataclass(frozen=True)
@@ -123,19 +128,6 @@ class ArmCalibration:
     raw_ece: Estimate
     curve: Reliability
 
-    def as_json(self) -> dict[str, Any]:
-        """JSON as it stands; an empty bin has no figures."""
-        bins = [
-            {"said": float(said), "true": float(true), "weight": float(weight)}
-            for said, true, weight in zip(self.curve.said, self.curve.true, self.curve.weight, strict=True)
-            if weight > 0
-        ]
-        figures = {
-            name: {"value": one.value, "interval": [one.interval.low, one.interval.high]}
-            for name, one in (("ece", self.ece), ("brier", self.brier), ("raw_ece", self.raw_ece))
-        }
-        return {"temperatures": list(self.temperatures), **figures, "bins": bins}
-
 
 def calibrations(block: Block, draws: int, level: float, rng: np.random.Generator) -> Mapping[str, ArmCalibration]:
     """Calibration of every arm on test; scores are probabilities 0..1.
@@ -149,7 +141,8 @@ def calibrations(block: Block, draws: int, level: float, rng: np.random.Generato
         rng: Of this purpose.
     """
     positive, count = block.test.positive, len(block.test.positive)
-    drawn, plain = patient_draws(block.test.patients, draws, rng), once(count)
+    drawn = class_weights(positive, patient_draws(block.test.patients, draws, rng))
+    drawn, plain = drawn[:, np.isfinite(drawn).all(axis=0)], class_weights(positive, once(count))
     people = min(block.test.patients_with(True), block.test.patients_with(False))
     found = {}
     for place, arm in enumerate(block.arms):
@@ -158,14 +151,17 @@ def calibrations(block: Block, draws: int, level: float, rng: np.random.Generato
         ]
         raw = block.test.scores[place]
         after = np.stack([tempered(raw[k], temperatures[k]) for k in range(block.pairs)])
-        values = np.array([[calibration_errors(p, positive, plain) for p in (*after, *raw)]])[0, :, :, 0]
-        errors = np.array([calibration_errors(p, positive, drawn) for p in (*after, *raw)])
-        whole = np.isfinite(errors).all(axis=(0, 1))
-
-        def of(row: int, first: int, values: Floats = values, errors: Floats = errors[..., whole]) -> Estimate:
-            span = slice(first, first + block.pairs)
-            return Outcome(values[None, span, row], errors[None, span, row], people, count).arm(0, level)
-
+        both = (*after, *raw)
+        values = np.stack([calibration_errors(p, positive, plain) for p in both], axis=1)[..., 0]
+        errors = np.stack([calibration_errors(p, positive, drawn) for p in both], axis=1)
+        ece, brier = (Outcome(values[None, k], errors[None, k], people, count) for k in range(2))
         curve = reliability(after.ravel(), np.tile(positive, block.pairs))
-        found[arm] = ArmCalibration(tuple(temperatures), of(0, 0), of(1, 0), of(0, block.pairs), curve)
+        first, last = slice(block.pairs), slice(block.pairs, None)
+        found[arm] = ArmCalibration(
+            tuple(temperatures),
+            ece.pairs(first).arm(0, level),
+            brier.pairs(first).arm(0, level),
+            ece.pairs(last).arm(0, level),
+            curve,
+        )
     return found

@@ -63,6 +63,10 @@ class Outcome:
     patients: int
     images: int
 
+    def pairs(self, chosen: slice) -> Outcome:
+        """The figure of some pairs."""
+        return replace(self, values=self.values[:, chosen], draws=self.draws[:, chosen])
+
     def arm(self, arm: int, level: float = 0.95) -> Estimate:
         """The figure of one arm, 0..1."""
         found = estimate(self.values[arm], self.draws[arm], self.patients, self.images, level)

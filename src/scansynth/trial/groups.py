@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,10 +43,6 @@ class GroupRow:
     gain: Estimate | None
     false_alarms: Estimate | None
     why: str
-
-    def as_json(self) -> dict[str, Any]:
-        """JSON as it stands."""
-        return asdict(self)
 
 
 def part_of(part: Part, chosen: np.ndarray[Any, Any]) -> Part:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,10 +46,6 @@ class Contrast:
     p_holm: float | None
     verdict: Verdict
     why: str
-
-    def as_json(self) -> dict[str, Any]:
-        """JSON as it stands."""
-        return asdict(self)
 
 
 def contrast_names(arms: Sequence[str]) -> tuple[tuple[str, str], ...]:
