@@ -16,7 +16,7 @@ from scipy import stats
 
 from scansynth.statistics import Interval
 from scansynth.trial.outcomes import Part
-from scansynth.trial.resampling import aucs, once, patient_draws, rank
+from scansynth.trial.resampling import Counts, aucs, once, patient_draws, rank
 
 Floats = NDArray[np.float64]
 
@@ -110,7 +110,7 @@ def measure(calibrate: Part, test: Part, rate: float, draws: int, rng: np.random
         rng: Of this purpose.
     """
     shape = test.scores.shape[:2]
-    negative, negative_test = ~calibrate.positive, ~test.positive
+    negative = ~calibrate.positive
     drawn = (patient_draws(calibrate.patients, draws, rng), patient_draws(test.patients, draws, rng))
     plain = (once(len(calibrate.patients)), once(len(test.patients)))
     figures: list[Floats] = []
@@ -119,21 +119,25 @@ def measure(calibrate: Part, test: Part, rate: float, draws: int, rng: np.random
         found = np.empty((3, *shape, of_test.shape[1]))
         for arm, pair in np.ndindex(shape):
             limit = rank(calibrate.scores[arm, pair, negative], of_calibrate[negative]).thresholds(rate)
-            scores = test.scores[arm, pair]
-            for row, rows in enumerate((test.positive, negative_test)):
-                found[row, arm, pair] = rank(scores[rows], of_test[rows]).shares_above(limit)
-            found[2, arm, pair] = aucs(scores, test.positive, of_test)
+            found[:, arm, pair] = _figures(test.scores[arm, pair], test.positive, of_test, limit)
             if here == 0:
                 at[arm, pair] = limit[0]
         figures.append(found)
     whole = np.isfinite(figures[1]).all(axis=(0, 1, 2))
     people = [test.patients_with(True), test.patients_with(False)]
-    images = [int(test.positive.sum()), int(negative_test.sum())]
+    images = [int(test.positive.sum()), int((~test.positive).sum())]
     kept = figures[1][..., whole]
     people.append(min(people))
     images.append(min(images))
     gain, alarms, auc = (Outcome(figures[0][row, ..., 0], kept[row], people[row], images[row]) for row in range(3))
     return Outcomes(gain, alarms, auc, at, float(whole.mean()))
+
+
+def _figures(scores: Floats, positive: NDArray[np.bool_], times: Counts, limit: Floats) -> Floats:
+    """Sensitivity, false alarms and AUC of one detector in each draw (3, draws)."""
+    found, negatives = rank(scores[positive], times[positive]), rank(scores[~positive], times[~positive])
+    area = aucs(scores[positive], times[positive], negatives)
+    return np.stack([found.shares_above(limit), negatives.shares_above(limit), area])
 
 
 def estimate(values: Floats, draws: Floats, patients: int, images: int, level: float = 0.95) -> Estimate:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scansynth.trial.effects import Estimate, Outcome, Outcomes, estimate, measure
 from scansynth.trial.outcomes import Block, Part, Scored
 from scansynth.trial.power import LEAST_TEST
-from scansynth.trial.resampling import aucs, once, patient_draws
+from scansynth.trial.resampling import Counts, aucs, once, patient_draws, rank
 from scansynth.trial.rulings import PRIMARY
 
 NOT_STATED = "not stated"
@@ -45,7 +45,7 @@ class GroupRow:
     why: str
 
 
-def part_of(part: Part, chosen: np.ndarray[Any, Any]) -> Part:
+def part_of(part: Part, chosen: NDArray[np.bool_]) -> Part:
     """Some images of a part (n,)."""
     return Part(
         part.patients[chosen],
@@ -157,11 +157,16 @@ def gap(
     values, drawn = np.empty(len(jobs)), np.empty((len(jobs), draws))
     for pair, (job, end) in enumerate(zip(jobs, ends, strict=True)):
         own = place[end - len(job.patients) : end]
-        values[pair] = aucs(job.scores, job.positive, once(len(own)))[0] - of_test.values[arm, pair]
-        drawn[pair] = aucs(job.scores, job.positive, times[own])
+        values[pair] = _auc(job, once(len(own)))[0] - of_test.values[arm, pair]
+        drawn[pair] = _auc(job, times[own])
     drawn = drawn[:, np.isfinite(drawn).all(axis=0)]
     count = min(drawn.shape[1], of_test.draws.shape[2])  # independent samples: any draw goes with any other
     return estimate(values, drawn[:, :count] - of_test.draws[arm, :, :count], of_test.patients, of_test.images, level)
+
+
+def _auc(job: Scored, times: Counts) -> NDArray[np.float64]:
+    positive = job.positive
+    return aucs(job.scores[positive], times[positive], rank(job.scores[~positive], times[~positive]))
 
 
 def gaps(block: Block, outcomes: Outcomes, draws: int, level: float, rng: np.random.Generator) -> dict[str, Estimate]:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int32]
-Mask = NDArray[np.bool_]
 
 
 def once(count: int) -> Counts:
@@ -91,21 +90,21 @@ def rank(scores: Floats, times: Counts) -> Ranked:
     return Ranked(scores[order], below)
 
 
-def aucs(scores: Floats, positive: Mask, times: Counts) -> Floats:
+def aucs(scores: Floats, times: Counts, negatives: Ranked) -> Floats:
     """Chance that a positive scores above a negative, a tie counting half, in each draw (draws,).
 
     NaN where a draw lacks a class. Mann and Whitney 1947, with multiplicities as weights.
+
+    Args:
+        scores: Of the positive images (n,).
+        times: How often each counts (n, draws).
+        negatives: In the same draws.
     """
-    values, place = np.unique(scores, return_inverse=True)
-    order = np.argsort(place, kind="stable")
-    starts = np.searchsorted(place[order], np.arange(len(values)))
-    signed = times[order]
-    hits = np.add.reduceat(np.where(positive[order, None], signed, 0), starts, axis=0)
-    misses = np.add.reduceat(np.where(positive[order, None], 0, signed), starts, axis=0)
-    below = np.cumsum(misses, axis=0)
-    won = (hits * (below - 0.5 * misses)).sum(axis=0)
+    beaten = negatives.below[np.searchsorted(negatives.scores, scores, side="left")]
+    beaten = beaten + negatives.below[np.searchsorted(negatives.scores, scores, side="right")]
+    won = np.einsum("ij,ij->j", times, beaten, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(won / (hits.sum(axis=0).astype(np.float64) * below[-1]), dtype=np.float64)
+        return np.asarray(won / (2.0 * times.sum(axis=0) * negatives.total), dtype=np.float64)
 
 
 def least_negatives(rate: float) -> int:
