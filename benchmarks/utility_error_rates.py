@@ -29,6 +29,7 @@ from scansynth.statistics import Verdict
 from scansynth.trial.effects import Estimate, measure
 from scansynth.trial.outcomes import BASIC, COMBINED, PLACEBO, POSITIVE_CONTROL, PUBLISHED, Block, Part
 from scansynth.trial.power import Assumed, Counts, Sample, chance_of_claim, chance_of_gain
+from scansynth.trial.resampling import once, rank
 from scansynth.trial.rulings import adjust, compare, judge
 
 Floats = npt.NDArray[np.float64]
@@ -114,34 +115,42 @@ class Detectors:
         return Block(tuple(arms), calibrate, replace(test, patients=named))
 
 
-def assumed(detectors: Detectors, gain: float, patients: int = 6000) -> Assumed:
-    """What the planner has to assume of these detectors, measured on very many patients."""
-    rng = generator(0, "assumed", str(detectors), gain)
-    part = detectors.draw(patients, np.array([gain, 0.0]), np.zeros((2, PAIRS)), np.zeros(2), rng)
-    called = part.scores > detectors.limit
+def differences(block: Block, rows: npt.NDArray[np.bool_], at: Floats) -> tuple[float, float, float]:
+    """How the two detectors of a pair differ on some test images: share, correlation of pairs, and within patients."""
+    called = block.test.scores[:, :, rows] > at[:, :, None]
     differ = called[0].astype(np.float64) - called[1]
+    x = differ - differ.mean(axis=1, keepdims=True)
+    variance = float((x**2).mean())
+    shared = float((x.sum(axis=0) ** 2 - (x**2).sum(axis=0)).mean()) / (PAIRS * (PAIRS - 1)) / variance
+    place = np.unique(block.test.patients[rows], return_inverse=True)[1]
+    sums, each = np.stack([np.bincount(place, row) for row in x]), np.bincount(place)
+    alike = float((sums**2).sum() - (x**2).sum()) / PAIRS / max(float((each * (each - 1)).sum()), 1.0) / variance
+    return float((differ**2).mean()), shared, alike
 
-    def figures(rows: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
-        x, names = differ[:, rows] - differ[:, rows].mean(), part.patients[rows]
-        variance = float((x**2).mean())
-        shared = float((x.sum(axis=0) ** 2 - (x**2).sum(axis=0)).mean() / (PAIRS * (PAIRS - 1)) / variance)
-        place = np.unique(names, return_inverse=True)[1]
-        sums = np.stack([np.bincount(place, row) for row in x])
-        couples = float((np.bincount(place) * (np.bincount(place) - 1.0)).sum())
-        together = ((sums**2).sum() - (x**2).sum()) / PAIRS
-        return float((differ[:, rows] ** 2).mean()), shared, float(together / max(couples, 1.0)) / variance
 
-    (found, shared, alike_images), (quiet, other_shared, other_alike) = figures(part.positive), figures(~part.positive)
-    slope = [float(norm.pdf(detectors.limit - detectors.shift - g) / norm.pdf(detectors.limit)) for g in (gain, 0.0)]
+def assumed(detectors: Detectors, gain: float, cohorts: int = 60, patients: int = 1000) -> Assumed:
+    """What the planner has to assume of these detectors: means over trials with very many test patients.
+
+    Thresholds come from calibrate parts of the size of the trial's: the noise in them makes detectors differ more.
+    """
+    rng, found = generator(0, "assumed", str(detectors), gain), []
+    for _ in range(cohorts):
+        block = replace(detectors, test=patients).trial((COMBINED, BASIC), (gain, 0.0), rng)
+        negative = ~block.calibrate.positive
+        ones = once(int(negative.sum()))
+        scores = block.calibrate.scores[:, :, negative]
+        at = np.array([[rank(one, ones).thresholds(RATE)[0] for one in arm] for arm in scores])
+        found.append([differences(block, rows, at) for rows in (block.test.positive, ~block.test.positive)])
+    (positive, shared, alike), (quiet, other_shared, other_alike) = np.mean(found, axis=0).tolist()
+    distance = [detectors.limit - detectors.shift - g for g in (gain, 0.0)]
     luck = detectors.luck_of_shift * norm.ppf((np.arange(4000) + 0.5) / 4000)
-    lucky = [norm.sf(detectors.limit - detectors.shift - g - luck) for g in (gain, 0.0)]
     return Assumed(
-        discordance=found,
+        discordance=positive,
         negative_discordance=quiet,
         shared=max((shared + other_shared) / 2.0, 0.0),
-        pair_spread=math.sqrt(sum(float(row.var()) for row in lucky)),
-        correlation=max((alike_images + other_alike) / 2.0, 0.0),
-        slope=sum(slope) / 2.0,
+        pair_spread=math.sqrt(sum(float(norm.sf(d - luck).var()) for d in distance)),
+        correlation=max((alike + other_alike) / 2.0, 0.0),
+        slope=float(np.mean([norm.pdf(d) / norm.pdf(detectors.limit) for d in distance])),
     )
 
 
