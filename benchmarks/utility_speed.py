@@ -236,6 +236,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
             "steps": options.grid_steps,
             "workers": _WORKERS,
             **{name: {"seconds": spread([run["seconds"] for run in runs[name]]),
+                      "outside_jobs_seconds": spread([run["outside_seconds"] for run in runs[name]]),
                       "job_peak_mib": spread([run["job_peak_mib"] for run in runs[name]])}
                for name in engines},
         },
