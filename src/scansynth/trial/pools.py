@@ -19,7 +19,7 @@ from scansynth.trial.arms import ARM_PLANS, Extra, Sources, images_asked, reads_
 from scansynth.trial.filter import choose, nearest_of
 from scansynth.trial.heatmap import draw_target
 from scansynth.trial.material import Material, Places
-from scansynth.trial.networks import SIZES, shrink_factor
+from scansynth.trial.networks import SIZES, map_factor
 from scansynth.trial.provenance import check_apart
 
 Images = NDArray[np.uint16]
@@ -267,7 +267,7 @@ def _maps(
     masks = masks_of(cohort, cases)
     if masks is None:
         raise CohortError("the cohort has no lesion masks; set utility.lesions to off, or give masks in labels.csv")
-    factor = shrink_factor(cohort.facts.size, SIZES[network])
+    factor = map_factor(cohort.facts.size, SIZES[network])
     side = cohort.facts.size // factor
     targets = np.zeros((count, side, side), np.uint8)
     known = np.zeros(count, np.bool_)
