@@ -24,12 +24,12 @@ from scansynth.recipe import AugmentationSettings
 from scansynth.seeds import derive_seed
 from scansynth.stage import StageRecord, hash_outputs, plain, read_record, versions, write_record
 from scansynth.trial.arms import phases_of
+from scansynth.trial.calibration import fit_temperature
 from scansynth.trial.detector import (
     FACTS,
     WEIGHTS,
     DetectorFacts,
     Scored,
-    fit_temperature,
     save_detector,
     score_images,
     threshold_at,
@@ -187,7 +187,7 @@ def _facts(
         low=cohort.facts.low,
         high=cohort.facts.high,
         arm=spec.arm,
-        temperature=fit_temperature(calibrate.logits, positive),
+        temperature=fit_temperature(calibrate.scores, positive),
         threshold=threshold_at(calibrate.scores[~positive], spec.false_alarm_rate),
         false_alarm_rate=spec.false_alarm_rate,
     )
