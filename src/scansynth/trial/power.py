@@ -259,6 +259,20 @@ class Plan:
         return asdict(self)
 
 
+def missing_patients(counts: Counts, rate: float) -> dict[str, int]:
+    """Patients under the least numbers, by role and class; empty where none are missing."""
+    have = {
+        ("test", True): counts.test_positive,
+        ("test", False): counts.test_negative,
+        ("calibrate", False): counts.calibrate_negative,
+    }
+    return {
+        f"{role} {'with' if positive else 'without'} a lesion": least - have[role, positive].patients
+        for (role, positive), least in least_patients(rate).items()
+        if (role, positive) in have and have[role, positive].patients < least
+    }
+
+
 def plan_utility(
     counts: Counts,
     *,
@@ -296,16 +310,6 @@ def plan_utility(
 
     factor = _bisect(lambda times: chance(gain, counts.times(times), pairs) >= power, 1e-3, _MOST_TIMES)
     enough = (k for k in range(2, _MOST_PAIRS + 1) if chance(gain, counts, k) >= power)
-    have = {
-        ("test", True): counts.test_positive,
-        ("test", False): counts.test_negative,
-        ("calibrate", False): counts.calibrate_negative,
-    }
-    missing = {
-        f"{role} {'with' if positive else 'without'} a lesion": least - have[role, positive].patients
-        for (role, positive), least in least_patients(rate).items()
-        if (role, positive) in have and have[role, positive].patients < least
-    }
     return Plan(
         gain=gain,
         margin=margin,
@@ -322,5 +326,5 @@ def plan_utility(
         pairs_needed=next(enough, None),
         mcnemar=mcnemar_lesions(gain, max(chosen.discordance, gain), power, level),
         negatives=noninferior_negatives(margin, chosen.negative_discordance, power, level),
-        missing=missing,
+        missing=missing_patients(counts, rate),
     )
