@@ -7,11 +7,13 @@ import pytest
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
+from scansynth.errors import ConfigError
 from scansynth.trial.power import (
     LEAST_TEST,
     Assumed,
     Counts,
     Sample,
+    Wish,
     chance_of_claim,
     chance_of_gain,
     design_effect,
@@ -90,42 +92,44 @@ def test_false_alarms_hang_on_both_roles() -> None:
 
 
 def test_the_claim_is_harder_than_the_gain_and_than_either_alone() -> None:
-    both = chance_of_claim(0.1, 0.05, COHORT, 5, Assumed())
+    both = chance_of_claim(Wish(0.1), COHORT, 5, Assumed())
     assert both < chance_of_gain(0.1, COHORT, 5, Assumed())
-    assert chance_of_claim(0.1, 0.05, COHORT, 5, Assumed(), comparisons=3) < both
-    assert chance_of_claim(0.1, 1.0, COHORT, 5, Assumed()) == pytest.approx(
+    assert chance_of_claim(Wish(0.1, comparisons=3), COHORT, 5, Assumed()) < both
+    assert chance_of_claim(Wish(0.1, margin=0.99), COHORT, 5, Assumed()) == pytest.approx(
         chance_of_gain(0.1, COHORT, 5, Assumed()), abs=1e-3
     )
 
 
 def test_the_plan_answers_itself() -> None:
-    plan = plan_utility(COHORT, gain=0.064)
+    plan = plan_utility(COHORT, Wish(0.064))
     assert plan.needed is not None
     assert plan.detectable is not None
     assert plan.needed.test_positive.patients > COHORT.test_positive.patients
-    assert chance_of_claim(0.064, 0.05, plan.needed, 5, plan.assumed) >= 0.799
+    assert chance_of_claim(Wish(0.064), plan.needed, 5, plan.assumed) >= 0.799
     smaller = plan.needed.times(0.9)
-    assert chance_of_claim(0.064, 0.05, smaller, 5, plan.assumed) < 0.8
+    assert chance_of_claim(Wish(0.064), smaller, 5, plan.assumed) < 0.8
     assert chance_of_gain(plan.detectable, COHORT, 5, plan.assumed) == pytest.approx(0.8, abs=0.01)
     if plan.pairs_needed is not None:
-        assert chance_of_claim(0.064, 0.05, COHORT, plan.pairs_needed, plan.assumed) >= 0.8
-        assert chance_of_claim(0.064, 0.05, COHORT, plan.pairs_needed - 1, plan.assumed) < 0.8
+        assert chance_of_claim(Wish(0.064), COHORT, plan.pairs_needed, plan.assumed) >= 0.8
+        assert chance_of_claim(Wish(0.064), COHORT, plan.pairs_needed - 1, plan.assumed) < 0.8
 
 
 def test_luck_sets_a_limit_that_no_cohort_lifts() -> None:
-    plan = plan_utility(COHORT, gain=0.03, assumed=Assumed(pair_spread=0.10))
+    plan = plan_utility(COHORT, Wish(0.03), assumed=Assumed(pair_spread=0.10))
     assert plan.needed is None
 
 
 def test_missing_patients_are_counted() -> None:
-    plan = plan_utility(Counts(Sample(20, 18), Sample(60, 40), Sample(9, 8)), rate=0.1)
+    plan = plan_utility(Counts(Sample(20, 18), Sample(60, 40), Sample(9, 8)), Wish(rate=0.1))
     assert plan.missing == {"test with a lesion": LEAST_TEST - 18, "calibrate without a lesion": 2}
-    assert plan_utility(COHORT).missing == {}
+    assert plan_utility(COHORT, Wish()).missing == {}
     assert least_patients(0.05)["calibrate", False] == 20
 
 
 def test_impossible_plans_are_refused() -> None:
-    with pytest.raises(ValueError, match="two pairs"):
-        plan_utility(COHORT, pairs=1)
-    with pytest.raises(ValueError, match="cannot be those"):
+    with pytest.raises(ConfigError, match="two pairs"):
+        plan_utility(COHORT, Wish(), pairs=1)
+    with pytest.raises(ConfigError, match="cannot be those"):
         Sample(3, 4)
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        Wish(gain=6.4)

@@ -20,6 +20,7 @@ from typing import Any
 
 from scipy import stats
 
+from scansynth.errors import ConfigError
 from scansynth.trial.resampling import least_negatives
 
 LEAST_TEST = 30
@@ -50,7 +51,7 @@ class Sample:
     """So many images of so many patients.
 
     Raises:
-        ValueError: There are more patients than images, or none.
+        ConfigError: There are more patients than images, or none.
     """
 
     images: int
@@ -58,7 +59,9 @@ class Sample:
 
     def __post_init__(self) -> None:
         if not 0 < self.patients <= self.images:
-            raise ValueError(f"{self.images} images cannot be those of {self.patients} patients")
+            raise ConfigError(
+                f"{self.images} images cannot be those of {self.patients} patients; give both numbers anew"
+            )
 
     def times(self, factor: float) -> Sample:
         """As many images a patient, of more or fewer patients."""
@@ -99,6 +102,42 @@ class Assumed:
     pair_spread: float = 0.02
     correlation: float = 0.2
     slope: float = 1.5
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a trial should show, and the rule it is under.
+
+    Attributes:
+        gain: Wished for, as a change of sensitivity 0..1.
+        margin: Most that false alarms may rise.
+        rate: Of false alarms at which thresholds are set.
+        power: Chance of `shown` that is wished for.
+        level: Of the intervals.
+        comparisons: Claims among which the gain must stand.
+
+    Raises:
+        ConfigError: A figure is out of its range.
+    """
+
+    gain: float = 0.064
+    margin: float = 0.05
+    rate: float = 0.1
+    power: float = 0.8
+    level: float = 0.95
+    comparisons: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("gain", "margin", "rate", "power", "level"):
+            if not 0.0 < getattr(self, name) < 1.0:
+                raise ConfigError(f"{name} lies between 0 and 1, not at {getattr(self, name)}; 6.4 points are 0.064")
+        if self.comparisons < 1:
+            raise ConfigError("comparisons is a whole number from 1 on")
+
+    @property
+    def first_level(self) -> float:
+        """Of the interval that the smallest p of all comparisons must satisfy (Holm)."""
+        return 1.0 - (1.0 - self.level) / self.comparisons
 
 
 @dataclass(frozen=True)
@@ -177,26 +216,25 @@ def chance_of_gain(gain: float, counts: Counts, pairs: int, assumed: Assumed, le
     return _reach(gain, spread_of_gain(gain, counts, pairs, assumed), level)
 
 
-def chance_of_claim(
-    gain: float, margin: float, counts: Counts, pairs: int, assumed: Assumed, level: float = 0.95, comparisons: int = 1
-) -> float:
+def chance_of_quiet(margin: float, counts: Counts, pairs: int, assumed: Assumed, level: float = 0.95) -> float:
+    """Chance that the interval of the false alarms' change lies below the margin, when they do not change."""
+    return _reach(margin, spread_of_alarms(counts, pairs, assumed), level)
+
+
+def chance_of_claim(wish: Wish, counts: Counts, pairs: int, assumed: Assumed) -> float:
     """Chance of `shown`: the gain above 0 and false alarms below the margin, when false alarms do not change.
 
     Both hang on the same thresholds: one that is low by chance brings gain and false alarms. The joint chance is that
     of two normal variables with this correlation.
 
     Args:
-        gain: True change of sensitivity.
-        margin: Of false alarms.
+        wish: The gain, if it is true, and the rule.
         counts: Of the cohort.
         pairs: Generators, each with a detector an arm.
         assumed: Of the detectors.
-        level: Of the intervals.
-        comparisons: Claims among which the gain must stand; the smallest p of m is multiplied by m (Holm).
     """
-    of_gain, of_alarms = spread_of_gain(gain, counts, pairs, assumed), spread_of_alarms(counts, pairs, assumed)
-    gains = _reach(gain, of_gain, 1.0 - (1.0 - level) / comparisons)
-    quiet = _reach(margin, of_alarms, level)
+    of_gain, of_alarms = spread_of_gain(wish.gain, counts, pairs, assumed), spread_of_alarms(counts, pairs, assumed)
+    gains, quiet = _reach(wish.gain, of_gain, wish.first_level), _reach(wish.margin, of_alarms, wish.level)
     both = assumed.slope * _of_threshold(counts, assumed) * (assumed.shared + (1.0 - assumed.shared) / pairs)
     correlation = min(both / (of_gain.error * of_alarms.error), 0.99)
     ends = [float(stats.norm.ppf(min(max(p, 1e-9), 1 - 1e-9))) for p in (gains, quiet)]
@@ -219,11 +257,8 @@ class Plan:
     """What a cohort can show.
 
     Attributes:
-        gain: Wished for.
-        margin: Of false alarms.
-        power: Wished for.
+        wish: What it should show.
         pairs: Generators, each with a detector an arm.
-        comparisons: Claims among which the gain must stand.
         counts: Of the cohort.
         assumed: Of the detectors.
         chance: Of `shown`, if the gain is true.
@@ -237,11 +272,8 @@ class Plan:
         missing: Patients under the least numbers by role and class, such as "test with a lesion".
     """
 
-    gain: float
-    margin: float
-    power: float
+    wish: Wish
     pairs: int
-    comparisons: int
     counts: Counts
     assumed: Assumed
     chance: float
@@ -273,58 +305,41 @@ def missing_patients(counts: Counts, rate: float) -> dict[str, int]:
     }
 
 
-def plan_utility(
-    counts: Counts,
-    *,
-    gain: float = 0.064,
-    margin: float = 0.05,
-    rate: float = 0.1,
-    pairs: int = 5,
-    power: float = 0.8,
-    level: float = 0.95,
-    comparisons: int = 1,
-    assumed: Assumed | None = None,
-) -> Plan:
+def plan_utility(counts: Counts, wish: Wish, pairs: int = 5, assumed: Assumed | None = None) -> Plan:
     """What this cohort can show, and what it would take.
 
     Args:
         counts: Images and patients of test and calibrate.
-        gain: Wished for, as a change of sensitivity 0..1.
-        margin: Most that false alarms may rise.
-        rate: Of false alarms at which thresholds are set.
+        wish: What the trial should show.
         pairs: Generators, each with a detector an arm; two at least.
-        power: Wished for.
-        level: Of the intervals.
-        comparisons: Claims among which the gain must stand.
         assumed: Of the detectors.
 
     Raises:
-        ValueError: The gain is larger than the discordance, or there is one pair only.
+        ConfigError: There is one pair only.
     """
     if pairs < 2:
-        raise ValueError("a trial needs two pairs at least")
-    chosen, first = assumed or Assumed(), 1.0 - (1.0 - level) / comparisons
+        raise ConfigError("a trial needs two pairs at least: with one, luck cannot be told from a gain")
+    chosen = assumed or Assumed()
 
-    def chance(gain: float, counts: Counts, pairs: int) -> float:
-        return chance_of_claim(gain, margin, counts, pairs, chosen, level, comparisons)
+    def chance(counts: Counts, pairs: int) -> float:
+        return chance_of_claim(wish, counts, pairs, chosen)
 
-    factor = _bisect(lambda times: chance(gain, counts.times(times), pairs) >= power, 1e-3, _MOST_TIMES)
-    enough = (k for k in range(2, _MOST_PAIRS + 1) if chance(gain, counts, k) >= power)
+    def seen(gain: float) -> float:
+        return chance_of_gain(gain, counts, pairs, chosen, wish.first_level)
+
+    factor = _bisect(lambda times: chance(counts.times(times), pairs) >= wish.power, 1e-3, _MOST_TIMES)
     return Plan(
-        gain=gain,
-        margin=margin,
-        power=power,
+        wish=wish,
         pairs=pairs,
-        comparisons=comparisons,
         counts=counts,
         assumed=chosen,
-        chance=chance(gain, counts, pairs),
-        chance_of_gain=chance_of_gain(gain, counts, pairs, chosen, first),
-        chance_of_quiet=_reach(margin, spread_of_alarms(counts, pairs, chosen), level),
-        detectable=_bisect(lambda wish: chance_of_gain(wish, counts, pairs, chosen, first) >= power, 0.0, 1.0),
+        chance=chance(counts, pairs),
+        chance_of_gain=seen(wish.gain),
+        chance_of_quiet=chance_of_quiet(wish.margin, counts, pairs, chosen, wish.level),
+        detectable=_bisect(lambda gain: seen(gain) >= wish.power, 0.0, 1.0),
         needed=None if factor is None else counts.times(factor),
-        pairs_needed=next(enough, None),
-        mcnemar=mcnemar_lesions(gain, max(chosen.discordance, gain), power, level),
-        negatives=noninferior_negatives(margin, chosen.negative_discordance, power, level),
-        missing=missing_patients(counts, rate),
+        pairs_needed=next((k for k in range(2, _MOST_PAIRS + 1) if chance(counts, k) >= wish.power), None),
+        mcnemar=mcnemar_lesions(wish.gain, max(chosen.discordance, wish.gain), wish.power, wish.level),
+        negatives=noninferior_negatives(wish.margin, chosen.negative_discordance, wish.power, wish.level),
+        missing=missing_patients(counts, wish.rate),
     )

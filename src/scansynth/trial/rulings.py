@@ -100,7 +100,7 @@ def obstacle(block: Block, rate: float) -> str | None:
 
 def unreached(calibrate: Part, thresholds: Floats, arm: int) -> bool:
     """No pair of an arm calls a single positive image of calibrate at its threshold."""
-    found = calibrate.scores[arm][:, calibrate.positive] > thresholds[arm][:, None]
+    found = calibrate.scores[arm][:, calibrate.positive] >= thresholds[arm][:, None]
     return not found.any()
 
 
