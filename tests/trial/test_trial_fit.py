@@ -16,9 +16,7 @@ from scansynth.learning.device import Device
 from scansynth.trial.detector import (
     WEIGHTS,
     DetectorFacts,
-    calibrated,
     draw_maps,
-    fit_temperature,
     load_detector,
     save_detector,
     score_images,
@@ -149,28 +147,19 @@ def test_scores_of_an_image_do_not_depend_on_its_neighbours() -> None:
     assert len(set(together)) == 8
 
 
-def test_temperature_undoes_a_known_scale() -> None:
-    rng = np.random.default_rng(0)
-    logits = rng.normal(0.0, 2.0, 20_000)
-    positive = rng.random(20_000) < 1.0 / (1.0 + np.exp(-logits))
-    assert fit_temperature(3.0 * logits, positive) == pytest.approx(3.0, rel=0.05)
-    assert fit_temperature(logits, positive) == pytest.approx(1.0, rel=0.05)
-    scores = 1.0 / (1.0 + np.exp(-3.0 * logits[:50]))
-    assert calibrated(scores, 3.0) == pytest.approx(1.0 / (1.0 + np.exp(-logits[:50])))
-
-
 @pytest.mark.parametrize(
     ("negatives", "rate", "expected"),
     [
-        ([0.1, 0.2, 0.3, 0.4, 0.5], 0.2, 0.5),
-        ([0.1, 0.2, 0.3, 0.4, 0.5], 0.39, 0.5),
-        ([0.1, 0.2, 0.3, 0.4, 0.5], 0.4, 0.4),
-        ([0.1, 0.5, 0.5, 0.5, 0.5], 0.4, np.nextafter(0.5, 1)),
-        ([0.3], 0.5, np.nextafter(0.3, 1)),
+        ([0.1, 0.2, 0.3, 0.4, 0.5], 0.2, 0.4),
+        ([0.1, 0.2, 0.3, 0.4, 0.5], 0.39, 0.4),
+        ([0.1, 0.2, 0.3, 0.4, 0.5], 0.4, 0.3),
+        ([0.1, 0.5, 0.5, 0.5, 0.5], 0.4, 0.5),
+        ([0.3], 0.5, 0.3),
     ],
 )
 def test_threshold_is_the_smallest_within_the_rate(negatives: list[float], rate: float, expected: float) -> None:
     assert threshold_at(np.array(negatives), rate) == expected
+    assert np.mean(np.array(negatives) > expected) <= rate
 
 
 FACTS = DetectorFacts("small", False, SIDE, "CT", (0.7, 0.7), -1000.0, 400.0, "basic", 1.5, 0.4, 0.1)

@@ -69,14 +69,9 @@ def images_needed(study: Study, cohort: Cohort, fraction: float, pair: int) -> d
     settings = study.config.utility
     subset = train_part(cohort, fraction, pair_seed(study.config.seed, pair))
     train = [case for case in cases_for(cohort, Reader.DETECTOR) if case.patient in subset]
-    needed = {}
-    for label in settings.classes or (str(cohort.facts.positive),):
-        # reals of the whole class: every label that is not the positive one is negative
-        reals = sum((case.label == cohort.facts.positive) == (label == cohort.facts.positive) for case in train)
-        counts = [images_asked(arm, reals, ratio) for arm in settings.arms for ratio in settings.ratios]
-        if max(counts) > 0:
-            needed[label] = max(counts)
-    return needed
+    reals = sum(case.label == cohort.facts.positive for case in train)
+    most = max(images_asked(arm, reals, ratio) for arm in settings.arms for ratio in settings.ratios)
+    return {label: most for label in settings.classes or (str(cohort.facts.positive),) if most}
 
 
 def declare(study: Study, sets: SetsOf) -> Grid:

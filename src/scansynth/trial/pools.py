@@ -204,14 +204,12 @@ def _chosen(
 ) -> tuple[tuple[Places, Places], list[str]]:
     """Places of the synthetic images that join, positive and negative; the first ones of each label."""
     parts, notes = [], list[str]()
+    asked = images_asked(arm, int(positives(cohort, division.train.cases).sum()), ratio)
     for label, of_label in (("positive", shown), ("negative", ~shown)):
         places = np.flatnonzero(of_label)
-        reals = positives(cohort, division.train.cases)
-        reals = reals if label == "positive" else ~reals
         if not len(places):
             parts.append(places)
             continue
-        asked = images_asked(arm, int(reals.sum()), ratio)
         if len(places) < asked:
             raise CohortError(
                 f"the arm {arm} at the ratio {ratio:g} takes {asked} synthetic {label} images, and the sets have "
