@@ -101,7 +101,7 @@ def test_the_claim_is_harder_than_the_gain_and_than_either_alone() -> None:
 
 
 def test_the_plan_answers_itself() -> None:
-    plan = plan_utility(COHORT, Wish(0.064))
+    plan = plan_utility(COHORT, gain=0.064)
     assert plan.needed is not None
     assert plan.detectable is not None
     assert plan.needed.test_positive.patients > COHORT.test_positive.patients
@@ -115,21 +115,21 @@ def test_the_plan_answers_itself() -> None:
 
 
 def test_luck_sets_a_limit_that_no_cohort_lifts() -> None:
-    plan = plan_utility(COHORT, Wish(0.03), assumed=Assumed(pair_spread=0.10))
+    plan = plan_utility(COHORT, gain=0.03, assumed=Assumed(pair_spread=0.10))
     assert plan.needed is None
 
 
 def test_missing_patients_are_counted() -> None:
-    plan = plan_utility(Counts(Sample(20, 18), Sample(60, 40), Sample(9, 8)), Wish(rate=0.1))
+    plan = plan_utility(Counts(Sample(20, 18), Sample(60, 40), Sample(9, 8)), rate=0.1)
     assert plan.missing == {"test with a lesion": LEAST_TEST - 18, "calibrate without a lesion": 2}
-    assert plan_utility(COHORT, Wish()).missing == {}
+    assert plan_utility(COHORT).missing == {}
     assert least_patients(0.05)["calibrate", False] == 20
 
 
 def test_impossible_plans_are_refused() -> None:
     with pytest.raises(ConfigError, match="two pairs"):
-        plan_utility(COHORT, Wish(), pairs=1)
+        plan_utility(COHORT, pairs=1)
     with pytest.raises(ConfigError, match="cannot be those"):
         Sample(3, 4)
     with pytest.raises(ConfigError, match="between 0 and 1"):
-        Wish(gain=6.4)
+        plan_utility(COHORT, gain=6.4)

@@ -286,6 +286,16 @@ class Plan:
     negatives: int
     missing: Mapping[str, int]
 
+    @property
+    def gain(self) -> float:
+        """Wished for."""
+        return self.wish.gain
+
+    @property
+    def power(self) -> float:
+        """Wished for."""
+        return self.wish.power
+
     def as_json(self) -> dict[str, Any]:
         """JSON as it stands."""
         return asdict(self)
@@ -305,41 +315,59 @@ def missing_patients(counts: Counts, rate: float) -> dict[str, int]:
     }
 
 
-def plan_utility(counts: Counts, wish: Wish, pairs: int = 5, assumed: Assumed | None = None) -> Plan:
+def plan_utility(
+    counts: Counts,
+    *,
+    gain: float = 0.064,
+    margin: float = 0.05,
+    rate: float = 0.1,
+    pairs: int = 5,
+    power: float = 0.8,
+    level: float = 0.95,
+    comparisons: int = 1,
+    assumed: Assumed | None = None,
+) -> Plan:
     """What this cohort can show, and what it would take.
 
     Args:
         counts: Images and patients of test and calibrate.
-        wish: What the trial should show.
+        gain: Wished for, as a change of sensitivity 0..1.
+        margin: Most that false alarms may rise.
+        rate: Of false alarms at which thresholds are set.
         pairs: Generators, each with a detector an arm; two at least.
+        power: Chance of `shown` that is wished for.
+        level: Of the intervals.
+        comparisons: Claims among which the gain must stand.
         assumed: Of the detectors.
 
     Raises:
-        ConfigError: There is one pair only.
+        ConfigError: A figure is out of its range, or there is one pair only.
     """
     if pairs < 2:
         raise ConfigError("a trial needs two pairs at least: with one, luck cannot be told from a gain")
-    chosen = assumed or Assumed()
+    return _plan(Wish(gain, margin, rate, power, level, comparisons), counts, pairs, assumed or Assumed())
 
+
+def _plan(wish: Wish, counts: Counts, pairs: int, assumed: Assumed) -> Plan:
     def chance(counts: Counts, pairs: int) -> float:
-        return chance_of_claim(wish, counts, pairs, chosen)
+        return chance_of_claim(wish, counts, pairs, assumed)
 
     def seen(gain: float) -> float:
-        return chance_of_gain(gain, counts, pairs, chosen, wish.first_level)
+        return chance_of_gain(gain, counts, pairs, assumed, wish.first_level)
 
     factor = _bisect(lambda times: chance(counts.times(times), pairs) >= wish.power, 1e-3, _MOST_TIMES)
     return Plan(
         wish=wish,
         pairs=pairs,
         counts=counts,
-        assumed=chosen,
+        assumed=assumed,
         chance=chance(counts, pairs),
         chance_of_gain=seen(wish.gain),
-        chance_of_quiet=chance_of_quiet(wish.margin, counts, pairs, chosen, wish.level),
+        chance_of_quiet=chance_of_quiet(wish.margin, counts, pairs, assumed, wish.level),
         detectable=_bisect(lambda gain: seen(gain) >= wish.power, 0.0, 1.0),
         needed=None if factor is None else counts.times(factor),
         pairs_needed=next((k for k in range(2, _MOST_PAIRS + 1) if chance(counts, k) >= wish.power), None),
-        mcnemar=mcnemar_lesions(wish.gain, max(chosen.discordance, wish.gain), wish.power, wish.level),
-        negatives=noninferior_negatives(wish.margin, chosen.negative_discordance, wish.power, wish.level),
+        mcnemar=mcnemar_lesions(wish.gain, max(assumed.discordance, wish.gain), wish.power, wish.level),
+        negatives=noninferior_negatives(wish.margin, assumed.negative_discordance, wish.power, wish.level),
         missing=missing_patients(counts, wish.rate),
     )
