@@ -18,7 +18,7 @@ from scansynth.statistics import Verdict
 from scansynth.trial.analysis import analyse
 from scansynth.trial.answers import QUESTIONS
 from scansynth.trial.froc import Detections, Marks
-from scansynth.trial.groups import NOT_STATED, in_thirds, part_of
+from scansynth.trial.groups import NOT_STATED, OTHERS, by_group, in_thirds, part_of
 from scansynth.trial.outcomes import COLUMNS, Block, Scored, read_scores, stack
 from scansynth.trial.results import Analysis, Terms
 
@@ -166,6 +166,13 @@ def test_numbers_are_cut_in_thirds_and_names_are_not() -> None:
     assert ages[-1] == ""
     assert in_thirds(["1", "2", "2"]) == ("1", "2", "2")
     assert in_thirds(["a", "b", ""]) == ("a", "b", "")
+
+
+def test_many_small_groups_stand_together(trial: Block) -> None:
+    many = [str(place % 40) + " x" if place % 2 else "one large" for place in range(len(trial.test.positive))]
+    rows = {row.group: row for row in by_group(trial, many, 0.1, 200, 0.95, np.random.default_rng(0))}
+    assert set(rows) == {"one large", OTHERS}
+    assert sum(row.positive_images for row in rows.values()) == trial.test.positive.sum()
 
 
 def test_elsewhere_the_thresholds_stay(gained: Analysis) -> None:

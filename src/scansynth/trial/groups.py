@@ -14,7 +14,10 @@ from scansynth.trial.power import LEAST_TEST
 from scansynth.trial.resampling import Counts, aucs, once, patient_draws, rank
 from scansynth.trial.rulings import PRIMARY
 
-NOT_STATED = "not stated"
+NOT_STATED, OTHERS = "not stated", "all others"
+
+MOST_ROWS = 12
+"""Groups of one attribute; with more, those that are too small stand together."""
 
 MOST_GROUPS = 6
 """Different numbers that are still groups of their own."""
@@ -89,11 +92,21 @@ def by_group(
         rng: Of this purpose.
     """
     named = np.array([value or NOT_STATED for value in in_thirds(values)], dtype=np.str_)
+    if len(set(named.tolist())) > MOST_ROWS:
+        named = _together(block.test, named)
     rows = []
     for group in sorted(set(named.tolist()), key=lambda name: (name == NOT_STATED, name)):
         own = part_of(block.test, named == group)
         rows.append(row_of(block, own, group, rate, draws, level, rng))
     return tuple(rows)
+
+
+def _together(test: Part, named: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Groups of which nothing could be said alone, as one."""
+    large = {name for name in set(named.tolist()) if part_of(test, named == name).patients_with(True) >= LEAST_TEST} | {
+        NOT_STATED
+    }
+    return np.array([name if name in large else OTHERS for name in named.tolist()], dtype=np.str_)
 
 
 def row_of(

@@ -246,7 +246,7 @@ def _ruled(one: Contrast, margin: float, level: float, rate: float, silent: set[
     if gain.low <= 0:
         doubts.append("the interval of the gain holds 0")
     elif one.p_holm is not None and one.p_holm >= 1 - level:
-        doubts.append(f"among so many comparisons a gain like this comes by chance (Holm p {one.p_holm:.3f})")
+        doubts.append(f"the gain does not stand among so many comparisons (Holm p {one.p_holm:.3f})")
     if alarms.high >= margin:
         doubts.append(f"false alarms may rise by {limit} or more")
     if doubts:
