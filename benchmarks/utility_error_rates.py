@@ -300,7 +300,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--runs", type=int, default=2000, help="made-up trials for each row; fewer where little hangs on it"
     )
-    parser.add_argument("--draws", type=int, default=150, help="of the patients, in each trial")
+    parser.add_argument("--draws", type=int, default=120, help="of the patients, in each trial")
     parser.add_argument("--first-seed", type=int, default=0, help="run i has the seed first-seed + i")
     parser.add_argument("--out", type=Path, help="JSON file")
     return parser.parse_args()

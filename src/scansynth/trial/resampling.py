@@ -35,8 +35,9 @@ def patient_draws(patients: NDArray[Any], draws: int, rng: np.random.Generator) 
     """
     names, place = np.unique(patients, return_inverse=True)
     count = len(names)
-    times = rng.multinomial(max(count - 1, 1), np.full(count, 1.0 / count), size=draws)
-    return np.ascontiguousarray(times.T.astype(np.int32)[place])
+    drawn = rng.integers(0, count, (max(count - 1, 1), draws)) * draws + np.arange(draws)
+    times = np.bincount(drawn.ravel(), minlength=count * draws).reshape(count, draws)
+    return np.asarray(times.astype(np.int32)[place], dtype=np.int32)
 
 
 @dataclass(frozen=True)
