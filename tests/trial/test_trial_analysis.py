@@ -18,12 +18,13 @@ from scansynth.statistics import Verdict
 from scansynth.trial.analysis import analyse
 from scansynth.trial.answers import QUESTIONS
 from scansynth.trial.froc import Detections, Marks
-from scansynth.trial.groups import NOT_STATED, OTHERS, by_group, in_thirds, part_of
+from scansynth.trial.groups import NOT_STATED, OTHERS, by_group, in_thirds, part_of, row_of
 from scansynth.trial.outcomes import COLUMNS, Block, Scored, read_scores, stack
 from scansynth.trial.results import Analysis, Terms
 
 SHOWN, REFUTED, NOT_SHOWN, VOID = Verdict
 TERMS = Terms(draws=200)
+PARTS = ("calibrate", "test")
 
 
 def by_name(analysis: Analysis) -> dict[str, Claim]:
@@ -175,6 +176,19 @@ def test_many_small_groups_stand_together(trial: Block) -> None:
     assert sum(row.positive_images for row in rows.values()) == trial.test.positive.sum()
 
 
+def test_a_row_that_cannot_be_says_why(trial: Block) -> None:
+    def row(block: Block) -> str:
+        return row_of(block, block.test, "all", 0.1, 200, 0.95, np.random.default_rng(0)).why
+
+    one = {role: replace(getattr(trial, role), scores=getattr(trial, role).scores[:, :1]) for role in PARTS}
+    assert row(replace(trial, **one)) == "There is one pair only."
+    assert row(replace(trial, test=part_of(trial.test, trial.test.positive))) == "No image without a lesion."
+    bare = replace(trial, calibrate=part_of(trial.calibrate, trial.calibrate.positive))
+    assert row(bare) == "No image of calibrate is without a lesion."
+    one_negative = trial.test.positive | (np.arange(len(trial.test.positive)) == np.argmin(trial.test.positive))
+    assert "draws" in row(replace(trial, test=part_of(trial.test, one_negative)))
+
+
 def test_elsewhere_the_thresholds_stay(gained: Analysis) -> None:
     (row,) = gained.blocks[0].external
     assert row.group == "elsewhere"
@@ -204,6 +218,9 @@ def test_lesions_have_curves_and_contrasts(trial: Block) -> None:
     found = analyse([trial], TERMS, 0, detections={0: Detections(trial.test.patients, marks)}).blocks[0]
     assert found.lesion_contrasts["basic-synthetic - basic"].interval.low > 0
     assert all(row.froc is not None and row.cpm is not None and 0 < row.cpm.value <= 1 for row in found.arms)
+    none = Marks(np.empty(0), np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64), images)
+    empty = Detections(trial.test.patients, tuple(tuple(none for _ in range(5)) for _ in ARMS))
+    assert analyse([trial], TERMS, 0, detections={0: empty}).blocks[0].arms[0].froc is None
 
 
 # Files of jobs

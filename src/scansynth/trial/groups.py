@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.trial.effects import Estimate, Outcome, Outcomes, estimate, measure
+from scansynth.trial.effects import LEAST_KEPT, Estimate, Outcome, Outcomes, estimate, measure
 from scansynth.trial.outcomes import Block, Part, Scored
 from scansynth.trial.power import LEAST_TEST
 from scansynth.trial.resampling import Counts, aucs, once, patient_draws, rank
@@ -125,14 +125,12 @@ def row_of(
     """
     patients, positives = own.patients_with(True), int(own.positive.sum())
     negatives = len(own.positive) - positives
-    why = ""
-    if patients < LEAST_TEST:
-        why = f"{patients} patients with a lesion, and {LEAST_TEST} are needed: {LEAST_TEST - patients} are missing."
-    elif not negatives:
-        why = "No image without a lesion."
-    if why:
+    why, found = _hindrance(block, own), None
+    if not why:
+        found = measure(block.calibrate, own, rate, draws, rng)
+        why = "" if found.kept >= LEAST_KEPT else "Too many draws of the patients lack a class."
+    if found is None or why:
         return GroupRow(group, patients, positives, negatives, {}, None, None, why)
-    found = measure(block.calibrate, own, rate, draws, rng)
     primary = set(PRIMARY) <= set(block.arms)
     places = [block.place(arm) for arm in PRIMARY] if primary else []
     quiet = primary and own.patients_with(False) >= LEAST_TEST
@@ -146,6 +144,17 @@ def row_of(
         found.false_alarms.contrast(places[0], places[1], level) if quiet else None,
         why,
     )
+
+
+def _hindrance(block: Block, own: Part) -> str:
+    patients = own.patients_with(True)
+    if block.pairs < 2:
+        return "There is one pair only."
+    if block.calibrate.positive.all():
+        return "No image of calibrate is without a lesion."
+    if patients < LEAST_TEST:
+        return f"{patients} patients with a lesion, and {LEAST_TEST} are needed: {LEAST_TEST - patients} are missing."
+    return "No image without a lesion." if own.positive.all() else ""
 
 
 def gap(
