@@ -103,7 +103,7 @@ class Detectors:
         own += math.sqrt(0.3) * rng.normal(size=(arms, pairs, patients))[:, :, names]
         arm = math.sqrt(self.arm) * rng.normal(size=(arms, 1, count))
         shifts = (self.shift + gains[:, None] + luck)[:, :, None] * positive + alarms[:, None, None] * ~positive
-        return Part(names.astype(np.str_), positive, scores + arm + math.sqrt(self.detector) * own + shifts)
+        return Part(names, positive, scores + arm + math.sqrt(self.detector) * own + shifts)
 
     def trial(self, arms: Sequence[str], gains: Sequence[float], rng: np.random.Generator) -> Block:
         """One made-up trial."""
@@ -111,8 +111,9 @@ class Detectors:
         quiet, misled = np.zeros(len(arms)), np.array([self.alarms * (arm == COMBINED) for arm in arms])
         calibrate = self.draw(self.calibrate, shifts, luck, quiet, rng)
         test = self.draw(self.test, shifts, luck, misled, rng)
-        named = np.char.add("t", test.patients)  # nobody is in both
-        return Block(tuple(arms), calibrate, replace(test, patients=named))
+        return Block(
+            tuple(arms), calibrate, replace(test, patients=test.patients + self.calibrate)
+        )  # nobody is in both
 
 
 def differences(block: Block, rows: npt.NDArray[np.bool_], at: Floats) -> tuple[float, float, float]:
@@ -193,6 +194,7 @@ def coverage(detectors: Detectors, gain: float, runs: int, draws: int, first_see
         values.append(change.value)
         widths.append(change.interval.high - change.interval.low)
     return {
+        "runs": runs,
         "images_each": detectors.each,
         "calibrate_patients": detectors.calibrate,
         "test_patients": detectors.test,
@@ -313,7 +315,7 @@ def main() -> None:
     runs, draws, seed = options.runs, options.draws, options.first_seed
     rows: dict[str, list[dict[str, Any]]] = {"coverage": [], "power": [], "rule": []}
     for detectors, gain in COVERAGE:
-        rows["coverage"].append(coverage(detectors, gain, runs, draws, seed))
+        rows["coverage"].append(coverage(detectors, gain, max(runs // 2, 1), draws, seed))
         print(rows["coverage"][-1], flush=True)
     for detectors, gain in POWER:
         rows["power"].append(power(detectors, gain, max(runs // 2, 1), draws, seed))
