@@ -24,7 +24,7 @@ from scansynth.errors import ConfigError
 from scansynth.trial.resampling import least_negatives
 
 LEAST_TEST = 30
-"""Patients of test with a lesion, and as many without, under which intervals do not hold; see `docs/utility.md`."""
+"""Patients of test with a lesion, and as many without; with fewer nothing is assessed. See `docs/utility.md`."""
 
 _MOST_TIMES, _MOST_PAIRS = 1000.0, 200
 
@@ -85,7 +85,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Assumed:
-    """What has to be assumed of the detectors; `docs/utility.md` says where the defaults come from.
+    """What has to be assumed of the detectors before there are any; a finished trial tells its own.
 
     Attributes:
         discordance: Share of the positive images on which the two detectors of a pair differ.

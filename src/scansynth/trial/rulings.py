@@ -36,6 +36,8 @@ class Contrast:
         p_holm: Of the gain, among all contrasts that hold a claim; None for controls.
         verdict: By the rule.
         why: In a sentence.
+        discordance: Share of the positive test images on which the two detectors of a pair differ.
+        negative_discordance: The same of negative ones; both are what a plan has to assume.
     """
 
     arm: str
@@ -46,6 +48,8 @@ class Contrast:
     p_holm: float | None
     verdict: Verdict
     why: str
+    discordance: float = 0.0
+    negative_discordance: float = 0.0
 
 
 def contrast_names(arms: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -169,6 +173,8 @@ def _void(one: Contrast, why: str) -> Contrast:
 
 def _measured(block: Block, outcomes: Outcomes, arm: str, other: str, level: float) -> Contrast:
     places = (block.place(arm), block.place(other))
+    called, positive = block.test.scores >= outcomes.thresholds[:, :, None], block.test.positive
+    differ = called[places[0]] != called[places[1]]
     return Contrast(
         arm=arm,
         other=other,
@@ -178,6 +184,8 @@ def _measured(block: Block, outcomes: Outcomes, arm: str, other: str, level: flo
         p_holm=None,
         verdict=Verdict.NOT_ASSESSABLE,
         why="",
+        discordance=float(differ[:, positive].mean()),
+        negative_discordance=float(differ[:, ~positive].mean()),
     )
 
 
