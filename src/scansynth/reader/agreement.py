@@ -124,7 +124,7 @@ def _agreement(
 
     def tables(times: Floats) -> Floats:
         counted = [np.bincount(c, weights=times[p], minlength=cells) for c, p in zip(codes, places, strict=True)]
-        return np.stack(counted).reshape(-1, ANSWERS, ANSWERS)
+        return np.stack(counted).astype(np.float64).reshape(-1, ANSWERS, ANSWERS)
 
     found = _figures(tables(np.ones(images)))
     drawn = [
