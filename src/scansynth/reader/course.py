@@ -157,8 +157,9 @@ def _breaks(sides: list[list[Reading]], break_every: int, level: float) -> dict[
     after: list[Reading] = []
     others: list[Reading] = []
     for own in sides:
-        for place, reading in enumerate(own):
-            fresh = break_every > 0 and place >= break_every and place % break_every < AFTER_BREAK
+        for reading in own:
+            before = reading.position - 1  # positions count from 1, repeats with them
+            fresh = break_every > 0 and before >= break_every and before % break_every < AFTER_BREAK
             (after if fresh else others).append(reading)
     if not after or not others:
         return None
