@@ -37,7 +37,7 @@ def test_only_practice_cases_carry_an_answer(tmp_path: Path) -> None:
 def test_a_damaged_desk_is_refused(tmp_path: Path, spoil: str) -> None:
     folder = make_desk(tmp_path / "desk").folder
     (folder / DESK).write_text(spoil)
-    with pytest.raises(ReaderError, match="damaged|another version"):
+    with pytest.raises(ReaderError, match=r"damaged|another version"):
         load_desk(folder)
     with pytest.raises(ReaderError, match="reader create"):
         load_desk(tmp_path)
