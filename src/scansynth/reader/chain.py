@@ -45,13 +45,14 @@ def verify_chain(connection: Connection) -> ChainEnd:
         ReaderError: A row was changed, removed, exchanged or added; names the first that does not fit.
     """
     previous, count = START, 0
-    for row in connection.execute(select(readings).order_by(readings.c.n)).mappings():
+    for found in connection.execute(select(readings).order_by(readings.c.n)):
+        row = found._asdict()
         count += 1
         if row["n"] != count:
             raise _broken(f"reading {count} is missing")
         if row["previous"] != previous:
             raise _broken(f"reading {count} of {row['reader']} does not follow on the one before; one was exchanged")
-        if row_sha256(dict(row.items())) != row["sha256"]:
+        if row_sha256(row) != row["sha256"]:
             raise _broken(f"reading {count} of {row['reader']} was changed after it was locked")
         previous = row["sha256"]
     end = connection.execute(select(head.c.rows, head.c.sha256)).one_or_none()
