@@ -146,7 +146,8 @@ def _is_loopback(host: str) -> bool:
 def _listening(address: Address) -> Iterator[socket.socket]:
     """An open socket; connections wait in it until the server takes them."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listening:
+    # named TCP: only then does asyncio send small answers at once (TCP_NODELAY), 40 ms sooner
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((address.host, address.port))
