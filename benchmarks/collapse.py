@@ -44,12 +44,12 @@ import torch
 from collapse_page import write_page
 from torch import Tensor
 
+from scansynth.cohort.augment import plan_augmentation
 from scansynth.cohort.tensors import load_cohort, select
 from scansynth.cohort.transforms import permission
 from scansynth.config import TrackingSettings
 from scansynth.files import read_json, read_json_lines, write_json
 from scansynth.gan import run_log, training_loop
-from scansynth.gan.augment import plan_augmentation
 from scansynth.gan.response import changed, with_change
 from scansynth.gan.run import watched_images
 from scansynth.gan.state import TrainingState, new_state, restore, to_checkpoint

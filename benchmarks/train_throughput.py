@@ -46,11 +46,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
+from scansynth.cohort.augment import plan_augmentation
 from scansynth.cohort.tensors import to_signed, to_stored
 from scansynth.cohort.transforms import permission
 from scansynth.config import TrackingSettings
 from scansynth.gan import dcgan, training_loop
-from scansynth.gan.augment import plan_augmentation
 from scansynth.gan.collapse import RealImages
 from scansynth.gan.state import new_state
 from scansynth.gan.step import round_of_steps

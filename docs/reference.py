@@ -9,6 +9,7 @@ written by hand and stays. `tests/test_docs.py` fails while a page differs from 
 from __future__ import annotations
 
 import enum
+import inspect
 import re
 import types
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ from scansynth.recipe import Recipe, load_recipe, recipe_names
 
 FOLDER = Path(__file__).parent
 PAGES = ("configuration.md", "commands.md")
-BLOCK = re.compile(r"(<!-- reference: (\w+)((?: [\w.-]+)?) -->\n).*?(<!-- end of reference -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- reference: (\w+)((?: [\w.-]+)*) -->\n).*?(<!-- end of reference -->)", re.DOTALL)
 
 UNITS = {
     "format": "version",
@@ -45,6 +46,25 @@ UNITS = {
     "evidence.draws": "draws",
     "evidence.level": "share",
     "evidence.pairs": "pairs",
+    "generator.fraction": "share of patients",
+    "utility.pairs": "generators",
+    "utility.fractions": "shares of patients",
+    "utility.ratios": "images for one",
+    "utility.steps": "steps",
+    "utility.batch": "images",
+    "utility.learning_rate": "-",
+    "utility.false_alarm_rate": "share of images",
+    "utility.margin": "share of images",
+    "utility.draws": "draws",
+    "reader.readers": "readers",
+    "reader.images": "images",
+    "reader.repeats": "share of images",
+    "reader.practice": "images",
+    "reader.margin": "AUC",
+    "reader.level": "share",
+    "reader.break_every": "images",
+    "reader.expiry_days": "days",
+    "engine.workers": "processes",
     "network.noise": "numbers",
     "network.width": "channels",
     "loss.real_target": "probability",
@@ -213,15 +233,20 @@ def recipes_table(_place: str) -> str:
     return table(("recipe", "what it is"), [(f"`{name}`", load_recipe(name).about) for name in recipe_names()])
 
 
+def commands() -> dict[str, Any]:
+    """Every command by its words, `reader create` for a command of a group."""
+    found: dict[str, Any] = {}
+    group: Any = typer.main.get_command(app)
+    for name, command in group.commands.items():
+        inner = getattr(command, "commands", None)
+        found |= {name: command} if inner is None else {f"{name} {word}": sub for word, sub in inner.items()}
+    return found
+
+
 def command_table(name: str) -> str:
     """One command: what it does, how it is called, its arguments and options."""
-    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
-    callback: Callable[..., Any] = next(
-        entry.callback
-        for entry in app.registered_commands
-        if entry.callback and entry.callback.__name__ == name.replace("-", "_")
-    )
-    hints = get_type_hints(callback, include_extras=True)
+    command = commands()[name]
+    hints = get_type_hints(inspect.unwrap(command.callback), include_extras=True)
     call, rows = [f"scansynth {name}"], []
     for parameter in command.params:
         words, info = kind(hints[parameter.name]), get_args(hints[parameter.name])[-1]

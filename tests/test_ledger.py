@@ -22,10 +22,11 @@ def test_a_reader_reads_its_roles_and_no_other(reader: Reader, role: Role) -> No
 
 def test_the_ledger_of_the_design() -> None:
     assert PERMITTED.keys() == set(Reader)
-    judging = {Reader.REALISM, Reader.MEMBERSHIP, Reader.SUBGROUPS}
+    judging = {Reader.REALISM, Reader.MEMBERSHIP, Reader.SUBGROUPS, Reader.UTILITY, Reader.READER_STUDY}
+    judging.add(Reader.EXTERNAL)  # of another cohort
     assert {reader for reader, roles in PERMITTED.items() if Role.TEST in roles} == judging
     assert not PERMITTED[Reader.MEMBERSHIP] & {Role.TUNE, Role.RESERVE}
-    learns = {Reader.GENERATOR, Reader.ENCODER, Reader.COPY_SEARCH, Reader.NORMALISATION}
+    learns = {Reader.GENERATOR, Reader.ENCODER, Reader.COPY_SEARCH, Reader.NORMALISATION, Reader.DETECTOR}
     assert all(PERMITTED[reader] == {Role.TRAIN} for reader in learns)
     assert not PERMITTED[Reader.COLLAPSE_NULL] & PERMITTED[Reader.GENERATOR]
     assert not PERMITTED[Reader.COPY_THRESHOLD] & PERMITTED[Reader.COPY_SEARCH]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -88,6 +88,9 @@ class GeneratorSettings(Settings):
     run: str = Field("main", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$", description="Name of the run: gan/<run>/.")
     recipe: str = Field("dcgan", description="A recipe of scansynth, or a path to a recipe's TOML file.")
     classes: tuple[str, ...] = Field((), description="Labels the generator sees; empty: the positive label.")
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        1.0, description="Share of the train patients that the generator learns from, drawn by the seed."
+    )
     overrides: dict[str, Any] = Field(default_factory=dict, description="Keys of the recipe set otherwise.")
     checkpoint_minutes: float = Field(5.0, gt=0, description="Longest time between two checkpoints, minutes.")
     keep_checkpoints: int = Field(3, ge=3, description="How many healthy checkpoints stay, besides the two newest.")
@@ -111,6 +114,117 @@ class EvidenceSettings(Settings):
     encoder: Path | None = Field(None, description="Your own network as an ONNX file, a judge beside the two others.")
 
 
+Arm = Literal[
+    "real",
+    "basic",
+    "synthetic",
+    "basic-synthetic",
+    "duplicates",
+    "nearest",
+    "shuffled",
+    "synthetic-only",
+    "pretrained",
+    "filtered",
+    "reserve",
+]
+"""A way to train a detector in the utility trial; see docs/utility.md."""
+
+ARMS: tuple[Arm, ...] = get_args(Arm)
+"""All of them."""
+
+
+class UtilitySettings(Settings):
+    """What `utility` tries; the rules themselves are fixed in docs/utility.md."""
+
+    arms: tuple[Arm, ...] = Field(
+        ("real", "basic", "synthetic", "basic-synthetic", "duplicates", "reserve"),
+        description="Ways to train the detector that are compared.",
+    )
+    pairs: int = Field(5, ge=1, le=50, description="Generators, each with one detector an arm.")
+    fractions: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = Field(
+        (1.0,), min_length=1, description="Shares of the train patients; each has generators of its own."
+    )
+    ratios: tuple[Annotated[float, Field(gt=0.0, le=20.0)], ...] = Field(
+        (1.0,), min_length=1, description="Synthetic images for each real positive image."
+    )
+    classes: tuple[str, ...] = Field((), description="Labels of which synthetic images enter; empty: the positive one.")
+    network: Literal["auto", "small", "medium", "large"] = Field(
+        "auto", description="Size of the detector; auto: small on a CPU, medium on a GPU."
+    )
+    lesions: Literal["auto", "on", "off"] = Field(
+        "auto", description="Find lesions, not only images with one; auto: when there are masks and whole images."
+    )
+    steps: int = Field(1500, ge=10, description="Optimiser steps of every detector, the same in all arms.")
+    batch: int = Field(64, ge=4, description="Images of a step, half of them positive.")
+    learning_rate: float = Field(2e-3, gt=0.0, description="Largest rate of the detector's schedule.")
+    false_alarm_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.1, description="Share of clear calibrate images called positive, at which thresholds are set."
+    )
+    margin: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.05, description="Most false alarms that a gain may cost, as a change of their rate."
+    )
+    draws: int = Field(2000, ge=200, description="Bootstrap draws of the patients.")
+    external: tuple[str, ...] = Field((), description="Studies whose cohorts the finished detectors are tried on.")
+    resample: bool = Field(False, description="Take external images of another spacing or modality all the same.")
+    leave_out: str | None = Field(
+        None, description="Column of labels.csv, such as site: train without each value in turn."
+    )
+
+    @model_validator(mode="after")
+    def _comparable(self) -> Self:
+        for name in ("arms", "fractions", "ratios"):
+            values = getattr(self, name)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name} names one twice")
+        if not {"basic", "basic-synthetic"} <= set(self.arms):
+            raise ValueError("arms must hold basic and basic-synthetic: the primary comparison is between them")
+        if self.batch % 2:
+            raise ValueError("batch must be even: half of it is positive")
+        return self
+
+
+class EngineSettings(Settings):
+    """Where independent jobs run."""
+
+    workers: int = Field(0, ge=0, description="Processes at a time; 0: one for each core.")
+    address: str = Field(
+        "",
+        description='Empty: processes of this machine; "local": Ray started here; else the address of a Ray cluster.',
+    )
+
+
+SCALE = (
+    "definitely real",
+    "probably real",
+    "perhaps real",
+    "perhaps synthetic",
+    "probably synthetic",
+    "definitely synthetic",
+)
+"""Answers of the blinded reader study, 1 to 6."""
+
+
+class ReaderSettings(Settings):
+    """The blinded reader study; the rules themselves are fixed in docs/reader_statistics.md."""
+
+    title: str = Field("Reading study", description="What readers see as its name.")
+    readers: int = Field(5, ge=1, le=100, description="How many readers are invited.")
+    images: int = Field(200, ge=8, description="Images, real and synthetic together, without repeats.")
+    mix: Literal["hidden", "balanced"] = Field(
+        "hidden", description="hidden: the share of synthetic images is drawn within 40% and 60%; balanced: half."
+    )
+    repeats: Annotated[float, Field(ge=0.0, le=0.5)] = Field(0.2, description="Share of the images shown twice.")
+    practice: int = Field(10, ge=0, le=50, description="Images with the truth told, before the reading; not counted.")
+    margin: Annotated[float, Field(gt=0.0, lt=0.5)] = Field(
+        0.1, description="Equivalence: the readers' AUC lies within 0.5 and this much."
+    )
+    level: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(0.95, description="Level of the intervals.")
+    question: str | None = Field(None, description="A second question with the answers no and yes; none: not asked.")
+    confidence: bool = Field(False, description="Ask how sure the second answer is.")
+    break_every: int = Field(40, ge=5, description="Images after which a break is suggested.")
+    expiry_days: int = Field(60, ge=1, description="Days after which an invitation is no longer good.")
+
+
 class TrackingSettings(Settings):
     """Where training figures go besides the run's own log."""
 
@@ -129,6 +243,9 @@ class StudyConfig(Settings):
     generator: GeneratorSettings = GeneratorSettings()
     synthetic: SyntheticSettings = SyntheticSettings()
     evidence: EvidenceSettings = EvidenceSettings()
+    utility: UtilitySettings = UtilitySettings()
+    reader: ReaderSettings = ReaderSettings()
+    engine: EngineSettings = EngineSettings()
     tracking: TrackingSettings = TrackingSettings()
 
 

@@ -32,6 +32,14 @@ class Reader(StrEnum):
     PICTURES = "pictures"
     MEMBERSHIP = "membership"
     SUBGROUPS = "subgroups"
+    DETECTOR = "detector"
+    SET_FILTER = "set filter"
+    THRESHOLD = "threshold"
+    POSITIVE_CONTROL = "positive control"
+    UTILITY = "utility"
+    EXTERNAL = "external"
+    READER_STUDY = "reader study"
+    READER_PRACTICE = "reader practice"
 
 
 PERMITTED: Mapping[Reader, frozenset[Role]] = {
@@ -46,6 +54,14 @@ PERMITTED: Mapping[Reader, frozenset[Role]] = {
     Reader.PICTURES: frozenset({Role.TRAIN}),
     Reader.MEMBERSHIP: frozenset({Role.TRAIN, Role.CALIBRATE, Role.TEST}),
     Reader.SUBGROUPS: frozenset({Role.TRAIN, Role.TEST}),
+    Reader.DETECTOR: frozenset({Role.TRAIN}),
+    Reader.SET_FILTER: frozenset({Role.TUNE}),
+    Reader.THRESHOLD: frozenset({Role.CALIBRATE}),
+    Reader.POSITIVE_CONTROL: frozenset({Role.RESERVE}),
+    Reader.UTILITY: frozenset({Role.TEST}),
+    Reader.EXTERNAL: frozenset(Role),  # of another cohort, none of whose patients was learned from here
+    Reader.READER_STUDY: frozenset({Role.TEST}),
+    Reader.READER_PRACTICE: frozenset({Role.TRAIN}),
 }
 """One table, obeyed by every stage: a purpose and the roles that it may read."""
 

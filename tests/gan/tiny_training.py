@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from scansynth.cohort.augment import plan_augmentation
 from scansynth.cohort.tensors import to_signed
 from scansynth.cohort.transforms import permission
 from scansynth.config import TrackingSettings
 from scansynth.files import sha256_bytes, sha256_json
 from scansynth.gan import training_loop
-from scansynth.gan.augment import plan_augmentation
 from scansynth.gan.collapse import RealImages
 from scansynth.gan.health import Level, Trouble
 from scansynth.gan.state import TrainingState, to_checkpoint

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scansynth.errors import EvidenceError
-from scansynth.evidence.rules import RULE_VERSION, RULES
+from scansynth.evidence.rules import EVERY_RULE, RULE_VERSION
 from scansynth.files import read_json, write_json
 from scansynth.statistics import Direction, Interval, Verdict, verdict
 
@@ -80,7 +80,7 @@ class Claim:
     attribute: str = ""
 
     def __post_init__(self) -> None:
-        if self.claim not in RULES:
+        if self.claim not in EVERY_RULE:
             raise ValueError(f"there is no claim {self.claim}")
         if any(figure is not None and not math.isfinite(figure) for figure in (self.value, self.margin)):
             raise ValueError(f"{self.claim} has a figure that is not finite")
@@ -149,7 +149,7 @@ def decide(name: str, measured: Measurement, why: Mapping[Verdict, str], ruling:
         why: A sentence for each of the three verdicts that figures can give.
         ruling: The verdict where the rule is another than interval against margin; a failed control still voids it.
     """
-    rule = RULES[name]
+    rule = EVERY_RULE[name]
     missed = [control for control in measured.control if not control.passed]
     result = ruling or verdict(measured.interval, measured.margin, rule.direction)
     reason = why[result]
@@ -177,7 +177,7 @@ def decide(name: str, measured: Measurement, why: Mapping[Verdict, str], ruling:
 
 def not_assessable(name: str, why: str, n: Mapping[str, int]) -> Claim:
     """A claim for which data are missing."""
-    rule = RULES[name]
+    rule = EVERY_RULE[name]
     return Claim(
         claim=name,
         question=rule.question,

@@ -188,5 +188,34 @@ RULES: Mapping[str, Rule] = {
     ),
 }
 
+_TRIAL = (Reader.DETECTOR, Reader.THRESHOLD, Reader.UTILITY)
+
+UTILITY_RULES: Mapping[str, Rule] = {
+    "utility.gain": Rule(
+        "Does a detector find more lesions when synthetic images join the real ones and their basic augmentation?",
+        "change of sensitivity",
+        _LEAST,
+        _TRIAL,
+    ),
+    "utility.published": Rule(
+        "Does a detector find more lesions with synthetic images than with real ones alone, as published?",
+        "change of sensitivity",
+        _LEAST,
+        _TRIAL,
+    ),
+}
+
+READER_RULES: Mapping[str, Rule] = {
+    "reader.indistinguishable": Rule(
+        "Do readers fail to tell the synthetic images from scans of new patients?",
+        "distance of the readers' AUC from chance",
+        _MOST,
+        (Reader.READER_STUDY,),
+    ),
+}
+
+EVERY_RULE: Mapping[str, Rule] = {**RULES, **UTILITY_RULES, **READER_RULES}
+"""The rules of the audit, of the utility trial and of the reader study."""
+
 CLAIMS: tuple[str, ...] = tuple(RULES)
-"""Names of all claims, in the order of the report."""
+"""Names of all claims of an audit, in the order of the report."""

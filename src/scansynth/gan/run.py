@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scansynth.cohort.augment import plan_augmentation
+from scansynth.cohort.fractions import train_part
 from scansynth.cohort.tensors import Cohort, Selection, load_cohort, select, to_signed
 from scansynth.cohort.transforms import permission
 from scansynth.errors import ConfigError, TrainingError
 from scansynth.files import read_json, read_json_lines, write_json
 from scansynth.gan import run_log
-from scansynth.gan.augment import plan_augmentation
 from scansynth.gan.collapse import RealImages
 from scansynth.gan.families import count_weights
 from scansynth.gan.health import Level
@@ -40,8 +41,13 @@ _MOST_REFERENCE = 512
 
 def train_settings(study: Study) -> dict[str, Any]:
     """The settings that decide about the weights."""
-    recipe = study.recipe().model_dump(mode="json")
-    return plain({"recipe": recipe, "classes": list(study.config.generator.classes)})
+    settings: dict[str, Any] = {
+        "recipe": study.recipe().model_dump(mode="json"),
+        "classes": list(study.config.generator.classes),
+    }
+    if study.config.generator.fraction < 1.0:  # said only where it matters: runs of all patients stay as they are
+        settings["fraction"] = study.config.generator.fraction
+    return plain(settings)
 
 
 def train_inputs(study: Study) -> dict[str, str]:
@@ -116,6 +122,9 @@ def prepare(study: Study) -> Preparation:
     cohort = load_cohort(study.cohort)
     classes = _classes(study, cohort)
     reals = select(cohort, Reader.GENERATOR, classes or None)
+    if study.config.generator.fraction < 1.0:
+        kept = train_part(cohort, study.config.generator.fraction, study.config.seed)
+        reals = _part(reals, [place for place, patient in enumerate(reals.patients) if patient in kept])
     if len(reals.cases) < _LEAST_IMAGES:
         raise TrainingError(
             f"the role train has {len(reals.cases)} images to learn from, and at least {_LEAST_IMAGES} are needed; "

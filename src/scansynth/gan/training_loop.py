@@ -18,10 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scansynth.cohort import augment
 from scansynth.config import TrackingSettings
 from scansynth.errors import Interrupted, TrainingError
 from scansynth.files import sha256_bytes, sha256_json
-from scansynth.gan import augment, run_log, showing
+from scansynth.gan import run_log, showing
 from scansynth.gan.collapse import SAMPLES, STEPPED, CollapseMonitor, RealImages, look, new_monitor
 from scansynth.gan.dcgan import noise
 from scansynth.gan.health import Level, judge

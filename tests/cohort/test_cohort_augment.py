@@ -9,8 +9,8 @@ import torch
 from monai.transforms import Rotate
 from torch import Tensor
 
+from scansynth.cohort.augment import AugmentationDraw, apply, draw, plan_augmentation
 from scansynth.cohort.transforms import permission
-from scansynth.gan.augment import AugmentationDraw, apply, draw, plan_augmentation
 from scansynth.recipe import AugmentationSettings
 
 ASKED = AugmentationSettings(rotation_degrees=15.0)

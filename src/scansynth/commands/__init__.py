@@ -1,0 +1,1 @@
+"""The commands, by what they are for; thin, and quick to start."""

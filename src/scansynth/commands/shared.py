@@ -1,0 +1,55 @@
+"""What several commands share: their arguments, and running one stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scansynth import console
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scansynth.dicom.deidentify import InstitutionKey
+    from scansynth.pipeline import Surroundings
+    from scansynth.study import Study
+
+StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder of the study.")]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option("--key", help="The institution's key; else SCANSYNTH_INSTITUTION_KEY, else the user's configuration."),
+]
+
+
+def surroundings(key: InstitutionKey, *, even_if_collapsed: bool = False) -> Surroundings:
+    """What a stage needs of the command line."""
+    from scansynth.pipeline import Surroundings
+
+    return Surroundings(key, console.bar, console.say, console.warn, even_if_collapsed)
+
+
+def one_stage(
+    folder: Path,
+    name: str,
+    key: Path | None,
+    wrote: str,
+    after: str,
+    *,
+    even_if_collapsed: bool = False,
+    also: Callable[[Study], None] | None = None,
+) -> None:
+    """Runs one stage and says what it wrote, what `also` adds, and what comes next."""
+    from scansynth.dicom.deidentify import load_key
+    from scansynth.pipeline import run_stage
+    from scansynth.study import open_study
+
+    study = open_study(folder)
+    with study.lock():
+        around = surroundings(load_key(study.key_file(key)), even_if_collapsed=even_if_collapsed)
+        run_stage(study, name, around)
+    console.result(f"wrote {wrote}")
+    if also is not None:
+        also(study)
+    console.result(f"next: {after}")

@@ -1,0 +1,170 @@
+"""Commands that make a study and run its stages."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scansynth import console
+from scansynth.commands.shared import KeyFile, StudyFolder, one_stage, surroundings
+
+if TYPE_CHECKING:
+    from scansynth.dicom.deidentify import InstitutionKey
+    from scansynth.study import Study
+
+app = typer.Typer()
+
+
+class View(StrEnum):
+    """What an image shows."""
+
+    CHEST = "chest"
+    PATCH = "patch"
+    ANY = "any"
+
+
+@app.command()
+def init(
+    study: StudyFolder,
+    dicom: Annotated[Path, typer.Option(help="Folder with the scans.")],
+    labels: Annotated[Path | None, typer.Option(help="labels.csv: path, label, and more.")] = None,
+    recipe: Annotated[str, typer.Option(help="A recipe, or a path to a recipe's TOML file.")] = "dcgan",
+    split_from: Annotated[
+        Path | None, typer.Option(help="Study whose patients keep the roles they have there.")
+    ] = None,
+    unlabelled: Annotated[bool, typer.Option("--unlabelled", help="There are no labels.")] = False,
+    view: Annotated[
+        View, typer.Option(help="What an image shows; decides which augmentations are permitted.")
+    ] = View.ANY,
+    size: Annotated[int | None, typer.Option(help="Side of the images: 32, 64, 128, 256, 512 or 1024 pixels.")] = None,
+    positive: Annotated[str | None, typer.Option(help="The label that means a lesion.")] = None,
+    name: Annotated[str | None, typer.Option(help="Title of the study.")] = None,
+    seed: Annotated[int, typer.Option(help="Every random draw derives from it.", min=0)] = 0,
+    key: KeyFile = None,
+) -> None:
+    """Makes a study: looks at scans and labels, and writes study.toml."""
+    from scansynth.errors import ConfigError
+    from scansynth.new_study import Wishes, create
+
+    if (labels is None) != unlabelled:
+        raise ConfigError("give either --labels labels.csv or --unlabelled")
+    wishes = Wishes(dicom, labels, recipe, split_from, view.value, size, positive, name, seed, key)
+    made = create(study, wishes)
+    cohort = made.config.cohort
+    found = f"{cohort.modality}, {cohort.size} x {cohort.size} pixels" + (
+        f", positive label {cohort.positive}" if cohort.positive else ""
+    )
+    console.result(f"wrote {made.config_file} ({found})")
+    console.result(f"next: scansynth run {study}    (or first: scansynth run {study} --dry-run)")
+
+
+@app.command()
+def run(
+    study: StudyFolder,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done, the hours and the disk.")
+    ] = False,
+    key: KeyFile = None,
+) -> None:
+    """Runs every stage that is stale; safe to interrupt at any moment and run again."""
+    from scansynth.dicom.deidentify import load_key
+    from scansynth.study import open_study
+
+    opened = open_study(study)
+    if dry_run:
+        _dry_run(opened, load_key(opened.key_file(key), create=False))
+        return
+    with opened.lock():
+        done = _run_stale(opened, load_key(opened.key_file(key)))
+    console.result(f"ran {', '.join(done)}" if done else "nothing is stale: every stage is done")
+    console.result(f"next: open {study / 'report' / 'index.html'}")
+
+
+def _run_stale(study: Study, key: InstitutionKey) -> list[str]:
+    from scansynth.pipeline import run_stale
+
+    return run_stale(study, surroundings(key))
+
+
+def _dry_run(study: Study, key: InstitutionKey) -> None:
+    """What would run, how long, how much disk."""
+    from scansynth.forecast import forecast
+    from scansynth.gan.run import run_position
+    from scansynth.learning.device import pick_device
+    from scansynth.pipeline import LEAST_SYNTHETIC, Condition, stage_states
+
+    states = stage_states(study, key)
+    todo = {state.stage.name for state in states if state.condition is not Condition.DONE}
+    for state in states:
+        words = "would run" if state.stage.name in todo else "done"
+        console.result(f"{state.stage.name:<9} {words}" + (f"  ({state.why})" if state.why else ""))
+    device = pick_device()
+    if {"ingest", "train"} & todo:
+        expected = forecast(study, device, study.config.synthetic.images or LEAST_SYNTHETIC)
+        position = run_position(study.run())
+        left = max(0, expected.training_images - (position.images if position else 0)) if "train" in todo else 0
+        console.result(f"reading   {expected.ingest_hours if 'ingest' in todo else 0.0:.2f} hours")
+        console.result(
+            f"training  {left / expected.images_per_second / 3600.0:.2f} hours: {left:,} images "
+            f"({expected.train_images:,} a pass), {expected.images_per_second:.1f} images/s "
+            f"on {device.kind} ({device.name})"
+        )
+        console.result(f"disk      {expected.disk_bytes / 1e9:.2f} GB")
+    console.result("nothing was written; next: the same without --dry-run" if todo else "nothing is stale")
+
+
+@app.command()
+def ingest(study: StudyFolder, key: KeyFile = None) -> None:
+    """Reads the scans: de-identified, normalised, each patient in one role."""
+    one_stage(study, "ingest", key, f"{study / 'cohort'}", f"scansynth train {study}")
+
+
+@app.command()
+def train(study: StudyFolder, key: KeyFile = None) -> None:
+    """Trains the generator, or goes on with an interrupted training."""
+    one_stage(study, "train", key, f"{study / 'gan'}", f"scansynth generate {study}")
+
+
+@app.command()
+def generate(
+    study: StudyFolder,
+    even_if_collapsed: Annotated[
+        bool, typer.Option("--even-if-collapsed", help="Draw from a generator whose images became alike.")
+    ] = False,
+    key: KeyFile = None,
+) -> None:
+    """Draws the synthetic set as DICOM."""
+    wrote, after = f"{study / 'synthetic'}", f"scansynth audit {study}"
+    one_stage(study, "generate", key, wrote, after, even_if_collapsed=even_if_collapsed)
+
+
+@app.command()
+def report(study: StudyFolder, key: KeyFile = None) -> None:
+    """Writes the page for the review board."""
+    page = study / "report" / "index.html"
+    one_stage(study, "report", key, f"{page}", f"open {page}")
+
+
+@app.command()
+def status(study: StudyFolder, key: KeyFile = None) -> None:
+    """Says what is done, what is stale and what comes next."""
+    from scansynth.dicom.deidentify import load_key
+    from scansynth.gan.run import run_position
+    from scansynth.pipeline import Condition, stage_states
+    from scansynth.study import open_study
+
+    opened = open_study(study)
+    states = stage_states(opened, load_key(opened.key_file(key), create=False))
+    for state in states:
+        took = f"  {state.record.seconds:,.0f} s" if state.record and state.condition is Condition.DONE else ""
+        console.result(f"{state.stage.name:<9} {state.condition.value:<8}{took}  {state.why}".rstrip())
+    position = run_position(opened.run())
+    if position:
+        looked = f", variety {position.diversity:.2f}, {position.level}" if position.level else ""
+        again = f", attempt {position.attempt}" if position.attempt > 1 else ""
+        console.result(f"training  at {position.images:,} of {position.total:,} images{looked}{again}")
+    todo = [state.stage.name for state in states if state.condition is not Condition.DONE]
+    console.result(f"next: scansynth run {study}" if todo else f"next: open {study / 'report' / 'index.html'}")
