@@ -18,8 +18,8 @@ from scansynth.errors import ReaderError
 from scansynth.reader.pool import Pool, Subject
 from scansynth.seeds import generator
 
-LEAST_SHARE, MOST_SHARE = 0.4, 0.6
-"""Of synthetic images, where the share is hidden."""
+MOST_PERCENT = 60
+"""Of one kind, where the share is hidden; so 40 of the other at least."""
 
 LEAST_EACH = 10
 """Images of each kind below which neither the probe nor the readers' figures say anything."""
@@ -99,8 +99,8 @@ def draw(pool: Pool, settings: ReaderSettings, seed: int, secret: int) -> Design
 
 def _synthetic_count(settings: ReaderSettings, rng: np.random.Generator) -> int:
     if settings.mix == "hidden":
-        least, most = math.ceil(LEAST_SHARE * settings.images), math.floor(MOST_SHARE * settings.images)
-        return int(rng.integers(least, most + 1))
+        most = most_of_a_kind(settings)
+        return int(rng.integers(settings.images - most, most + 1))
     return _half(settings.images, rng)
 
 
@@ -112,7 +112,7 @@ def _half(count: int, rng: np.random.Generator) -> int:
 def most_of_a_kind(settings: ReaderSettings) -> int:
     """Most images of either kind that the settings may ask for; the true number is not told before the end."""
     if settings.mix == "hidden":
-        return math.floor(MOST_SHARE * settings.images)
+        return MOST_PERCENT * settings.images // 100
     return math.ceil(settings.images / 2)
 
 

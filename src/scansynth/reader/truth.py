@@ -49,7 +49,7 @@ class Entry:
         synthetic: The answer.
         label: What it shows.
         case: Hash of the real case, or the synthetic image's number in the set.
-        patient: Hash of the patient; a synthetic image is one of its own.
+        patient: Hash of the patient; empty for a synthetic image.
         repeat_of: The reader's earlier item of the same image; empty for a first showing.
     """
 
