@@ -11,7 +11,7 @@ export class ApiError extends Error {
     super(message);
     this.status = status;
     this.body = body;
-    this.again = status === 0 || status === 429 || status >= 500;
+    this.again = status === 0 || status === 408 || status === 429 || status >= 500;
   }
 }
 

@@ -29,8 +29,8 @@ export function tellNetwork(left, error) {
   cut = Boolean(error);
   place.classList.toggle("cut", cut);
   if (cut) {
-    const what = left === 1 ? "Your last answer is" : left ? `Your last ${left} answers are` : "Your answer is";
-    place.textContent = `No connection. ${what} kept in this browser and will be sent when it is back.`;
+    const what = left === 1 ? "Your last answer is" : left ? `Your last ${left} answers are` : "Your choice is";
+    place.textContent = `${error.status ? "The server is busy." : "No connection."} ${what} kept in this browser and will be sent when it is back.`;
     if (!wasCut) say(place.textContent);
   } else {
     place.textContent = left ? "Sending the answer." : wasCut ? "Connected again. All answers have arrived." : "";
