@@ -111,7 +111,10 @@ def draft(item: str, request: Request, body: Body) -> Response:
     _check_second(service, sent.second, sent.confidence, complete=False)
     kept = Draft(sent.answer, sent.second, sent.confidence)
     return _in_turn(
-        service, visit, lambda: save_draft(service.database, visit.order, item, kept, service.stamp()), dict
+        service,
+        visit,
+        lambda: save_draft(service.database, visit.order, item, kept, service.stamp(), service.served.closed()),
+        dict,
     )
 
 
@@ -129,7 +132,10 @@ def lock(item: str, request: Request, body: Body) -> Response:
         return _state(service, visit) | told
 
     return _in_turn(
-        service, visit, lambda: lock_answer(service.database, visit.order, item, answer, service.stamp()), feedback
+        service,
+        visit,
+        lambda: lock_answer(service.database, visit.order, item, answer, service.stamp(), service.served.closed()),
+        feedback,
     )
 
 

@@ -13,9 +13,11 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
 from scansynth.errors import ReaderError
 from scansynth.reader.app import create_app
@@ -27,52 +29,65 @@ _IDLE_SECONDS = 30  # a connection without a request is closed; a page opens ano
 _MOST_CONNECTIONS = 512
 
 
+@dataclass(frozen=True)
+class Address:
+    """Where the server listens, and who encrypts.
+
+    Attributes:
+        host: Address to listen on.
+        port: 0: any free one.
+        certificate: PEM file of the certificate and its chain; makes the server speak TLS.
+        key: PEM file of its private key.
+        without_tls: Listen on another address than the machine's own without TLS all the same.
+        behind_tls: Browsers come by https through a proxy; cookies are then for https alone.
+        names: Host names by which browsers come; none: on the machine's own address its usual names, else any.
+    """
+
+    host: str = HOST
+    port: int = PORT
+    certificate: Path | None = None
+    key: Path | None = None
+    without_tls: bool = False
+    behind_tls: bool = False
+    names: tuple[str, ...] = ()
+
+
 def serve(
     desk: Path,
-    *,
-    host: str = HOST,
-    port: int = PORT,
+    address: Address = Address(),
     database_url: str | None = None,
-    certificate: Path | None = None,
-    key: Path | None = None,
-    without_tls: bool = False,
-    behind_tls: bool = False,
-    names: tuple[str, ...] = (),
     ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serves until it is interrupted (Ctrl-C, SIGTERM); requests under way are then finished.
 
     Args:
         desk: Folder of the desk; nothing else of the study is opened.
-        host: Address to listen on.
-        port: 0: any free one.
+        address: Where to listen.
         database_url: PostgreSQL or SQLite; none: `readings.db` in the desk.
-        certificate: PEM file of the certificate and its chain; makes the server speak TLS.
-        key: PEM file of its private key.
-        without_tls: Listen on another address than the machine's own without TLS all the same.
-        behind_tls: Browsers come by https through a proxy; cookies are then for https alone.
-        names: Host names by which browsers come; none: on the machine's own address its usual names, else any.
         ready: Called with the address of the study once connections are accepted.
 
     Raises:
         ReaderError: The desk or the certificate cannot be used, the address is taken or not safe, or the database
             cannot be reached.
     """
-    tls = _check_tls(certificate, key)
-    local = _is_loopback(host)
-    if not (local or tls or without_tls):
+    tls, local = _check_tls(address.certificate, address.key), _is_loopback(address.host)
+    if not (local or tls or address.without_tls):
         raise ReaderError(
-            f"{host} can be reached from other machines, and answers would travel unencrypted; "
+            f"{address.host} can be reached from other machines, and answers would travel unencrypted; "
             "give a certificate and its key, or say that something else encrypts"
         )
-    called = names or (_LOOPBACK_NAMES if local and not behind_tls else ())
-    app = create_app(desk, database_url, tls=tls or behind_tls, hosts=called)
-    try:
-        listening = _listen(host, port)
-    except ReaderError:
-        app.state.service.database.close()
-        raise
-    config = uvicorn.Config(
+    names = address.names or (_LOOPBACK_NAMES if local and not address.behind_tls else ())
+    with _listening(address) as listening:
+        app = create_app(desk, database_url, tls=tls or address.behind_tls, hosts=names)
+        if ready is not None:
+            host = f"[{address.host}]" if ":" in address.host else address.host
+            ready(f"{'https' if tls else 'http'}://{host}:{listening.getsockname()[1]}/")
+        with _ended_quietly():
+            uvicorn.Server(_config(app, address)).run(sockets=[listening])
+
+
+def _config(app: FastAPI, address: Address) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         http="h11",
         ws="none",
@@ -85,14 +100,9 @@ def serve(
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
-        ssl_certfile=certificate,
-        ssl_keyfile=key,
+        ssl_certfile=address.certificate,
+        ssl_keyfile=address.key,
     )
-    name = f"[{host}]" if ":" in host else host
-    if ready is not None:
-        ready(f"{'https' if tls else 'http'}://{name}:{listening.getsockname()[1]}/")
-    with listening, _ended_quietly():
-        uvicorn.Server(config).run(sockets=[listening])
 
 
 @contextlib.contextmanager
@@ -132,16 +142,18 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-        listening.listen(socket.SOMAXCONN)
-    except (OSError, OverflowError) as fault:
-        listening.close()
-        why = "another program listens there" if getattr(fault, "errno", 0) == errno.EADDRINUSE else str(fault)
-        raise ReaderError(f"cannot listen on {host}, port {port}: {why}; name another with --port") from None
-    listening.setblocking(False)
-    return listening
+@contextlib.contextmanager
+def _listening(address: Address) -> Iterator[socket.socket]:
+    """An open socket; connections wait in it until the server takes them."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((address.host, address.port))
+            listening.listen(socket.SOMAXCONN)
+        except (OSError, OverflowError) as fault:
+            taken = getattr(fault, "errno", 0) == errno.EADDRINUSE
+            why = "another program listens there; name another port" if taken else f"{fault}; name another address"
+            raise ReaderError(f"cannot listen on {address.host}, port {address.port}: {why}") from None
+        listening.setblocking(False)
+        yield listening

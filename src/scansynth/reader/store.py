@@ -98,7 +98,7 @@ def close_readings(database: Database, now: str) -> None:
         connection.execute(update(study).where(study.c.closed_at.is_(None)).values(closed_at=now))
 
 
-def lock_answer(database: Database, order: Order, item: str, answer: Answer, now: str) -> None:
+def lock_answer(database: Database, order: Order, item: str, answer: Answer, now: str, marked: bool = False) -> None:
     """Locks an answer for good; does nothing when this very lock was received before.
 
     Args:
@@ -107,6 +107,7 @@ def lock_answer(database: Database, order: Order, item: str, answer: Answer, now
         item: Must be the reader's current one.
         answer: What is locked.
         now: When it was received.
+        marked: Whether the desk bears the mark of the closing; the database is asked in any case.
 
     Raises:
         Refused: There is no such item for this reader.
@@ -117,7 +118,7 @@ def lock_answer(database: Database, order: Order, item: str, answer: Answer, now
         end = connection.execute(select(head).with_for_update()).one()
         if _received(connection, reader, item, answer):
             return
-        locked = _expect_current(connection, order, item)
+        locked = _expect_current(connection, order, item, marked)
         last = connection.execute(select(readings.c.locked_at).where(readings.c.n == end.rows)).scalar_one_or_none()
         row: dict[str, Any] = {
             "n": end.rows + 1,
@@ -135,8 +136,8 @@ def lock_answer(database: Database, order: Order, item: str, answer: Answer, now
         connection.execute(delete(drafts).where(drafts.c.reader == reader))
 
 
-def save_draft(database: Database, order: Order, item: str, draft: Draft, now: str) -> None:
-    """Keeps what the reader has chosen so far for the current item.
+def save_draft(database: Database, order: Order, item: str, draft: Draft, now: str, marked: bool = False) -> None:
+    """Keeps what the reader has chosen so far for the current item; arguments as of `lock_answer`.
 
     Raises:
         Refused: There is no such item for this reader.
@@ -145,13 +146,13 @@ def save_draft(database: Database, order: Order, item: str, draft: Draft, now: s
     reader = order.seat.reader
     with database.write() as connection:
         connection.execute(select(head).with_for_update()).one()  # in turn with locks: no draft outlives its lock
-        _expect_current(connection, order, item)
+        _expect_current(connection, order, item, marked)
         connection.execute(delete(drafts).where(drafts.c.reader == reader))
         connection.execute(insert(drafts).values(reader=reader, item=item, saved_at=now, **asdict(draft)))
 
 
 def note_event(connection: Connection, reader: str, kind: str, now: str, seconds: float | None = None) -> None:
-    """Adds one event: opened, resumed elsewhere, paused, unpaused, left."""
+    """Adds one event: opened, resumed, paused, unpaused, left."""
     connection.execute(insert(events).values(reader=reader, kind=kind, at=now, seconds=seconds))
 
 
@@ -164,14 +165,14 @@ def _locked(connection: Connection, order: Order) -> int:
     return count
 
 
-def _expect_current(connection: Connection, order: Order, item: str) -> int:
+def _expect_current(connection: Connection, order: Order, item: str, marked: bool) -> int:
     """The place of the current item, when it is the one named."""
     locked, place = _locked(connection, order), order.index.get(item)
     if place is None or place > locked + 1:  # what was not shown yet is as unknown as another reader's
         raise nothing_here()
     if place < locked:
         raise OutOfTurn("This answer is locked and can no longer be changed.")
-    if is_closed(connection):
+    if marked or is_closed(connection):
         raise closed()
     if place > locked:
         raise OutOfTurn("Another image comes first; the page shows it now.")

@@ -123,7 +123,7 @@ _SQLITE = """CREATE TRIGGER IF NOT EXISTS {table}_{verb} BEFORE {verb} ON {table
 BEGIN SELECT RAISE(ABORT, '{table} can only be added to'); END"""
 
 _FUNCTION = """CREATE OR REPLACE FUNCTION scansynth_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN RAISE EXCEPTION '% can only be added to', TG_TABLE_NAME; END $$"""
+BEGIN RAISE EXCEPTION '%% can only be added to', TG_TABLE_NAME; END $$"""
 
 _POSTGRES = """CREATE OR REPLACE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
 FOR EACH STATEMENT EXECUTE FUNCTION scansynth_append_only()"""
