@@ -192,7 +192,6 @@ function aside() {
 /** The item was answered in another window: what that one did counts, and the page goes where the server is. */
 function elsewhere(newState) {
   if (sender.left()) return;
-  if (shown) shown.locked = true;
   take(newState);
   if (!ended) hint("This image was answered in another window. You are now where that window is.");
 }

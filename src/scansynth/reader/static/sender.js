@@ -34,10 +34,10 @@ export function createSender(told) {
       wait = Math.min(wait * 2, LONGEST_WAIT);
       return false;
     }
-    if (error.status === 409 && error.body?.state) {
+    if (error.status === 409 && error.body?.phase) {
       done(record);
       told.waiting(queue.length, null);
-      told.elsewhere(error.body.state, record);
+      told.elsewhere(error.body, record);
       return true;
     }
     if (error.status === 403 || error.status === 404) {

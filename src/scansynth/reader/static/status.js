@@ -3,6 +3,7 @@
 const byId = (id) => document.getElementById(id);
 
 let cut = false;
+let back = false; // the network is back, and not everything has arrived yet
 
 /** Tells a screen reader, without moving the focus. Saying the same again is heard again. */
 export function say(text) {
@@ -27,14 +28,16 @@ export function tellNetwork(left, error) {
   const place = byId("network");
   const wasCut = cut;
   cut = Boolean(error);
+  back = (back || wasCut) && !cut;
   place.classList.toggle("cut", cut);
   if (cut) {
     const what = left === 1 ? "Your last answer is" : left ? `Your last ${left} answers are` : "Your choice is";
     place.textContent = `${error.status ? "The server is busy." : "No connection."} ${what} kept in this browser and will be sent when it is back.`;
     if (!wasCut) say(place.textContent);
   } else {
-    place.textContent = left ? "Sending the answer." : wasCut ? "Connected again. All answers have arrived." : "";
-    if (wasCut && !left) say(place.textContent);
+    place.textContent = left ? "Sending the answer." : back ? "Connected again. All answers have arrived." : "";
+    if (back && !left) say(place.textContent);
+    back &&= left > 0;
   }
 }
 
