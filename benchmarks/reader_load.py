@@ -134,15 +134,21 @@ def make_desk(folder: Path, readers: int, images: int, size: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def server(desk: Path, database_url: str | None) -> Iterator[str]:
-    """The real server in its own process; gives its address."""
+def server(desk: Path, database_url: str | None) -> Iterator[tuple[str, int]]:
+    """The real server in its own process; gives its address and its process."""
     command = [sys.executable, "-c", _SERVER, str(desk), database_url or ""]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield process.stdout.readline().strip().rstrip("/")
+            yield process.stdout.readline().strip().rstrip("/"), process.pid
         finally:
             process.terminate()
+
+
+def waiting(process: int | str = "self") -> tuple[float, float]:
+    """Seconds that the threads of a process ran, and seconds that they waited for a core (Linux, schedstat)."""
+    rows = [path.read_text().split() for path in Path(f"/proc/{process}/task").glob("*/schedstat")]
+    return sum(int(row[0]) for row in rows) / 1e9, sum(int(row[1]) for row in rows) / 1e9
 
 
 def spread(times: list[tuple[float, float]], start: float, seconds: float) -> dict[str, Any]:
@@ -191,11 +197,15 @@ def measure(
         desk = Path(folder) / "desk"
         crowd = [Reader(token, seed) for seed, token in enumerate(make_desk(desk, readers, images, size))]
         load = os.getloadavg()[0]
-        with server(desk, database_url) as url:
-            start = time.monotonic()
+        with server(desk, database_url) as (url, process):
+            before, start = waiting(), time.monotonic()
             arrivals = [start + think * number / readers for number in range(readers)]
             asyncio.run(_all_read(crowd, url, think, arrivals, start + 2 * seconds))
             took = time.monotonic() - start
+            ran, waited = (
+                mine + its - mine_before
+                for mine, its, mine_before in zip(waiting(), waiting(process), before, strict=True)
+            )
         kinds = {
             kind: spread([one for reader in crowd for one in reader.times[kind]], start, took)
             for kind in ("lock", "buffer", "draft")
@@ -213,6 +223,8 @@ def measure(
         **kinds,
         **kept,
         "all_finished": all(len(reader.told) == images + 2 for reader in crowd),
+        "ran_seconds": round(ran, 2),
+        "waited_for_a_core_seconds": round(waited, 2),
         "load_before": round(load, 2),
         "load_after": round(os.getloadavg()[0], 2),
         "cores": os.cpu_count(),
@@ -236,9 +248,15 @@ def said(found: dict[str, Any]) -> str:
     head = (
         f"{found['database']}: {found['readers']} readers, {found['seconds']} s, load {found['load_before']} to "
         f"{found['load_after']} on {found['cores']} cores; told {found['told_locked']}, lost {found['lost']}, "
-        f"doubled {found['doubled']}, wrong {found['wrong']}"
+        f"doubled {found['doubled']}, wrong {found['wrong']}; server and readers ran {found['ran_seconds']} s and "
+        f"waited {found['waited_for_a_core_seconds']} s for a core"
     )
     return "\n".join([head, *rows])
+
+
+def starved(found: dict[str, Any]) -> bool:
+    """Whether other work kept the cores: server and readers waited for one longer than they had one."""
+    return bool(found["waited_for_a_core_seconds"] > found["ran_seconds"])
 
 
 def failed(found: dict[str, Any]) -> bool:

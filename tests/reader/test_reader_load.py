@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -22,32 +23,33 @@ def load() -> ModuleType:
 
 
 def test_twenty_readers_at_once_lose_nothing_and_wait_little(
-    load: ModuleType, database_url: str | None, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+    load: ModuleType, database_url: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    urls = [database_url]
-    if database_url is not None:  # a second try needs an empty database
-        from postgres import new_database  # noqa: PLC0415
+    """That nothing is lost is held always; how long it takes, unless other work keeps the cores of the machine."""
+    found = load.measure(20, 15.0, 1.5, size=256, database_url=database_url)
+    with capsys.disabled():
+        print(f"\n{load.said(found)}")
+    assert not load.failed(found)
+    assert found["told_locked"] == 20 * found["images_each"]
+    assert found["resent_locks"] > 0
+    slowest = max(found[kind]["median_of_p95_ms"] for kind in ("lock", "buffer"))
+    assert slowest < BAR_MS or load.starved(found)
 
-        urls.append(new_database(request.getfixturevalue("postgres_server")))
-    else:
-        urls.append(None)
-    for url in urls:
-        found = load.measure(20, 20.0, 1.0, size=256, database_url=url)
-        with capsys.disabled():
-            print(f"\n{load.said(found)}")
-        assert not load.failed(found)
-        assert found["told_locked"] == 20 * found["images_each"]
-        assert found["resent_locks"] > 0
-        slowest = max(found[kind]["median_of_p95_ms"] for kind in ("lock", "buffer"))
-        if slowest < BAR_MS:
-            break  # a machine that is busy with something else gets one more try
-    assert slowest < BAR_MS
+
+def test_waiting_for_a_core_is_measured(load: ModuleType) -> None:
+    ran, waited = load.waiting()
+    end = time.process_time() + 0.2
+    while time.process_time() < end:
+        pass
+    ran_after, waited_after = load.waiting()
+    assert 0.15 < ran_after - ran < 2.0
+    assert waited_after >= waited
 
 
 def test_the_load_test_sees_what_is_lost_doubled_or_changed(load: ModuleType, tmp_path: Path) -> None:
     tokens = load.make_desk(tmp_path / "desk", readers=2, images=4, size=8)
     crowd = [load.Reader(token, seed) for seed, token in enumerate(tokens)]
-    with load.server(tmp_path / "desk", None) as url:
+    with load.server(tmp_path / "desk", None) as (url, _):
         load.asyncio.run(load._all_read(crowd, url, 0.0, [0.0, 0.0], sys.maxsize))
     assert load.check(tmp_path / "desk", None, crowd) == {"told_locked": 12, "lost": 0, "doubled": 0, "wrong": 0}
     item = next(reversed(crowd[0].told))

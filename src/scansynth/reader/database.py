@@ -50,10 +50,16 @@ class Database:
     turn: threading.Lock = field(default_factory=threading.Lock)
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Connection]:
-        """One transaction: all of it is kept when the block ends, or nothing."""
+    def write(self, synced: bool = True) -> Iterator[Connection]:
+        """One transaction: all of it is kept when the block ends, or nothing.
+
+        Args:
+            synced: Wait until it is on the disk; without, a power cut may take the last moments, and nothing else.
+        """
         one_by_one = contextlib.nullcontext() if self._is_postgres() else self.turn
-        with one_by_one, self.engine.begin() as connection:
+        with one_by_one, self.engine.connect().execution_options(synced=synced) as connection, connection.begin():
+            if self._is_postgres() and not synced:
+                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield connection
 
     @contextlib.contextmanager
@@ -151,8 +157,13 @@ def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    if options.get("reads"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if options.get('synced', True) else 'NORMAL'}")
     # a transaction that begins as a reader and then writes can fail at once; one that begins as a writer waits
-    connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("reads") else "BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _prepare(database: Database, desk: Desk, now: str) -> None:

@@ -19,8 +19,6 @@ from scansynth.reader.refusals import OutOfTurn, closed, nothing_here
 from scansynth.reader.served import Order
 from scansynth.reader.tables import drafts, events, head, readings, study
 
-_UPSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-
 
 @dataclass(frozen=True)
 class Draft:
@@ -162,11 +160,12 @@ def save_draft(database: Database, order: Order, item: str, draft: Draft, now: s
         OutOfTurn: It is locked already, is not the current one, or the study is closed.
     """
     reader = order.seat.reader
-    with database.write() as connection:
+    with database.write(synced=False) as connection:  # the browser keeps it, too
         _expect_current(progress(connection, order), order, item, marked)
         row = {"reader": reader, "item": item, "saved_at": now, **asdict(draft)}
-        upsert = _UPSERT[connection.dialect.name](drafts).values(row)
-        connection.execute(upsert.on_conflict_do_update(index_elements=[drafts.c.reader], set_=row))
+        upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+        statement = upsert(drafts).values(row)
+        connection.execute(statement.on_conflict_do_update(index_elements=[drafts.c.reader], set_=row))
 
 
 def note_event(connection: Connection, reader: str, kind: str, now: str, seconds: float | None = None) -> None:
