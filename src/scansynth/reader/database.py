@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url, select
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from scansynth.errors import ReaderError
@@ -26,6 +26,7 @@ from scansynth.reader.tables import FORMAT, START, head, metadata, study
 FILE = "readings.db"
 _WAIT_SECONDS = 10
 _POOL = 12
+_MAKING_TABLES = 7_304_251  # any number that nobody else locks on
 _READS = {"reads": True}
 _POSTGRES = {
     "connect_timeout": 5,
@@ -143,14 +144,14 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _prepare(database: Database, desk: Desk, now: str) -> None:
-    with contextlib.suppress(IntegrityError):  # another server was faster
-        with database.write() as connection:
-            metadata.create_all(connection)
-        with database.write() as connection:
-            if connection.execute(select(study)).first() is None:
-                row = {"study": desk.study, "format": FORMAT, "protocol_sha256": desk.protocol_sha256, "made_at": now}
-                connection.execute(insert(study).values(row))
-                connection.execute(insert(head).values(id=1, rows=0, sha256=START))
+    with database.write() as connection:
+        if connection.dialect.name == "postgresql":  # two servers that begin together; SQLite lets only one write
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MAKING_TABLES})")
+        metadata.create_all(connection)
+        if connection.execute(select(study)).first() is None:
+            row = {"study": desk.study, "format": FORMAT, "protocol_sha256": desk.protocol_sha256, "made_at": now}
+            connection.execute(insert(study).values(row))
+            connection.execute(insert(head).values(id=1, rows=0, sha256=START))
     with database.read() as connection:
         rows = connection.execute(select(study)).all()
     if [(row.study, row.protocol_sha256) for row in rows] != [(desk.study, desk.protocol_sha256)]:

@@ -7,7 +7,7 @@ them. How many of each kind, and every order, is drawn from a secret that is sea
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +18,8 @@ from scansynth.errors import ReaderError
 from scansynth.reader.pool import Pool, Subject
 from scansynth.seeds import generator
 
-LEAST_SHARE, MOST_SHARE = 0.4, 0.6
-"""Of synthetic images, where the share is hidden."""
+MOST_PERCENT = 60
+"""Of one kind, where the share is hidden; so 40 of the other at least."""
 
 LEAST_EACH = 10
 """Images of each kind below which neither the probe nor the readers' figures say anything."""
@@ -76,9 +76,12 @@ def draw(pool: Pool, settings: ReaderSettings, seed: int, secret: int) -> Design
     synthetic_count = _synthetic_count(settings, hidden)
     practice_synthetic = _half(settings.practice, hidden)
     _check(pool, settings)
-    reals, labels = _reals(pool, settings.images - synthetic_count, seed)
-    wanted = _shares(labels, synthetic_count)
-    made, spare = _synthetics(pool, wanted, settings, seed)
+    groups = _one_each(pool, generator(seed, "reader", "patients"))
+    _check_labels(pool, groups, settings)
+    reals, _ = _matched(groups, _numbers(groups, settings.images - synthetic_count), generator(seed, "reader", "reals"))
+    made, spare = _matched(
+        _by_stratum(pool.synthetic), _numbers(groups, synthetic_count), generator(seed, "reader", "synthetic")
+    )
     train = generator(seed, "reader", "practice").permutation(len(pool.practice))
     practice = [pool.practice[place] for place in train[: settings.practice - practice_synthetic].tolist()]
     practice += spare[:practice_synthetic]
@@ -96,8 +99,8 @@ def draw(pool: Pool, settings: ReaderSettings, seed: int, secret: int) -> Design
 
 def _synthetic_count(settings: ReaderSettings, rng: np.random.Generator) -> int:
     if settings.mix == "hidden":
-        least, most = math.ceil(LEAST_SHARE * settings.images), math.floor(MOST_SHARE * settings.images)
-        return int(rng.integers(least, most + 1))
+        most = most_of_a_kind(settings)
+        return int(rng.integers(settings.images - most, most + 1))
     return _half(settings.images, rng)
 
 
@@ -109,7 +112,7 @@ def _half(count: int, rng: np.random.Generator) -> int:
 def most_of_a_kind(settings: ReaderSettings) -> int:
     """Most images of either kind that the settings may ask for; the true number is not told before the end."""
     if settings.mix == "hidden":
-        return math.floor(MOST_SHARE * settings.images)
+        return MOST_PERCENT * settings.images // 100
     return math.ceil(settings.images / 2)
 
 
@@ -151,43 +154,50 @@ def _largest(patients: int, settings: ReaderSettings) -> int:
     return images
 
 
-def _reals(pool: Pool, count: int, seed: int) -> tuple[list[Subject], Mapping[str, float]]:
-    """One image of each patient, as many as asked for, and the shares of the labels among all of these."""
-    rng = generator(seed, "reader", "reals")
-    shuffled = [pool.reals[place] for place in rng.permutation(len(pool.reals)).tolist()]
-    one_each = list({subject.patient: subject for subject in reversed(shuffled)}.values())
+_Groups = Mapping[str, Sequence[Subject]]
+
+
+def _by_stratum(subjects: Iterable[Subject]) -> _Groups:
     groups: dict[str, list[Subject]] = {}
-    for subject in one_each:
+    for subject in subjects:
         groups.setdefault(subject.stratum, []).append(subject)
-    shares = {name: len(group) / len(one_each) for name, group in sorted(groups.items())}
-    chosen: list[Subject] = []
-    for name, number in _shares(shares, count).items():
-        order = rng.permutation(len(groups[name]))[:number].tolist()
-        chosen += [groups[name][place] for place in order]
-    return chosen, shares
+    return dict(sorted(groups.items()))
 
 
-def _synthetics(
-    pool: Pool, wanted: Mapping[str, int], settings: ReaderSettings, seed: int
+def _one_each(pool: Pool, rng: np.random.Generator) -> _Groups:
+    """One image of each test patient, by label."""
+    shuffled = [pool.reals[place] for place in rng.permutation(len(pool.reals)).tolist()]
+    return _by_stratum({subject.patient: subject for subject in shuffled}.values())
+
+
+def _numbers(groups: _Groups, count: int) -> dict[str, int]:
+    """How many of each label: both kinds in the shares of the test patients."""
+    total = sum(len(group) for group in groups.values())
+    return _shares({name: len(group) / total for name, group in groups.items()}, count)
+
+
+def _check_labels(pool: Pool, groups: _Groups, settings: ReaderSettings) -> None:
+    """Passes when there are synthetic images of each label for any number that may be drawn."""
+    made = {name: len(group) for name, group in _by_stratum(pool.synthetic).items()}
+    for name, number in _numbers(groups, most_of_a_kind(settings)).items():
+        if made.get(name, 0) < number:
+            raise ReaderError(
+                f"the set has {made.get(name, 0)} images with the label {name}, and {number} may be needed to match "
+                f"the real ones; generate more of them, or set reader.images below {settings.images}"
+            )
+
+
+def _matched(
+    groups: _Groups, numbers: Mapping[str, int], rng: np.random.Generator
 ) -> tuple[list[Subject], list[Subject]]:
-    """Images in the numbers wanted of each label, and all others in a drawn order."""
-    rng = generator(seed, "reader", "synthetic")
-    shuffled = [pool.synthetic[place] for place in rng.permutation(len(pool.synthetic)).tolist()]
+    """The numbers asked for of each label, and all others, both in a drawn order."""
     chosen: list[Subject] = []
     spare: list[Subject] = []
-    left = dict(wanted)
-    for subject in shuffled:
-        fits = left.get(subject.stratum, 0) > 0
-        if fits:
-            left[subject.stratum] -= 1
-        (chosen if fits else spare).append(subject)
-    lacking = sorted(name for name, number in left.items() if number)
-    if lacking:
-        raise ReaderError(
-            f"the set has too few images with the label {lacking[0]} to match the real ones; "
-            f"generate more of them, or set reader.images below {settings.images}"
-        )
-    return chosen, spare
+    for name, group in groups.items():
+        order = rng.permutation(len(group)).tolist()
+        chosen += [group[place] for place in order[: numbers.get(name, 0)]]
+        spare += [group[place] for place in order[numbers.get(name, 0) :]]
+    return chosen, [spare[place] for place in rng.permutation(len(spare)).tolist()]
 
 
 def _shares(shares: Mapping[str, float], count: int) -> dict[str, int]:

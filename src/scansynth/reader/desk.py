@@ -22,17 +22,8 @@ from scansynth.errors import ReaderError
 from scansynth.files import read_json, storage_faults, write_json
 
 FORMAT = 1
-DESK, BUFFERS, CLOSED = "desk.json", "buffers", "closed.json"
-
-SCALE = (
-    "Definitely real",
-    "Probably real",
-    "Possibly real",
-    "Possibly synthetic",
-    "Probably synthetic",
-    "Definitely synthetic",
-)
-"""The six answers, 1 to 6."""
+DESK, BUFFERS, CLOSED, SERVED = "desk.json", "buffers", "closed.json", "served.json"
+"""Files of a desk; besides, the database of the readings where none is named."""
 
 REAL, SYNTHETIC = "real", "synthetic"
 
@@ -205,6 +196,22 @@ def load_desk(folder: Path) -> Desk:
         raise ReaderError(f"{folder} holds no {DESK}; run: scansynth reader create STUDY") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError):
         raise ReaderError(f"{DESK} of the reader study is damaged; copy the desk again") from None
+
+
+def replace_desk(folder: Path, desk: Desk) -> None:
+    """Writes `desk.json` anew, whole or not at all; the buffers stay."""
+    write_json(folder / DESK, desk.as_json())
+
+
+def mark_served(folder: Path, when: datetime.datetime) -> None:
+    """Notes that the desk was served once: from then on there may be readings, perhaps in a database elsewhere."""
+    if not (folder / SERVED).exists():
+        write_json(folder / SERVED, {"since": when.astimezone(datetime.UTC).isoformat(timespec="seconds")})
+
+
+def was_served(folder: Path) -> bool:
+    """Whether there may be readings: the desk holds more than what was written when it was made."""
+    return folder.exists() and any(path.name not in {DESK, BUFFERS} for path in folder.iterdir())
 
 
 def _desk(values: dict[str, Any]) -> Desk:

@@ -32,7 +32,7 @@ class Subject:
         synthetic: Whether it is.
         place: In the images of its kind: of the test role, of the train role for practice, or of the set.
         case: Hash of the real case, or the synthetic image's number in the set.
-        patient: Hash of the patient; a synthetic image is one of its own.
+        patient: Hash of the patient; empty for a synthetic image.
         label: What it shows.
         stratum: Label by which both kinds are matched; empty where the generator does not tell labels apart.
     """
@@ -157,6 +157,5 @@ def _synthetic_subjects(made: SyntheticSet, kept_back: frozenset[str], together:
     subjects = []
     for place, row in enumerate(made.rows):
         if row["file"] not in kept_back:
-            number = f"synthetic-{row['index']}"
-            subjects.append(Subject(True, place, number, number, row["label"], "" if together else row["label"]))
+            subjects.append(Subject(True, place, row["index"], "", row["label"], "" if together else row["label"]))
     return tuple(subjects)

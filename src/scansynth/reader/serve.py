@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from scansynth.errors import ReaderError
 from scansynth.reader.app import create_app
@@ -83,10 +83,11 @@ def serve(
             host = f"[{address.host}]" if ":" in address.host else address.host
             ready(f"{'https' if tls else 'http'}://{host}:{listening.getsockname()[1]}/")
         with _ended_quietly():
-            uvicorn.Server(_config(app, address)).run(sockets=[listening])
+            uvicorn.Server(server_config(app, address)).run(sockets=[listening])
 
 
-def _config(app: FastAPI, address: Address) -> uvicorn.Config:
+def server_config(app: ASGIApp, address: Address) -> uvicorn.Config:
+    """How uvicorn serves the application: nothing logged of requests, no header of its own but the date."""
     return uvicorn.Config(
         app,
         http="h11",
@@ -146,7 +147,8 @@ def _is_loopback(host: str) -> bool:
 def _listening(address: Address) -> Iterator[socket.socket]:
     """An open socket; connections wait in it until the server takes them."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listening:
+    # named TCP: only then does asyncio send small answers at once (TCP_NODELAY), 40 ms sooner
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((address.host, address.port))
