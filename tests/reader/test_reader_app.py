@@ -14,7 +14,7 @@ from desk_factory import Kit, make_desk
 from scansynth.reader.app import create_app
 from scansynth.reader.desk import BUFFERS, CLOSED
 from scansynth.reader.guards import HEADERS
-from scansynth.reader.readings import close_database, export_readings
+from scansynth.reader.locked import close_database, export_readings
 
 
 @pytest.fixture

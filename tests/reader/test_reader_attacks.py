@@ -17,7 +17,7 @@ from desk_factory import Kit, make_desk
 from scansynth.reader.app import create_app
 from scansynth.reader.guards import MOST_BYTES, Guard
 from scansynth.reader.limits import Limit
-from scansynth.reader.readings import export_readings, new_code
+from scansynth.reader.locked import export_readings, new_code
 
 NOW = datetime.datetime(2030, 3, 5, 12, 0, tzinfo=datetime.UTC)
 

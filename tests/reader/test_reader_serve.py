@@ -28,7 +28,7 @@ from serving import running_server, start_server
 
 from scansynth.errors import ReaderError
 from scansynth.reader.desk import DESK
-from scansynth.reader.readings import export_readings
+from scansynth.reader.locked import export_readings
 from scansynth.reader.serve import Address, serve
 
 KILLS = 3

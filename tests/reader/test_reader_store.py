@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from scansynth.errors import ReaderError
 from scansynth.reader.chain import HASHED, row_sha256, verify_chain
 from scansynth.reader.database import Database, open_database
-from scansynth.reader.readings import close_database, export_readings, new_code
+from scansynth.reader.locked import close_database, export_readings, new_code
 from scansynth.reader.refusals import OutOfTurn, Refused
 from scansynth.reader.served import Order, open_desk
 from scansynth.reader.store import Answer, Draft, lock_answer, note_event, progress, save_draft
