@@ -40,8 +40,8 @@ def create(
     study: StudyFolder,
     seal: SealFile = None,
     address: Annotated[
-        str, typer.Option(help="How readers will reach the server; the links begin with it.")
-    ] = f"http://{HOST}:{PORT}",
+        str | None, typer.Option(help="How readers will reach the server; else this machine by its own address.")
+    ] = None,
     override_name: Annotated[
         str | None, typer.Option(help="Who goes on although the probe refuses; printed in the report.")
     ] = None,
@@ -63,7 +63,7 @@ def create(
     opened = open_study(study)
     with opened.lock(), console.bar("reader study") as progress:
         made = make(opened, seal_file=seal, override=override, replace=replace, progress=progress)
-    _say_created(made, study, address.rstrip("/"))
+    _say_created(made, study, (address or f"http://{HOST}:{PORT}").rstrip("/"))
 
 
 def _say_created(made: Created, study: Path, address: str) -> None:
