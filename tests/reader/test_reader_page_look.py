@@ -162,7 +162,7 @@ def test_a_screen_reader_finds_every_control_by_name(browser: Any, study: Served
         found = names(at)
         assert all(name for _, name in found), found
         assert [name for role, name in found if role == "radio"] == [
-            *study.kit.desk.scale, "Yes", "No", "Cannot say", "Unsure", "Fairly sure", "Sure"
+            *(label.capitalize() for label in study.kit.desk.scale), "Yes", "No", "Cannot say", "Unsure", "Fairly sure", "Sure"
         ]  # fmt: skip
         for group in ("How does this image look?", "Is there a nodule?", "How sure are you of that?", "Image tools"):
             assert at.page.get_by_role("group", name=group).count() == 1
@@ -174,7 +174,7 @@ def test_a_screen_reader_finds_every_control_by_name(browser: Any, study: Served
         assert at.text("#said").startswith("Practice image 1 of 1")
         at.keys("y", "9", "Enter")
         at.page.wait_for_selector("#feedback:not([hidden])")
-        assert re.match(r"This image was (real|synthetic)\. You answered: Probably real\.", at.text("#said"))
+        assert re.match(r"This image was (real|synthetic)\. You answered: probably real\.", at.text("#said"))
         assert at.page.evaluate("document.activeElement.id") == "feedback-next"
         at.keys("Enter")
         at.ready()
