@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from page_kit import SMALL, UPRIGHT, WIDE, Device, Served, begin, chromium, device, served
 
+from scansynth.reader.protocol import QUESTION
+
 STATIC = Path(__file__).parents[2] / "src" / "scansynth" / "reader" / "static"
 TEMPLATES = STATIC.parent / "templates"
 SIZES = {"desk": WIDE, "tablet lying": SMALL, "tablet standing": UPRIGHT}
@@ -37,7 +39,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("look")
-    with served(folder, count=3, practice=1, side=32, readers=8, second_question=True, break_every=1) as found:
+    with served(folder, count=3, practice=1, side=32, readers=9, second_question=True, break_every=1) as found:
         yield found
 
 
@@ -162,9 +164,10 @@ def test_a_screen_reader_finds_every_control_by_name(browser: Any, study: Served
         found = names(at)
         assert all(name for _, name in found), found
         assert [name for role, name in found if role == "radio"] == [
-            *(label.capitalize() for label in study.kit.desk.scale), "Yes", "No", "Cannot say", "Unsure", "Fairly sure", "Sure"
+            *(label.capitalize() for label in study.kit.desk.scale),
+            "Yes", "No", "Cannot say", "Unsure", "Fairly sure", "Sure",
         ]  # fmt: skip
-        for group in ("How does this image look?", "Is there a nodule?", "How sure are you of that?", "Image tools"):
+        for group in (QUESTION, "Is there a nodule?", "How sure are you of that?", "Image tools"):
             assert at.page.get_by_role("group", name=group).count() == 1
         assert at.page.get_by_role("img", name="Practice image 1 of 1").count() == 1
         assert at.page.get_by_role("progressbar", name="Practice image 1 of 1").count() == 1
@@ -222,6 +225,7 @@ def test_the_administrator_sees_how_much_and_never_what(browser: Any, study: Ser
         reader.keys("5", "n")
         reader.page.wait_for_timeout(500)
     with device(browser) as at:
+        at.page.clock.install()
         at.page.goto(f"{study.address}/admin")
         at.page.keyboard.type("wrong")
         at.keys("Enter")
@@ -235,8 +239,21 @@ def test_the_administrator_sees_how_much_and_never_what(browser: Any, study: Ser
         row = at.text("tbody tr:nth-child(7)")
         assert re.search(r"r07\s+used .+\s+1 of 1\s+1 of 3\s+reading", row.replace("\n", " "))
         assert "not used" in at.text("tbody tr:nth-child(8)")
-    assert len(bodies) == 1
-    assert not re.search(r"answer|draft|second|confidence|nonce|item", bodies[0])
+        with device(browser) as late:
+            begin(study, late, "r08")
+        at.page.clock.fast_forward(10_000)  # it renews itself
+        at.page.wait_for_selector("tbody tr:nth-child(8):not(:has-text('not used'))")
+    assert len(bodies) == 2
+    assert not re.search(r"answer|draft|second|confidence|nonce|item", "".join(bodies))
+
+
+def test_a_double_click_spends_one_invitation(browser: Any, study: Served) -> None:
+    with device(browser) as at:
+        at.page.goto(f"{study.address}/i/{study.kit.tokens['r09']}")
+        at.page.dblclick("button")
+        at.page.wait_for_selector(".code")
+        at.page.wait_for_timeout(200)
+        assert re.fullmatch(r"[0-9A-Z-]{19}", at.text(".code"))
 
 
 @pytest.mark.parametrize("path", sorted([*STATIC.glob("*"), *TEMPLATES.glob("*")]), ids=lambda path: path.name)
