@@ -43,7 +43,7 @@ class Served:
         names = ", ".join(TAKEN)
         with contextlib.closing(sqlite3.connect(self.kit.folder / "readings.db")) as database:
             rows = database.execute(
-                f"SELECT {names} FROM readings WHERE reader = ? AND practice = ? ORDER BY n",  # noqa: S608
+                f"SELECT {names} FROM readings WHERE reader = ? AND practice = ? ORDER BY n",
                 (reader, practice),
             ).fetchall()
         return [dict(zip(TAKEN, row, strict=True)) for row in rows]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 import statistics
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from page_kit import Served, begin, chromium, device, served, skip_practice
 
 ANSWERS = ["3", "6", "1", "2", "5", "4", "6", "1", "3", "2"]
@@ -110,9 +113,7 @@ def test_nothing_that_a_browser_receives_tells_class_repeat_or_order(browser: An
         skip_practice(study, desk)
         desk.arrived()
         first = study.items()[2:]
-        desk.page.on(
-            "response", lambda answer: got.append((answer.url, answer.all_headers(), answer.body()))
-        )
+        desk.page.on("response", lambda answer: got.append((answer.url, answer.all_headers(), answer.body())))
         for answer in ANSWERS:
             desk.answer(answer, "y", "8")
             desk.arrived()
@@ -136,3 +137,53 @@ def test_nothing_that_a_browser_receives_tells_class_repeat_or_order(browser: An
     assert len({body for _, _, body in buffers}) == len(buffers)
     assert all(re.fullmatch(r"[0-9a-f]{32}", urlsplit(url).path.rsplit("/", 1)[1]) for url, _, _ in buffers)
     assert not any(WORDS.search(url) for url, _, _ in got)
+
+
+def auc(feature: NDArray[np.float64], synthetic: NDArray[np.bool_]) -> float:
+    """How well one number tells the classes apart: Mann and Whitney's statistic over all pairs, ties half."""
+    difference = feature[synthetic][:, None] - feature[~synthetic][None, :]
+    return float(np.mean((difference > 0) + 0.5 * (difference == 0)))
+
+
+def best_guess(features: NDArray[np.float64], synthetic: NDArray[np.bool_]) -> float:
+    """p of the best single feature, against the same search over permuted classes."""
+    rng = np.random.default_rng(0)
+    found = max(abs(auc(feature, synthetic) - 0.5) for feature in features.T)
+    null = [max(abs(auc(feature, drawn) - 0.5) for feature in features.T)
+            for drawn in (rng.permutation(synthetic) for _ in range(2000))]  # fmt: skip
+    return (1 + sum(value >= found for value in null)) / (1 + len(null))
+
+
+def test_the_class_cannot_be_learned_from_what_travels(browser: Any, tmp_path: Path) -> None:
+    """Sizes, headers, timing, names and bytes of every image of a study, against its class; a planted leak is found."""
+    rows: list[list[float]] = []
+    truth: list[bool] = []
+    with served(tmp_path, count=40, practice=1, side=16) as study, device(browser) as desk:
+        begin(study, desk)
+
+        def note(answer: Any) -> None:
+            if "/api/buffer/" not in answer.url:
+                return
+            item, body, headers = answer.url.rsplit("/", 1)[1], answer.body(), answer.headers_array()
+            stored = np.frombuffer(body, "<u2")
+            truth.append(study.kit.truth[item])
+            rows.append([
+                len(body), len(headers), sum(len(pair["name"] + pair["value"]) for pair in headers),
+                answer.request.timing["responseStart"], answer.request.timing["responseEnd"],
+                int(item[:12], 16), int(item[-12:], 16), len(set(item)),
+                len(zlib.compress(body)), len(np.unique(stored)), float(np.mean(stored % 256)),
+                int(stored[0]), int(stored[-1]),
+            ])  # fmt: skip
+
+        desk.page.on("response", note)
+        desk.answer("4")
+        for _ in range(38):
+            desk.answer("4")
+            desk.arrived()
+        desk.page.wait_for_timeout(200)
+    features, synthetic = np.array(rows, np.float64), np.array(truth)
+    assert len(features) >= 37
+    assert best_guess(features, synthetic) > 0.0006
+    planted = features.copy()
+    planted[:, 2] += synthetic  # a header one byte longer for one class
+    assert best_guess(planted, synthetic) < 0.0006

@@ -12,6 +12,7 @@ from scansynth.commands.shared import StudyFolder
 
 if TYPE_CHECKING:
     from scansynth.reader.create import Created
+    from scansynth.study import Study
 
 app = typer.Typer(help="The blinded reader study.", no_args_is_help=True)
 
@@ -39,8 +40,8 @@ def create(
     study: StudyFolder,
     seal: SealFile = None,
     address: Annotated[
-        str, typer.Option(help="How readers will reach the server; the links begin with it.")
-    ] = f"http://{HOST}:{PORT}",
+        str | None, typer.Option(help="How readers will reach the server; else this machine by its own address.")
+    ] = None,
     override_name: Annotated[
         str | None, typer.Option(help="Who goes on although the probe refuses; printed in the report.")
     ] = None,
@@ -62,7 +63,7 @@ def create(
     opened = open_study(study)
     with opened.lock(), console.bar("reader study") as progress:
         made = make(opened, seal_file=seal, override=override, replace=replace, progress=progress)
-    _say_created(made, study, address.rstrip("/"))
+    _say_created(made, study, (address or f"http://{HOST}:{PORT}").rstrip("/"))
 
 
 def _say_created(made: Created, study: Path, address: str) -> None:
@@ -81,7 +82,9 @@ def _say_created(made: Created, study: Path, address: str) -> None:
 @app.command()
 def serve(
     study: DeskFolder,
-    host: Annotated[str, typer.Option(help="Address to listen on; the machine itself unless you say otherwise.")] = HOST,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; the machine itself unless you say otherwise.")
+    ] = HOST,
     port: Annotated[int, typer.Option(help="0: any free one.", min=0, max=65535)] = PORT,
     database: Database = None,
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate and its chain, PEM.")] = None,
@@ -90,13 +93,17 @@ def serve(
         bool, typer.Option("--without-tls", help="Listen on another address than the machine's own without TLS.")
     ] = False,
     behind_tls: Annotated[
-        bool, typer.Option("--behind-tls", help="Readers come by https through a proxy on this machine.")
+        bool, typer.Option("--behind-tls", help="Readers come by https through a proxy that passes everything on.")
     ] = False,
+    name: Annotated[
+        str | None, typer.Option(help="Host name by which readers come; calls by another name are refused.")
+    ] = None,
 ) -> None:
     """Serves the reading page until you press Ctrl-C; opens the desk and nothing else of the study."""
     import datetime
 
     from scansynth.reader.desk import mark_served
+    from scansynth.reader.serve import Address
     from scansynth.reader.serve import serve as run
 
     desk = _desk(study)
@@ -106,17 +113,8 @@ def serve(
         console.result(f"serving {address}, for the administrator {address}admin; end with Ctrl-C")
         console.result(f"next, when all have read: scansynth reader close {study}")
 
-    run(
-        desk,
-        host=host,
-        port=port,
-        database_url=database,
-        certificate=tls_cert,
-        key=tls_key,
-        without_tls=without_tls,
-        behind_tls=behind_tls,
-        ready=ready,
-    )
+    where = Address(host, port, tls_cert, tls_key, without_tls, behind_tls, (name,) if name else ())
+    run(desk, where, database, ready)
 
 
 def _desk(folder: Path) -> Path:
@@ -174,3 +172,15 @@ def analyse(study: StudyFolder) -> None:
     opened = open_study(study)
     with opened.lock():
         _analyse(opened, study)
+
+
+def _analyse(opened: Study, study: Path) -> None:
+    """Analyses, and says the verdict."""
+    from scansynth.reader.conclude import conclude
+
+    found = conclude(opened)
+    console.say(f"{found.decision.outcome.value}: {found.decision.why}")
+    for note in found.notes:
+        console.warn(note)
+    console.result(f"wrote {opened.reader / 'analysis.json'}, claims.json and imrmc.csv beside it")
+    console.result(f"next: scansynth report {study}")

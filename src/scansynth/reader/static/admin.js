@@ -12,7 +12,7 @@ function moment(text) {
 function stateOf(reader) {
   if (reader.finished) return "finished";
   if (!reader.opened) return "not begun";
-  return reader.done ? "reading" : "practice";
+  return reader.practice_done < reader.practice_total ? "practice" : "reading";
 }
 
 function row(reader) {

@@ -25,7 +25,7 @@ function group(fieldset, name, labels, keys, inRow) {
     Object.assign(input, { type: "radio", name, value: String(at + 1) });
     if (keys[at]) input.setAttribute("aria-keyshortcuts", keys[at]);
     const text = document.createElement("span");
-    text.textContent = label;
+    text.textContent = label.charAt(0).toUpperCase() + label.slice(1);
     const cap = document.createElement("kbd");
     cap.textContent = keys[at];
     cap.setAttribute("aria-hidden", "true");

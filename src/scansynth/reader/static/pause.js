@@ -13,6 +13,7 @@ const byId = (id) => document.getElementById(id);
 export function createPause(stopwatch, back, leave) {
   const dialog = byId("paused");
   let since = 0;
+  let leaving = false;
 
   function begin() {
     if (dialog.open) return;
@@ -24,16 +25,23 @@ export function createPause(stopwatch, back, leave) {
     postPause(true, 0).catch(() => {}); // a note beside the readings: worth no interruption when the network is cut
   }
 
+  /** Tells the server how long the pause was. */
+  function told() {
+    return postPause(false, Math.round((performance.now() - since) / 100) / 10).catch(() => {});
+  }
+
   dialog.addEventListener("close", () => {
     document.body.classList.remove("hidden-image");
     keepPaused(false);
-    postPause(false, Math.round((performance.now() - since) / 100) / 10).catch(() => {});
+    if (leaving) return;
+    told();
     stopwatch.goOn();
     back();
   });
   byId("go-on").addEventListener("click", () => dialog.close());
   byId("leave").addEventListener("click", async () => {
-    keepPaused(false);
+    leaving = true;
+    await told();
     await postLogout().catch(() => {});
     leave();
   });
