@@ -49,7 +49,7 @@ def create(
         str | None, typer.Option(help="Why somebody goes on although the probe refuses; printed in the report.")
     ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="In the place of a reader study that was never served.")
+        bool, typer.Option("--replace", help="In the place of a reader study that was never served; it is kept beside.")
     ] = False,
 ) -> None:
     """Draws and seals a reader study, when nothing but the images themselves can tell; prints the invitations."""
