@@ -16,6 +16,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"commands"}),
     frozenset({"console", "demonstration"}),
     frozenset({"pipeline", "new_study", "forecast", "export", "loose"}),
+    frozenset({"supply"}),
     frozenset({"report"}),
     frozenset({"court"}),
     frozenset({"fairness", "trial", "reader"}),

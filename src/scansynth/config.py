@@ -166,6 +166,9 @@ class UtilitySettings(Settings):
     draws: int = Field(2000, ge=200, description="Bootstrap draws of the patients.")
     external: tuple[str, ...] = Field((), description="Studies whose cohorts the finished detectors are tried on.")
     resample: bool = Field(False, description="Take external images of another spacing or modality all the same.")
+    other_key: bool = Field(
+        False, description="Take external cohorts of another institution key: whether patients are shared is unknown."
+    )
     leave_out: str | None = Field(
         None, description="Column of labels.csv, such as site: train without each value in turn."
     )
