@@ -52,15 +52,26 @@ class Database:
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction: all of it is kept when the block ends, or nothing."""
-        one_by_one = self.turn if self.engine.dialect.name == "sqlite" else contextlib.nullcontext()
+        one_by_one = contextlib.nullcontext() if self._is_postgres() else self.turn
         with one_by_one, self.engine.begin() as connection:
             yield connection
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
-        """One view of the data; nothing is written."""
-        with self.engine.connect().execution_options(**_READS) as connection:
+        """For reading; each statement has its own view of the data, and costs one turn to the database."""
+        level = {"isolation_level": "AUTOCOMMIT"} if self._is_postgres() else {}
+        with self.engine.connect().execution_options(**_READS, **level) as connection:
             yield connection
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """For reading much: all statements see the data as they are now, whatever is locked meanwhile."""
+        level = {"isolation_level": "REPEATABLE READ"} if self._is_postgres() else {}
+        with self.engine.connect().execution_options(**_READS, **level) as connection:
+            yield connection
+
+    def _is_postgres(self) -> bool:
+        return self.engine.dialect.name == "postgresql"
 
     def close(self) -> None:
         """Ends all connections."""
@@ -116,7 +127,8 @@ def _engine(url: URL) -> Engine:
             pool_size=_POOL,
             max_overflow=0,
             pool_timeout=_WAIT_SECONDS,
-            pool_pre_ping=postgres,
+            # no ping before each use: when the database was away, one request fails and is sent again by the page,
+            # and all connections are made anew
             connect_args=_POSTGRES if postgres else {"timeout": _WAIT_SECONDS},
         )
     except (ModuleNotFoundError, NoSuchModuleError):
