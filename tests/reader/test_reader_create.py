@@ -217,9 +217,10 @@ def test_a_second_study_needs_leave_and_a_served_one_stays(tmp_path: Path) -> No
     with pytest.raises(ReaderError, match="there is a reader study already; give --replace"):
         create(study, small())
     assert (study.reader / "protocol.json").read_bytes() == first
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(StorageError):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "write_desk", full_disk)
-        create(study, small(), replace=True)
+        with pytest.raises(StorageError):
+            create(study, small(), replace=True)
     assert (study.reader / "protocol.json").read_bytes() == first
     create(study, small(), replace=True)
     (aside,) = study.folder.glob("reader-*")

@@ -110,9 +110,7 @@ def test_nothing_that_a_browser_receives_tells_class_repeat_or_order(browser: An
         skip_practice(study, desk)
         desk.arrived()
         first = study.items()[2:]
-        desk.page.on(
-            "response", lambda answer: got.append((answer.url, answer.all_headers(), answer.body()))
-        )
+        desk.page.on("response", lambda answer: got.append((answer.url, answer.all_headers(), answer.body())))
         for answer in ANSWERS:
             desk.answer(answer, "y", "8")
             desk.arrived()
