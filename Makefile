@@ -48,6 +48,7 @@ bench: $(READY)  ## The figures of docs/results that need no GPU and no real sca
 	$(RUN)/python benchmarks/copies_error_rates.py --runs 150 --out docs/results/copies_error_rates.json
 	$(RUN)/python benchmarks/copies_speed.py --out docs/results/copies_speed.json
 	$(RUN)/python benchmarks/audit_error_rates.py --out docs/results/audit_error_rates.json
+	$(RUN)/python benchmarks/reader_error_rates.py --out docs/results/reader_error_rates.json
 
 drill: $(READY_DEV)  ## The long kill test: 50 trainings are killed and gone on with
 	$(RUN)/python tests/gan/tiny_training.py build/drill 45
