@@ -17,7 +17,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 from postgres import new_database, running_postgres
-from reader_load import failed, measure, said
+from reader_load import failed, measure, said, starved
 
 READERS, THINK = 20, 2.0
 BAR_MS = 150.0
@@ -32,7 +32,10 @@ def run(seconds: float, database_url: str | None) -> dict[str, Any]:
 
 
 def main(seconds: float, out: Path | None) -> None:
-    """Both databases, one after the other; ends with 1 when anything was lost, doubled or too slow."""
+    """Both databases, one after the other.
+
+    Ends with 1 when anything was lost or doubled, or when it was too slow though the machine was free for it.
+    """
     runs = [run(seconds, None)]
     try:
         with running_postgres() as server:
@@ -45,7 +48,7 @@ def main(seconds: float, out: Path | None) -> None:
         )
         summary = {"command": shlex.join(["python", *sys.argv]), "machine": machine, "bar_p95_ms": BAR_MS, "runs": runs}
         out.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    slow = any(found[kind]["p95_ms"] > BAR_MS for found in runs for kind in ("lock", "buffer"))
+    slow = any(found[kind]["p95_ms"] > BAR_MS and not starved(found) for found in runs for kind in ("lock", "buffer"))
     sys.exit(slow or any(failed(found) for found in runs))
 
 

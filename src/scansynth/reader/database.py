@@ -7,6 +7,7 @@ SQLite: write-ahead log, synchronous = FULL, so a commit survives a kill and a p
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from scansynth.errors import ReaderError
+from scansynth.files import storage_faults
 from scansynth.reader.clock import Clock, stamp, steady_clock
 from scansynth.reader.desk import Desk
 from scansynth.reader.tables import FORMAT, START, head, metadata, study
@@ -96,6 +98,8 @@ def open_database(folder: Path, desk: Desk, url: str | None = None, clock: Clock
     Raises:
         ReaderError: It cannot be reached or written, or holds another study.
     """
+    if url is None:
+        _make_private(folder / FILE)
     database = Database(_engine(_address(folder, url)))
     where = _said(database.engine.url)
     try:
@@ -107,6 +111,12 @@ def open_database(folder: Path, desk: Desk, url: str | None = None, clock: Clock
         database.close()
         raise ReaderError(f"the database {where} cannot be used: {_short(fault)}; check it, or name another") from None
     return database
+
+
+def _make_private(path: Path) -> None:
+    """Answers are for nobody's eyes before the end; SQLite gives its other files the same rights."""
+    with storage_faults(path):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
 def _address(folder: Path, url: str | None) -> URL:
