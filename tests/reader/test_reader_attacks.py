@@ -14,6 +14,7 @@ import httpx
 import pytest
 from browsing import Browser, browsers, lock_of
 from desk_factory import Kit, make_desk
+from sqlalchemy import event
 
 from scansynth.reader.app import create_app
 from scansynth.reader.guards import MOST_BYTES, Guard
@@ -493,3 +494,35 @@ def test_faults_say_nothing_of_what_was_asked(
         assert "secret" not in text
     monkeypatch.undo()
     assert lone.lock(item).status_code == 200
+
+
+def test_a_full_disk_loses_no_answer_that_was_confirmed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The database may not grow: the answer is refused for now, and is taken when there is room again."""
+    kit = make_desk(tmp_path / "desk", readers=1, count=80, practice=0, side=8)
+    room = 0
+
+    def tighten(connection: Any, _: Any) -> None:
+        if room:
+            connection.execute(f"PRAGMA max_page_count={room}")
+
+    with browsers(create_app(kit.folder)) as (browser,):
+        engine = browser.app.state.service.database.engine
+        event.listen(engine, "connect", tighten)
+        browser.begin(kit.tokens["r01"])
+        state = browser.read_on(2)
+        with engine.connect() as connection:
+            room = connection.exec_driver_sql("PRAGMA page_count").scalar_one() + 2
+        engine.dispose()
+        while True:
+            sent = lock_of(2)
+            answer = browser.change("POST", f"/api/lock/{state['item']['id']}", sent)
+            if answer.status_code != 200:
+                break
+            state = answer.json()
+        assert answer.status_code == 503
+        assert "the database failed" in caplog.text
+        assert browser.state() == state  # nothing of the lock that failed is there
+        room = 0
+        engine.dispose()
+        assert browser.change("POST", f"/api/lock/{state['item']['id']}", sent).status_code == 200
+    assert len(export_readings(kit.folder).readings) == state["done"] + 1
