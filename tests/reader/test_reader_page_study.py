@@ -63,6 +63,7 @@ def test_a_study_is_read_by_keyboard_over_a_reload_and_on_another_device(browser
         desk.arrived()
         with device(browser) as other:
             other.page.goto(f"{study.address}/resume")
+            other.page.wait_for_selector("#code:focus")  # the field waits for the code by itself
             other.page.keyboard.type(code.lower())
             other.keys("Enter")
             other.ready()
@@ -90,9 +91,9 @@ def test_the_next_image_stands_there_at_once(browser: Any, study: Served) -> Non
     with device(browser) as desk:
         begin(study, desk)
         skip_practice(study, desk)
-        for answer in ANSWERS[:9]:
+        for answer, following in zip(ANSWERS, study.items()[3:], strict=False):
             desk.arrived()
-            desk.page.wait_for_timeout(30)  # the image after the next is fetched
+            desk.fetched(following)
             desk.answer(answer, "y", "8")
         measured = desk.page.evaluate("performance.getEntriesByName('lock-to-next').map(entry => entry.duration)")
     print(f"lock to next: {[round(value) for value in measured]} ms")
