@@ -210,7 +210,7 @@ def test_a_pause_goes_on_after_a_reload(desk: Device) -> None:
     desk.page.wait_for_selector("#paused[open]")
     assert not desk.page.is_visible("#canvas")
     desk.keys("Enter")
-    assert desk.page.is_visible("#canvas")
+    desk.page.wait_for_selector("#canvas", state="visible")
 
 
 def test_time_out_of_sight_is_counted(study: Served, desk: Device, reader: str) -> None:
