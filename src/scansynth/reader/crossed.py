@@ -3,7 +3,7 @@
 logit P(called synthetic) = b0 + b1 x + a reader's caution + x (a reader's skill) + an image's own, where x is 1/2 for
 synthetic and -1/2 for real images, and the last three are normal with mean 0. b1 is 0 when readers cannot tell. The
 three standard deviations maximise the likelihood under Laplace's approximation; given them, b0 and b1 are the mode
-together with all effects (Bates et al., J. Stat. Softw. 67, 2015, section 3, with nAGQ = 0).
+together with all effects (as glmer of lme4 does with nAGQ = 0).
 
 It decides nothing. statsmodels' Bayesian mixed model was tried first: its Laplace fit did not converge on made-up
 studies, and its variational intervals held the truth in half to two thirds of them at 95%.
