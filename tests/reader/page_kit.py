@@ -146,6 +146,16 @@ class Device:
             self.page.wait_for_timeout(10)
         raise AssertionError("an answer has not arrived")
 
+    def fetched(self, item: str) -> None:
+        """Waits until the buffer of an item has come."""
+        asked = "name => performance.getEntriesByType('resource').some(entry => entry.name.endsWith(name))"
+        for _ in range(500):
+            if self.page.evaluate(asked, item):
+                self.page.wait_for_timeout(20)  # and is in the page's hands
+                return
+            self.page.wait_for_timeout(10)
+        raise AssertionError("the image after this one has not come")
+
     def kept(self) -> list[str]:
         """Names of what the browser keeps."""
         return list(self.page.evaluate("Object.keys(localStorage)"))

@@ -227,11 +227,13 @@ def test_the_administrator_sees_how_much_and_never_what(browser: Any, study: Ser
     with device(browser) as at:
         at.page.clock.install()
         at.page.goto(f"{study.address}/admin")
+        at.page.wait_for_selector("#token:focus")
         at.page.keyboard.type("wrong")
         at.keys("Enter")
         at.page.wait_for_selector("[role=alert]")
         check_look(at)
         at.page.on("response", lambda answer: bodies.append(answer.text()) if "/api/admin" in answer.url else None)
+        at.page.wait_for_selector("#token:focus")
         at.page.keyboard.type(study.kit.administrator)
         at.keys("Enter")
         at.page.wait_for_selector("tbody tr")

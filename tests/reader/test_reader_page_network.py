@@ -39,6 +39,7 @@ def desk(browser: Any, study: Served, reader: str) -> Iterator[Device]:
         begin(study, made, reader)
         skip_practice(study, made)
         made.arrived()
+        made.fetched(study.items(reader)[2])
         yield made
 
 
@@ -47,7 +48,6 @@ def answers(study: Served, reader: str) -> list[int]:
 
 
 def test_a_cut_network_keeps_answers_and_sends_each_once(study: Served, desk: Device, reader: str) -> None:
-    desk.page.wait_for_timeout(100)
     desk.context.set_offline(True)
     desk.answer("5")
     assert desk.text("#where") == "Image 2 of 6"  # the next image was here already
@@ -87,6 +87,39 @@ def test_a_lost_confirmation_is_asked_for_again_with_the_same_nonce(study: Serve
     desk.arrived()
     assert answers(study, reader) == [6, 1]
     assert sent[2]["nonce"] != sent[0]["nonce"]
+
+
+def test_a_busy_server_is_asked_again(study: Served, desk: Device, reader: str) -> None:
+    answered: list[int] = []
+
+    def busy_once(route: Any) -> None:
+        answered.append(429)
+        if len(answered) == 1:
+            route.fulfill(status=429, json={"error": "Too many requests; wait a minute."})
+        else:
+            route.continue_()
+
+    desk.page.route("**/api/lock/*", busy_once)
+    desk.answer("3")
+    desk.page.wait_for_selector("#network.cut")
+    assert desk.text("#network").startswith("The server is busy. Your last answer is kept in this browser")
+    desk.arrived()
+    assert answers(study, reader) == [3]
+
+
+def test_a_refused_answer_can_be_given_again(study: Served, desk: Device, reader: str) -> None:
+    refusal = {"error": "The answer cannot be used."}
+    desk.page.route("**/api/lock/*", lambda route: route.fulfill(status=422, json=refusal))
+    desk.keys("3", "Enter")
+    desk.page.wait_for_selector("#hint:has-text('cannot be used')")
+    desk.ready()
+    assert desk.text("#where") == "Image 1 of 6"
+    assert desk.page.is_checked("#scale input[value='3']")
+    assert not any("lock" in key for key in desk.kept())
+    desk.page.unroute("**/api/lock/*")
+    desk.answer("4")
+    desk.arrived()
+    assert answers(study, reader) == [4]
 
 
 def test_an_answer_kept_over_a_reload_is_sent(study: Served, desk: Device, reader: str) -> None:
@@ -140,6 +173,7 @@ def test_an_answer_of_another_reader_in_this_browser_is_left_for_them(
         code = begin(study, shared, reader)
         skip_practice(study, shared)
         shared.arrived()
+        shared.fetched(study.items(reader)[2])
         shared.page.route("**/api/lock/*", lambda route: route.abort())
         shared.answer("5")
         shared.page.wait_for_selector("#network.cut")
@@ -176,7 +210,7 @@ def test_a_pause_goes_on_after_a_reload(desk: Device) -> None:
     desk.page.wait_for_selector("#paused[open]")
     assert not desk.page.is_visible("#canvas")
     desk.keys("Enter")
-    assert desk.page.is_visible("#canvas")
+    desk.page.wait_for_selector("#canvas", state="visible")
 
 
 def test_time_out_of_sight_is_counted(study: Served, desk: Device, reader: str) -> None:

@@ -242,3 +242,16 @@ def test_presets_and_readout_without_surprises(study: Served, desk: Device, unit
     values = {"rows": 1, "columns": 1, "low": 0, "high": 1, "unit": unit, "spacing": [1, 1]}
     assert desk.page.evaluate(code, values) == f"Level 0.250, width 0.500{' HU' if unit else ''}"
     assert replace(DISPLAY, unit=unit).unit == unit
+
+
+@pytest.mark.parametrize(
+    ("options", "keys"),
+    [
+        (["no", "yes"], ["N", "Y"]),
+        (["present", "absent"], ["E", "A"]),  # P pauses and R resets
+        (["left", "left and right", "none"], ["L", "E", "N"]),
+    ],
+)
+def test_options_get_keys_that_nothing_else_has(desk: Device, options: list[str], keys: list[str]) -> None:
+    code = "options => import('/static/answers.js').then(module => module.optionKeys(options))"
+    assert desk.page.evaluate(code, options) == keys

@@ -183,10 +183,11 @@ function feedback(newState, record) {
   byId("feedback-next").focus();
 }
 
-/** What was left to send belongs to another reader of this browser. */
-function aside() {
-  if (shown) refresh();
+/** What was left to send belongs to another reader of this browser, or was refused: the image comes again. */
+async function aside(text = "") {
+  if (shown) await refresh();
   else take(state);
+  if (!ended) hint(text);
 }
 
 /** The item was answered in another window: what that one did counts, and the page goes where the server is. */

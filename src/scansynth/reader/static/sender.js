@@ -5,12 +5,13 @@ import { forgetDraft, forgetLock, keepLock, keptLocks } from "./kept.js";
 
 const FIRST_WAIT = 1000;
 const LONGEST_WAIT = 15000;
+const USELESS = [400, 413, 415, 422]; // the server cannot read the answer
 
 /**
  * @param {object} told
  * @param {(state, record, left) => void} told.confirmed the server has locked the answer
  * @param {(state, record) => void} told.elsewhere the item was answered in another window or on another device
- * @param {() => void} told.aside what was left is not this reader's
+ * @param {(text) => void} told.aside what was left is not this reader's, or was refused, as the text says
  * @param {(error) => void} told.stopped nothing more can be sent: signed out, or closed
  * @param {(left, error|null) => void} told.waiting how many are on their way; the error while the network is cut
  */
@@ -44,6 +45,13 @@ export function createSender(told) {
       queue.shift(); // of another reader at this browser: kept for them, not sent for us
       told.waiting(queue.length, null);
       if (!queue.length) told.aside();
+      return true;
+    }
+    if (USELESS.includes(error.status)) {
+      queue.shift();
+      forgetLock(record.item); // it would be refused for ever; what was chosen stays as a draft
+      told.waiting(queue.length, null);
+      if (!queue.length) told.aside(error.message);
       return true;
     }
     told.stopped(error);

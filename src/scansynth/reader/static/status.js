@@ -2,7 +2,10 @@
 
 const byId = (id) => document.getElementById(id);
 
+const SLOW = 800; // milliseconds until an answer on its way is worth a word
+
 let cut = false;
+let timer = 0;
 let back = false; // the network is back, and not everything has arrived yet
 
 /** Tells a screen reader, without moving the focus. Saying the same again is heard again. */
@@ -27,6 +30,7 @@ export function tellPlace(practice, number, total) {
 export function tellNetwork(left, error) {
   const place = byId("network");
   const wasCut = cut;
+  clearTimeout(timer);
   cut = Boolean(error);
   back = (back || wasCut) && !cut;
   place.classList.toggle("cut", cut);
@@ -35,7 +39,8 @@ export function tellNetwork(left, error) {
     place.textContent = `${error.status ? "The server is busy." : "No connection."} ${what} kept in this browser and will be sent when it is back.`;
     if (!wasCut) say(place.textContent);
   } else {
-    place.textContent = left ? "Sending the answer." : back ? "Connected again. All answers have arrived." : "";
+    place.textContent = back && !left ? "Connected again. All answers have arrived." : "";
+    if (left) timer = setTimeout(() => (place.textContent = "Sending the answer."), SLOW);
     if (back && !left) say(place.textContent);
     back &&= left > 0;
   }
