@@ -45,7 +45,7 @@ class Detections:
 
     Attributes:
         images: Scans scored.
-        above: Those whose score lies above the threshold.
+        above: Those whose score reaches the threshold.
         left: Files left out, by reason.
         notes: What the user should know, a sentence each.
         detector: Name of the job that trained the detector.
@@ -104,7 +104,7 @@ def detect(
             _draw(folder, scans, scored, rows, network, known, device, progress)
         write_csv(folder / SCORES, COLUMNS, rows)
         _write_rest(folder, scans, scored, known, job.name, notes)
-    above = int(np.sum(scored.scores > known.threshold))
+    above = int(np.sum(scored.scores >= known.threshold))
     study.log("detect", "written", images=len(rows), above=above)
     return Detections(len(rows), above, scans.reasons, notes, job.name)
 
@@ -156,7 +156,7 @@ def _rows(scans: Foreign, scored: Scored, known: DetectorFacts) -> list[dict[str
             "file": printable(source.relative),
             "score": f"{score:.6g}",
             "probability": f"{probability:.4f}",
-            "above_threshold": int(score > known.threshold),
+            "above_threshold": int(score >= known.threshold),
             "overlay": "",
             "dicom": "",
         }
@@ -179,7 +179,7 @@ def _draw(
     study_uid = derive_uid("detect", known.weights_sha256, *scans.files)
     for place, (image, row) in enumerate(zip(scans.images, rows, strict=True)):
         seen, top = _map(network, image, known, device)
-        call = "above" if row["above_threshold"] else "not above"
+        call = "at or above" if row["above_threshold"] else "below"
         said = f"score {float(scored.scores[place]):.3f}, {call} the threshold {known.threshold:.3f}"
         picture = draw_overlay(image, seen, top, (said, f"red: {what}"))
         row["overlay"], row["dicom"] = f"overlays/{place + 1:06d}.png", f"dicom/{place + 1:06d}.dcm"

@@ -43,7 +43,7 @@ class DetectorFacts:
         high: Source value that stands for +1; median.
         arm: How it was trained.
         temperature: By which its logits are divided to become calibrated.
-        threshold: An image is called positive above this score; calibrate images without a lesion set it.
+        threshold: An image is called positive from this score on; calibrate images without a lesion set it.
         false_alarm_rate: The chosen rate.
         weights_sha256: SHA-256 of the weight file.
     """
@@ -124,7 +124,7 @@ def _batches(network: nn.Module, images: NDArray[np.uint16], device: Device) -> 
 
 
 def threshold_at(negatives: Floats, rate: float) -> float:
-    """The smallest score above which at most `rate` of the negatives lie: as the trial's statistics set it.
+    """The smallest score that at most `rate` of the negatives reach: as the trial's statistics set it.
 
     Args:
         negatives: Scores of calibrate images without a lesion, at least one.
