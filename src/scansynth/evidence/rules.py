@@ -197,11 +197,29 @@ UTILITY_RULES: Mapping[str, Rule] = {
         _LEAST,
         _TRIAL,
     ),
+    "utility.false_alarms": Rule(
+        "Does the same detector raise hardly more false alarms?",
+        "change of the rate of false alarms",
+        _MOST,
+        _TRIAL,
+    ),
     "utility.published": Rule(
-        "Does a detector find more lesions with synthetic images than with real ones alone, as published?",
+        "Does a detector find more lesions with synthetic images than with basic augmentation, as published?",
         "change of sensitivity",
         _LEAST,
         _TRIAL,
+    ),
+    "utility.placebo": Rule(
+        "Do as many duplicates of real images bring a gain as well? A control, which must not be shown.",
+        "change of sensitivity",
+        _LEAST,
+        _TRIAL,
+    ),
+    "utility.positive_control": Rule(
+        "Do more real patients bring a gain? A control, which must be shown.",
+        "change of sensitivity",
+        _LEAST,
+        (*_TRIAL, Reader.POSITIVE_CONTROL),
     ),
 }
 

@@ -1,0 +1,211 @@
+"""Independent patients: the cohort of another study, scored by detectors that are finished and stay as they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scansynth.cohort.tensors import Cohort, Selection, load_cohort, select, to_signed, to_stored
+from scansynth.cohort.transforms import Floats, fit, from_window, to_window
+from scansynth.engine import Job, run_jobs
+from scansynth.errors import CohortError, LedgerError, TrainingError
+from scansynth.files import read_json, sha256_json, write_csv, write_json
+from scansynth.learning.device import pick_device
+from scansynth.ledger import Reader
+from scansynth.progress import Progress, silent
+from scansynth.stage import read_record
+from scansynth.study import Study
+from scansynth.trial.detector import FACTS, load_detector, score_images
+from scansynth.trial.grid import Grid
+from scansynth.trial.job import SCORE_COLUMNS, score_rows
+from scansynth.trial.pools import positives
+
+ROLE = "external"
+_NEAR = 0.9  # spacings within a tenth of each other are one
+
+
+@dataclass(frozen=True)
+class ExternalSpec:
+    """One external cohort to be scored, in plain values.
+
+    Attributes:
+        name: As files call it.
+        study: Folder of the study whose detectors score.
+        other: Folder of the study whose cohort is scored.
+        jobs: Names of the detectors' jobs.
+        resample: Take images of another spacing, size, view or modality all the same.
+        other_key: Take patients who were hashed with another key.
+    """
+
+    name: str
+    study: str
+    other: str
+    jobs: tuple[str, ...]
+    resample: bool
+    other_key: bool
+
+
+def scores_name(name: str) -> str:
+    """File in a job's folder that holds the scores of an external cohort."""
+    return f"external-{name}.csv"
+
+
+def external_specs(study: Study, grid: Grid) -> tuple[ExternalSpec, ...]:
+    """The external cohorts that the study names.
+
+    Raises:
+        CohortError: Two of them would bear one name.
+    """
+    settings = study.config.utility
+    folders = [study.source(path) for path in settings.external]
+    names = [re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-") or "cohort" for folder in folders]
+    if len(set(names)) != len(names):
+        raise CohortError("utility.external names two studies whose folders bear one name; rename one of the folders")
+    jobs = tuple(spec.name for spec in grid.specs if not spec.left_out[0])
+    return tuple(
+        ExternalSpec(name, str(study.folder), str(folder), jobs, settings.resample, settings.other_key)
+        for name, folder in zip(names, folders, strict=True)
+    )
+
+
+def run_external(study: Study, specs: Sequence[ExternalSpec], progress: Progress = silent) -> None:
+    """Scores every external cohort with every finished detector.
+
+    Raises:
+        TrainingError: A cohort was refused; the others are kept.
+        RuntimeError: It failed by a fault of the program.
+    """
+    outcomes = run_jobs(score_external, [Job(spec.name, spec) for spec in specs], study.config.engine, progress)
+    for outcome in outcomes:
+        if not outcome.succeeded and not outcome.refused:
+            raise RuntimeError(f"the external cohort {outcome.name}: {outcome.reason}\n{outcome.trace}")
+        if not outcome.succeeded:
+            raise TrainingError(f"the external cohort {outcome.name}: {outcome.reason}")
+
+
+def score_external(spec: ExternalSpec) -> None:
+    """Writes `external-<name>.csv` into each job's folder, where it is not there yet for the same inputs.
+
+    Raises:
+        LedgerError: Patients are shared, or whether any is cannot be told.
+        CohortError: There is no such cohort, or its images are not comparable.
+        CheckpointError: A detector is missing or altered.
+    """
+    ours, other = load_cohort(Path(spec.study) / "cohort"), load_cohort(Path(spec.other) / "cohort")
+    check_strangers(ours, other, spec.name, spec.other_key)
+    part, notes = comparable(ours, other, spec.name, spec.resample)
+    device, jobs = pick_device(), Path(spec.study) / "trial" / "jobs"
+    record = read_record(other.folder)
+    for name in spec.jobs:
+        folder = jobs / name
+        mark, table = folder / f"external-{spec.name}.json", folder / scores_name(spec.name)
+        weights = read_json(folder / FACTS)["weights_sha256"] if (folder / FACTS).is_file() else ""
+        identity = sha256_json([record.digest if record else "", weights, spec.resample])
+        if _is_done(mark, table, identity):
+            continue
+        network, _ = load_detector(folder, device)
+        rows = score_rows(part.cases, ROLE, positives(other, part.cases), score_images(network, part.images, device))
+        write_csv(table, SCORE_COLUMNS, rows)
+        write_json(mark, {"identity": identity, "notes": list(notes), "images": len(rows)})
+
+
+def _is_done(mark: Path, table: Path, identity: str) -> bool:
+    try:
+        return table.is_file() and bool(read_json(mark)["identity"] == identity)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def check_strangers(ours: Cohort, other: Cohort, name: str, other_key: bool) -> None:
+    """Passes when no patient stands in both cohorts.
+
+    Raises:
+        LedgerError: Some do, or the hashes are of different keys and cannot be compared.
+    """
+    if ours.facts.key_fingerprint != other.facts.key_fingerprint:
+        if other_key:
+            return
+        raise LedgerError(
+            f"the patients of the external cohort {name} were hashed with another institution key: that none of them "
+            "is a patient of this study cannot be told; ingest it with this study's key, or set utility.other_key = "
+            "true if they are of another institution"
+        )
+    shared = {case.patient for case in ours.cases} & {case.patient for case in other.cases}
+    if shared:
+        raise LedgerError(
+            f"{len(shared)} patients of the external cohort {name} are patients of this study; leave them out of it"
+        )
+
+
+def comparable(ours: Cohort, other: Cohort, name: str, resample: bool) -> tuple[Selection, tuple[str, ...]]:
+    """The external images on this study's scale, and what was done to them.
+
+    Args:
+        ours: The cohort that the detectors learned from.
+        other: The external one.
+        name: Of it, for messages.
+        resample: Bring images of another spacing or size to ours, and take another modality or view as it is.
+
+    Raises:
+        CohortError: It has no labels, lacks a class, or differs and may not be resampled.
+    """
+    if other.facts.unlabelled or other.facts.positive is None:
+        raise CohortError(f"the external cohort {name} has no labels; detectors cannot be tried on it")
+    shown = positives(other, other.cases)
+    if not shown.any() or shown.all():
+        raise CohortError(f"the external cohort {name} lacks {'negative' if shown.any() else 'positive'} images")
+    differences = _differences(ours, other)
+    if differences and not resample:
+        raise CohortError(
+            f"the external cohort {name} differs: {'; '.join(differences)}; ingest it alike, or set utility.resample "
+            "= true"
+        )
+    found = select(other, Reader.EXTERNAL)
+    images = np.empty((len(found.cases), ours.facts.size, ours.facts.size), np.uint16)
+    for place, (case, image) in enumerate(zip(found.cases, found.images, strict=True)):
+        signed = to_signed(image)
+        if ours.facts.modality == other.facts.modality == "CT":  # Hounsfield units mean the same everywhere
+            signed = to_window(from_window(signed, case.low, case.high), ours.facts.low, ours.facts.high)
+        images[place] = to_stored(_resized(signed, ours, other))
+    return Selection(found.cases, images), tuple(f"taken as it is: {words}" for words in differences)
+
+
+def _differences(ours: Cohort, other: Cohort) -> list[str]:
+    """What is not alike, in words."""
+    mine, its = ours.facts, other.facts
+    found = [
+        f"{what} {theirs} instead of {own}"
+        for what, own, theirs in (
+            ("Modality", mine.modality, its.modality),
+            ("view", mine.view, its.view),
+            ("size", f"{mine.size} pixels", f"{its.size} pixels"),
+        )
+        if own != theirs
+    ]
+    ratio = its.spacing[0] / mine.spacing[0]
+    if not _NEAR < ratio < 1.0 / _NEAR:
+        found.append(f"pixel spacing {its.spacing[0]:.3g} mm instead of {mine.spacing[0]:.3g} mm")
+    return found
+
+
+def _resized(image: Floats, ours: Cohort, other: Cohort) -> Floats:
+    """An image at our spacing and size: resampled when the spacing differs, cut or padded about its centre."""
+    ratio = other.facts.spacing[0] / ours.facts.spacing[0]
+    if not _NEAR < ratio < 1.0 / _NEAR:
+        image = fit(image, max(8, round(image.shape[0] * ratio)))
+    return _centred(image, ours.facts.size)
+
+
+def _centred(image: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """An image (side, side) cut or padded with -1 to (size, size) about its centre."""
+    side = image.shape[0]
+    if side > size:
+        start = (side - size) // 2
+        return image[start : start + size, start : start + size]
+    before = (size - side) // 2
+    return np.pad(image, (before, size - side - before), constant_values=-1.0)
