@@ -170,6 +170,7 @@ def grid(options: argparse.Namespace, engine: str) -> dict[str, float]:
         "seconds": seconds,
         "jobs": len(fits),
         "cpu_seconds": sum(fit["fit_processor_seconds"] for fit in fits),
+        "outside_seconds": seconds - sum(fit["job_seconds"] for fit in fits) / _WORKERS,
         "job_peak_mib": max(fit["peak_mib"] for fit in fits),
     }
 
