@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scansynth.errors import ReaderError
-from scansynth.reader.roc import Estimate, Floats, Mask, placements, pseudovalues
+from scansynth.reader_statistics.roc import Estimate, Floats, Mask, placements, pseudovalues
 
 FEW_READERS = 5
 """With fewer, Hillis's degrees of freedom promise too much: intervals at 95% held the truth in 87% to 89% of

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from scansynth.reader.detection import FIRST_SYNTHETIC
-from scansynth.reader.roc import Floats, Mask
+from scansynth.reader_statistics.detection import FIRST_SYNTHETIC
+from scansynth.reader_statistics.roc import Floats, Mask
 from scansynth.statistics import Interval
 
 MOST_STEPS = 60
