@@ -24,7 +24,7 @@ from scansynth.trial.fit import FitSettings
 from scansynth.trial.heatmap import find_lesions
 from scansynth.trial.job import JobSpec, is_done, pair_seed, run_job, spec_values
 from scansynth.trial.networks import resolve
-from scansynth.trial.pools import divide, masks_of, patients_with
+from scansynth.trial.pools import check_division, masks_of
 from scansynth.trial.provenance import check_set
 
 FORMAT = 1
@@ -97,7 +97,7 @@ def declare(study: Study, sets: SetsOf) -> Grid:
         seed = pair_seed(study.config.seed, pair)
         for fraction in settings.fractions:
             subset = train_part(cohort, fraction, seed)
-            divide(cohort, subset)  # refuses here, and not in every job
+            check_division(cohort, subset)  # refuses here, and not in every job
             folders = sets(fraction, pair) if any(reads_set(arm) for arm in settings.arms) else ()
             origins = {folder.name: check_set(study, cohort, folder, subset) for folder in folders}
             used |= {name: asdict(origin) for name, origin in origins.items()}
@@ -162,9 +162,8 @@ def _left_out(cohort: Cohort, column: str, specs: Sequence[JobSpec], notes: list
     extra = []
     for number, value in enumerate(values, start=1):
         try:
-            for fraction in {spec.fraction: None for spec in specs}:
-                part = train_part(cohort, fraction, specs[0].seed)
-                divide(cohort, part - patients_with(cohort, column, value), (column, value))
+            for fraction, seed in dict.fromkeys((spec.fraction, spec.seed) for spec in specs):
+                check_division(cohort, train_part(cohort, fraction, seed), (column, value))
         except CohortError as fault:
             notes.append(f"{column} number {number} is not left out: {fault}")
             continue

@@ -115,8 +115,10 @@ class JobSpec:
 def pair_seed(seed: int, pair: int) -> int:
     """The seed of a pair: its generator, its detectors and its part of the patients derive from it.
 
+    The first pair has the study's own, so that the study's generator serves the trial too.
+
     Args:
-        seed: The study's own, which the first pair has, so that the study's generator serves the trial too.
+        seed: The study's.
         pair: Number of the pair, from 0.
     """
     return seed if pair == 0 else derive_seed(seed, "pair", pair)
