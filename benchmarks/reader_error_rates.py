@@ -3,8 +3,8 @@
     python benchmarks/reader_error_rates.py --out docs/results/reader_error_rates.json
 
 No image is made and nobody reads: answers of readers are drawn (scansynth.reader_statistics.simulation), and judged by
-the rule of docs/reader_statistics.md. Readers' AUCs differ by a standard deviation of 0, 5, 10 or 21.5 points; a fifth of the
-variance of a score belongs to the image and is the same for all readers.
+the rule of docs/reader_statistics.md. Readers' AUCs differ by a standard deviation of 0, 5, 10 or 21.5 points; a fifth
+of the variance of a score belongs to the image and is the same for all readers.
 """
 
 from __future__ import annotations
