@@ -159,7 +159,7 @@ def _drawn(study: Study, supply: Supply) -> bool:
         record is not None
         and run is not None
         and record.inputs.get("weights") == run.outputs.get(WEIGHTS)
-        and record.settings.get("images") == supply.images
+        and int(record.settings.get("images", 0)) >= supply.images  # arms take the first ones of a larger set
         and (own.synthetic() / "manifest.csv").exists()
     )
 
@@ -204,6 +204,8 @@ def make_supplies(
     wanted = supplies(study)
     todo = missing(study, wanted)
     jobs = [Job(supply.name, _Order(str(study.folder), supply, even_if_collapsed)) for supply in todo]
+    if not jobs:
+        return wanted
     with _watched(study, todo, progress):
         outcomes = run_jobs(_make, jobs, study.config.engine)
     _check(outcomes, warn)
@@ -228,16 +230,13 @@ def _watched(study: Study, todo: Sequence[Supply], progress: Progress) -> Iterat
             _tell(study, todo, progress)
 
     thread = threading.Thread(target=look, daemon=True)
-    if todo:
-        _tell(study, todo, progress)
-        thread.start()
+    thread.start()
     try:
         yield
     finally:
         done.set()
-        if todo:
-            thread.join()
-            _tell(study, todo, progress)
+        thread.join()
+    progress(1, 1, f"{len(todo)} generators trained and drawn from")
 
 
 def _tell(study: Study, todo: Sequence[Supply], progress: Progress) -> None:
@@ -250,4 +249,5 @@ def _tell(study: Study, todo: Sequence[Supply], progress: Progress) -> None:
         trained = _trained(study, supply)
         ended += trained
         seen += (position.total if trained else position.images) if position else 0
-    progress(min(seen, total), total, f"training images; {ended} of {len(todo)} generators done")
+    # not at its end before the sets are drawn, too
+    progress(min(seen, total - 1), total, f"training images; {ended} of {len(todo)} generators trained")

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scansynth.errors import ReaderError
-from scansynth.reader.roc import Estimate, Floats, Mask, placements, pseudovalues
+from scansynth.reader_statistics.roc import Estimate, Floats, Mask, placements, pseudovalues
 
 FEW_READERS = 5
-"""With fewer, Hillis's degrees of freedom promise too much: intervals at 95% held the truth in 88% of made-up studies
-with two readers and in 90% with three. R - 1 takes their place; see `docs/results/reader_error_rates.json`."""
+"""With fewer, Hillis's degrees of freedom promise too much: intervals at 95% held the truth in 87% to 89% of
+made-up studies with two readers and in 92% to 93% with three. R - 1 takes their place: see
+docs/results/reader_error_rates.json."""
 
 
 @dataclass(frozen=True)

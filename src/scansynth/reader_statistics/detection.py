@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from scansynth.reader.roc import Mask
+from scansynth.reader_statistics.roc import Mask
 from scansynth.statistics import Interval, clopper_pearson, wilson
 
 FIRST_SYNTHETIC = 4

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 from sqlalchemy import Connection, func, select
 
-from scansynth.reader import access
-from scansynth.reader.pages import Form, page
-from scansynth.reader.refusals import Refused
-from scansynth.reader.served import Order
-from scansynth.reader.sessions import ADMIN, against_guessing, require_administrator, service_of, set_cookie
-from scansynth.reader.store import is_closed
-from scansynth.reader.tables import invitations, readings, sessions
+from scansynth.reader_desk import access
+from scansynth.reader_desk.pages import Form, page
+from scansynth.reader_desk.refusals import Refused
+from scansynth.reader_desk.served import Order
+from scansynth.reader_desk.sessions import ADMIN, against_guessing, require_administrator, service_of, set_cookie
+from scansynth.reader_desk.store import is_closed
+from scansynth.reader_desk.tables import invitations, readings, sessions
 
 router = APIRouter()
 

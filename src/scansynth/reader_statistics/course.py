@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from scansynth.reader.detection import FIRST_SYNTHETIC, Share
-from scansynth.reader.readings import Reading
+from scansynth.reader_statistics.detection import FIRST_SYNTHETIC, Share
+from scansynth.reader_statistics.readings import Reading
 
 QUARTERS = 4
 AFTER_BREAK = 5

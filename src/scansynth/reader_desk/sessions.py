@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 from fastapi import Request, Response
 
-from scansynth.reader.access import ADMINISTRATOR, LASTS, NOT_SIGNED_IN, csrf_token, session_reader
-from scansynth.reader.clock import Clock, stamp
-from scansynth.reader.database import Database
-from scansynth.reader.invitations import token_sha256
-from scansynth.reader.limits import Limit
-from scansynth.reader.refusals import Refused
-from scansynth.reader.served import Order, ServedDesk
+from scansynth.reader_desk.access import ADMINISTRATOR, LASTS, NOT_SIGNED_IN, csrf_token, session_reader
+from scansynth.reader_desk.clock import Clock, stamp
+from scansynth.reader_desk.database import Database
+from scansynth.reader_desk.invitations import token_sha256
+from scansynth.reader_desk.limits import Limit
+from scansynth.reader_desk.refusals import Refused
+from scansynth.reader_desk.served import Order, ServedDesk
 
 READER, ADMIN = "reader", "administrator"
 """Names of the two cookies; under TLS with `__Host-` before (RFC 6265bis, 4.1.3.2), so that no neighbour can set it."""

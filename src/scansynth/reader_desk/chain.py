@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select
 
 from scansynth.errors import ReaderError
 from scansynth.files import sha256_json
-from scansynth.reader.tables import START, head, readings
+from scansynth.reader_desk.tables import START, head, readings
 
 HASHED = tuple(column.name for column in readings.columns if column.name != "sha256")
 """Every column of a reading but the hash itself."""

@@ -8,14 +8,14 @@ from pathlib import Path
 from sqlalchemy import select
 
 from scansynth.errors import ReaderError
-from scansynth.reader.access import renew_code
-from scansynth.reader.chain import ChainEnd, verify_chain
-from scansynth.reader.clock import Clock, stamp, steady_clock
-from scansynth.reader.database import UNREACHABLE, open_database
-from scansynth.reader.refusals import Refused
-from scansynth.reader.served import ServedDesk, open_desk
-from scansynth.reader.store import close_readings
-from scansynth.reader.tables import readings
+from scansynth.reader_desk.access import renew_code
+from scansynth.reader_desk.chain import ChainEnd, verify_chain
+from scansynth.reader_desk.clock import Clock, stamp, steady_clock
+from scansynth.reader_desk.database import UNREACHABLE, open_database
+from scansynth.reader_desk.refusals import Refused
+from scansynth.reader_desk.served import ServedDesk, open_desk
+from scansynth.reader_desk.store import close_readings
+from scansynth.reader_desk.tables import readings
 
 
 @dataclass(frozen=True)

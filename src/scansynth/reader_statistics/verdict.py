@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from scansynth.reader.detection import Share, auc_of, d_prime
-from scansynth.reader.roc import Estimate
+from scansynth.reader_statistics.detection import Share, auc_of, d_prime
+from scansynth.reader_statistics.roc import Estimate
 from scansynth.statistics import Interval, Verdict
 
 LEAST_READERS = 3

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from scansynth.errors import ReaderError
-from scansynth.reader.desk import BUFFERS, CLOSED, DESK, REAL, SYNTHETIC, Desk, Place, Seat, load_desk
+from scansynth.reader_desk.desk import BUFFERS, CLOSED, DESK, REAL, SYNTHETIC, Desk, Place, Seat, load_desk
 
 _ITEM = re.compile(r"[0-9a-f]{32}")
 _BUFFER = re.compile(r"[0-9A-Za-z_-]{1,64}")

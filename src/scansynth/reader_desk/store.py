@@ -13,11 +13,11 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from scansynth.errors import ReaderError
-from scansynth.reader.chain import row_sha256
-from scansynth.reader.database import Database
-from scansynth.reader.refusals import OutOfTurn, closed, nothing_here
-from scansynth.reader.served import Order
-from scansynth.reader.tables import drafts, events, head, readings, study
+from scansynth.reader_desk.chain import row_sha256
+from scansynth.reader_desk.database import Database
+from scansynth.reader_desk.refusals import OutOfTurn, closed, nothing_here
+from scansynth.reader_desk.served import Order
+from scansynth.reader_desk.tables import drafts, events, head, readings, study
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from scansynth.reader import admin, api, pages
-from scansynth.reader.clock import Clock, steady_clock
-from scansynth.reader.database import open_database
-from scansynth.reader.guards import Guard
-from scansynth.reader.refusals import Refused
-from scansynth.reader.served import open_desk
-from scansynth.reader.sessions import Service
+from scansynth.reader_desk import admin, api, pages
+from scansynth.reader_desk.clock import Clock, steady_clock
+from scansynth.reader_desk.database import open_database
+from scansynth.reader_desk.guards import Guard
+from scansynth.reader_desk.refusals import Refused
+from scansynth.reader_desk.served import open_desk
+from scansynth.reader_desk.sessions import Service
 
 _SENTENCES = {404: "There is nothing here.", 405: "This cannot be asked that way."}
 

@@ -21,9 +21,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from scansynth.errors import ReaderError
 from scansynth.files import storage_faults
-from scansynth.reader.clock import Clock, stamp, steady_clock
-from scansynth.reader.desk import Desk
-from scansynth.reader.tables import FORMAT, START, head, metadata, study
+from scansynth.reader_desk.clock import Clock, stamp, steady_clock
+from scansynth.reader_desk.desk import Desk
+from scansynth.reader_desk.tables import FORMAT, START, head, metadata, study
 
 FILE = "readings.db"
 _WAIT_SECONDS = 10

@@ -5,8 +5,8 @@ synthetic and -1/2 for real images, and the last three are normal with mean 0. b
 three standard deviations maximise the likelihood under Laplace's approximation; given them, b0 and b1 are the mode
 together with all effects (as glmer of lme4 does with nAGQ = 0).
 
-It decides nothing. statsmodels' Bayesian mixed model was tried first: its Laplace fit did not converge on made-up
-studies, and its variational intervals held the truth in half to two thirds of them at 95%.
+It decides nothing. statsmodels' Bayesian mixed model was tried first: on made-up studies its Laplace fit did not
+converge, and its variational intervals held the truth too seldom where readers differed.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from scansynth.reader.detection import FIRST_SYNTHETIC
-from scansynth.reader.roc import Floats, Mask
+from scansynth.reader_statistics.detection import FIRST_SYNTHETIC
+from scansynth.reader_statistics.roc import Floats, Mask
 from scansynth.statistics import Interval
 
 MOST_STEPS = 60

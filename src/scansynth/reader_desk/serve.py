@@ -20,7 +20,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from scansynth.errors import ReaderError
-from scansynth.reader.app import create_app
+from scansynth.reader_desk.app import create_app
 
 HOST, PORT = "127.0.0.1", 8765
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scansynth.reader.database import UNREACHABLE
-from scansynth.reader.limits import Limit
+from scansynth.reader_desk.database import UNREACHABLE
+from scansynth.reader_desk.limits import Limit
 
 MOST_BYTES = 16 * 1024
 """Longest body of a request; an answer needs 300 bytes."""

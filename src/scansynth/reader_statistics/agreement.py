@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.reader.detection import FIRST_SYNTHETIC
+from scansynth.reader_statistics.detection import FIRST_SYNTHETIC
 from scansynth.statistics import Interval
 
 ANSWERS = 6

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from scansynth.reader.detection import FIRST_SYNTHETIC
-from scansynth.reader.mrmc import average
-from scansynth.reader.readings import Reading, Table
-from scansynth.reader.roc import Mask, reader_estimates
+from scansynth.reader_statistics.detection import FIRST_SYNTHETIC
+from scansynth.reader_statistics.mrmc import average
+from scansynth.reader_statistics.readings import Reading, Table
+from scansynth.reader_statistics.roc import Mask, reader_estimates
 
 LEAST_IMAGES = 30
 """Of either class; with fewer a group reads "not assessable", never "fine"."""

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from scansynth.reader.detection import Share
-from scansynth.reader.mrmc import Average, average, squares
-from scansynth.reader.roc import Floats, Mask, quantile
+from scansynth.reader_statistics.detection import Share
+from scansynth.reader_statistics.mrmc import Average, average, squares
+from scansynth.reader_statistics.roc import Floats, Mask, quantile
 from scansynth.statistics import Interval
 
 THRESHOLDS = np.array([-1.2, -0.6, 0.0, 0.6, 1.2])

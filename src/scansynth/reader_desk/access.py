@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select, update
 
-from scansynth.reader.clock import moment, stamp
-from scansynth.reader.database import Database
-from scansynth.reader.desk import Desk
-from scansynth.reader.invitations import expired, new_token, opens, token_sha256
-from scansynth.reader.refusals import Refused
-from scansynth.reader.store import note_event
-from scansynth.reader.tables import codes, head, invitations, sessions
+from scansynth.reader_desk.clock import moment, stamp
+from scansynth.reader_desk.database import Database
+from scansynth.reader_desk.desk import Desk
+from scansynth.reader_desk.invitations import expired, new_token, opens, token_sha256
+from scansynth.reader_desk.refusals import Refused
+from scansynth.reader_desk.store import note_event
+from scansynth.reader_desk.tables import codes, head, invitations, sessions
 
 _LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O, U to be mistaken
 _CODE_LENGTH = 16  # 80 bits: too many to try, even without the limit on tries

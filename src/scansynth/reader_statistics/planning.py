@@ -15,8 +15,8 @@ from scipy import stats
 
 from scansynth.errors import ReaderError
 from scansynth.progress import Progress, silent
-from scansynth.reader.simulation import ShareWorld, World, share_interval, study
-from scansynth.reader.verdict import LEAST_READERS, Outcome, decide, equivalence_level
+from scansynth.reader_statistics.simulation import ShareWorld, World, share_interval, study
+from scansynth.reader_statistics.verdict import LEAST_READERS, Outcome, decide, equivalence_level
 from scansynth.seeds import generator
 
 READERS, IMAGES = (2, 3, 5, 8, 12), (100, 200, 400)

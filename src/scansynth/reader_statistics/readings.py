@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from scansynth.errors import ReaderError
 from scansynth.files import read_csv, write_csv
-from scansynth.reader.roc import Mask
+from scansynth.reader_statistics.roc import Mask
 
 COLUMNS = (
     "reader",

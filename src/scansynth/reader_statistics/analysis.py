@@ -11,15 +11,15 @@ import numpy as np
 from scansynth.errors import ReaderError
 from scansynth.evidence.claims import Claim, Control, Floor, not_assessable
 from scansynth.evidence.rules import EVERY_RULE
-from scansynth.reader import agreement, controls, strata
-from scansynth.reader.course import course
-from scansynth.reader.crossed import crossed_logit
-from scansynth.reader.detection import detect
-from scansynth.reader.mrmc import Average, average
-from scansynth.reader.readings import Reading, Table, counted, repeats, table
-from scansynth.reader.roc import reader_estimates
-from scansynth.reader.strata import Attributes
-from scansynth.reader.verdict import (
+from scansynth.reader_statistics import agreement, controls, strata
+from scansynth.reader_statistics.course import course
+from scansynth.reader_statistics.crossed import crossed_logit
+from scansynth.reader_statistics.detection import detect
+from scansynth.reader_statistics.mrmc import Average, average
+from scansynth.reader_statistics.readings import Reading, Table, counted, repeats, table
+from scansynth.reader_statistics.roc import reader_estimates
+from scansynth.reader_statistics.strata import Attributes
+from scansynth.reader_statistics.verdict import (
     CLAIMED,
     LEAST_READERS,
     Decision,

@@ -14,9 +14,9 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from scansynth.reader.access import csrf_token, end_session
-from scansynth.reader.refusals import OutOfTurn, Refused, nothing_here
-from scansynth.reader.sessions import (
+from scansynth.reader_desk.access import csrf_token, end_session
+from scansynth.reader_desk.refusals import OutOfTurn, Refused, nothing_here
+from scansynth.reader_desk.sessions import (
     READER,
     Service,
     Visit,
@@ -25,7 +25,7 @@ from scansynth.reader.sessions import (
     service_of,
     visit_of,
 )
-from scansynth.reader.store import Answer, Draft, Progress, lock_answer, note_event, progress, save_draft
+from scansynth.reader_desk.store import Answer, Draft, Progress, lock_answer, note_event, progress, save_draft
 
 router = APIRouter(prefix="/api")
 

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from scansynth.evidence.claims import Control, Floor, floor_of
-from scansynth.reader.course import QUICK
-from scansynth.reader.mrmc import average
-from scansynth.reader.readings import Reading, Table
-from scansynth.reader.roc import Floats, Mask
-from scansynth.reader.verdict import Outcome, decide
+from scansynth.reader_statistics.course import QUICK
+from scansynth.reader_statistics.mrmc import average
+from scansynth.reader_statistics.readings import Reading, Table
+from scansynth.reader_statistics.roc import Floats, Mask
+from scansynth.reader_statistics.verdict import Outcome, decide
 
 PLANTED_DRAWS, PLANTED_NEEDED = 100, 0.8
 SHUFFLES = 1000

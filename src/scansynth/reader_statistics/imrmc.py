@@ -12,7 +12,7 @@ from pathlib import Path
 
 from scansynth.errors import ReaderError
 from scansynth.files import write_text
-from scansynth.reader.readings import Reading, counted
+from scansynth.reader_statistics.readings import Reading, counted
 
 BEGIN = "BEGIN DATA:"
 TRUTH = "truth"

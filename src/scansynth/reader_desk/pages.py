@@ -12,10 +12,10 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from scansynth.reader import access
-from scansynth.reader.clock import moment
-from scansynth.reader.refusals import Refused, nothing_here
-from scansynth.reader.sessions import READER, against_guessing, service_of, set_cookie, visit_of
+from scansynth.reader_desk import access
+from scansynth.reader_desk.clock import moment
+from scansynth.reader_desk.refusals import Refused, nothing_here
+from scansynth.reader_desk.sessions import READER, against_guessing, service_of, set_cookie, visit_of
 
 router = APIRouter()
 
