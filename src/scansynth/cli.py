@@ -8,7 +8,7 @@ import typer
 from typer.exceptions import TyperException
 
 from scansynth import console
-from scansynth.commands import sets, study, trying
+from scansynth.commands import reader, sets, study, trying
 from scansynth.errors import ScansynthError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 for group in (trying.app, study.app, sets.app):
     app.add_typer(group)
+app.add_typer(reader.app, name="reader")
 
 
 def main() -> None:

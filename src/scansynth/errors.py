@@ -61,5 +61,9 @@ class EvidenceError(ScansynthError):
     """Images cannot be judged: too few, constant, or of another size."""
 
 
+class ReaderError(ScansynthError):
+    """A reader study cannot be created, served, closed or read: too few images, a trace that tells, a wrong key."""
+
+
 class Interrupted(ScansynthError):
     """Somebody asked to stop; what was done is kept."""

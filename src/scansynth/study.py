@@ -54,6 +54,11 @@ class Study:
         return self.folder / "encoders"
 
     @property
+    def reader(self) -> Path:
+        """The reader study."""
+        return self.folder / "reader"
+
+    @property
     def report(self) -> Path:
         return self.folder / "report"
 

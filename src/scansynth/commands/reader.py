@@ -1,0 +1,186 @@
+"""Commands of the blinded reader study, from its making to its verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scansynth import console
+from scansynth.commands.shared import StudyFolder
+
+if TYPE_CHECKING:
+    from scansynth.reader.create import Created
+    from scansynth.study import Study
+
+app = typer.Typer(help="The blinded reader study.", no_args_is_help=True)
+
+HOST, PORT = "127.0.0.1", 8765
+
+SealFile = Annotated[
+    Path | None,
+    typer.Option("--seal", help="File with the key of the sealed truth; else one beside the institution's key."),
+]
+DeskFolder = Annotated[
+    Path, typer.Argument(metavar="STUDY", help="Folder of the study, or a copy of its reader/desk on another machine.")
+]
+Database = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        envvar="SCANSYNTH_READER_DATABASE",
+        help="Where readings are kept: postgresql://user@host/name; else readings.db in the desk.",
+    ),
+]
+
+
+@app.command()
+def create(
+    study: StudyFolder,
+    seal: SealFile = None,
+    address: Annotated[
+        str | None, typer.Option(help="How readers will reach the server; else this machine by its own address.")
+    ] = None,
+    override_name: Annotated[
+        str | None, typer.Option(help="Who goes on although the probe refuses; printed in the report.")
+    ] = None,
+    override_reason: Annotated[
+        str | None, typer.Option(help="Why somebody goes on although the probe refuses; printed in the report.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="In the place of a reader study that was never served.")
+    ] = False,
+) -> None:
+    """Draws and seals a reader study, when nothing but the images themselves can tell; prints the invitations."""
+    from scansynth.reader.create import create as make
+    from scansynth.reader.probe import Override
+    from scansynth.study import open_study
+
+    override = None
+    if override_name is not None or override_reason is not None:
+        override = Override(override_name or "", override_reason or "")
+    opened = open_study(study)
+    with opened.lock(), console.bar("reader study") as progress:
+        made = make(opened, seal_file=seal, override=override, replace=replace, progress=progress)
+    _say_created(made, study, (address or f"http://{HOST}:{PORT}").rstrip("/"))
+
+
+def _say_created(made: Created, study: Path, address: str) -> None:
+    """What was made, and the links, which are shown this once."""
+    if made.probed.refusal:
+        console.warn(f"made although the probe refuses, which the report says: {made.probed.refusal}")
+    console.result(f"wrote {made.folder}: {made.presentations} images for each of {len(made.invitations)} readers")
+    console.result(f"keep the key of the seal where the server cannot read it: {made.seal}")
+    console.result("the links below are shown once and kept nowhere; send each reader one")
+    for reader, token in made.invitations.items():
+        console.result(f"  {reader}  {address}/i/{token}")
+    console.result(f"  administrator  {address}/admin  with the token  {made.administrator}")
+    console.result(f"next: scansynth reader serve {study}")
+
+
+@app.command()
+def serve(
+    study: DeskFolder,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; the machine itself unless you say otherwise.")
+    ] = HOST,
+    port: Annotated[int, typer.Option(help="0: any free one.", min=0, max=65535)] = PORT,
+    database: Database = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate and its chain, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="The certificate's private key, PEM.")] = None,
+    without_tls: Annotated[
+        bool, typer.Option("--without-tls", help="Listen on another address than the machine's own without TLS.")
+    ] = False,
+    behind_tls: Annotated[
+        bool, typer.Option("--behind-tls", help="Readers come by https through a proxy that passes everything on.")
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option(help="Host name by which readers come; calls by another name are refused.")
+    ] = None,
+) -> None:
+    """Serves the reading page until you press Ctrl-C; opens the desk and nothing else of the study."""
+    import datetime
+
+    from scansynth.reader.desk import mark_served
+    from scansynth.reader.serve import Address
+    from scansynth.reader.serve import serve as run
+
+    desk = _desk(study)
+
+    def ready(address: str) -> None:
+        mark_served(desk, datetime.datetime.now(datetime.UTC))
+        console.result(f"serving {address}, for the administrator {address}admin; end with Ctrl-C")
+        console.result(f"next, when all have read: scansynth reader close {study}")
+
+    where = Address(host, port, tls_cert, tls_key, without_tls, behind_tls, (name,) if name else ())
+    run(desk, where, database, ready)
+
+
+def _desk(folder: Path) -> Path:
+    """The desk of a study, or the folder itself where it is a desk."""
+    return folder / "reader" / "desk" if (folder / "study.toml").exists() else folder
+
+
+@app.command()
+def code(
+    study: DeskFolder,
+    reader: Annotated[str, typer.Argument(metavar="READER", help="r01, r02 and so on.")],
+    database: Database = None,
+) -> None:
+    """Prints a new personal code for a reader who lost the invitation or the old code; the old ones end."""
+    from scansynth.reader.locked import new_code
+
+    made = new_code(_desk(study), reader, database)
+    console.result(f"personal code of {reader}, shown once and kept nowhere: {made}")
+    console.result("next: send it to the reader, to be used on the page /resume")
+
+
+@app.command()
+def close(
+    study: StudyFolder,
+    seal: SealFile = None,
+    desk: Annotated[
+        Path | None, typer.Option(help="The copy of the desk that was served, where it is not the study's own.")
+    ] = None,
+    database: Database = None,
+    early: Annotated[
+        bool, typer.Option("--early", help="Close although readers have not finished; the report says so.")
+    ] = False,
+) -> None:
+    """Ends the reading, opens the seal, lets the machine read, and analyses."""
+    from scansynth.reader.close import close as end
+    from scansynth.study import open_study
+
+    opened = open_study(study)
+    with opened.lock():
+        with console.bar("closing") as progress:
+            closed = end(
+                opened, seal_file=seal, desk_folder=desk, database_url=database, early=early, progress=progress
+            )
+        for reader, (given, asked) in closed.unfinished.items():
+            console.warn(f"{reader} had answered {given} of {asked} images")
+        console.result(f"wrote {closed.readings} readings: {opened.reader / 'readings.csv'}")
+        _analyse(opened, study)
+
+
+@app.command()
+def analyse(study: StudyFolder) -> None:
+    """Analyses the readings of a closed study again, by the protocol that was fixed before anybody read."""
+    from scansynth.study import open_study
+
+    opened = open_study(study)
+    with opened.lock():
+        _analyse(opened, study)
+
+
+def _analyse(opened: Study, study: Path) -> None:
+    """Analyses, and says the verdict."""
+    from scansynth.reader.conclude import conclude
+
+    found = conclude(opened)
+    console.say(f"{found.decision.outcome.value}: {found.decision.why}")
+    for note in found.notes:
+        console.warn(note)
+    console.result(f"wrote {opened.reader / 'analysis.json'}, claims.json and imrmc.csv beside it")
+    console.result(f"next: scansynth report {study}")

@@ -1,0 +1,196 @@
+"""Closes a reader study: no more readings, the chain checked, the truth unsealed and laid beside the answers."""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scansynth.cohort.tensors import load_facts
+from scansynth.errors import ReaderError
+from scansynth.files import read_json, sha256_file, write_json
+from scansynth.progress import Progress, silent
+from scansynth.reader.buffers import decode
+from scansynth.reader.create import DESK_FOLDER, SEALED
+from scansynth.reader.desk import BUFFERS, CLOSED, Desk, load_desk
+from scansynth.reader.locked import Reading as Locked
+from scansynth.reader.locked import close_database, export_readings
+from scansynth.reader.machine import MachineReading, read_by_machine
+from scansynth.reader.protocol import read_protocol
+from scansynth.reader.readings import Reading, write_readings
+from scansynth.reader.seal import default_seal_path, load_key, unseal
+from scansynth.reader.truth import Entry, Truth, from_json
+from scansynth.seeds import generator
+from scansynth.study import Study
+
+STAGE = "reader close"
+READINGS, MACHINE, CLOSING = "readings.csv", "machine.json", "closing.json"
+_STEPS = 3
+
+Stored = NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Closed:
+    """What a closing came to.
+
+    Attributes:
+        readings: How many answers there are, practice left out.
+        unfinished: Of each reader who had not finished: answers given, answers asked for.
+        machine: The upper mark.
+    """
+
+    readings: int
+    unfinished: Mapping[str, tuple[int, int]]
+    machine: MachineReading
+
+
+def close(
+    study: Study,
+    *,
+    seal_file: Path | None = None,
+    desk_folder: Path | None = None,
+    database_url: str | None = None,
+    early: bool = False,
+    now: datetime.datetime | None = None,
+    progress: Progress = silent,
+) -> Closed:
+    """Closes the reader study; may be done again, with the same outcome. The caller holds the study's lock.
+
+    Nothing is closed before the key was tried: a wrong one leaves the study open.
+
+    Args:
+        study: The study.
+        seal_file: File with the key of the seal; none: where `create` puts it by default.
+        desk_folder: The copy of the desk that was served, where that is another than the study's own.
+        database_url: As it was given to the server.
+        early: Close although readers have not finished; the report says so.
+        now: Time of closing; none: the clock's.
+        progress: Told of the steps done.
+
+    Raises:
+        ReaderError: The key does not open the truth, something was altered, the chain of readings is broken, nobody
+            has read, or readers have not finished.
+    """
+    folder, place = study.reader, desk_folder or study.reader / DESK_FOLDER
+    progress(0, _STEPS, "unsealing")
+    desk = load_desk(place)
+    protocol = read_protocol(folder, desk.protocol_sha256)
+    truth = _unsealed(folder / SEALED, place, desk, str(protocol["commitment"]), seal_file)
+    progress(1, _STEPS, "readings")
+    closing = _end_reading(place, desk, database_url, early, now or datetime.datetime.now(datetime.UTC))
+    locked = export_readings(place, database_url)
+    readings = _with_truth(locked.readings, truth)
+    write_readings(folder / READINGS, readings)
+    progress(2, _STEPS, "machine reader")
+    machine = _machine(study, place, truth, desk, float(protocol["level"]))
+    write_json(folder / MACHINE, machine.as_json())
+    hashes = {f"{Path(name).stem}_sha256": sha256_file(folder / name) for name in (READINGS, MACHINE)}
+    write_json(folder / CLOSING, {**closing, **hashes, "chain": {"rows": locked.end.rows, "sha256": locked.end.sha256}})
+    unfinished = {reader: (given, asked) for reader, (given, asked) in closing["unfinished"].items()}
+    study.log(STAGE, "written", readings=len(readings), early=bool(unfinished))
+    progress(_STEPS, _STEPS, "closed")
+    return Closed(len(readings), unfinished, machine)
+
+
+def _unsealed(sealed: Path, place: Path, desk: Desk, commitment: str, seal_file: Path | None) -> Truth:
+    """The truth, when it is the one that was sealed, and the buffers and orders are still those that it tells of.
+
+    Raises:
+        ReaderError: The key is wrong, or something was altered.
+    """
+    key = load_key(seal_file or default_seal_path(desk.study))
+    try:
+        data = sealed.read_bytes()
+    except OSError:
+        raise ReaderError(f"the study has no {SEALED}; put the file back as it was") from None
+    truth = from_json(unseal(data, key, desk.study, commitment), desk.study)
+    for name, digest in truth.buffers.items():
+        path = place / BUFFERS / f"{name}.bin"
+        if not path.exists() or sha256_file(path) != digest:
+            raise ReaderError("an image of the desk is not the one that was sealed; put the desk back as it was")
+    orders = [(seat.reader, place.item, place.buffer) for seat in desk.readers for place in seat.sequence]
+    if orders != [(entry.reader, entry.item, entry.buffer) for entry in truth.entries]:
+        raise ReaderError("the orders of the desk are not those that were sealed; put desk.json back as it was")
+    return truth
+
+
+def _end_reading(
+    place: Path, desk: Desk, database_url: str | None, early: bool, now: datetime.datetime
+) -> dict[str, Any]:
+    """Ends the taking of readings, in the database first; what is already ended stays as it is.
+
+    Raises:
+        ReaderError: Nobody has read, or readers have not finished.
+    """
+    if (place / CLOSED).exists():
+        ended: dict[str, Any] = read_json(place / CLOSED)
+        return ended
+    unfinished = _unfinished(desk, export_readings(place, database_url).readings)
+    if unfinished and not early:
+        told = ", ".join(f"{reader} has answered {given} of {asked}" for reader, (given, asked) in unfinished.items())
+        raise ReaderError(f"readers have not finished: {told}; wait, or give --early, which the report says")
+    close_database(place, database_url)
+    # an answer may have been locked between the two: what counts is what is there now
+    unfinished = _unfinished(desk, export_readings(place, database_url).readings)
+    values = {"closed": now.astimezone(datetime.UTC).isoformat(timespec="seconds"), "unfinished": unfinished}
+    write_json(place / CLOSED, values)
+    return values
+
+
+def _unfinished(desk: Desk, locked: Iterable[Locked]) -> dict[str, tuple[int, int]]:
+    """Of each reader who has not finished: answers given, answers asked for.
+
+    Raises:
+        ReaderError: Nobody has read anything.
+    """
+    given = Counter(reading.reader for reading in locked)
+    if not given:
+        raise ReaderError("nobody has read anything; name the database that the server was given: --database URL")
+    asked = {seat.reader: len(seat.sequence) for seat in desk.readers}
+    return {reader: (given[reader], count) for reader, count in asked.items() if given[reader] < count}
+
+
+def _with_truth(locked: Iterable[Locked], truth: Truth) -> list[Reading]:
+    """Each answer with what the image was, reader by reader, in the order of the reading."""
+    entries = {(entry.reader, entry.item): entry for entry in truth.entries}
+    readings = [_reading(one, entries[one.reader, one.item]) for one in locked]
+    return sorted(readings, key=lambda reading: (reading.reader, reading.position))
+
+
+def _reading(locked: Locked, entry: Entry) -> Reading:
+    return Reading(
+        reader=entry.reader,
+        item=entry.item,
+        position=entry.position,
+        synthetic=entry.synthetic,
+        label=entry.label,
+        case=entry.case,
+        patient=entry.patient,
+        repeat_of=entry.repeat_of,
+        answer=locked.answer,
+        second=locked.second,
+        confidence=locked.confidence,
+        seconds=locked.seconds,
+        hidden_seconds=locked.hidden_seconds,
+        window_changes=locked.window_changes,
+        locked_at=locked.locked_at,
+    )
+
+
+def _machine(study: Study, place: Path, truth: Truth, desk: Desk, level: float) -> MachineReading:
+    """The machine reader on the first buffer of each image; the first reader's, which shows what all others saw."""
+    first = truth.entries[0].reader
+    shown: dict[bool, list[Stored]] = {False: [], True: []}
+    for entry in truth.entries:
+        if entry.reader == first and not entry.repeat_of:
+            data = (place / BUFFERS / f"{entry.buffer}.bin").read_bytes()
+            shown[entry.synthetic].append(decode(data, desk.image.rows, desk.image.columns))
+    rng = generator(study.config.seed, "reader", "machine")
+    return read_by_machine(np.array(shown[False]), np.array(shown[True]), load_facts(study.cohort), level, rng)

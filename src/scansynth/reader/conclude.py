@@ -1,0 +1,89 @@
+"""The conclusion of a closed study: the analysis that was fixed before anybody read, and its files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from scansynth.cohort.tensors import cases_for, load_cohort
+from scansynth.errors import ReaderError
+from scansynth.evidence.claims import write_claims
+from scansynth.files import read_json, sha256_file, write_json
+from scansynth.ledger import Reader
+from scansynth.reader.analysis import Analysis, analyse, read_protocol_values
+from scansynth.reader.close import CLOSING, MACHINE, READINGS
+from scansynth.reader.create import DESK_FOLDER, PROBE
+from scansynth.reader.desk import load_desk
+from scansynth.reader.imrmc import write_imrmc
+from scansynth.reader.protocol import PROTOCOL, read_protocol
+from scansynth.reader.readings import read_readings
+from scansynth.stage import RECORD, StageRecord, hash_outputs, read_record, versions, write_record
+from scansynth.study import Study
+
+STAGE = "reader analyse"
+ANALYSIS, CLAIMS, IMRMC = "analysis.json", "claims.json", "imrmc.csv"
+
+
+def conclude(study: Study) -> Analysis:
+    """Analyses a closed study and writes analysis.json, claims.json, imrmc.csv and the record; the caller has the lock.
+
+    Raises:
+        ReaderError: The study is not closed, or protocol or readings were changed since.
+    """
+    started, folder = time.monotonic(), study.reader
+    closing = _closing(study)
+    protocol = read_protocol(folder, load_desk(folder / DESK_FOLDER).protocol_sha256)
+    readings = read_readings(folder / READINGS)
+    test = cases_for(load_cohort(study.cohort), Reader.READER_STUDY)
+    attributes = {case.case: case.attributes for case in test if case.attributes}
+    machine = read_json(folder / MACHINE)
+    inputs = {name.partition(".")[0]: sha256_file(folder / name) for name in (PROTOCOL, READINGS, MACHINE, PROBE)}
+    found = analyse(readings, read_protocol_values(protocol), machine, attributes, study.config.seed, inputs)
+    told = {"closing": closing, "probe": read_json(folder / PROBE), "protocol": _told(protocol)}
+    write_json(folder / ANALYSIS, {**found.as_json(), **told})
+    write_claims(folder / CLAIMS, (found.claim,))
+    write_imrmc(folder / IMRMC, readings)
+    before = read_record(folder)
+    record = StageRecord(
+        stage=STAGE,
+        inputs=inputs,
+        settings={} if before is None else before.settings,
+        outputs=hash_outputs(folder, [path for path in folder.iterdir() if path.is_file() and path.name != RECORD]),
+        seed=study.config.seed,
+        roles=() if before is None else before.roles,
+        patients=() if before is None else before.patients,
+        seconds=round(time.monotonic() - started, 1),
+        versions=versions(),
+    )
+    write_record(folder, record)
+    study.log(STAGE, "written", verdict=found.decision.outcome.value)
+    return found
+
+
+def _closing(study: Study) -> Mapping[str, Any]:
+    """How the study was closed, when readings and machine are still those of then.
+
+    Raises:
+        ReaderError: It is not closed, or a file was changed since.
+    """
+    folder = study.reader
+    try:
+        closing: dict[str, Any] = read_json(folder / CLOSING)
+        now = {f"{name.partition('.')[0]}_sha256": sha256_file(folder / name) for name in (READINGS, MACHINE)}
+    except FileNotFoundError:
+        raise ReaderError("the reader study is not closed; run: scansynth reader close STUDY") from None
+    except ValueError:
+        raise ReaderError(f"{CLOSING} is damaged; run: scansynth reader close STUDY") from None
+    if any(closing.get(name) != digest for name, digest in now.items()):
+        raise ReaderError(
+            "the readings were changed after the study was closed; run scansynth reader close STUDY to take them from "
+            "the database again"
+        )
+    return closing
+
+
+def _told(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the protocol the report repeats."""
+    names = ("title", "created", "mix", "repeated", "presentations", "synthetic_set", "commitment", "override", "scale")
+    return {name: protocol.get(name) for name in names}

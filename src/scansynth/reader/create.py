@@ -1,0 +1,229 @@
+"""Creates a reader study: draw, render, probe, seal; whole or not at all."""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scansynth.config import SCALE, ReaderSettings
+from scansynth.errors import ReaderError
+from scansynth.files import new_directory, sha256_bytes, sha256_file, write_bytes, write_json
+from scansynth.ledger import PERMITTED, Reader
+from scansynth.progress import Progress, silent
+from scansynth.reader.buffers import Rendered, render
+from scansynth.reader.design import Design, draw
+from scansynth.reader.desk import DESK, Desk, Display, Place, Seat, was_served, write_desk
+from scansynth.reader.invitations import expiry, new_token, token_sha256
+from scansynth.reader.pool import Pool, gather
+from scansynth.reader.probe import Override, Probed, probe, require
+from scansynth.reader.protocol import PROTOCOL, Fixed, presets, second_question, write_up
+from scansynth.reader.seal import Sealed, default_seal_path, new_key, seal
+from scansynth.reader.truth import Secret, Truth, practice_places, reader_names, set_out
+from scansynth.seeds import derive_seed, generator
+from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_record
+from scansynth.study import Study
+
+STAGE = "reader create"
+SEALED, PROBE, DESK_FOLDER = "sealed.bin", "probe.json", "desk"
+_STEPS = 4
+
+
+@dataclass(frozen=True)
+class Created:
+    """A new reader study, and what is shown once and written nowhere.
+
+    Attributes:
+        folder: The reader study.
+        seal: File with the key of the seal.
+        invitations: Token of each reader, by name.
+        administrator: Token of the administrator's page.
+        presentations: Images that each reader answers, repeats included.
+        probed: What the probe found.
+    """
+
+    folder: Path
+    seal: Path
+    invitations: Mapping[str, str]
+    administrator: str
+    presentations: int
+    probed: Probed
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """All that is written, before any of it is."""
+
+    study: Study
+    settings: ReaderSettings
+    pool: Pool
+    design: Design
+    rendered: Rendered
+    probed: Probed
+    override: Override | None
+    truth: Truth
+    now: datetime.datetime
+    started: float
+
+
+def create(
+    study: Study,
+    settings: ReaderSettings | None = None,
+    *,
+    seal_file: Path | None = None,
+    override: Override | None = None,
+    replace: bool = False,
+    now: datetime.datetime | None = None,
+    progress: Progress = silent,
+) -> Created:
+    """Creates the reader study of a study's synthetic set; the caller holds the study's lock.
+
+    Args:
+        study: The study; its set was audited.
+        settings: Other than those of the study.
+        seal_file: Where the key of the seal is written; none: beside the institution key.
+        override: Who goes on although the probe refuses, and why; not used where it does not refuse.
+        replace: Put it in the place of one that was never served.
+        now: Time of creation; none: the clock's.
+        progress: Told of the steps done.
+
+    Raises:
+        ReaderError: There is a reader study already, images are too few, or the probe refuses.
+        CohortError: The cohort or the set is missing or damaged.
+        StorageError: The disk is full, or a folder cannot be written.
+    """
+    started, now = time.monotonic(), now or datetime.datetime.now(datetime.UTC)
+    settings = settings or study.config.reader
+    _refuse_a_second(study.reader, replace)
+    plan = _plan(study, settings, override, now, started, progress)
+    progress(3, _STEPS, "sealing")
+    tokens = {reader: new_token() for reader in reader_names(settings.readers)}
+    administrator = new_token()
+    seal_path = seal_file or default_seal_path(plan.truth.study)
+    key = new_key(seal_path, study.folder)
+    try:
+        with new_directory(study.reader) as folder:
+            _write(folder, plan, seal(plan.truth.as_json(), key, plan.truth.study), tokens, administrator)
+    except BaseException:
+        seal_path.unlink(missing_ok=True)  # the key of nothing would only stand in the way
+        raise
+    progress(_STEPS, _STEPS, "sealed")
+    study.log(STAGE, "written", readers=settings.readers, images=settings.images, overridden=bool(plan.probed.refusal))
+    return Created(study.reader, seal_path, tokens, administrator, plan.design.presentations, plan.probed)
+
+
+def _refuse_a_second(folder: Path, replace: bool) -> None:
+    """Passes when nothing is overwritten that anybody may have read.
+
+    Raises:
+        ReaderError: There is a reader study already.
+    """
+    if not folder.exists():
+        return
+    if was_served(folder / DESK_FOLDER):
+        raise ReaderError(
+            "the reader study was served, and there may be readings; move its folder reader/ away to make another"
+        )
+    if not replace:
+        raise ReaderError("there is a reader study already; give --replace, or move its folder reader/ away")
+
+
+def _plan(
+    study: Study,
+    settings: ReaderSettings,
+    override: Override | None,
+    now: datetime.datetime,
+    started: float,
+    progress: Progress,
+) -> _Plan:
+    """Draws, renders and probes.
+
+    Raises:
+        ReaderError: Images are too few, or the probe refuses.
+    """
+    progress(0, _STEPS, "drawing")
+    pool, secret = gather(study), Secret(secrets.token_bytes(32))
+    design = draw(pool, settings, study.config.seed, secret.seed)
+    progress(1, _STEPS, "rendering")
+    rendered = render(design, pool, generator(secret.seed, "reader", "noise"))
+    progress(2, _STEPS, "probing")
+    probed = _probe(design, pool, rendered, settings.level, derive_seed(secret.seed, "reader", "probe"))
+    require(probed, override)
+    truth = set_out(design, rendered, secrets.token_hex(16), secret)
+    return _Plan(study, settings, pool, design, rendered, probed, override, truth, now, started)
+
+
+def _probe(design: Design, pool: Pool, rendered: Rendered, level: float, seed: int) -> Probed:
+    """Looks for traces in the first buffer of each image."""
+    synthetic = np.array([subject.synthetic for subject in design.subjects])
+    shown = rendered.shown[: len(synthetic)]
+    originals = np.array([pool.image(subject) for subject in design.subjects if not subject.synthetic])
+    return probe((shown[~synthetic], shown[synthetic]), originals, pool.claims, level, seed)
+
+
+def _write(folder: Path, plan: _Plan, sealed: Sealed, tokens: Mapping[str, str], administrator: str) -> None:
+    """Writes the whole reader study into a new folder; the record last."""
+    write_bytes(folder / SEALED, sealed.data)
+    write_json(folder / PROBE, plan.probed.as_json(plan.override))
+    write_json(folder / PROTOCOL, write_up(plan.settings, _fixed(folder, plan, sealed), plan.now))
+    desk = _desk(plan, sha256_file(folder / PROTOCOL), tokens, administrator)
+    write_desk(folder / DESK_FOLDER, desk, plan.rendered.as_bytes())
+    named = [folder / SEALED, folder / PROBE, folder / PROTOCOL, folder / DESK_FOLDER / DESK]
+    readers = (Reader.READER_STUDY, Reader.READER_PRACTICE)
+    record = StageRecord(
+        stage=STAGE,
+        inputs=plan.pool.inputs,
+        settings=plain(plan.settings.model_dump()),
+        outputs=hash_outputs(folder, named),
+        seed=plan.study.config.seed,
+        roles=tuple(sorted({role.value for reader in readers for role in PERMITTED[reader]})),
+        patients=plan.pool.patients,
+        seconds=round(time.monotonic() - plan.started, 1),
+        versions=versions(),
+    )
+    write_record(folder, record)
+
+
+def _fixed(folder: Path, plan: _Plan, sealed: Sealed) -> Fixed:
+    return Fixed(
+        study=plan.truth.study,
+        images=len(plan.design.subjects),
+        repeated=len(plan.design.repeated),
+        labels=plan.pool.labels,
+        inputs=plan.pool.inputs,
+        synthetic_set=plan.study.config.synthetic.name,
+        commitment=sealed.commitment,
+        sealed_sha256=sha256_bytes(sealed.data),
+        probe_sha256=sha256_file(folder / PROBE),
+        override=plan.probed.as_json(plan.override)["override"],
+    )
+
+
+def _desk(plan: _Plan, protocol_sha256: str, tokens: Mapping[str, str], administrator: str) -> Desk:
+    """What the server gets: orders and buffers, and no answer but those of the practice."""
+    facts, truth, settings = plan.pool.facts, plan.truth, plan.settings
+    expires = expiry(plan.now, settings.expiry_days)
+    seats = []
+    for reader, token in tokens.items():
+        mine = tuple(Place(entry.item, entry.buffer) for entry in truth.entries if entry.reader == reader)
+        practice = practice_places(plan.design, plan.rendered, truth.study, truth.secret, reader)
+        seats.append(Seat(reader, token_sha256(token), expires, practice, mine))
+    unit = "HU" if facts.modality == "CT" else ""
+    return Desk(
+        study=truth.study,
+        title=settings.title,
+        protocol_sha256=protocol_sha256,
+        expires=expires,
+        image=Display(facts.size, facts.size, facts.low, facts.high, unit, facts.spacing),
+        presets=presets(facts),
+        scale=SCALE,
+        second_question=second_question(settings),
+        break_every=settings.break_every,
+        administrator_sha256=token_sha256(administrator),
+        readers=tuple(seats),
+    )

@@ -1,0 +1,234 @@
+"""The desk: everything that the server may read, and nothing that says what an image is.
+
+`desk/` may be copied to another machine. It holds `desk.json` and `buffers/<name>.bin`, one buffer for each time that
+an image is presented. An image and its hidden repeat have two buffers with noise of their own, so no two are equal.
+The only words "real" and "synthetic" in it are the answers of the practice cases.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scansynth.errors import ReaderError
+from scansynth.files import read_json, storage_faults, write_json
+
+FORMAT = 1
+DESK, BUFFERS, CLOSED, SERVED = "desk.json", "buffers", "closed.json", "served.json"
+"""Files of a desk; besides, the database of the readings where none is named."""
+
+REAL, SYNTHETIC = "real", "synthetic"
+
+_EPOCH_NS = 946_684_800 * 10**9  # 2000-01-01: every buffer was changed at the same moment, whatever it shows
+
+Stored = NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Display:
+    """How stored values of a buffer are read: v stands for low + v / 65535 * (high - low).
+
+    Attributes:
+        rows: Of each buffer.
+        columns: Of each buffer.
+        low: Source value of 0.
+        high: Source value of 65535.
+        unit: Of the source values, as people read it; may be empty.
+        spacing: Distance between rows, and between columns, in mm.
+    """
+
+    rows: int
+    columns: int
+    low: float
+    high: float
+    unit: str
+    spacing: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A window that the page offers, in source values (DICOM PS3.3, C.11.2.1.2)."""
+
+    name: str
+    center: float
+    width: float
+
+
+@dataclass(frozen=True)
+class SecondQuestion:
+    """Another question to each image.
+
+    Attributes:
+        text: The question.
+        options: The answers to choose from; the first is 1.
+        confidence: Ask how sure the reader is, too.
+    """
+
+    text: str
+    options: tuple[str, ...]
+    confidence: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """One presentation.
+
+    Attributes:
+        item: What the browser calls it: 32 hexadecimal digits, of one reader and one place only.
+        buffer: Name of its file in `buffers/`, without the ending.
+        answer: Of a practice case, real or synthetic; empty for every other.
+    """
+
+    item: str
+    buffer: str
+    answer: str = ""
+
+
+@dataclass(frozen=True)
+class Seat:
+    """One reader.
+
+    Attributes:
+        reader: r01, r02 and so on.
+        invitation_sha256: Hash of the token in the invitation.
+        expires: ISO time after which the invitation opens nothing.
+        practice: Cases with an answer, before the reading.
+        sequence: What is read, in this reader's order.
+    """
+
+    reader: str
+    invitation_sha256: str
+    expires: str
+    practice: tuple[Place, ...]
+    sequence: tuple[Place, ...]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the server knows of a study.
+
+    Attributes:
+        study: A random name; tells nothing of the cohort.
+        title: For the pages.
+        protocol_sha256: Of the file protocol.json.
+        expires: ISO time after which no invitation opens anything.
+        image: How buffers are read.
+        presets: Windows that the page offers; the first is used at the beginning.
+        scale: Labels of the answers 1 to 6.
+        second_question: None where only one is asked.
+        break_every: Images after which a break is proposed; 0: never.
+        administrator_sha256: Hash of the administrator's token.
+        readers: In the order of their names.
+    """
+
+    study: str
+    title: str
+    protocol_sha256: str
+    expires: str
+    image: Display
+    presets: tuple[Preset, ...]
+    scale: tuple[str, ...]
+    second_question: SecondQuestion | None
+    break_every: int
+    administrator_sha256: str
+    readers: tuple[Seat, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """As `desk.json` holds it."""
+        seats = [
+            {
+                **asdict(seat),
+                "practice": [asdict(place) for place in seat.practice],
+                "sequence": [{"item": place.item, "buffer": place.buffer} for place in seat.sequence],
+            }
+            for seat in self.readers
+        ]
+        return {"format": FORMAT, **asdict(self), "readers": seats}
+
+
+def write_desk(folder: Path, desk: Desk, buffers: Mapping[str, bytes]) -> None:
+    """Writes a desk into an empty folder, which is put in its place by the caller.
+
+    Buffers are written in the order of their random names and get one time of change, so that neither tells anything.
+
+    Args:
+        folder: The new folder.
+        desk: What `desk.json` shall hold.
+        buffers: Bytes of each buffer, by its name without the ending.
+
+    Raises:
+        ReaderError: Buffers differ in length, or are not those that the desk names.
+        StorageError: The folder cannot be written.
+    """
+    named = {place.buffer for seat in desk.readers for place in (*seat.practice, *seat.sequence)}
+    size = desk.image.rows * desk.image.columns * 2
+    if named != buffers.keys() or any(len(data) != size for data in buffers.values()):
+        raise ReaderError("the images of the desk do not agree with its list; create the reader study again")
+    with storage_faults(folder):
+        (folder / BUFFERS).mkdir(parents=True)
+        for name in sorted(buffers):
+            path = folder / BUFFERS / f"{name}.bin"
+            path.write_bytes(buffers[name])
+            os.utime(path, ns=(_EPOCH_NS, _EPOCH_NS))
+    write_json(folder / DESK, desk.as_json())
+
+
+def load_desk(folder: Path) -> Desk:
+    """The desk in `folder`; its buffers stay on disk.
+
+    Raises:
+        ReaderError: There is none, it is of another version, or it is damaged.
+    """
+    try:
+        values = read_json(folder / DESK)
+        if values.pop("format") != FORMAT:
+            raise ReaderError("the desk is of another version; serve it with the scansynth that created it")
+        return _desk(values)
+    except FileNotFoundError:
+        raise ReaderError(f"{folder} holds no {DESK}; run: scansynth reader create STUDY") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError):
+        raise ReaderError(f"{DESK} of the reader study is damaged; copy the desk again") from None
+
+
+def replace_desk(folder: Path, desk: Desk) -> None:
+    """Writes `desk.json` anew, whole or not at all; the buffers stay."""
+    write_json(folder / DESK, desk.as_json())
+
+
+def mark_served(folder: Path, when: datetime.datetime) -> None:
+    """Notes that the desk was served once: from then on there may be readings, perhaps in a database elsewhere."""
+    if not (folder / SERVED).exists():
+        write_json(folder / SERVED, {"since": when.astimezone(datetime.UTC).isoformat(timespec="seconds")})
+
+
+def was_served(folder: Path) -> bool:
+    """Whether there may be readings: the desk holds more than what was written when it was made."""
+    return folder.exists() and any(path.name not in {DESK, BUFFERS} for path in folder.iterdir())
+
+
+def _desk(values: dict[str, Any]) -> Desk:
+    second = values["second_question"]
+    return Desk(
+        **{
+            **values,
+            "image": Display(**{**values["image"], "spacing": tuple(values["image"]["spacing"])}),
+            "presets": tuple(Preset(**preset) for preset in values["presets"]),
+            "scale": tuple(values["scale"]),
+            "second_question": second and SecondQuestion(**{**second, "options": tuple(second["options"])}),
+            "readers": tuple(_seat(seat) for seat in values["readers"]),
+        }
+    )
+
+
+def _seat(values: dict[str, Any]) -> Seat:
+    datetime.datetime.fromisoformat(values["expires"])
+    practice, sequence = (tuple(Place(**place) for place in values[key]) for key in ("practice", "sequence"))
+    return Seat(**{**values, "practice": practice, "sequence": sequence})

@@ -1,0 +1,161 @@
+"""The pool: the images that readers may be shown, and none that must be kept back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scansynth.cohort.sets import LABEL_SEPARATOR, SyntheticSet, load_set
+from scansynth.cohort.tensors import CohortFacts, Selection, load_cohort, select
+from scansynth.errors import ReaderError
+from scansynth.evidence.claims import Claim, read_claims
+from scansynth.files import read_csv
+from scansynth.ledger import Reader
+from scansynth.stage import read_record
+from scansynth.study import Study
+
+QUARANTINE = "quarantine.csv"
+"""What the audit wants kept back; see `court`."""
+
+Stored = NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One image that may be shown.
+
+    Attributes:
+        synthetic: Whether it is.
+        place: In the images of its kind: of the test role, of the train role for practice, or of the set.
+        case: Hash of the real case, or the synthetic image's number in the set.
+        patient: Hash of the patient; empty for a synthetic image.
+        label: What it shows.
+        stratum: Label by which both kinds are matched; empty where the generator does not tell labels apart.
+    """
+
+    synthetic: bool
+    place: int
+    case: str
+    patient: str
+    label: str
+    stratum: str
+
+
+@dataclass(frozen=True)
+class Pool:
+    """All that may be shown.
+
+    Attributes:
+        facts: Of the cohort.
+        labels: Labels that the set shows; empty for an unlabelled cohort.
+        reals: Of the test role, all images.
+        real_images: uint16 (n, side, side), of the test role.
+        practice: Of the train role, one image of each patient.
+        practice_images: uint16 (p, side, side), of the train role.
+        synthetic: Of the set, without those in quarantine.
+        synthetic_images: uint16 (m, side, side), the whole set.
+        quarantined: How many are kept back.
+        claims: Of the set's audit.
+        patients: Keyed hash of every patient that was read.
+        inputs: Digests of cohort, set and evidence.
+    """
+
+    facts: CohortFacts
+    labels: tuple[str, ...]
+    reals: tuple[Subject, ...]
+    real_images: Stored
+    practice: tuple[Subject, ...]
+    practice_images: Stored
+    synthetic: tuple[Subject, ...]
+    synthetic_images: Stored
+    quarantined: int
+    claims: tuple[Claim, ...]
+    patients: tuple[str, ...]
+    inputs: Mapping[str, str]
+
+    def image(self, subject: Subject, practice: bool = False) -> Stored:
+        """The stored image of a subject, uint16 (side, side)."""
+        if subject.synthetic:
+            found: Stored = self.synthetic_images[subject.place]
+        else:
+            found = (self.practice_images if practice else self.real_images)[subject.place]
+        return found
+
+
+def gather(study: Study) -> Pool:
+    """What of a study may be shown to readers.
+
+    Raises:
+        ReaderError: The set was not audited, or has changed since.
+        CohortError: The cohort or the set is missing or damaged.
+    """
+    cohort = load_cohort(study.cohort)
+    made = load_set(study.synthetic(), cohort.facts)
+    claims, kept_back = _audited(study.evidence(), study.synthetic())
+    rows = made.rows
+    labels = () if cohort.facts.unlabelled else tuple(sorted({n for row in rows for n in _parts(row["label"])}))
+    together = any(LABEL_SEPARATOR in row["label"] for row in rows) or cohort.facts.unlabelled
+    wanted = labels or None
+    test, train = (select(cohort, reader, wanted) for reader in (Reader.READER_STUDY, Reader.READER_PRACTICE))
+    return Pool(
+        facts=cohort.facts,
+        labels=labels,
+        reals=_real_subjects(test, together),
+        real_images=test.images,
+        practice=tuple({subject.patient: subject for subject in _real_subjects(train, together)}.values()),
+        practice_images=train.images,
+        synthetic=_synthetic_subjects(made, kept_back, together),
+        synthetic_images=made.images,
+        quarantined=sum(row["file"] in kept_back for row in rows),
+        claims=claims,
+        patients=tuple(sorted({*test.patients, *train.patients})),
+        inputs={
+            name: _digest(folder)
+            for name, folder in (("cohort", study.cohort), ("set", study.synthetic()), ("audit", study.evidence()))
+        },
+    )
+
+
+def _audited(evidence: Path, made: Path) -> tuple[tuple[Claim, ...], frozenset[str]]:
+    """Claims of the audit, and the files that it wants kept back.
+
+    Raises:
+        ReaderError: There is no audit of the set as it is now.
+    """
+    again = "run: scansynth audit STUDY, so that no copy of a real image is shown to anybody"
+    record = read_record(evidence)
+    if record is None or not (evidence / QUARANTINE).exists():
+        raise ReaderError(f"the set {made.name} was not audited; {again}")
+    now = read_record(made)
+    if now is not None and record.inputs.get("set") != now.digest:
+        raise ReaderError(f"the set {made.name} has changed since its audit; {again}")
+    kept_back = frozenset(row["path"] for row in read_csv(evidence / QUARANTINE))
+    return tuple(read_claims(evidence / "claims.json")), kept_back
+
+
+def _digest(folder: Path) -> str:
+    record = read_record(folder)
+    return record.digest if record else ""
+
+
+def _parts(label: str) -> Iterable[str]:
+    return (part for part in label.split(LABEL_SEPARATOR) if part)
+
+
+def _real_subjects(found: Selection, together: bool) -> tuple[Subject, ...]:
+    return tuple(
+        Subject(False, place, case.case, case.patient, case.label, "" if together else case.label)
+        for place, case in enumerate(found.cases)
+    )
+
+
+def _synthetic_subjects(made: SyntheticSet, kept_back: frozenset[str], together: bool) -> tuple[Subject, ...]:
+    subjects = []
+    for place, row in enumerate(made.rows):
+        if row["file"] not in kept_back:
+            subjects.append(Subject(True, place, row["index"], "", row["label"], "" if together else row["label"]))
+    return tuple(subjects)

@@ -1,0 +1,153 @@
+"""The protocol: what is fixed before anybody reads, and hashed."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scansynth import __version__
+from scansynth.cohort.tensors import CohortFacts
+from scansynth.config import SCALE, ReaderSettings
+from scansynth.errors import ReaderError
+from scansynth.evidence.rules import RULE_VERSION
+from scansynth.files import read_json, sha256_file
+from scansynth.reader.desk import Preset, SecondQuestion
+
+FORMAT = 1
+PROTOCOL = "protocol.json"
+ANSWERS = ("no", "yes")
+"""Of the second question."""
+
+QUESTION = "Is this image a real scan, or synthetic?"
+
+PRIMARY = {
+    "figure": "the readers' mean AUC for telling synthetic from real images, first answers only",
+    "variance": "two-way random effects: readers and images are both a sample",
+    "test": "two one-sided tests that the figure lies within 0.5 and the margin, 5% each",
+    "verdicts": [
+        "distinguishable",
+        "equivalent within the margin",
+        "different but within the margin",
+        "inconclusive",
+        "not assessable",
+    ],
+}
+"""The primary analysis; everything else is told beside it and decides nothing."""
+
+_WINDOWS = {"CT": (("Lung", -600.0, 1500.0), ("Mediastinum", 40.0, 400.0))}
+"""Windows of each modality in source values, as radiologists use them; shown where the study's range holds a part."""
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What a protocol holds beside the settings.
+
+    Attributes:
+        study: Random name of the reader study.
+        images: How many images there are, both kinds together.
+        repeated: How many of them are shown twice.
+        labels: What they show.
+        inputs: Digests of cohort, set and audit.
+        synthetic_set: Name of the set.
+        commitment: Hash of the sealed truth.
+        sealed_sha256: Of the file with it.
+        probe_sha256: Of the file with what the probe found.
+        override: Who went on although the probe refused, and why.
+    """
+
+    study: str
+    images: int
+    repeated: int
+    labels: tuple[str, ...]
+    inputs: Mapping[str, str]
+    synthetic_set: str
+    commitment: str
+    sealed_sha256: str
+    probe_sha256: str
+    override: Mapping[str, str] | None
+
+
+def write_up(settings: ReaderSettings, fixed: Fixed, now: datetime.datetime) -> dict[str, Any]:
+    """The protocol as `protocol.json` holds it; no count of either kind."""
+    second = second_question(settings)
+    return {
+        "format": FORMAT,
+        "study": fixed.study,
+        "title": settings.title,
+        "created": now.astimezone(datetime.UTC).isoformat(timespec="seconds"),
+        "scansynth": __version__,
+        "rule_version": RULE_VERSION,
+        "primary": PRIMARY,
+        "margin": settings.margin,
+        "level": settings.level,
+        "readers": settings.readers,
+        "images": fixed.images,
+        "repeats": settings.repeats,
+        "repeated": fixed.repeated,
+        "presentations": fixed.images + fixed.repeated,
+        "practice": settings.practice,
+        "mix": settings.mix,
+        "labels": list(fixed.labels),
+        "question": QUESTION,
+        "scale": list(SCALE),
+        "second_question": None
+        if second is None
+        else {"text": second.text, "options": list(second.options), "confidence": second.confidence},
+        "break_every": settings.break_every,
+        "expiry_days": settings.expiry_days,
+        "synthetic_set": fixed.synthetic_set,
+        "inputs": dict(fixed.inputs),
+        "commitment": fixed.commitment,
+        "sealed_sha256": fixed.sealed_sha256,
+        "probe_sha256": fixed.probe_sha256,
+        "override": None if fixed.override is None else dict(fixed.override),
+    }
+
+
+def second_question(settings: ReaderSettings) -> SecondQuestion | None:
+    """The other question to each image; none where only one is asked."""
+    if settings.question is None:
+        return None
+    return SecondQuestion(settings.question, ANSWERS, settings.confidence)
+
+
+def presets(facts: CohortFacts) -> tuple[Preset, ...]:
+    """Windows that suit the cohort's modality; the first shows everything."""
+    low, width = facts.low, facts.high - facts.low
+    found = [Preset("Full range", low + width / 2.0, width)]
+    usual = _WINDOWS.get(facts.modality)
+    if usual is None:
+        found += [
+            Preset("Dark parts", low + width / 4.0, width / 2.0),
+            Preset("Middle", low + width / 2.0, width / 2.0),
+        ]
+        return tuple(found)
+    for name, center, wide in usual:
+        if center - wide / 2.0 < facts.high and center + wide / 2.0 > facts.low:
+            found.append(Preset(name, center, wide))
+    return tuple(found)
+
+
+def read_protocol(folder: Path, expected_sha256: str) -> dict[str, Any]:
+    """The protocol of a reader study, as it was when the readers began.
+
+    Args:
+        folder: The reader study.
+        expected_sha256: What the desk says of it.
+
+    Raises:
+        ReaderError: It is missing, damaged, or was changed since.
+    """
+    path = folder / PROTOCOL
+    try:
+        if sha256_file(path) != expected_sha256:
+            raise ReaderError(f"{PROTOCOL} was changed after the study was created; put the file back as it was")
+        values: dict[str, Any] = read_json(path)
+    except FileNotFoundError:
+        raise ReaderError(f"the study has no {PROTOCOL}; run: scansynth reader create STUDY") from None
+    except ValueError:
+        raise ReaderError(f"{PROTOCOL} is damaged; put the file back as it was") from None
+    return values

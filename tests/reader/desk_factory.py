@@ -1,0 +1,114 @@
+"""A small desk from arrays, made in well under a second: for the tests of the server, the page and the readings."""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scansynth.config import SCALE
+from scansynth.reader.desk import REAL, SYNTHETIC, Desk, Display, Place, Preset, Seat, SecondQuestion, write_desk
+from scansynth.reader.invitations import expiry, new_token, token_sha256
+
+NOW = datetime.datetime(2026, 11, 27, 12, 0, tzinfo=datetime.UTC)
+
+
+@dataclass(frozen=True)
+class Kit:
+    """A desk, and what only its administrator and the sealed truth know.
+
+    Attributes:
+        folder: The desk, as the server gets it.
+        desk: The same, as values.
+        tokens: Invitation of each reader, by name.
+        administrator: The administrator's token.
+        truth: Whether each item is synthetic, practice included.
+    """
+
+    folder: Path
+    desk: Desk
+    tokens: dict[str, str]
+    administrator: str
+    truth: dict[str, bool]
+
+
+def pictures(count: int, side: int, seed: int = 0) -> np.ndarray:
+    """Smooth blobs with noise, uint16 (count, side, side), multiples of 257; no two are equal."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side] / side
+    made = []
+    for _ in range(count):
+        a, b, c = rng.uniform(0.25, 0.75, 3)
+        blob = np.exp(-((y - a) ** 2 + (x - b) ** 2) / (0.02 + 0.1 * c)) + 0.05 * rng.standard_normal((side, side))
+        made.append(np.rint(np.clip(blob * 0.8 + 0.1, 0.0, 1.0) * 255) * 257)
+    return np.array(made, np.uint16)
+
+
+def make_desk(
+    folder: Path,
+    images: np.ndarray | None = None,
+    readers: int = 2,
+    count: int = 12,
+    practice: int = 3,
+    side: int = 64,
+    second_question: bool = False,
+    now: datetime.datetime | None = None,
+    days: float = 14.0,
+    seed: int = 0,
+    **changes: Any,
+) -> Kit:
+    """Writes a desk into `folder`.
+
+    Args:
+        folder: A folder that is not there yet.
+        images: uint16 (practice + count, rows, columns), the practice first; none: `pictures`.
+        readers: How many.
+        count: Images that each reads, when `images` is none.
+        practice: Practice cases.
+        side: Of the drawn pictures.
+        second_question: Ask a second question with confidence.
+        now: When it is made; none: the clock's time, so that invitations are valid.
+        days: Until the invitations end.
+        seed: Of truth and orders.
+        changes: Fields of `Desk` set otherwise, such as `break_every=5`.
+    """
+    rng = np.random.default_rng(seed)
+    images = pictures(practice + count, side, seed) if images is None else images
+    synthetic = rng.permutation(np.arange(len(images)) % 2).astype(bool)
+    names = [secrets.token_hex(16) for _ in images]
+    expires = expiry(now or datetime.datetime.now(datetime.UTC), days)
+    tokens, truth, seats = {}, {}, []
+    for number in range(1, readers + 1):
+        reader = f"r{number:02d}"
+        tokens[reader] = new_token()
+        items = [secrets.token_hex(16) for _ in images]
+        truth |= {item: bool(is_synthetic) for item, is_synthetic in zip(items, synthetic, strict=True)}
+        cases = [
+            Place(items[k], names[k], SYNTHETIC if synthetic[k] else REAL) for k in rng.permutation(practice).tolist()
+        ]
+        order = (practice + rng.permutation(len(images) - practice)).tolist()
+        sequence = tuple(Place(items[k], names[k]) for k in order)
+        seats.append(Seat(reader, token_sha256(tokens[reader]), expires, tuple(cases), sequence))
+    administrator = new_token()
+    second = SecondQuestion("Is there a nodule?", ("Yes", "No", "Cannot say"), True) if second_question else None
+    rows, columns = images.shape[1:]
+    values: dict[str, Any] = {
+        "study": secrets.token_hex(16),
+        "title": "Chest MR reading",
+        "protocol_sha256": secrets.token_hex(32),
+        "expires": expires,
+        "image": Display(rows, columns, 0.0, 1500.0, "", (1.5, 1.5)),
+        "presets": (Preset("Full range", 750.0, 1500.0), Preset("Soft tissue", 600.0, 700.0)),
+        "scale": SCALE,
+        "second_question": second,
+        "break_every": 40,
+        "administrator_sha256": token_sha256(administrator),
+        "readers": tuple(seats),
+    }
+    desk = Desk(**(values | changes))
+    write_desk(folder, desk, {name: image.astype("<u2").tobytes() for name, image in zip(names, images, strict=True)})
+    return Kit(folder, desk, tokens, administrator, truth)

@@ -1,0 +1,127 @@
+"""A study with a cohort, a set and its audit, from drawn pictures, without a training: made in a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from desk_factory import pictures
+from PIL import Image
+
+from scansynth.cohort.sets import write_manifest
+from scansynth.cohort.tensors import CASE_COLUMNS, CohortFacts, write_facts
+from scansynth.config import ReaderSettings
+from scansynth.evidence.claims import Claim, Control, Measurement, decide, floor_of, write_claims
+from scansynth.evidence.telltales import PIXELS
+from scansynth.files import write_csv
+from scansynth.ledger import Role
+from scansynth.reader.pool import QUARANTINE
+from scansynth.stage import StageRecord, hash_outputs, write_record
+from scansynth.statistics import Interval, Verdict
+from scansynth.study import Study, open_study
+
+LABELS = ("nodule", "mass")
+
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+def small(**changes: Any) -> ReaderSettings:
+    """Settings of a reading study that is made in a second."""
+    return ReaderSettings(**{"readers": 3, "images": 50, "practice": 6, **changes})
+
+
+def textured(count: int, seed: int, side: int = 48) -> np.ndarray:
+    """Pictures in fine steps, with noise as a scanner has it, uint16 (count, side, side)."""
+    rng = np.random.default_rng([seed, 1])
+    images = pictures(count, side, seed) + rng.normal(0.0, 1500.0, (count, side, side))
+    return np.clip(np.rint(images), 1, 65534).astype(np.uint16)
+
+
+def audit_claim(verdict: Verdict = Verdict.SHOWN) -> Claim:
+    """What the audit may say of traces in pixels."""
+    control = Control("planted", 1.0, 0.9)
+    measured = Measurement(0.5, Interval(0.42, 0.58), 0.95, floor_of("halves", np.full(9, 0.5)), (control,), 0.6, {})
+    return decide(PIXELS, measured, {one: f"It is {one}." for one in Verdict}, verdict)
+
+
+def make_study(
+    folder: Path,
+    *,
+    patients: int = 40,
+    images: int = 2,
+    synthetic: int = 60,
+    labels: Sequence[str] = LABELS,
+    side: int = 48,
+    change: Change = lambda made: made,
+    quarantine: Sequence[int] = (),
+    audit: Verdict = Verdict.SHOWN,
+    seed: int = 0,
+) -> Study:
+    """Writes a study whose synthetic images are drawn as its real ones are.
+
+    Args:
+        folder: A new folder.
+        patients: Of the test role; half as many of the train role.
+        images: Of each patient.
+        synthetic: Images of the set.
+        labels: Patients and synthetic images have them in turn.
+        side: Of the images in pixels.
+        change: Done to the synthetic images, such as a planted leak.
+        quarantine: Numbers of synthetic images that the audit wants kept back.
+        audit: Verdict of the audit on traces in pixels.
+        seed: Of the pictures.
+    """
+    folder.mkdir()
+    cohort = f'[cohort]\ndicom = "scans"\nlabels = "labels.csv"\npositive = "{labels[0]}"\nsize = 64\n'
+    classes = ", ".join(f'"{label}"' for label in labels)
+    (folder / "study.toml").write_text(f'name = "Tiny"\nseed = 3\n{cohort}[generator]\nclasses = [{classes}]\n')
+    study = open_study(folder)
+    _write_cohort(study.cohort, patients, images, labels, side, seed)
+    _write_set(study.synthetic(), change(textured(synthetic, seed + 7, side)), labels)
+    digest = _record(study.synthetic(), "add-set", {})
+    evidence = study.evidence()
+    evidence.mkdir(parents=True)
+    write_claims(evidence / "claims.json", (audit_claim(audit),))
+    rows = [{"path": f"images/{n:06d}.png", "nearest": "x", "score": "0.9", "p": "0.001"} for n in quarantine]
+    write_csv(evidence / QUARANTINE, ("path", "nearest", "score", "p"), rows)
+    _record(evidence, "audit", {"set": digest})
+    return study
+
+
+def _record(folder: Path, stage: str, inputs: dict[str, str]) -> str:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    record = StageRecord(stage, inputs, {}, hash_outputs(folder, files), 0)
+    write_record(folder, record)
+    return record.digest
+
+
+def _write_cohort(folder: Path, patients: int, images: int, labels: Sequence[str], side: int, seed: int) -> None:
+    folder.mkdir()
+    roles = [Role.TEST] * patients + [Role.TRAIN] * (patients // 2)
+    rows = []
+    for number, role in enumerate(roles):
+        for image in range(images):
+            case = f"{number:04x}ca5e{image:04x}"
+            values = (case, f"{number:04x}beefbeefbeef", role, labels[number % len(labels)], 0, 1500, 1.5, 1.5)
+            rows.append(dict(zip(CASE_COLUMNS, (*values, "2.25.1", "", side), strict=True)))
+    np.save(folder / "images.npy", textured(len(rows), seed, side))
+    write_csv(folder / "cases.csv", CASE_COLUMNS, rows)
+    facts = CohortFacts(
+        modality="MR", sop_class_uid="1.2", size=side, view="chest", labels=tuple(sorted(labels)), positive=labels[0],
+        unlabelled=False, files_found=len(rows), excluded={}, low=0.0, high=1500.0, spacing=(1.5, 1.5),
+        bits_stored=12, signed=False, rescale_slope=1.0, rescale_intercept=0.0, key_fingerprint="k",
+    )  # fmt: skip
+    write_facts(folder, facts)
+
+
+def _write_set(folder: Path, images: np.ndarray, labels: Sequence[str]) -> None:
+    (folder / "images").mkdir(parents=True)
+    rows = []
+    for number, image in enumerate(images):
+        name = f"images/{number:06d}.png"
+        Image.fromarray(image).save(folder / name)
+        values = {"seed": 0, "sop_instance_uid": "", "weights_sha256": "", "label": labels[number % len(labels)]}
+        rows.append({"file": name, "index": number, **values})
+    write_manifest(folder, rows)

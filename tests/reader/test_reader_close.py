@@ -1,0 +1,197 @@
+"""Closing: nothing without the key, the chain and all readers; then every answer with its truth beside it."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from study_factory import make_study, small, textured
+
+from scansynth.cohort.tensors import CohortFacts
+from scansynth.dicom.deidentify import KEY_VARIABLE
+from scansynth.errors import ReaderError
+from scansynth.files import read_json, sha256_file
+from scansynth.reader.close import CLOSING, MACHINE, READINGS, close
+from scansynth.reader.create import create
+from scansynth.reader.database import open_database
+from scansynth.reader.desk import CLOSED
+from scansynth.reader.machine import read_by_machine
+from scansynth.reader.readings import read_readings
+from scansynth.reader.refusals import OutOfTurn
+from scansynth.reader.seal import default_seal_path, load_key, new_key, unseal
+from scansynth.reader.served import open_desk
+from scansynth.reader.store import Answer, lock_answer
+from scansynth.reader.truth import from_json
+from scansynth.study import Study, open_study
+
+AT = "2026-11-27T12:00:00.000+00:00"
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(KEY_VARIABLE, str(tmp_path_factory.mktemp("keys") / "institution.key"))
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def whole(environment: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study that two readers have read: r01 knows every answer, r02 says 3 to everything."""
+    study = make_study(tmp_path_factory.mktemp("close") / "study")
+    create(study, small(readers=2, images=30, practice=2))
+    truth = truth_of(study)
+    knows = {entry.item: 6 if entry.synthetic else 1 for entry in truth.entries}
+    read(study.reader / "desk", lambda reader, item: knows.get(item, 1) if reader == "r01" else 3)
+    return study.folder
+
+
+@pytest.fixture
+def study(whole: Path, tmp_path: Path, environment: pytest.MonkeyPatch) -> Study:
+    return open_study(Path(shutil.copytree(whole, tmp_path / "study")))
+
+
+def truth_of(study: Study):  # noqa: ANN201
+    protocol = read_json(study.reader / "protocol.json")
+    data = (study.reader / "sealed.bin").read_bytes()
+    key = load_key(default_seal_path(protocol["study"]))
+    return from_json(unseal(data, key, protocol["study"], protocol["commitment"]), protocol["study"])
+
+
+def read(desk: Path, says: Callable[[str, str], int], most: dict[str, int] | None = None) -> None:
+    """Locks answers as the server does."""
+    served = open_desk(desk)
+    database = open_database(desk, served.desk)
+    for reader, order in served.orders.items():
+        for place in order.places[: (most or {}).get(reader)]:
+            answer = Answer(says(reader, place.item), None, None, 4.0, 1.0, 2, False, secrets.token_hex(16))
+            lock_answer(database, order, place.item, answer, AT)
+    database.close()
+
+
+def test_every_answer_gets_its_truth(study: Study) -> None:
+    closed = close(study)
+    readings = read_readings(study.reader / READINGS)
+    assert closed.readings == len(readings) == 2 * 36
+    assert not closed.unfinished
+    entries = {(entry.reader, entry.item): entry for entry in truth_of(study).entries}
+    for reading in readings:
+        entry = entries[reading.reader, reading.item]
+        assert (reading.case, reading.position, reading.repeat_of) == (entry.case, entry.position, entry.repeat_of)
+        assert reading.answer == (3 if reading.reader == "r02" else 6 if entry.synthetic else 1)
+        assert (reading.patient == "") is reading.synthetic
+    assert sum(bool(reading.repeat_of) for reading in readings) == 2 * 6
+    closing = read_json(study.reader / CLOSING)
+    assert closing["chain"]["rows"] == 2 * 38, "the practice is in the chain, and not in the readings"
+    assert closing["readings_sha256"] == sha256_file(study.reader / READINGS)
+    assert read_json(study.reader / "desk" / CLOSED)["unfinished"] == {}
+
+
+def test_the_machine_is_named_a_machine_and_stands_apart(study: Study) -> None:
+    closed = close(study)
+    values = read_json(study.reader / MACHINE)
+    assert "not a person" in values["reader"]
+    assert values["images"] == 30
+    assert values["auc"] == closed.machine.auc
+    assert values["interval"][0] <= values["auc"] <= values["interval"][1]
+    assert {reading.reader for reading in read_readings(study.reader / READINGS)} == {"r01", "r02"}
+
+
+def test_closing_again_gives_the_same_and_nothing_is_taken_after(study: Study) -> None:
+    close(study)
+    before = {name: (study.reader / name).read_bytes() for name in (READINGS, MACHINE, CLOSING)}
+    close(study)
+    assert {name: (study.reader / name).read_bytes() for name in before} == before
+    served = open_desk(study.reader / "desk")
+    database = open_database(study.reader / "desk", served.desk)
+    order = served.orders["r01"]
+    with pytest.raises(OutOfTurn):
+        lock_answer(database, order, order.places[-1].item, Answer(1, None, None, 1.0, 0.0, 0, False, "n" * 32), AT)
+    database.close()
+
+
+def test_a_wrong_key_leaves_the_study_open(study: Study, tmp_path: Path) -> None:
+    new_key(tmp_path / "another", study.folder)
+    with pytest.raises(ReaderError, match="key is of another study"):
+        close(study, seal_file=tmp_path / "another")
+    with pytest.raises(ReaderError, match="no key of the seal"):
+        close(study, seal_file=tmp_path / "none")
+    assert not (study.reader / "desk" / CLOSED).exists()
+    assert not (study.reader / READINGS).exists()
+
+
+def test_a_tampered_answer_is_named(study: Study) -> None:
+    with sqlite3.connect(study.reader / "desk" / "readings.db") as database:
+        for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            database.execute(f"DROP TRIGGER {name}")
+        database.execute("UPDATE readings SET answer = 7 - answer WHERE n = 17")
+    with pytest.raises(ReaderError, match="reading 17 of r01 was changed"):
+        close(study)
+    assert not (study.reader / READINGS).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("sealed.bin", r"sealed\.bin was altered"),
+        ("protocol.json", "changed after the study was created"),
+        ("buffer", "not the one that was sealed"),
+        ("order", "not those that were sealed"),
+    ],
+)
+def test_what_was_altered_is_found(study: Study, name: str, words: str) -> None:
+    desk = study.reader / "desk"
+    buffer = desk / "buffers" / f"{truth_of(study).entries[0].buffer}.bin"
+    path = {"buffer": buffer, "order": desk / "desk.json"}.get(name, study.reader / name)
+    if name == "order":
+        first, second = (entry.buffer for entry in truth_of(study).entries[:2])
+        text = path.read_text().replace(first, "x").replace(second, first).replace('"x"', f'"{second}"')
+        path.write_text(text)
+    else:
+        data = bytearray(path.read_bytes())
+        data[-3] ^= 1
+        path.write_bytes(bytes(data))
+    with pytest.raises(ReaderError, match=words):
+        close(study)
+
+
+def test_unfinished_readers_are_waited_for_or_printed(tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
+    study = make_study(tmp_path / "study")
+    create(study, small(readers=2, images=30, practice=2))
+    with pytest.raises(ReaderError, match="nobody has read anything"):
+        close(study)
+    read(study.reader / "desk", lambda reader, item: 4, {"r01": 38, "r02": 12})
+    with pytest.raises(ReaderError, match="r02 has answered 10 of 36; wait, or give --early"):
+        close(study)
+    assert not (study.reader / "desk" / CLOSED).exists()
+    closed = close(study, early=True)
+    assert closed.unfinished == {"r02": (10, 36)}
+    assert closed.readings == 46
+    assert read_json(study.reader / CLOSING)["unfinished"] == {"r02": [10, 36]}
+
+
+def test_a_desk_that_was_served_elsewhere_is_closed_there(study: Study, tmp_path: Path) -> None:
+    desk = study.reader / "desk"
+    elsewhere = Path(shutil.copytree(desk, tmp_path / "elsewhere"))
+    (desk / "readings.db").unlink()
+    with pytest.raises(ReaderError, match="nobody has read anything"):
+        close(study)
+    assert close(study, desk_folder=elsewhere).readings == 72
+    assert (elsewhere / CLOSED).exists()
+
+
+def test_the_machine_finds_a_planted_difference_and_nothing_in_equals() -> None:
+    facts = CohortFacts(
+        modality="MR", sop_class_uid="", size=24, view="patch", labels=(), positive=None, unlabelled=False,
+        files_found=0, excluded={}, low=0, high=1, spacing=(1, 1), bits_stored=12, signed=False, rescale_slope=1,
+        rescale_intercept=0, key_fingerprint="",
+    )  # fmt: skip
+    real, other = textured(24, 1, side=24), textured(24, 2, side=24)
+    marked = other.copy()
+    marked[:, 8:16, 8:16] = 60_000
+    assert read_by_machine(real, marked, facts, 0.95, np.random.default_rng(0)).auc > 0.9
+    assert read_by_machine(real, other, facts, 0.95, np.random.default_rng(0)).interval.low < 0.5

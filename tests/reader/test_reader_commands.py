@@ -1,0 +1,120 @@
+"""A whole reader study at the command line: created, read through the server, closed, analysed; refusals in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from browsing import browsers
+from study_factory import make_study
+
+from scansynth.cli import main
+from scansynth.cohort.tensors import to_signed, to_stored
+from scansynth.dicom.deidentify import KEY_VARIABLE
+from scansynth.evidence import planted
+from scansynth.evidence.claims import read_claims
+from scansynth.files import read_csv, read_json, sha256_file
+from scansynth.reader.app import create_app
+from scansynth.reader.desk import mark_served
+from scansynth.stage import read_record
+from scansynth.statistics import Verdict
+from scansynth.study import Study, open_study
+
+SETTINGS = '[reader]\nreaders = 3\nimages = 30\npractice = 2\ntitle = "Chest MR"\n'
+
+
+@pytest.fixture(autouse=True)
+def key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, str(tmp_path / "config" / "institution.key"))
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Runs a command; what it says on stdout, or its refusal."""
+
+    def run(*arguments: object) -> str:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["scansynth", *map(str, arguments)])
+        with contextlib.suppress(SystemExit):
+            main()
+            return capsys.readouterr().out
+        told = capsys.readouterr().err
+        lines = [line for line in told.splitlines() if line.startswith("scansynth:")]
+        assert len(lines) == 1, told
+        assert "Traceback" not in told
+        return lines[0]
+
+    return run
+
+
+def small_study(folder: Path, **changes: object) -> Study:
+    study = make_study(folder, **changes)  # type: ignore[arg-type]
+    path = study.folder / "study.toml"
+    path.write_text(path.read_text() + SETTINGS)
+    return open_study(study.folder)
+
+
+def test_a_study_from_invitations_to_the_verdict(tmp_path: Path, command: Callable[..., str]) -> None:
+    study = small_study(tmp_path / "study")
+    said = command("reader", "create", study.folder, "--address", "https://reading.example/")
+    tokens = dict(re.findall(r"(r\d\d)  https://reading\.example/i/([\w-]{43})\n", said))
+    assert set(tokens) == {"r01", "r02", "r03"}
+    assert said.splitlines()[-1] == f"next: scansynth reader serve {study.folder}"
+    desk = study.reader / "desk"
+    app = create_app(desk)
+    with browsers(app, 3) as opened:
+        for answer, (browser, token) in enumerate(zip(opened, tokens.values(), strict=True), start=2):
+            browser.begin(token)
+            assert browser.read_on(answer=answer)["phase"] == "done"
+    mark_served(desk, app.state.service.clock())
+    assert "was served" in command("reader", "create", study.folder, "--replace")
+    said = command("reader", "close", study.folder)
+    assert f"next: scansynth report {study.folder}" in said
+    rows = read_csv(study.reader / "readings.csv")
+    assert len(rows) == 3 * 36
+    assert {(row["reader"], row["answer"]) for row in rows} == {("r01", "2"), ("r02", "3"), ("r03", "4")}
+    values = read_json(study.reader / "analysis.json")
+    assert values["primary"]["auc"] == pytest.approx(0.5)
+    assert "not a person" in values["machine"]["reader"]
+    assert [row["reader"] for row in values["readers"]] == ["r01", "r02", "r03"]
+    assert values["closing"]["unfinished"] == {}
+    (claim,) = read_claims(study.reader / "claims.json")
+    # three readers who gave one answer to everything show nothing, whatever their AUC
+    assert claim.verdict is Verdict.NOT_ASSESSABLE
+    assert (study.reader / "imrmc.csv").read_text().count("\n") > 3 * 30
+    record = read_record(study.reader)
+    assert record is not None
+    assert record.outputs["readings.csv"] == sha256_file(study.reader / "readings.csv")
+    assert record.roles == ("test", "train")
+
+    path = study.reader / "readings.csv"
+    path.write_text(path.read_text().replace("r01", "r09"))
+    assert "readings were changed after the study was closed" in command("reader", "analyse", study.folder)
+    command("reader", "close", study.folder)
+    assert "wrote" in command("reader", "analyse", study.folder)
+
+
+def test_refusals_say_what_to_do(tmp_path: Path, command: Callable[..., str]) -> None:
+    study = small_study(tmp_path / "study", change=lambda made: to_stored(planted.jpeg(to_signed(made), 75)))
+    assert "--override-name NAME" in command("reader", "create", study.folder)
+    assert "needs a name and a reason" in command("reader", "create", study.folder, "--override-name", "A. Person")
+    assert "not closed; run: scansynth reader close" in command("reader", "analyse", study.folder)
+    assert "reader create" in command("reader", "close", study.folder)
+    assert "reader create" in command("reader", "serve", study.folder)
+    inside = study.folder / "key"
+    override = ("--override-name", "A. Person", "--override-reason", "a test")
+    said = command("reader", "create", study.folder, "--seal", inside, *override)
+    assert "must not lie in the study folder" in said
+    assert not study.reader.exists()
+    said = command("reader", "create", study.folder, *override)
+    assert f"next: scansynth reader serve {study.folder}" in said
+    assert read_json(study.reader / "protocol.json")["override"] == {"name": "A. Person", "reason": "a test"}
+    assert "There is no reader r77" in command("reader", "code", study.folder, "r77")
+    code = command("reader", "code", study.folder, "r02").splitlines()[0].rpartition(" ")[2]
+    with browsers(create_app(study.reader / "desk")) as (browser,):
+        assert browser.post("/resume", data={"code": code}).status_code in {200, 303}
+        assert browser.state()["phase"] == "practice"

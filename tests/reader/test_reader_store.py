@@ -1,0 +1,316 @@
+"""Readings can be added and nothing else; a row that was changed all the same is named by the chain."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from desk_factory import Kit, make_desk
+from sqlalchemy import Boolean, Connection, Double, Integer, delete, insert, select, text, update
+from sqlalchemy.exc import DBAPIError
+
+from scansynth.errors import ReaderError
+from scansynth.reader.chain import HASHED, row_sha256, verify_chain
+from scansynth.reader.database import Database, open_database
+from scansynth.reader.locked import close_database, export_readings, new_code
+from scansynth.reader.refusals import OutOfTurn, Refused
+from scansynth.reader.served import Order, open_desk
+from scansynth.reader.store import Answer, Draft, lock_answer, note_event, progress, save_draft
+from scansynth.reader.tables import START, events, head, readings
+
+MOMENT = "2030-03-05T12:00:00.000+00:00"
+
+
+def answer(number: int, **changes: Any) -> Answer:
+    made = Answer(1 + number % 6, None, None, 2.0 + number / 7, 0.1, number, number % 2 == 0, f"nonce-{number:08d}")
+    return replace(made, **changes)
+
+
+@pytest.fixture
+def kit(tmp_path: Path) -> Kit:
+    return make_desk(tmp_path / "desk", readers=2, count=6, practice=1, side=16)
+
+
+@pytest.fixture
+def orders(kit: Kit) -> list[Order]:
+    return list(open_desk(kit.folder).orders.values())
+
+
+@pytest.fixture
+def database(kit: Kit, database_url: str | None) -> Iterator[Database]:
+    opened = open_database(kit.folder, kit.desk, database_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def filled(database: Database, orders: list[Order]) -> Database:
+    """Ten readings, two readers by turns."""
+    for number in range(10):
+        order = orders[number % 2]
+        lock_answer(database, order, order.places[number // 2].item, answer(number), MOMENT)
+    return database
+
+
+def without_triggers(connection: Connection) -> None:
+    """What somebody does who owns the database."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("ALTER TABLE readings DISABLE TRIGGER ALL"))
+        return
+    for verb in ("UPDATE", "DELETE"):
+        connection.execute(text(f"DROP TRIGGER readings_{verb}"))
+
+
+def tamper(database: Database, change: Callable[[Connection], Any]) -> str:
+    """What the chain says after a change."""
+    with database.write() as connection:
+        without_triggers(connection)
+        change(connection)
+    with database.read() as connection, pytest.raises(ReaderError) as told:
+        verify_chain(connection)
+    return str(told.value)
+
+
+def test_an_untouched_chain_holds(filled: Database) -> None:
+    with filled.read() as connection:
+        end = verify_chain(connection)
+        last = connection.execute(select(readings.c.sha256).where(readings.c.n == 10)).scalar_one()
+        first = connection.execute(select(readings.c.previous).where(readings.c.n == 1)).scalar_one()
+    assert (end.rows, end.sha256, first) == (10, last, START)
+
+
+@pytest.mark.parametrize("statement", ["UPDATE {} SET reader = reader", "DELETE FROM {}", "TRUNCATE {}"])
+@pytest.mark.parametrize("table", ["readings", "events"])
+def test_rows_can_only_be_added(filled: Database, statement: str, table: str) -> None:
+    if "TRUNCATE" in statement and filled.engine.dialect.name == "sqlite":
+        statement = "DELETE FROM {} WHERE n >= 0"  # SQLite has no TRUNCATE
+    with filled.write() as connection:
+        note_event(connection, "r01", "paused", MOMENT, 1.0)
+    with pytest.raises(DBAPIError, match=f"{table} can only be added to"), filled.write() as connection:
+        connection.execute(text(statement.format(table)))
+    with filled.read() as connection:
+        assert verify_chain(connection).rows == 10
+        assert len(connection.execute(select(events)).all()) == 1
+
+
+@pytest.mark.parametrize("column", [name for name in HASHED if name not in {"n", "previous"}])
+def test_the_chain_names_a_row_that_was_changed(filled: Database, column: str) -> None:
+    kind = readings.c[column].type
+    with filled.read() as connection:
+        old = connection.execute(select(readings.c[column]).where(readings.c.n == 4)).scalar_one()
+    if isinstance(kind, Boolean):
+        new: Any = not old
+    elif isinstance(kind, Integer | Double):
+        new = (old or 0) % 6 + 1
+    else:
+        new = "r01" if column == "reader" else old[:-1] + "~"
+    told = tamper(filled, lambda c: c.execute(update(readings).where(readings.c.n == 4).values({column: new})))
+    assert "reading 4 of" in told
+    assert "was changed" in told
+
+
+def test_the_chain_sees_a_change_in_the_last_digit_of_a_number(filled: Database) -> None:
+    def nudge(connection: Connection) -> None:
+        seconds = connection.execute(select(readings.c.seconds).where(readings.c.n == 3)).scalar_one()
+        connection.execute(update(readings).where(readings.c.n == 3).values(seconds=seconds + 4.5e-16 * seconds))
+
+    assert "reading 3 of r01 was changed" in tamper(filled, nudge)
+
+
+def test_the_chain_names_a_row_that_was_changed_and_hashed_anew(filled: Database) -> None:
+    def forge(connection: Connection) -> None:
+        row = dict(connection.execute(select(readings).where(readings.c.n == 4)).one()._mapping) | {"answer": 6}
+        row["sha256"] = row_sha256(row)
+        connection.execute(update(readings).where(readings.c.n == 4).values(row))
+
+    assert "reading 5 of r01 does not follow" in tamper(filled, forge)
+
+
+@pytest.mark.parametrize(("gone", "named"), [(1, 1), (4, 4), (10, 10)])
+def test_the_chain_names_a_row_that_is_missing(filled: Database, gone: int, named: int) -> None:
+    told = tamper(filled, lambda connection: connection.execute(delete(readings).where(readings.c.n == gone)))
+    assert f"reading {named} is missing" in told
+
+
+def test_a_gap_that_was_closed_up_is_found(filled: Database) -> None:
+    def close_up(connection: Connection) -> None:
+        connection.execute(delete(readings).where(readings.c.n == 4))
+        for number in range(5, 11):
+            connection.execute(update(readings).where(readings.c.n == number).values(n=number - 1))
+        connection.execute(update(head).values(rows=9))
+
+    assert "reading 4 of r01 does not follow" in tamper(filled, close_up)
+
+
+def test_answers_that_were_exchanged_are_found(filled: Database) -> None:
+    def exchange(connection: Connection) -> None:
+        for old, new in ((3, 99), (6, 3), (99, 6)):
+            connection.execute(update(readings).where(readings.c.n == old).values(n=new))
+
+    assert "reading 3 of r02 does not follow" in tamper(filled, exchange)
+
+
+def test_a_row_that_was_slipped_in_is_found(filled: Database) -> None:
+    def slip_in(connection: Connection) -> None:
+        row = dict(connection.execute(select(readings).where(readings.c.n == 10)).one()._mapping)
+        row |= {"n": 11, "previous": row["sha256"], "item": "f" * 32, "nonce": "slipped-in"}
+        connection.execute(insert(readings).values(row | {"sha256": row_sha256(row)}))
+
+    assert "10 readings were locked, and 11 are there" in tamper(filled, slip_in)
+
+
+def test_a_wrong_end_is_found(filled: Database) -> None:
+    assert "the last reading, 10," in tamper(filled, lambda c: c.execute(update(head).values(sha256="0" * 64)))
+    assert "the end of the chain is missing" in tamper_again(filled, lambda c: c.execute(delete(head)))
+
+
+def tamper_again(database: Database, change: Callable[[Connection], Any]) -> str:
+    with database.write() as connection:
+        change(connection)
+    with database.read() as connection, pytest.raises(ReaderError) as told:
+        verify_chain(connection)
+    return str(told.value)
+
+
+def test_tampered_readings_are_not_exported(kit: Kit, filled: Database, database_url: str | None) -> None:
+    assert len(export_readings(kit.folder, database_url).readings) == 8
+    tamper(filled, lambda connection: connection.execute(update(readings).where(readings.c.n == 7).values(answer=6)))
+    for take in (export_readings, close_database):
+        with pytest.raises(ReaderError, match="reading 7 of r01 was changed"):
+            take(kit.folder, database_url)
+
+
+def test_a_new_chain_with_other_items_is_not_exported(kit: Kit, database: Database, orders: list[Order]) -> None:
+    """Who can make a whole new chain can still not name images that the desk does not have at that place."""
+    other = replace(orders[0], places=orders[0].places[::-1])
+    other = replace(other, index={place.item: number for number, place in enumerate(other.places)})
+    lock_answer(database, other, other.places[0].item, answer(0), MOMENT)
+    with database.read() as connection:
+        verify_chain(connection)
+    url = database.engine.url.render_as_string(hide_password=False)
+    with pytest.raises(ReaderError, match="do not agree with the desk"):
+        export_readings(kit.folder, url)
+
+
+def test_locks_at_the_same_moment_keep_the_chain(
+    kit: Kit, database: Database, orders: list[Order], database_url: str | None
+) -> None:
+    """Two servers on one database, two readers, each answer sent by two tabs: every image is locked once."""
+    other = open_database(kit.folder, kit.desk, database_url)
+    locked: list[str] = []
+
+    def read(server: Database, order: Order, tab: int) -> None:
+        for number, place in enumerate(order.places):
+            while True:
+                sent = answer(number, nonce=f"{order.seat.reader}-{tab}-{number:06d}")
+                try:
+                    lock_answer(server, order, place.item, sent, MOMENT)
+                    locked.append(place.item)
+                except (OutOfTurn, Refused) as refusal:
+                    if refusal.status == 404 or "comes first" in refusal.sentence:
+                        continue  # the other tab has not come so far
+                break
+
+    tabs = [
+        threading.Thread(target=read, args=(server, order, tab))
+        for order in orders
+        for tab, server in enumerate((database, other))
+    ]
+    for tab in tabs:
+        tab.start()
+    for tab in tabs:
+        tab.join(timeout=60)
+    other.close()
+    with database.read() as connection:
+        assert verify_chain(connection).rows == sum(len(order.places) for order in orders)
+        assert {progress(connection, order).locked for order in orders} == {7}
+    assert sorted(locked) == sorted(place.item for order in orders for place in order.places)
+
+
+def test_a_lock_that_fails_in_its_midst_leaves_nothing(
+    database: Database, orders: list[Order], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = orders[0]
+    save_draft(database, order, order.places[0].item, Draft(2, None, None), MOMENT)
+    monkeypatch.setattr("scansynth.reader.store.update", lambda table: text("UPDATE no_such_table SET x = 1"))
+    with pytest.raises((DBAPIError, AttributeError)):
+        lock_answer(database, order, order.places[0].item, answer(1), MOMENT)
+    monkeypatch.undo()
+    with database.read() as connection:
+        assert verify_chain(connection).rows == 0
+        found = progress(connection, order)
+    assert (found.locked, found.draft) == (0, Draft(2, None, None))
+    lock_answer(database, order, order.places[0].item, answer(1), MOMENT)
+
+
+def test_a_database_of_another_study_is_refused(
+    kit: Kit, database: Database, tmp_path: Path, database_url: str | None
+) -> None:
+    other = make_desk(tmp_path / "other", count=2, practice=0, side=16)
+    url = database_url or f"sqlite:///{kit.folder / 'readings.db'}"
+    with pytest.raises(ReaderError, match="holds another study"):
+        open_database(other.folder, other.desk, url)
+    open_database(kit.folder, kit.desk, url).close()
+
+
+def test_the_database_is_opened_by_two_servers_at_once(kit: Kit, database_url: str | None) -> None:
+    faults: list[BaseException] = []
+
+    def open_it() -> None:
+        try:
+            open_database(kit.folder, kit.desk, database_url).close()
+        except BaseException as fault:
+            faults.append(fault)
+
+    servers = [threading.Thread(target=open_it) for _ in range(4)]
+    for server in servers:
+        server.start()
+    for server in servers:
+        server.join()
+    assert not faults
+    assert export_readings(kit.folder, database_url).end.rows == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://tester@127.0.0.1:1/none", "none at 127.0.0.1:1 cannot be used"),
+        ("postgresql://tester:topsecret@127.0.0.1:1/none", "cannot be used"),
+        ("mysql://localhost/x", "PostgreSQL or in an SQLite file"),
+        ("sqlite://", "PostgreSQL or in an SQLite file"),
+        ("nonsense", "address is none"),
+        ("sqlite:////nowhere/at/all.db", "unable to open"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_one_line(kit: Kit, url: str, said: str) -> None:
+    with pytest.raises(ReaderError, match=said) as told:
+        open_database(kit.folder, kit.desk, url)
+    assert "\n" not in str(told.value)
+    assert "topsecret" not in str(told.value)
+
+
+def test_a_damaged_file_is_one_line(kit: Kit) -> None:
+    (kit.folder / "readings.db").write_bytes(os.urandom(4096))
+    with pytest.raises(ReaderError, match="not a database"):
+        open_database(kit.folder, kit.desk)
+
+
+def test_a_code_needs_a_reader(kit: Kit) -> None:
+    with pytest.raises(ReaderError, match="no reader r09"):
+        new_code(kit.folder, "r09")
+
+
+def test_what_is_committed_is_synced(kit: Kit) -> None:
+    """FULL is 2: each commit reaches the disk before the reader is told."""
+    database = open_database(kit.folder, kit.desk)
+    with database.read() as connection:
+        found = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("synchronous", "journal_mode")
+        }
+    database.close()
+    assert found == {"synchronous": 2, "journal_mode": "wal"}
