@@ -50,12 +50,16 @@ def kappa(first: Answers, second: Answers, kind: Weights = Weights.PLAIN, catego
     """
     table = np.zeros((categories, categories))
     np.add.at(table, (first - 1, second - 1), 1.0)
-    return _kappa(table, weights(kind, categories))
+    return float(_kappas(table, weights(kind, categories)))
 
 
-def _kappa(table: Floats, cost: Floats) -> float:
-    expected = float(table.sum(axis=1) @ cost @ table.sum(axis=0)) / float(table.sum())
-    return float("nan") if expected == 0.0 else 1.0 - float((table * cost).sum()) / expected
+def _kappas(tables: Floats, cost: Floats) -> Floats:
+    """Kappa of each table of counts, (..., k, k) to (...); not a number where it does not exist."""
+    total = tables.sum(axis=(-2, -1))
+    seen = (tables * cost).sum(axis=(-2, -1))
+    by_chance = np.einsum("...i,ij,...j->...", tables.sum(axis=-1), cost, tables.sum(axis=-2))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(by_chance > 0.0, 1.0 - seen * total / by_chance, np.nan), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -96,47 +100,54 @@ class Agreement:
 _COSTS = {kind.value: weights(kind, ANSWERS) for kind in Weights}
 _TWO = np.arange(ANSWERS) + 1 >= FIRST_SYNTHETIC
 _COSTS["two answers"] = (_TWO[:, None] != _TWO[None, :]).astype(np.float64)
+_NAMES = (*_COSTS, "same", "same_side")
+_PAIRS_AT_ONCE = 50  # tables of a thousand draws and this many pairs take 14 MB
 
 
-def _figures(tables: Floats) -> dict[str, float]:
-    """Means over tables (pairs, 6, 6); tables without any image count for nothing."""
-    full = [table for table in tables if table.sum() > 0]
-    found: dict[str, list[float]] = {name: [_kappa(table, cost) for table in full] for name, cost in _COSTS.items()}
-    found["same"] = [float(np.trace(table) / table.sum()) for table in full]
-    found["same_side"] = [float(1.0 - (table * _COSTS["two answers"]).sum() / table.sum()) for table in full]
-    return {name: float(np.nanmean(v)) if not np.all(np.isnan(v)) else float("nan") for name, v in found.items()}
+def _figures(tables: Floats) -> dict[str, Floats]:
+    """Each figure of tables (draws, pairs, 6, 6), (draws, pairs)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = {name: _kappas(tables, cost) for name, cost in _COSTS.items()}
+        total = tables.sum(axis=(-2, -1))
+        found["same"] = np.trace(tables, axis1=-2, axis2=-1) / total
+        found["same_side"] = 1.0 - (tables * _COSTS["two answers"]).sum(axis=(-2, -1)) / total
+    return found
+
+
+def _means(codes: list[Answers], places: list[Answers], times: Floats) -> dict[str, Floats]:
+    """Means over the pairs, (draws,); a pair whose figure does not exist in a draw counts for nothing in it.
+
+    Args:
+        codes: For each pair, 6 (first - 1) + second - 1 of each shared image.
+        places: For each pair, which image that is.
+        times: How often each image counts, (draws, images).
+    """
+    cells = ANSWERS * ANSWERS
+    sums = {name: np.zeros((2, len(times))) for name in _NAMES}
+    for start in range(0, len(codes), _PAIRS_AT_ONCE):
+        part = range(start, min(start + _PAIRS_AT_ONCE, len(codes)))
+        marks = np.zeros((len(part), times.shape[1], cells))
+        for own, pair in zip(marks, part, strict=True):
+            np.add.at(own, (places[pair], codes[pair]), 1.0)
+        tables = np.tensordot(times, marks, axes=(1, 1)).reshape(len(times), len(part), ANSWERS, ANSWERS)
+        for name, values in _figures(tables).items():
+            known = ~np.isnan(values)
+            sums[name] += np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {name: total / count for name, (total, count) in sums.items()}
 
 
 def _agreement(
     what: str, codes: list[Answers], places: list[Answers], images: int, level: float, rng: np.random.Generator
 ) -> Agreement:
-    """Agreement of pairs of answers, and its bootstrap over images.
-
-    Args:
-        what: Between whom.
-        codes: For each pair of readers, 6 (first - 1) + second - 1 of each shared image.
-        places: For each pair, which image that is.
-        images: Number of different images.
-        level: Of the intervals.
-        rng: Draws the images with replacement; what is drawn twice counts twice.
-    """
-    cells = ANSWERS * ANSWERS
-
-    def tables(times: Floats) -> Floats:
-        counted = [np.bincount(c, weights=times[p], minlength=cells) for c, p in zip(codes, places, strict=True)]
-        return np.stack(counted).astype(np.float64).reshape(-1, ANSWERS, ANSWERS)
-
-    found = _figures(tables(np.ones(images)))
-    drawn = [
-        _figures(tables(np.bincount(rng.integers(images, size=images), minlength=images).astype(np.float64)))
-        for _ in range(DRAWS)
-    ]
+    """Agreement of pairs of answers, and its bootstrap over images: what is drawn twice counts twice."""
+    found = {name: float(values[0]) for name, values in _means(codes, places, np.ones((1, images))).items()}
+    times = rng.multinomial(images, np.full(images, 1.0 / images), size=DRAWS).astype(np.float64)
     intervals = {}
-    for name in (*_COSTS, "same_side"):
-        values = np.array([draw[name] for draw in drawn])
-        values = values[~np.isnan(values)]
-        if len(values) > DRAWS // 2 and not np.isnan(found[name]):
-            low, high = np.quantile(values, ((1 - level) / 2, (1 + level) / 2))
+    for name, values in _means(codes, places, times).items():
+        kept = values[~np.isnan(values)]
+        if name != "same" and len(kept) > DRAWS // 2 and not np.isnan(found[name]):
+            low, high = np.quantile(kept, ((1 - level) / 2, (1 + level) / 2))
             intervals[name] = Interval(float(low), float(high))
     kappas = {name: found[name] for name in _COSTS if not np.isnan(found[name])}
     shared = float(np.mean([len(place) for place in places]))

@@ -117,25 +117,32 @@ def plan(
     return Plan(margin, level, reader_sd, runs, tuple(cells), exact_images(margin, level))
 
 
-def exact_power(images: int, margin: float, level: float) -> float:
-    """Chance that one reader who guesses shows a share within 0.5 +- margin by Clopper-Pearson bounds."""
-    counts: NDArray[np.int64] = np.arange(images + 1)
-    low = stats.beta.ppf(1.0 - level, counts, images - counts + 1)
-    high = stats.beta.ppf(level, counts + 1, images - counts)
-    low[0], high[-1] = 0.0, 1.0
-    shown = (low >= 0.5 - margin) & (high <= 0.5 + margin)
-    return float(stats.binom.pmf(counts[shown], images, 0.5).sum())
+def exact_power(images: int | NDArray[np.int64], margin: float, level: float) -> NDArray[np.float64]:
+    """Chance that one reader who guesses shows a share within 0.5 +- margin by Clopper-Pearson bounds.
+
+    The upper bound of x lies below p exactly when so few, or fewer, have at most a chance of 1 - level under p.
+
+    Args:
+        images: That the reader answers; one number, or several at once.
+        margin: Around one half.
+        level: Of each of the two bounds.
+    """
+    count = np.asarray(images)
+    most = stats.binom.ppf(1.0 - level, count, 0.5 + margin)
+    most = np.where(stats.binom.cdf(most, count, 0.5 + margin) > 1.0 - level, most - 1, most)
+    within = stats.binom.cdf(most, count, 0.5) - stats.binom.cdf(count - most - 1, count, 0.5)
+    return np.asarray(np.maximum(within, 0.0), dtype=np.float64)
 
 
 def exact_images(margin: float, level: float = 0.95, enough: float = ENOUGH) -> int:
     """Images from which on one reader has the power, whatever more are added: exact, by trying.
 
     The normal approximation starts the search: (z_level + z_((1 + power) / 2))^2 / (4 margin^2). Power saws up and
-    down with the number, so the last number that falls short is looked for, not the first that does.
+    down with the number, so the last number that falls short is looked for, not the first that does not.
     """
     start = (stats.norm.ppf(level) + stats.norm.ppf((1.0 + enough) / 2.0)) ** 2 / (4.0 * margin**2)
-    numbers = range(max(math.floor(0.7 * start), 1), math.ceil(1.4 * start) + 20)
-    return 1 + max(number for number in numbers if exact_power(number, margin, level) < enough)
+    numbers = np.arange(max(math.floor(0.7 * start), 1), math.ceil(1.4 * start) + 20)
+    return 1 + int(numbers[exact_power(numbers, margin, level) < enough].max())
 
 
 def share_power(
