@@ -35,6 +35,8 @@ _UNITS: Mapping[str, tuple[str, Callable[[float], float]]] = {
     "KID": ("distance (KID)", float),
     "chance of telling": ("in 100", lambda value: 100.0 * value),
     "difference of shares": ("percentage points", lambda value: 100.0 * value),
+    "change of sensitivity": ("points of sensitivity", lambda value: 100.0 * value),
+    "change of the rate of false alarms": ("points of false alarms", lambda value: 100.0 * value),
     "log ratio of shares": ("times", lambda value: math.exp(min(value, 20.0))),
 }
 """The page's unit for a claim's, and how figures are brought to it."""
