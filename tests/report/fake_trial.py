@@ -40,7 +40,7 @@ APART = 1.35
 
 
 def with_settings(study: Study, **changes: Any) -> Study:
-    utility = UtilitySettings(**{"arms": ARMS, "pairs": PAIRS, "draws": 200, **changes})
+    utility = UtilitySettings(**{"arms": ARMS, "pairs": PAIRS, "draws": 200, "margin": 0.1, **changes})
     return replace(study, config=study.config.model_copy(update={"utility": utility}))
 
 
@@ -50,7 +50,7 @@ def part_of(cases: tuple[Case, ...], positive: str, gains: Mapping[str, float], 
     names, place = np.unique([case.patient for case in cases], return_inverse=True)
     shared = 0.35 * rng.normal(size=len(names))[place] + 0.75 * rng.normal(size=len(cases))
     rows = np.stack(
-        [(APART + gains.get(arm, 0.0)) * lesion + shared + 0.5 * rng.normal(size=(PAIRS, len(cases))) for arm in ARMS]
+        [(APART + gains.get(arm, 0.0)) * lesion + shared + 0.3 * rng.normal(size=(PAIRS, len(cases))) for arm in ARMS]
     )
     return Part(names[place], lesion, expit(1.6 * rows - 1.5), np.array([case.case for case in cases]))
 
@@ -110,8 +110,12 @@ def make_trial(
     **changes: Any,
 ) -> tuple[Study, Analysis]:
     """Writes the trial's folder as the command leaves it, jobs left out; returns the study with its settings."""
-    study = with_settings(study, **changes)
+    study = with_settings(study, lesions="on" if lesions else "off", **changes)
     settings = study.config.utility
+    if lesions:  # a square in every image; where it is does not matter here
+        masks = np.zeros(np.load(study.cohort / "images.npy", mmap_mode="r").shape, np.uint8)
+        masks[:, 13:19, 13:19] = 1
+        np.save(study.cohort / "masks.npy", masks)
     with pytest.MonkeyPatch.context() as patch:  # there are no sets on the disk
         patch.setattr(grid, "check_set", lambda *_: Origin("0" * 64, True))
         declared = grid.declare(study, lambda fraction, pair: (study.synthetic(f"trial-f{100 * fraction:g}-p{pair}"),))

@@ -7,7 +7,7 @@ from typing import Any
 
 from scansynth.report.artefacts import Values, optional, pair_of
 from scansynth.report.forest import Axis, axis_of, scale, strip
-from scansynth.report.words import clean, number
+from scansynth.report.words import clean, number, reason
 from scansynth.statistics import Verdict
 from scansynth.trial.outcomes import BASIC, PLACEBO, POSITIVE_CONTROL, PUBLISHED
 from scansynth.trial.rulings import CONTROLS, PRIMARY
@@ -33,6 +33,14 @@ _MARKS: Mapping[tuple[str, str], tuple[str, str]] = {
     (PLACEBO, BASIC): ("placebo", "must bring nothing"),
     (POSITIVE_CONTROL, BASIC): ("positive control", "must bring a gain"),
 }
+
+_OUTCOMES: Mapping[Verdict, str] = {
+    Verdict.SHOWN: "a gain is shown",
+    Verdict.REFUTED: "does worse",
+    Verdict.NOT_SHOWN: "no gain is shown",
+    Verdict.NOT_ASSESSABLE: "not assessable",
+}
+"""What came of a control, which is no claim on synthetic images."""
 
 
 def arm_name(arm: str) -> str:
@@ -91,6 +99,7 @@ def _row(row: Values, gains: Axis, alarms: Axis) -> dict[str, Any]:
         "alarms": _cell("Change of false alarms in points", row["false_alarms"], alarms),
         "verdict": verdict,
         "kept": _kept(arm, verdict),
+        "outcome": _OUTCOMES[verdict],
     }
 
 
@@ -117,12 +126,20 @@ def contrast_tables(blocks: Sequence[Values]) -> list[dict[str, Any]]:
     return [
         {
             "title": block_name(block),
-            "why": clean(block["why"]),
+            "why": reason(block["why"]),
             "rows": [_figures(row) for row in block["contrasts"]],
-            "lesions": [(clean(name), *points_with(estimate)) for name, estimate in block["lesion_contrasts"].items()],
+            "lesions": [
+                (_versus(str(name)), *points_with(estimate)) for name, estimate in block["lesion_contrasts"].items()
+            ],
         }
         for block in blocks
     ]
+
+
+def _versus(name: str) -> str:
+    """Two arms that analysis.json names as one key."""
+    arm, _, other = name.partition(" - ")
+    return f"{arm_name(arm)} against {arm_name(other)}"
 
 
 def block_name(block: Values) -> str:
@@ -144,7 +161,7 @@ def _figures(row: Values) -> dict[str, Any]:
         "holm": "control" if holm is None else chance(holm),
         "pairs": ", ".join(points(float(one)) for one in row["gain"]["pairs"]),
         "verdict": Verdict(row["verdict"]),
-        "why": clean(row["why"]),
+        "why": reason(row["why"]),
     }
 
 

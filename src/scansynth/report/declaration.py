@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scansynth.report.artefacts import Values, listed
+from scansynth.report.artefacts import Values
 from scansynth.report.contrasts import ARM_WORDS, arm_name
 from scansynth.report.trial import TrialView
 from scansynth.report.words import clean, count, number, setting
@@ -22,7 +22,7 @@ def declared(trial: TrialView) -> list[tuple[str, str]]:
     settings, fit = plan["settings"], plan["fit"]
     rows = [
         ("SHA-256 of the declaration", clean(plan["sha256"])),
-        ("ways to train", ", ".join(arm_name(str(arm)) for arm in settings["arms"])),
+        ("ways to train", "; ".join(arm_name(str(arm)) for arm in settings["arms"])),
         ("generators, each with one detector in each way", number(int(settings["pairs"]))),
         ("detectors trained", number(len(plan["jobs"]))),
         ("shares of the training patients", _shares(settings["fractions"])),
@@ -57,7 +57,7 @@ def not_done(trial: TrialView) -> list[str]:
     rows = []
     absent = [arm_name(arm) for arm in ARM_WORDS if arm not in settings["arms"]]
     if absent:
-        rows.append(f"Not tried: {listed(absent)}.")
+        rows.append(f"Not tried: {'; '.join(absent)}.")
     if len(settings["ratios"]) < 2:
         rows.append("One number of synthetic images was tried; what more or fewer would do is not known.")
     if len(settings["fractions"]) < 2:

@@ -78,7 +78,11 @@ def strip(
 
 def scale(axis: Axis, said: str) -> Markup:
     """The figures along the axis, for the foot of the column."""
-    ticks = [tick for tick in MaxNLocator(5).tick_values(axis.low, axis.high) if axis.low <= tick <= axis.high]
+    ticks = [
+        tick
+        for tick in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(axis.low, axis.high)
+        if axis.low <= tick <= axis.high
+    ]
     parts = [_line(0.0, 100.0, 1, 1, "axis")]
     for tick in ticks:
         x = axis.at(tick)

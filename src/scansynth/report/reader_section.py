@@ -10,7 +10,7 @@ from scansynth.report.pictures import single
 from scansynth.report.reader_details import agreement_rows, details, protocol_rows, published
 from scansynth.report.reader_figures import between, reader_charts, reader_forest, two
 from scansynth.report.readers import AGAIN, LISTS, ReadersView, Seen
-from scansynth.report.words import clean, number
+from scansynth.report.words import clean, number, reason
 from scansynth.statistics import Verdict
 
 ANCHOR, TITLE = "readers", "Can readers tell?"
@@ -50,7 +50,7 @@ def reader_section(readers: ReadersView) -> dict[str, Any]:
             "verdict": claim.verdict,
             "sentence": OPENINGS[outcome],
             "outcome": outcome,
-            "disagreement": _reason(analysis["verdict"]["why"]),
+            "disagreement": reason(analysis["verdict"]["why"]),
             "tally": [(verdict, 1) for verdict in Verdict if verdict is claim.verdict],
             "notices": _notices(readers),
             "forest": reader_forest(analysis, readers.machine),
@@ -77,15 +77,10 @@ def reader_section(readers: ReadersView) -> dict[str, Any]:
         }
 
 
-def _reason(why: Any) -> str:
-    text = clean(why)
-    return text[:1].upper() + text[1:]
-
-
 def _notices(readers: ReadersView) -> list[str]:
     """What must be read with the verdict: notes of the analysis, an early close, a set that is another."""
     analysis = readers.analysis
-    found = [clean(note) for note in analysis["notes"]]
+    found = [reason(note) for note in analysis["notes"]]
     unfinished = analysis["closing"]["unfinished"]
     if unfinished:
         told = [f"{clean(name)} had given {given} of {asked} answers" for name, (given, asked) in unfinished.items()]
@@ -138,7 +133,7 @@ def _reader(row: Values) -> dict[str, Any]:
         "auc": two(float(row["auc"])) if full else "—",
         "auc_between": between(pair_of(row["auc_interval"])) if full else "",
         "verdict": clean(row["verdict"]["outcome"]),
-        "why": clean(row["verdict"]["why"]),
+        "why": reason(row["verdict"]["why"]),
     }
 
 
@@ -177,19 +172,19 @@ def _second(rows: Sequence[Values], asked: Values | None) -> dict[str, Any] | No
 
 
 def _list(name: str, readers: ReadersView) -> dict[str, Any]:
-    title, kind, verb = _LISTS[name]
+    title, kind, _ = _LISTS[name]
     return {
         "title": title,
         "kind": kind,
-        "shown": [_seen(seen, kind, verb, title) for seen in readers.seen[name]],
-        "listed": number(readers.listed[name]),
+        "shown": [_seen(seen, int(readers.analysis["n"]["readers"]), _LISTS[name]) for seen in readers.seen[name]],
         "none": readers.listed[name] == 0,
     }
 
 
-def _seen(seen: Seen, kind: str, verb: str, title: str) -> dict[str, Any]:
+def _seen(seen: Seen, readers: int, words_of: tuple[str, str, str]) -> dict[str, Any]:
+    title, kind, verb = words_of
     fooled = 1.0 - seen.called_synthetic if kind == "synthetic" else seen.called_synthetic
-    words = f"{verb} {100.0 * fooled:.0f}% of the readers" if verb else f"mean answer {seen.answer:.1f}"
+    words = f"{verb} {round(fooled * readers)} of {readers}" if verb else f"mean answer {seen.answer:.1f}"
     return {"picture": single(seen.image), "words": words, "alt": f"{title}: {words}"}
 
 
@@ -202,10 +197,10 @@ def _probe(probe: Values) -> dict[str, Any]:
         figure = f"Its AUC was {two(float(value))}{ends}."
     return {
         "verdict": Verdict(probe["verdict"]),
-        "why": clean(probe["why"]),
+        "why": reason(probe["why"]),
         "figure": figure,
-        "refused": clean(probe["refused"]),
+        "refused": "" if probe["refused"] == probe["why"] else reason(probe["refused"]),
         "audit": clean(probe["audit"]),
         "name": clean(override["name"]) if override else "",
-        "reason": clean(override["reason"]) if override else "",
+        "reason": reason(override["reason"]) if override else "",
     }

@@ -12,7 +12,7 @@ from scansynth.report.declaration import declared, not_done
 from scansynth.report.pictures import single
 from scansynth.report.trial import AGAIN, Example, TrialView
 from scansynth.report.trial_figures import trial_charts
-from scansynth.report.words import clean, count, number
+from scansynth.report.words import clean, count, number, reason
 from scansynth.statistics import Verdict
 from scansynth.trial.answers import GAIN
 
@@ -53,7 +53,7 @@ def trial_section(trial: TrialView) -> dict[str, Any]:
             "aim": "that synthetic images help",
             "verdict": claim.verdict,
             "sentence": OPENINGS[claim.verdict],
-            "disagreement": clean(claim.why).replace(" -", " −").replace("(-", "(−"),
+            "disagreement": reason(claim.why),
             "tally": [row for row in tally if row[1]],
             "forest": forest(block, margin),
             "margin": number(100.0 * margin),
@@ -71,7 +71,7 @@ def trial_section(trial: TrialView) -> dict[str, Any]:
             "tables": contrast_tables(analysis["blocks"]),
             "declared": declared(trial),
             "not_done": not_done(trial),
-            "pairs": number(max((len(row["thresholds"]) for row in block["arms"]), default=0)),
+            "pairs": number(_pairs(block)),
         }
 
 
@@ -116,23 +116,29 @@ def _group(row: Values) -> dict[str, Any]:
         "images": f"{number(int(row['positive_images']))} / {number(int(row['negative_images']))}",
         "gain": ("—", "") if gain is None else points_with(gain),
         "alarms": ("—", "") if alarms is None else points_with(alarms),
-        "why": clean(row["why"]),
+        "why": reason(row["why"]),
     }
 
 
 def _examples(trial: TrialView) -> dict[str, Any]:
     caught, missed = trial.changed
+    pairs = _pairs(trial.analysis["blocks"][0])
     return {
-        "caught": [_example(example) for example in trial.caught],
-        "missed": [_example(example) for example in trial.missed],
+        "caught": [_example(example, pairs) for example in trial.caught],
+        "missed": [_example(example, pairs) for example in trial.missed],
         "caught_of": count(caught, "test image"),
         "missed_of": count(missed, "test image"),
         "changed": caught + missed,
     }
 
 
-def _example(example: Example) -> dict[str, Any]:
-    with_set, without = (f"{100.0 * share:.0f}%" for share in (example.by, example.before))
+def _pairs(block: Values) -> int:
+    """How many detectors each way to train has."""
+    return max((len(row["thresholds"]) for row in block["arms"]), default=0)
+
+
+def _example(example: Example, pairs: int) -> dict[str, Any]:
+    with_set, without = (f"{round(share * pairs)} of {pairs}" for share in (example.by, example.before))
     return {
         "picture": single(example.image),
         "after": with_set,
