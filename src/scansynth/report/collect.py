@@ -186,7 +186,7 @@ def collect(study: Study) -> Findings:
         training=training,
         synthetic=shown,
         evidence=evidence,
-        stages=_stages(study),
+        stages=_stages(study, readers),
         # The report's own lines are left out, so that writing it again gives the same page.
         journal=tuple(line for line in read_json_lines(study.journal) if line.get("stage") != "report"),
         pictured=tuple(sorted(pictured)),
@@ -288,14 +288,15 @@ def _evidence(study: Study, made: SyntheticSet | None, reals: Selection | None) 
     return read_evidence(study.evidence(), images, None if reals is None else reals.images, cases)
 
 
-def _stages(study: Study) -> tuple[StageView, ...]:
+def _stages(study: Study, readers: ReadersView | None) -> tuple[StageView, ...]:
     """The stages that ended, each compared with what the stages before it hold now."""
+    seen = {"reader": readers.saw} if readers else {}  # their record names the readings alone
     folders = stage_folders(study)
     records = {name: record for name, folder in folders.items() if (record := read_record(folder)) is not None}
     views = []
-    for record in records.values():
+    for name, record in records.items():
         outdated = []
-        for key, digest in record.inputs.items():
+        for key, digest in {**record.inputs, **seen.get(name, {})}.items():
             source = records.get(_SOURCES.get(key, key))
             if source is not None and digest not in {source.digest, *source.outputs.values()}:
                 outdated.append(source.stage)

@@ -107,7 +107,7 @@ def _kept(arm: str, verdict: Verdict) -> str:
     """Whether a control did what it must; nothing for what is no control, or a control without a duty."""
     if arm not in {PLACEBO, POSITIVE_CONTROL} or verdict is Verdict.NOT_ASSESSABLE:
         return ""
-    return "as it must be" if (verdict is Verdict.SHOWN) is (arm == POSITIVE_CONTROL) else "not as it must be"
+    return "as it must be" if (verdict is Verdict.SHOWN) is (arm == POSITIVE_CONTROL) else "failed"
 
 
 def _cell(what: str, estimate: Values, axis: Axis) -> dict[str, Any]:

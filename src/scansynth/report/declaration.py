@@ -41,6 +41,19 @@ def declared(trial: TrialView) -> list[tuple[str, str]]:
     return [*rows, ("synthetic sets", number(len(plan["sets"]))), ("seed", clean(plan["seed"]))]
 
 
+def changed_since(trial: TrialView) -> str:
+    """What the analysis was made with and the declaration does not say; empty where they agree."""
+    terms, settings, block = trial.analysis["terms"], trial.plan["settings"], trial.analysis["blocks"][0]
+    both = {
+        "rate of false alarms": (terms["false_alarm_rate"], settings["false_alarm_rate"]),
+        "margin": (terms["margin"], settings["margin"]),
+        "draws of the patients": (terms["draws"], settings["draws"]),
+        "share of the patients": (block["fraction"], settings["fractions"][0]),
+        "number of synthetic images": (block["ratio"], settings["ratios"][0]),
+    }
+    return ", ".join(name for name, (used, said) in both.items() if float(used) != float(said))
+
+
 def _role(counts: Values) -> str:
     images, positive = int(counts["images"]), int(counts["positive"])
     return f"{number(int(counts['patients']))} ({count(images, 'image')}, {number(positive)} with a lesion)"

@@ -80,7 +80,14 @@ def reader_section(readers: ReadersView) -> dict[str, Any]:
 def _notices(readers: ReadersView) -> list[str]:
     """What must be read with the verdict: notes of the analysis, an early close, a set that is another."""
     analysis = readers.analysis
-    found = [reason(note) for note in analysis["notes"]]
+    found = (
+        []
+        if readers.of_this_set
+        else [
+            f"The readers saw the set {clean(readers.protocol['synthetic_set'])}; the rest of this page is of another."
+        ]
+    )
+    found += [reason(note) for note in analysis["notes"]]
     unfinished = analysis["closing"]["unfinished"]
     if unfinished:
         told = [f"{clean(name)} had given {given} of {asked} answers" for name, (given, asked) in unfinished.items()]

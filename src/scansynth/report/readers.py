@@ -57,6 +57,8 @@ class ReadersView:
         seen: Pictures of each list, at most `EXAMPLES`.
         listed: How many images stand in each list.
         pictured: Keyed hashes of the patients in the pictures.
+        of_this_set: The readers saw the set that the rest of the page is of.
+        saw: Digests of cohort and set as the readers saw them; of this set alone.
     """
 
     protocol: Values
@@ -67,6 +69,8 @@ class ReadersView:
     seen: Mapping[str, tuple[Seen, ...]]
     listed: Mapping[str, int]
     pictured: tuple[str, ...]
+    of_this_set: bool
+    saw: Mapping[str, str]
 
 
 def has_readers(study: Study) -> bool:
@@ -92,12 +96,15 @@ def read_readers(study: Study, cohort: Cohort | None, made: SyntheticSet | None)
         read_object(study.reader / name, "reader study", AGAIN) for name in (PROTOCOL, PROBE, MACHINE, ANALYSIS)
     )
     claims = own_claims(study.reader / CLAIMS, READER_RULES, "reader study", AGAIN)
+    ours = protocol.get("synthetic_set") == study.config.synthetic.name
     with refusing(f"{ANALYSIS} of the reader study", AGAIN):
         rows = {name: [_row(row) for row in analysis["images"].get(name, [])] for name in LISTS}
+    with refusing(f"{PROTOCOL} of the reader study", AGAIN):
+        inputs = {str(name): str(digest) for name, digest in protocol["inputs"].items()}
+        saw = {name: inputs[name] for name in ("cohort", "set") if ours and inputs.get(name)}
     wanted = [case for name in LISTS if name.startswith("real") for case, *_ in rows[name][:EXAMPLES]]
     found = select_named(cohort, Reader.EXAMPLES, wanted) if cohort else None
     real = {case.case: image for case, image in zip(found.cases, found.images, strict=True)} if found else {}
-    ours = made is not None and protocol.get("synthetic_set") == study.config.synthetic.name
     synthetic = dict(zip((str(row["index"]) for row in made.rows), made.images, strict=True)) if made and ours else {}
     return ReadersView(
         protocol=protocol,
@@ -108,6 +115,8 @@ def read_readers(study: Study, cohort: Cohort | None, made: SyntheticSet | None)
         seen={name: _seen(rows[name][:EXAMPLES], real if name.startswith("real") else synthetic) for name in LISTS},
         listed={name: len(rows[name]) for name in LISTS},
         pictured=tuple(sorted(set(found.patients))) if found else (),
+        of_this_set=ours,
+        saw=saw,
     )
 
 

@@ -283,7 +283,7 @@ def _provenance(findings: Findings) -> dict[str, Any]:
     journal = tables.journal_rows(findings.journal)
     return {
         "stages": rows,
-        "commands": findings.loose.command if findings.loose else tables.commands(),
+        "commands": findings.loose.command if findings.loose else tables.commands(findings),
         "versions": tables.version_rows(findings.stages),
         "journal": journal,
         "journal_left": len(findings.journal) - len(journal),

@@ -285,12 +285,14 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return rows
 
 
-def commands() -> str:
-    """Commands that give the same page again, from the settings that stand above them on the page."""
+def commands(findings: Findings) -> str:
+    """Commands that give the same page again, from the settings that stand below them on the page."""
+    trial = ["scansynth utility STUDY", "scansynth report STUDY"] if findings.trial else []
     return "\n".join(
         [
             "mkdir STUDY",
             "cp study.toml STUDY/    # this study's; set cohort.dicom and cohort.labels to where yours stand",
             "scansynth run STUDY --key INSTITUTION_KEY",
+            *trial,
         ]
     )

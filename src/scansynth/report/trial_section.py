@@ -8,7 +8,7 @@ from typing import Any
 from scansynth.evidence.claims import Claim
 from scansynth.report.artefacts import ANALYSIS, Values, pair_of, refusing
 from scansynth.report.contrasts import arm_name, contrast_tables, forest, points_with
-from scansynth.report.declaration import declared, not_done
+from scansynth.report.declaration import changed_since, declared, not_done
 from scansynth.report.pictures import single
 from scansynth.report.trial import AGAIN, Example, TrialView
 from scansynth.report.trial_figures import trial_charts
@@ -70,6 +70,7 @@ def trial_section(trial: TrialView) -> dict[str, Any]:
             "external": [_group(row) for row in block["external"]],
             "tables": contrast_tables(analysis["blocks"]),
             "declared": declared(trial),
+            "changed_since": changed_since(trial),
             "not_done": not_done(trial),
             "pairs": number(_pairs(block)),
         }
