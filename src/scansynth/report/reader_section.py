@@ -9,7 +9,7 @@ from scansynth.report.artefacts import ANALYSIS, Values, listed, pair_of, refusi
 from scansynth.report.pictures import single
 from scansynth.report.reader_details import agreement_rows, details, protocol_rows, published
 from scansynth.report.reader_figures import between, reader_charts, reader_forest, two
-from scansynth.report.readers import AGAIN, LISTS, ReadersView, Seen
+from scansynth.report.readers import AGAIN, LISTS, MACHINE, PROBE, ReadersView, Seen
 from scansynth.report.words import clean, number, reason
 from scansynth.statistics import Verdict
 
@@ -40,6 +40,10 @@ def reader_section(readers: ReadersView) -> dict[str, Any]:
         EvidenceError: Figures are missing, or no figures.
     """
     claim, analysis = readers.claims[0], readers.analysis
+    with refusing(f"{MACHINE} of the reader study", AGAIN):
+        machine = _machine(readers.machine)
+    with refusing(f"{PROBE} of the reader study", AGAIN):
+        probe = _probe(readers.probe)
     with refusing(f"{ANALYSIS} of the reader study", AGAIN):
         outcome = str(analysis["verdict"]["outcome"])
         level = float(analysis["level"])
@@ -54,7 +58,7 @@ def reader_section(readers: ReadersView) -> dict[str, Any]:
             "tally": [(verdict, 1) for verdict in Verdict if verdict is claim.verdict],
             "notices": _notices(readers),
             "forest": reader_forest(analysis, readers.machine),
-            "machine": _machine(readers.machine),
+            "machine": machine,
             "level": number(100.0 * level),
             "narrow_level": number(100.0 * (1.0 - 2.0 * (1.0 - level))),
             "band": between((0.5 - float(analysis["margin"]), 0.5 + float(analysis["margin"]))),
@@ -72,7 +76,7 @@ def reader_section(readers: ReadersView) -> dict[str, Any]:
             "details": details(analysis),
             "protocol": protocol_rows(readers),
             "published": published(level),
-            "probe": _probe(readers.probe),
+            "probe": probe,
             "n": ", ".join(f"{number(int(amount))} {clean(what)}" for what, amount in analysis["n"].items()),
         }
 
@@ -98,6 +102,8 @@ def _notices(readers: ReadersView) -> list[str]:
 def _machine(machine: Values) -> str:
     """What the machine's figure is, in words."""
     learned = float(machine["learned"])
+    if not 0.0 <= float(machine["auc"]) <= 1.0 or pair_of(machine["interval"])[0] > float(machine["auc"]):
+        raise ValueError("no AUC")
     doubt = (
         ""
         if learned == 1.0
