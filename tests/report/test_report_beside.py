@@ -291,6 +291,7 @@ def test_what_was_not_asked_is_named(bare: Study, made: Made) -> None:
     alone = absent(render(replace(collect(made.study), readers=None)))
     assert all(rule.question in alone for rule in READER_RULES.values())
     assert "scansynth reader create STUDY" in alone
+    assert "under way" not in made.html
     neither = render(replace(collect(made.study), trial=None, readers=None))
     assert 'id="help"' not in neither
     assert 'id="readers"' not in neither
@@ -324,6 +325,10 @@ def test_what_is_under_way_leaves_no_trace(bare: Study, tmp_path: Path) -> None:
     findings = collect(study)
     assert findings.readers is None
     assert "reader" not in report_inputs(study)
+    assert report_inputs(study)["reader study"] == "under way"
+    html = render(findings)
+    assert "Nobody who reads in it may see this page" in html
+    assert 'id="readers"' not in html
     assert [stage.name for stage in findings.stages] == ["ingest", "generate"]
 
 

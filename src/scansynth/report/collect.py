@@ -25,7 +25,7 @@ from scansynth.files import read_json, read_json_lines
 from scansynth.ledger import Reader, Role
 from scansynth.report.course import Course, read_course, standing
 from scansynth.report.evidence import EvidenceView, read_evidence
-from scansynth.report.readers import ReadersView, has_readers, read_readers
+from scansynth.report.readers import ReadersView, has_readers, read_readers, under_way
 from scansynth.report.trial import TrialView, has_trial, read_trial
 from scansynth.seeds import generator
 from scansynth.stage import StageRecord, read_record
@@ -126,7 +126,8 @@ class Loose:
 class Findings:
     """Everything that the page shows.
 
-    `added` says that the set is somebody else's, and `pictured` names the patients of the train role who are shown.
+    `added` says that the set is somebody else's, `pictured` names the patients of the train role who are shown, and
+    `under_way` says that a reader study is not closed.
     """
 
     study: Study
@@ -141,6 +142,7 @@ class Findings:
     loose: Loose | None = None
     trial: TrialView | None = None
     readers: ReadersView | None = None
+    under_way: bool = False
 
 
 def stage_folders(study: Study) -> dict[str, Path]:
@@ -156,9 +158,10 @@ def stage_folders(study: Study) -> dict[str, Path]:
 
 
 def report_inputs(study: Study) -> dict[str, str]:
-    """Digest of each stage that ended: what the page is made of, and what makes it stale."""
+    """Digest of each stage that ended, and whether people read: what the page is made of, and what makes it stale."""
     records = {name: read_record(folder) for name, folder in stage_folders(study).items()}
-    return {name: record.digest for name, record in records.items() if record is not None}
+    found = {name: record.digest for name, record in records.items() if record is not None}
+    return found | ({"reader study": "under way"} if under_way(study) else {})
 
 
 def collect(study: Study) -> Findings:
@@ -193,6 +196,7 @@ def collect(study: Study) -> Findings:
         added=added,
         trial=trial,
         readers=readers,
+        under_way=under_way(study),
     )
 
 

@@ -78,6 +78,11 @@ def has_readers(study: Study) -> bool:
     return (study.reader / ANALYSIS).is_file()
 
 
+def under_way(study: Study) -> bool:
+    """Whether readers may still be reading: whoever does must not see the page, which tells images apart."""
+    return (study.reader / PROTOCOL).is_file() and not has_readers(study)
+
+
 def read_readers(study: Study, cohort: Cohort | None, made: SyntheticSet | None) -> ReadersView | None:
     """The reader study of a study, or none where none was analysed.
 

@@ -152,6 +152,12 @@ def _warnings(findings: Findings) -> list[str]:
         for stage in findings.stages
         if stage.outdated
     ]
+    if findings.under_way:
+        warnings.insert(
+            0,
+            "A reader study is under way. Nobody who reads in it may see this page before the study is closed: it "
+            "shows which images are synthetic.",
+        )
     training = findings.training
     if training and training.ended and level(training) is Level.CRITICAL:
         warnings.insert(0, "The generator had collapsed when its training ended: images from it are much alike.")

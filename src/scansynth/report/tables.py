@@ -26,7 +26,7 @@ from scansynth.report.words import (
 )
 from scansynth.study import Study
 
-_PATHS = {"cohort.dicom", "cohort.labels", "cohort.split_from"}
+_PATHS = {"cohort.dicom", "cohort.labels", "cohort.split_from", "utility.external"}
 """Settings that name places on this machine; the page leaves them out."""
 
 _OUTPUTS_LISTED = 16
