@@ -48,9 +48,12 @@ bench: $(READY)  ## The figures of docs/results that need no GPU and no real sca
 	$(RUN)/python benchmarks/copies_error_rates.py --runs 150 --out docs/results/copies_error_rates.json
 	$(RUN)/python benchmarks/copies_speed.py --out docs/results/copies_speed.json
 	$(RUN)/python benchmarks/audit_error_rates.py --out docs/results/audit_error_rates.json
+	$(RUN)/python benchmarks/utility_error_rates.py --out docs/results/utility_error_rates.json
+	$(RUN)/python benchmarks/reader_error_rates.py --out docs/results/reader_error_rates.json
 
-drill: $(READY_DEV)  ## The long kill test: 50 trainings are killed and gone on with
+drill: $(READY_DEV)  ## Half an hour: 50 trainings killed and gone on with, 20 readers at once on both databases
 	$(RUN)/python tests/gan/tiny_training.py build/drill 45
+	$(RUN)/python tests/reader/load_drill.py 600
 
 docs: $(READY_DEV)  ## The documentation as pages in site/
 	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict

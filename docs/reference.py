@@ -132,6 +132,8 @@ def kind(annotation: Any) -> str:
         if isinstance(inner[0], type) and issubclass(inner[0], enum.Enum):
             return "list of " + ", ".join(value(item) for item in inner[0])
         return f"list of {kind(inner[0])}s" if Ellipsis in inner else f"{len(inner)} {kind(inner[0])}s"
+    if origin is list:
+        return f"{kind(inner[0])}, as often as you like"
     if origin is dict:
         return "table"
     raise TypeError(f"no words for the type {annotation}")

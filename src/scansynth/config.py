@@ -154,8 +154,8 @@ class UtilitySettings(Settings):
     lesions: Literal["auto", "on", "off"] = Field(
         "auto", description="Find lesions, not only images with one; auto: when there are masks and whole images."
     )
-    steps: int = Field(1500, ge=10, description="Optimiser steps of every detector, the same in all arms.")
-    batch: int = Field(64, ge=4, description="Images of a step, half of them positive.")
+    steps: int = Field(800, ge=10, description="Optimiser steps of every detector, the same in all arms.")
+    batch: int = Field(32, ge=4, description="Images of a step, half of them positive.")
     learning_rate: float = Field(2e-3, gt=0.0, description="Largest rate of the detector's schedule.")
     false_alarm_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
         0.1, description="Share of clear calibrate images called positive, at which thresholds are set."

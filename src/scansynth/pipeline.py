@@ -339,6 +339,18 @@ def run_stage(study: Study, name: str, around: Surroundings) -> None:
             raise StudyError(f"{name} needs {state.stage.name}, which {reason}; run: scansynth run {study.folder}")
 
 
+def need_stage(study: Study, name: str, key: InstitutionKey) -> None:
+    """Passes when a stage is done, for commands that are no stage themselves.
+
+    Raises:
+        StudyError: It has not run, or is stale.
+    """
+    state = next(state for state in stage_states(study, key, STAGES) if state.stage.name == name)
+    if state.condition is not Condition.DONE:
+        reason = "has not run" if state.condition is Condition.MISSING else f"is stale ({state.why})"
+        raise StudyError(f"it needs {name}, which {reason}; run: scansynth {name} {study.folder}")
+
+
 def _run(stage: Stage, study: Study, around: Surroundings) -> None:
     """Runs a stage under its own bar; the journal tells when it began, and when it refused."""
     study.log(stage.name, "began")

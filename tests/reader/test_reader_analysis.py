@@ -6,12 +6,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from made_readings import rows, study
 
 from scansynth.errors import ReaderError
-from scansynth.evidence.claims import read_claims, write_claims
+from scansynth.evidence.claims import read_claims, schema, write_claims
 from scansynth.files import read_json, write_json
 from scansynth.reader.analysis import Analysis, Protocol, analyse, distance, read_protocol_values
 from scansynth.reader.controls import found_when_planted, plant
@@ -155,9 +156,10 @@ def test_the_primary_result_is_the_two_way_analysis() -> None:
 
 
 def test_the_claim_is_written_and_read_back(tmp_path: Path) -> None:
-    found = analyse(study(World(0.8)), protocol(), inputs={"readings.csv": "ab"})
+    found = analyse(study(World(0.8)), protocol(), inputs={"readings.csv": "ab" * 32})
     write_claims(tmp_path / "claims.json", (found.claim,))
     assert read_claims(tmp_path / "claims.json") == (found.claim,)
+    jsonschema.validate(read_json(tmp_path / "claims.json"), schema())
     write_json(tmp_path / "analysis.json", found.as_json())
     assert read_json(tmp_path / "analysis.json")["verdict"]["outcome"] == "distinguishable"
 

@@ -1,4 +1,4 @@
-"""A whole reader study at the command line: created, read through the server, closed, analysed; refusals in one line."""
+"""A whole reader study at the command line: created, read through the server, closed, analysed; and refusals."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from scansynth.stage import read_record
 from scansynth.statistics import Verdict
 from scansynth.study import Study, open_study
 
-SETTINGS = '[reader]\nreaders = 3\nimages = 30\npractice = 2\ntitle = "Chest MR"\n'
+SETTINGS = '[reader]\nreaders = 3\nimages = 25\npractice = 2\ntitle = "Chest MR"\n'
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ def test_a_study_from_invitations_to_the_verdict(tmp_path: Path, command: Callab
     said = command("reader", "create", study.folder, "--address", "https://reading.example/")
     tokens = dict(re.findall(r"(r\d\d)  https://reading\.example/i/([\w-]{43})\n", said))
     assert set(tokens) == {"r01", "r02", "r03"}
-    assert said.splitlines()[-1] == f"next: scansynth reader serve {study.folder}"
+    assert said.splitlines()[-1].startswith(f"next: scansynth reader serve {study.folder}")
     desk = study.reader / "desk"
     app = create_app(desk)
     with browsers(app, 3) as opened:
@@ -75,7 +75,7 @@ def test_a_study_from_invitations_to_the_verdict(tmp_path: Path, command: Callab
     said = command("reader", "close", study.folder)
     assert f"next: scansynth report {study.folder}" in said
     rows = read_csv(study.reader / "readings.csv")
-    assert len(rows) == 3 * 36
+    assert len(rows) == 3 * 30
     assert {(row["reader"], row["answer"]) for row in rows} == {("r01", "2"), ("r02", "3"), ("r03", "4")}
     values = read_json(study.reader / "analysis.json")
     assert values["primary"]["auc"] == pytest.approx(0.5)
@@ -85,17 +85,18 @@ def test_a_study_from_invitations_to_the_verdict(tmp_path: Path, command: Callab
     (claim,) = read_claims(study.reader / "claims.json")
     # three readers who gave one answer to everything show nothing, whatever their AUC
     assert claim.verdict is Verdict.NOT_ASSESSABLE
-    assert (study.reader / "imrmc.csv").read_text().count("\n") > 3 * 30
+    assert (study.reader / "imrmc.csv").read_text().count("\n") > 3 * 25
     record = read_record(study.reader)
     assert record is not None
     assert record.outputs["readings.csv"] == sha256_file(study.reader / "readings.csv")
     assert record.roles == ("test", "train")
 
     path = study.reader / "readings.csv"
-    path.write_text(path.read_text().replace("r01", "r09"))
+    before = path.read_text()
+    path.write_text(before.replace("r01", "r09"))
     assert "readings were changed after the study was closed" in command("reader", "analyse", study.folder)
-    command("reader", "close", study.folder)
-    assert "wrote" in command("reader", "analyse", study.folder)
+    path.write_text(before)
+    assert f"next: scansynth report {study.folder}" in command("reader", "analyse", study.folder)
 
 
 def test_refusals_say_what_to_do(tmp_path: Path, command: Callable[..., str]) -> None:

@@ -206,6 +206,10 @@ def test_the_question_and_the_windows_reach_the_desk(desk: Desk) -> None:
     assert desk.image.spacing == (1.5, 1.5)
 
 
+def full_disk(*_: object) -> None:
+    raise StorageError("the disk is full")
+
+
 def test_a_second_study_needs_leave_and_a_served_one_stays(tmp_path: Path) -> None:
     study = make_study(tmp_path / "study")
     create(study, small())
@@ -213,7 +217,14 @@ def test_a_second_study_needs_leave_and_a_served_one_stays(tmp_path: Path) -> No
     with pytest.raises(ReaderError, match="there is a reader study already; give --replace"):
         create(study, small())
     assert (study.reader / "protocol.json").read_bytes() == first
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "write_desk", full_disk)
+        with pytest.raises(StorageError):
+            create(study, small(), replace=True)
+    assert (study.reader / "protocol.json").read_bytes() == first
     create(study, small(), replace=True)
+    (aside,) = study.folder.glob("reader-*")
+    assert (aside / "protocol.json").read_bytes() == first, "a copy of its desk may be served elsewhere"
     second = (study.reader / "protocol.json").read_bytes()
     assert second != first
     mark_served(study.reader / "desk", NOW)
@@ -245,11 +256,7 @@ def test_a_fault_while_writing_leaves_neither_study_nor_key(
     tmp_path: Path, keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = make_study(tmp_path / "study")
-
-    def full(*_: object) -> None:
-        raise StorageError("the disk is full")
-
-    monkeypatch.setattr(room, "write_desk", full)
+    monkeypatch.setattr(room, "write_desk", full_disk)
     with pytest.raises(StorageError):
         create(study, small())
     assert not study.reader.exists()

@@ -65,11 +65,11 @@ def test_planted_skill_is_found_and_its_absence_too() -> None:
 
 def test_its_interval_holds_no_skill_about_as_often_as_it_says() -> None:
     held = 0
-    for run in range(40):
-        answers, truth = readings(World(0.5, 0.1), 5, 40, 40, np.random.default_rng(run))
+    for run in range(25):
+        answers, truth = readings(World(0.5, 0.1), 5, 30, 30, np.random.default_rng(run))
         found = crossed_logit(answers, truth)
         held += found.converged and found.interval(0.95).low <= 0 <= found.interval(0.95).high
-    assert held >= 34
+    assert held >= 20
 
 
 def test_it_says_so_when_there_is_no_estimate() -> None:

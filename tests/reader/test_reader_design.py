@@ -167,6 +167,20 @@ def test_a_generator_that_does_not_tell_labels_apart_is_matched_as_a_whole(tmp_p
     assert len(draw(found, small(), 3, 1).subjects) == 50
 
 
+def test_a_cohort_without_labels_is_matched_as_a_whole(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study")
+    for path in (study.cohort / "cases.csv", study.synthetic() / "manifest.csv"):
+        text = path.read_text()
+        for label in LABELS:
+            text = text.replace(f",{label},", ",,")
+        path.write_text(text)
+    facts = study.cohort / "cohort.json"
+    facts.write_text(facts.read_text().replace('"unlabelled": false', '"unlabelled": true'))
+    found = gather(study)
+    assert found.labels == ()
+    assert len(draw(found, small(), 3, 1).subjects) == 50
+
+
 def test_the_pool_holds_the_roles_that_the_ledger_permits(pool: Pool) -> None:
     assert {int(subject.patient[:4], 16) < 40 for subject in pool.reals} == {True}
     assert {int(subject.patient[:4], 16) < 40 for subject in pool.practice} == {False}

@@ -23,8 +23,8 @@ def probed(made: np.ndarray, count: int = 30, seed: int = 0, claims: tuple = SHO
 
 
 def test_reals_against_reals_pass() -> None:
-    found = [probed(textured(30, 200 + seed), seed=seed) for seed in range(4)]
-    assert [one.refusal for one in found] == [""] * 4
+    found = [probed(textured(30, 200 + seed), seed=seed) for seed in range(3)]
+    assert [one.refusal for one in found] == [""] * 3
     aucs = [one.finding.claim.value for one in found]
     assert abs(np.mean(aucs) - 0.5) < 0.12
     for one in found:

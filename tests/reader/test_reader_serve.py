@@ -264,7 +264,11 @@ def test_a_database_that_comes_back_is_used_again(kit: Kit, postgres_server: str
         with psycopg.connect(f"{postgres_server}/postgres", autocommit=True) as admin:
             end = b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '%s'" % name.encode()
             admin.execute(end)
-            assert client.post(f"/api/lock/{state['item']['id']}", json=sent, headers=headers).status_code == 200
+            status = [
+                client.post(f"/api/lock/{state['item']['id']}", json=sent, headers=headers).status_code
+                for _ in range(3)
+            ]
+            assert status[1:] == [200, 200]  # at most one request fails, and is sent again
             admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
             admin.execute(end)
             lost = client.post(f"/api/lock/{state['next']['id']}", json=lock_of(), headers=headers)

@@ -122,6 +122,14 @@ def test_the_chain_sees_a_change_in_the_last_digit_of_a_number(filled: Database)
     assert "reading 3 of r01 was changed" in tamper(filled, nudge)
 
 
+def test_bytes_in_the_place_of_a_number_are_found(kit: Kit, orders: list[Order]) -> None:
+    database = open_database(kit.folder, kit.desk)
+    lock_answer(database, orders[0], orders[0].places[0].item, answer(0), MOMENT)
+    told = tamper(database, lambda connection: connection.execute(text("UPDATE readings SET seconds = x'00ff'")))
+    database.close()
+    assert "reading 1 of r01 was changed" in told
+
+
 def test_the_chain_names_a_row_that_was_changed_and_hashed_anew(filled: Database) -> None:
     def forge(connection: Connection) -> None:
         row = dict(connection.execute(select(readings).where(readings.c.n == 4)).one()._mapping) | {"answer": 6}
@@ -305,12 +313,23 @@ def test_a_code_needs_a_reader(kit: Kit) -> None:
         new_code(kit.folder, "r09")
 
 
-def test_what_is_committed_is_synced(kit: Kit) -> None:
-    """FULL is 2: each commit reaches the disk before the reader is told."""
+def test_what_is_locked_is_synced(database: Database) -> None:
+    """Each lock reaches the disk before the reader is told; a draft, which the browser keeps too, need not."""
+    postgres = database.engine.dialect.name == "postgresql"
+    ask, full, lazy = ("SHOW synchronous_commit", "on", "off") if postgres else ("PRAGMA synchronous", 2, 1)
+    for synced in (True, False, True):
+        with database.write(synced) as connection:
+            assert connection.exec_driver_sql(ask).scalar() == (full if synced else lazy)
+    if not postgres:
+        with database.read() as connection:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+
+def test_nobody_else_on_the_machine_reads_the_answers(kit: Kit) -> None:
     database = open_database(kit.folder, kit.desk)
-    with database.read() as connection:
-        found = {
-            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("synchronous", "journal_mode")
-        }
+    with database.write() as connection:
+        note_event(connection, "r01", "opened", MOMENT)
+        files = [path for path in kit.folder.iterdir() if path.name.startswith("readings.db")]
+        assert len(files) == 3  # the log and its index beside the database
+        assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
     database.close()
-    assert found == {"synchronous": 2, "journal_mode": "wal"}

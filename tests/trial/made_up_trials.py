@@ -27,6 +27,7 @@ def block(gains: dict, detectors: object = LARGE, arms: tuple = ARMS, seed: int 
         name: replace(
             part,
             scores=expit(2.0 * part.scores - 2.0),
+            patients=part.patients.astype(np.str_),
             cases=np.array([f"{name}{k:05d}" for k in range(len(part.positive))]),
         )
         for name, part in (("calibrate", made.calibrate), ("test", made.test))

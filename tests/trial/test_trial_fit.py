@@ -16,9 +16,7 @@ from scansynth.learning.device import Device
 from scansynth.trial.detector import (
     WEIGHTS,
     DetectorFacts,
-    calibrated,
     draw_maps,
-    fit_temperature,
     load_detector,
     save_detector,
     score_images,
@@ -118,7 +116,7 @@ def test_lesion_detector_finds_the_place() -> None:
     rng = np.random.default_rng(0)
     drawn = [draw_image(rng, number < 40) for number in range(80)]
     images, masks = np.stack([image for image, _ in drawn]), [mask for _, mask in drawn]
-    targets = np.stack([np.rint(255 * draw_target(mask, 1)) for mask in masks]).astype(np.uint8)
+    targets = np.stack([np.rint(255 * draw_target(mask, 2)) for mask in masks]).astype(np.uint8)
     known = np.ones(80, bool)
     known[:5] = False  # not outlined: these teach by their highest point
     targets[:5] = 0
@@ -149,16 +147,6 @@ def test_scores_of_an_image_do_not_depend_on_its_neighbours() -> None:
     assert len(set(together)) == 8
 
 
-def test_temperature_undoes_a_known_scale() -> None:
-    rng = np.random.default_rng(0)
-    logits = rng.normal(0.0, 2.0, 20_000)
-    positive = rng.random(20_000) < 1.0 / (1.0 + np.exp(-logits))
-    assert fit_temperature(3.0 * logits, positive) == pytest.approx(3.0, rel=0.05)
-    assert fit_temperature(logits, positive) == pytest.approx(1.0, rel=0.05)
-    scores = 1.0 / (1.0 + np.exp(-3.0 * logits[:50]))
-    assert calibrated(scores, 3.0) == pytest.approx(1.0 / (1.0 + np.exp(-logits[:50])))
-
-
 @pytest.mark.parametrize(
     ("negatives", "rate", "expected"),
     [
@@ -171,6 +159,7 @@ def test_temperature_undoes_a_known_scale() -> None:
 )
 def test_threshold_is_the_smallest_within_the_rate(negatives: list[float], rate: float, expected: float) -> None:
     assert threshold_at(np.array(negatives), rate) == expected
+    assert np.mean(np.array(negatives) >= expected) <= rate
 
 
 FACTS = DetectorFacts("small", False, SIDE, "CT", (0.7, 0.7), -1000.0, 400.0, "basic", 1.5, 0.4, 0.1)
@@ -205,4 +194,4 @@ def test_large_images_are_averaged_down_and_odd_sides_work(lesions: bool) -> Non
     with torch.inference_mode():
         logits, places = network(torch.zeros(2, 1, 300, 300))
     assert logits.shape == (2,)
-    assert places is None if not lesions else places.shape == (2, 100, 100)
+    assert places is None if not lesions else places.shape == (2, 37, 37)

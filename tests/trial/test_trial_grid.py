@@ -241,3 +241,15 @@ def test_a_damaged_cohort_table_stops_before_any_job(study: Study, here: list[st
     with pytest.raises(CohortError, match="role train has no positive image"):
         run(study)
     assert here == []
+
+
+def test_other_processes_make_the_same_scores(study: Study) -> None:
+    """Not through the fixture: two real workers, in whatever order they end."""
+    grid = declare(study, sets_of(study))
+    write_plan(study, grid)
+    outcomes = run_grid(study, grid)
+    assert all(outcome.succeeded for outcome in outcomes)
+    elsewhere = {spec.name: (spec.folder / "scores.csv").read_bytes() for spec in grid.specs}
+    for spec in reversed(grid.specs):
+        run_job(spec)
+    assert elsewhere == {spec.name: (spec.folder / "scores.csv").read_bytes() for spec in grid.specs}

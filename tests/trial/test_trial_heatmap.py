@@ -40,7 +40,10 @@ def test_peaks_are_sorted_apart_and_a_plateau_is_one() -> None:
     places = torch.full((1, 30, 30), -9.0)
     places[0, 5, 5], places[0, 5, 6], places[0, 20, 20], places[0, 20, 21] = 1.0, 0.9, 3.0, 3.0
     (peaks,) = find_peaks(places, 1)
-    assert [(peak.row, peak.column) for peak in peaks] == [(20.0, 20.0), (5.0, 5.0)]
+    places_found = [(peak.row, peak.column) for peak in peaks]
+    assert places_found[0] == pytest.approx((20.0, 20.5), abs=0.01), "the middle of the plateau"
+    assert places_found[1] == pytest.approx((5.0, 5.5), abs=0.1)
+    assert len(peaks) == 2
     assert peaks[0].score == pytest.approx(1.0 / (1.0 + np.exp(-3.0)))
     flat = find_peaks(torch.full((2, 30, 30), -20.0), 1)
     assert [len(peaks) for peaks in flat] == [1, 1], "an image without a peak still has its score"

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from scansynth.trial.detector import threshold_at
 from scansynth.trial.resampling import aucs, least_negatives, once, patient_draws, rank
 
 
 def threshold_by_hand(scores: np.ndarray, times: np.ndarray, rate: float) -> float:
     """Tries every score that is there, on images written out as often as they count."""
     written = np.repeat(scores, times)
-    return min(t for t in written if (written > t).mean() <= rate + 1e-12)
+    above_all = np.nextafter(written.max(), np.inf)
+    return min(t for t in (*written, above_all) if (written >= t).mean() <= rate + 1e-12)
 
 
 @pytest.mark.parametrize("digits", [0, 1, 6])
@@ -24,31 +26,47 @@ def test_threshold_is_the_smallest_that_keeps_the_rate(digits: int, rate: float)
         assert ours[draw] == threshold_by_hand(scores, times[:, draw], rate)
 
 
+def test_the_threshold_of_a_detector_is_that_of_the_analysis() -> None:
+    rng = np.random.default_rng(0)
+    for digits in (0, 1, 6):
+        scores = rng.random(50).round(digits)
+        assert rank(scores, once(50)).thresholds(0.1)[0] == threshold_at(scores, 0.1)
+
+
+def test_new_images_raise_no_more_false_alarms_than_chosen() -> None:
+    """floor(rate n) / (n + 1) of new images: 2 of 21 for 20 images at 10%; a lower threshold would let 3 of 21 pass."""
+    rng = np.random.default_rng(1)
+    rates = [1.0 - rank(rng.random(20), once(20)).thresholds(0.1)[0] for _ in range(20_000)]
+    assert np.mean(rates) == pytest.approx(2 / 21, abs=0.002)
+
+
 def test_share_above_and_auc_are_those_of_the_written_out_images() -> None:
     rng = np.random.default_rng(0)
     scores, positive = rng.normal(size=60).round(1), rng.random(60) < 0.4
     scores[positive] += 0.5
     times = patient_draws(np.arange(60) // 3, 30, rng)
     limit = rng.normal(size=30).round(1)
-    share = rank(scores, times).shares_above(limit)
+    share, above = rank(scores, times).shares_reaching(limit), rank(scores, times).shares_above(limit)
     area = aucs(scores[positive], times[positive], rank(scores[~positive], times[~positive]))
     for draw in range(30):
         written = np.repeat(np.arange(60), times[:, draw])
-        assert share[draw] == pytest.approx((scores[written] > limit[draw]).mean())
+        assert share[draw] == pytest.approx((scores[written] >= limit[draw]).mean())
+        assert above[draw] == pytest.approx((scores[written] > limit[draw]).mean())
         assert area[draw] == pytest.approx(roc_auc_score(positive[written], scores[written]))
 
 
 def test_scores_that_are_all_equal_call_nobody() -> None:
     same = rank(np.full(20, 0.5), once(20))
-    assert same.thresholds(0.1) == 0.5
-    assert same.shares_above(same.thresholds(0.1)) == 0.0
+    assert same.thresholds(0.1) == np.nextafter(0.5, 1.0)
+    assert same.shares_reaching(same.thresholds(0.1)) == 0.0
+    assert same.shares_above(same.ceilings(0.1)) == 0.0
 
 
 def test_a_draw_without_images_has_no_figures() -> None:
     empty = np.array([[1, 0], [1, 0]], dtype=np.int32)
     one = rank(np.array([0.1, 0.2]), empty)
     assert np.isnan(one.thresholds(0.1)).tolist() == [False, True]
-    assert np.isnan(one.shares_above(np.array([0.0, 0.0]))).tolist() == [False, True]
+    assert np.isnan(one.shares_reaching(np.array([0.0, 0.0]))).tolist() == [False, True]
     assert np.isnan(aucs(np.array([0.3, 0.4]), empty, one)).tolist() == [False, True]
 
 

@@ -115,6 +115,22 @@ def test_families_share_one_adjustment_and_controls_have_none(trial: Block, outc
     assert {one.arm for one in alone if one.p_holm is None} == {"reserve", "duplicates", "real"}
 
 
+def test_discordance_is_what_moved_and_more(trial: Block, outcomes: Outcomes) -> None:
+    for one in compare(trial, outcomes):
+        assert one.discordance >= abs(one.gain.value)
+        assert one.negative_discordance >= abs(one.false_alarms.value)
+    same = replace(
+        trial,
+        arms=("basic", "basic-synthetic"),
+        **{
+            role: replace(getattr(trial, role), scores=getattr(trial, role).scores[[1, 1]])
+            for role in ("calibrate", "test")
+        },
+    )
+    found = measure(same.calibrate, same.test, 0.1, 200, np.random.default_rng(0))
+    assert compare(same, found)[0].discordance == 0.0
+
+
 def test_which_arms_are_compared() -> None:
     names = contrast_names(("real", "basic", "synthetic", "basic-synthetic", "duplicates", "reserve", "filtered"))
     assert names[:4] == (

@@ -30,7 +30,7 @@ def keyed(*names: object, digits: int = 16) -> str:
 
 
 def draw_image(rng: np.random.Generator, lesion: bool) -> tuple[np.ndarray, np.ndarray]:
-    """One image, uint16 (SIDE, SIDE), and the mask of its blob; without a lesion there is a dark blob, no bright one."""
+    """One image, uint16 (SIDE, SIDE), and the mask of its bright blob; without a lesion the blob is dark."""
     rows, columns = np.mgrid[0:SIDE, 0:SIDE]
     row, column = rng.uniform(8, SIDE - 8, 2)
     distance = np.hypot(rows - row, columns - column)

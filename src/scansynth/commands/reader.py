@@ -49,7 +49,7 @@ def create(
         str | None, typer.Option(help="Why somebody goes on although the probe refuses; printed in the report.")
     ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="In the place of a reader study that was never served.")
+        bool, typer.Option("--replace", help="In the place of a reader study that was never served; it is kept beside.")
     ] = False,
 ) -> None:
     """Draws and seals a reader study, when nothing but the images themselves can tell; prints the invitations."""
@@ -63,11 +63,12 @@ def create(
     opened = open_study(study)
     with opened.lock(), console.bar("reader study") as progress:
         made = make(opened, seal_file=seal, override=override, replace=replace, progress=progress)
-    _say_created(made, study, (address or f"http://{HOST}:{PORT}").rstrip("/"))
+    say_created(made, study, address)
 
 
-def _say_created(made: Created, study: Path, address: str) -> None:
+def say_created(made: Created, study: Path, address: str | None = None) -> None:
     """What was made, and the links, which are shown this once."""
+    address = (address or f"http://{HOST}:{PORT}").rstrip("/")
     if made.probed.refusal:
         console.warn(f"made although the probe refuses, which the report says: {made.probed.refusal}")
     console.result(f"wrote {made.folder}: {made.presentations} images for each of {len(made.invitations)} readers")
@@ -76,7 +77,7 @@ def _say_created(made: Created, study: Path, address: str) -> None:
     for reader, token in made.invitations.items():
         console.result(f"  {reader}  {address}/i/{token}")
     console.result(f"  administrator  {address}/admin  with the token  {made.administrator}")
-    console.result(f"next: scansynth reader serve {study}")
+    console.result(f"next: scansynth reader serve {study}    (then open a link)")
 
 
 @app.command()

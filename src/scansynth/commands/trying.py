@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from scansynth import __version__, console
+from scansynth.commands.reader import say_created
 
 app = typer.Typer()
 
@@ -41,6 +42,13 @@ def demo(
     """From a phantom cohort to the report, on any laptop, in minutes; run again after an interruption."""
     from scansynth.demonstration import demonstrate
 
-    page = demonstrate(out, console.bar, console.say, console.warn)
-    console.result(f"wrote {page}")
-    console.result(f"next: open {page}, then try your own scans: scansynth init STUDY --dicom DIR --labels labels.csv")
+    made = demonstrate(out, console.bar, console.say, console.warn)
+    console.result(f"wrote {made.page}")
+    console.result(
+        f"next: open {made.page}; for your own scans: scansynth init STUDY --dicom DIR --labels labels.csv; "
+        "and try the reading page:"
+    )
+    if made.reading is not None:
+        say_created(made.reading, made.study)
+    else:
+        console.result(f"next: scansynth reader serve {made.study}")

@@ -52,7 +52,7 @@ def numbers(request: Request) -> Response:
     """How far each reader is."""
     require_administrator(request)
     service = service_of(request)
-    with service.database.read() as connection:
+    with service.database.snapshot() as connection:
         rows = [_row(connection, order) for order in service.served.orders.values()]
         closed = is_closed(connection) or service.served.closed()
     return JSONResponse({"title": service.served.desk.title, "closed": closed, "readers": rows})

@@ -6,8 +6,8 @@ A reader gets the current image and the next, and nothing else: no other item ex
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -90,7 +90,8 @@ Body = Annotated[bytes, Depends(sent_json)]
 def state(request: Request) -> Response:
     """Where this reader stands."""
     visit = visit_of(request)
-    return JSONResponse(_state(service_of(request), visit))
+    service = service_of(request)
+    return JSONResponse(_state(service, visit, _progress(service, visit)))
 
 
 @router.get("/buffer/{item}")
@@ -110,12 +111,11 @@ def draft(item: str, request: Request, body: Body) -> Response:
     sent = _checked(SentDraft, body)
     _check_second(service, sent.second, sent.confidence, complete=False)
     kept = Draft(sent.answer, sent.second, sent.confidence)
-    return _in_turn(
-        service,
-        visit,
-        lambda: save_draft(service.database, visit.order, item, kept, service.stamp(), service.served.closed()),
-        dict,
-    )
+    try:
+        save_draft(service.database, visit.order, item, kept, service.stamp(), service.served.closed())
+    except OutOfTurn as refusal:
+        return _out_of_turn(service, visit, refusal)
+    return JSONResponse({})
 
 
 @router.post("/lock/{item}")
@@ -126,17 +126,14 @@ def lock(item: str, request: Request, body: Body) -> Response:
     _check_second(service, sent.second, sent.confidence, complete=True)
     answer = Answer(**sent.model_dump())
 
-    def feedback() -> dict[str, Any]:
-        place = visit.order.places[visit.order.index[item]]
-        told = {"feedback": {"truth": place.answer}} if place.answer else {}
-        return _state(service, visit) | told
-
-    return _in_turn(
-        service,
-        visit,
-        lambda: lock_answer(service.database, visit.order, item, answer, service.stamp(), service.served.closed()),
-        feedback,
-    )
+    marked = service.served.closed()
+    try:
+        now = lock_answer(service.database, visit.order, item, answer, service.stamp(), marked)
+    except OutOfTurn as refusal:
+        return _out_of_turn(service, visit, refusal)
+    truth = visit.order.places[visit.order.index[item]].answer  # of practice cases alone
+    feedback = {"feedback": {"truth": truth}} if truth else {}
+    return JSONResponse(_state(service, visit, replace(now, closed=now.closed or marked)) | feedback)
 
 
 @router.post("/pause")
@@ -160,26 +157,20 @@ def logout(request: Request) -> Response:
     return response
 
 
-def _in_turn(
-    service: Service, visit: Visit, change: Callable[[], None], answer: Callable[[], dict[str, Any]]
-) -> Response:
-    """Makes a change; when it is out of turn, the answer says so and carries the state."""
-    try:
-        change()
-    except OutOfTurn as refusal:
-        told = {"error": refusal.sentence} | _state(service, visit)
-        return JSONResponse(told, status_code=refusal.status)
-    return JSONResponse(answer())
+def _out_of_turn(service: Service, visit: Visit, refusal: OutOfTurn) -> Response:
+    """Says so, with the state: the page goes where the reading is."""
+    told = {"error": refusal.sentence} | _state(service, visit, _progress(service, visit))
+    return JSONResponse(told, status_code=refusal.status)
 
 
 def _progress(service: Service, visit: Visit) -> Progress:
     with service.database.read() as connection:
         found = progress(connection, visit.order)
-    return Progress(found.locked, found.draft, found.closed or service.served.closed())
+    return replace(found, closed=found.closed or service.served.closed())
 
 
-def _state(service: Service, visit: Visit) -> dict[str, Any]:
-    desk, order, now = service.served.desk, visit.order, _progress(service, visit)
+def _state(service: Service, visit: Visit, now: Progress) -> dict[str, Any]:
+    desk, order = service.served.desk, visit.order
     practice, total = order.practice, len(order.places)
     phase = "done" if now.locked == total else "practice" if now.locked < practice else "reading"
     going_on = phase != "done" and not now.closed

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from scansynth.ledger import PERMITTED, Reader
 from scansynth.progress import Progress, silent
 from scansynth.reader.buffers import Rendered, render
 from scansynth.reader.design import Design, draw
-from scansynth.reader.desk import DESK, Desk, Display, Place, Seat, was_served, write_desk
+from scansynth.reader.desk import DESK, Desk, Display, Place, Seat, load_desk, was_served, write_desk
 from scansynth.reader.invitations import expiry, new_token, token_sha256
 from scansynth.reader.pool import Pool, gather
 from scansynth.reader.probe import Override, Probed, probe, require
@@ -88,7 +89,7 @@ def create(
         settings: Other than those of the study.
         seal_file: Where the key of the seal is written; none: beside the institution key.
         override: Who goes on although the probe refuses, and why; not used where it does not refuse.
-        replace: Put it in the place of one that was never served.
+        replace: Put it in the place of one that was never served, which is kept beside it.
         now: Time of creation; none: the clock's.
         progress: Told of the steps done.
 
@@ -107,7 +108,7 @@ def create(
     seal_path = seal_file or default_seal_path(plan.truth.study)
     key = new_key(seal_path, study.folder)
     try:
-        with new_directory(study.reader) as folder:
+        with _set_aside(study.reader), new_directory(study.reader) as folder:
             _write(folder, plan, seal(plan.truth.as_json(), key, plan.truth.study), tokens, administrator)
     except BaseException:
         seal_path.unlink(missing_ok=True)  # the key of nothing would only stand in the way
@@ -131,6 +132,21 @@ def _refuse_a_second(folder: Path, replace: bool) -> None:
         )
     if not replace:
         raise ReaderError("there is a reader study already; give --replace, or move its folder reader/ away")
+
+
+@contextlib.contextmanager
+def _set_aside(folder: Path) -> Iterator[None]:
+    """Moves an older reader study away, and back when the block ends with a fault: a copy may be served elsewhere."""
+    if not folder.exists():
+        yield
+        return
+    aside = folder.with_name(f"{folder.name}-{load_desk(folder / DESK_FOLDER).study[:8]}")
+    folder.rename(aside)
+    try:
+        yield
+    except BaseException:
+        aside.rename(folder)
+        raise
 
 
 def _plan(

@@ -7,6 +7,7 @@ SQLite: write-ahead log, synchronous = FULL, so a commit survives a kill and a p
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from scansynth.errors import ReaderError
+from scansynth.files import storage_faults
 from scansynth.reader.clock import Clock, stamp, steady_clock
 from scansynth.reader.desk import Desk
 from scansynth.reader.tables import FORMAT, START, head, metadata, study
@@ -50,17 +52,34 @@ class Database:
     turn: threading.Lock = field(default_factory=threading.Lock)
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Connection]:
-        """One transaction: all of it is kept when the block ends, or nothing."""
-        one_by_one = self.turn if self.engine.dialect.name == "sqlite" else contextlib.nullcontext()
-        with one_by_one, self.engine.begin() as connection:
+    def write(self, synced: bool = True) -> Iterator[Connection]:
+        """One transaction: all of it is kept when the block ends, or nothing.
+
+        Args:
+            synced: Wait until it is on the disk; without, a power cut may take the last moments, and nothing else.
+        """
+        one_by_one = contextlib.nullcontext() if self._is_postgres() else self.turn
+        with one_by_one, self.engine.connect().execution_options(synced=synced) as connection, connection.begin():
+            if self._is_postgres() and not synced:
+                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield connection
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
-        """One view of the data; nothing is written."""
-        with self.engine.connect().execution_options(**_READS) as connection:
+        """For reading; each statement has its own view of the data, and costs one turn to the database."""
+        level = {"isolation_level": "AUTOCOMMIT"} if self._is_postgres() else {}
+        with self.engine.connect().execution_options(**_READS, **level) as connection:
             yield connection
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """For reading much: all statements see the data as they are now, whatever is locked meanwhile."""
+        level = {"isolation_level": "REPEATABLE READ"} if self._is_postgres() else {}
+        with self.engine.connect().execution_options(**_READS, **level) as connection:
+            yield connection
+
+    def _is_postgres(self) -> bool:
+        return self.engine.dialect.name == "postgresql"
 
     def close(self) -> None:
         """Ends all connections."""
@@ -79,6 +98,8 @@ def open_database(folder: Path, desk: Desk, url: str | None = None, clock: Clock
     Raises:
         ReaderError: It cannot be reached or written, or holds another study.
     """
+    if url is None:
+        _make_private(folder / FILE)
     database = Database(_engine(_address(folder, url)))
     where = _said(database.engine.url)
     try:
@@ -90,6 +111,12 @@ def open_database(folder: Path, desk: Desk, url: str | None = None, clock: Clock
         database.close()
         raise ReaderError(f"the database {where} cannot be used: {_short(fault)}; check it, or name another") from None
     return database
+
+
+def _make_private(path: Path) -> None:
+    """Answers are for nobody's eyes before the end; SQLite gives its other files the same rights."""
+    with storage_faults(path):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
 def _address(folder: Path, url: str | None) -> URL:
@@ -116,7 +143,8 @@ def _engine(url: URL) -> Engine:
             pool_size=_POOL,
             max_overflow=0,
             pool_timeout=_WAIT_SECONDS,
-            pool_pre_ping=postgres,
+            # no ping before each use: when the database was away, one request fails and is sent again by the page,
+            # and all connections are made anew
             connect_args=_POSTGRES if postgres else {"timeout": _WAIT_SECONDS},
         )
     except (ModuleNotFoundError, NoSuchModuleError):
@@ -139,8 +167,13 @@ def _set_up_sqlite(connection: sqlite3.Connection, _: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    if options.get("reads"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if options.get('synced', True) else 'NORMAL'}")
     # a transaction that begins as a reader and then writes can fail at once; one that begins as a writer waits
-    connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("reads") else "BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _prepare(database: Database, desk: Desk, now: str) -> None:

@@ -134,7 +134,7 @@ def d_prime(hits: float, false_alarms: float) -> float:
 
 
 def criterion(hits: float, false_alarms: float) -> float:
-    """Minus half of z(H) + z(F) (Macmillan and Creelman, Detection Theory, 2005, equation 2.1)."""
+    """Minus half of z(H) + z(F) (Macmillan and Creelman, Detection Theory, 2005, chapter 2)."""
     return -float(stats.norm.ppf(hits) + stats.norm.ppf(false_alarms)) / 2.0
 
 

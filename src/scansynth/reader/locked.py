@@ -75,7 +75,7 @@ def export_readings(desk: Path, database_url: str | None = None) -> Export:
     served = open_desk(desk)
     database = open_database(desk, served.desk, database_url)
     try:
-        with database.read() as connection:
+        with database.snapshot() as connection:
             end = verify_chain(connection)
             rows = connection.execute(select(readings).order_by(readings.c.n)).mappings().all()
     except UNREACHABLE:
@@ -101,7 +101,7 @@ def close_database(desk: Path, database_url: str | None = None, clock: Clock | N
     database = open_database(desk, served.desk, database_url)
     try:
         close_readings(database, stamp((clock or steady_clock())()))
-        with database.read() as connection:
+        with database.snapshot() as connection:
             return verify_chain(connection)
     except UNREACHABLE:
         raise ReaderError("the database cannot be written; check that it can be reached, and try again") from None

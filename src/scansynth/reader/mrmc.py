@@ -40,13 +40,13 @@ class Squares:
 
     @property
     def variance(self) -> float:
-        """Of the table's mean: (MS_R + max(MS_C - MS_RC, 0)) / (R C) (Hillis 2007, equation 14)."""
+        """Of the table's mean: (MS_R + max(MS_C - MS_RC, 0)) / (R C) (Hillis, Stat. Med. 26, 2007)."""
         readers, images = self.shape
         return (self.readers + max(self.images - self.rest, 0.0)) / (readers * images)
 
     @property
     def freedom(self) -> float:
-        """(MS_R + max(MS_C - MS_RC, 0))^2 / (MS_R^2 / (R - 1)) (Hillis, Stat. Med. 26, 2007, equation 23)."""
+        """(MS_R + max(MS_C - MS_RC, 0))^2 / (MS_R^2 / (R - 1)) (Hillis 2007, ddf_H of one modality)."""
         if self.readers <= 0.0:
             return math.inf
         total = self.readers + max(self.images - self.rest, 0.0)

@@ -108,7 +108,7 @@ def placements(scores: NDArray[Any], synthetic: Mask) -> Placements:
 
 
 def delong(placed: Placements) -> Floats:
-    """Covariance of the readers' AUCs from the same images, (R, R) (DeLong et al. 1988, equations 3 to 6)."""
+    """Covariance of the readers' AUCs from the same images, (R, R) (DeLong et al. 1988)."""
     parts = (placed.synthetic, placed.real)
     return np.asarray(sum(np.atleast_2d(np.cov(part)) / part.shape[1] for part in parts), dtype=np.float64)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from scansynth.errors import ReaderError
 from scansynth.reader.app import create_app
@@ -83,10 +83,11 @@ def serve(
             host = f"[{address.host}]" if ":" in address.host else address.host
             ready(f"{'https' if tls else 'http'}://{host}:{listening.getsockname()[1]}/")
         with _ended_quietly():
-            uvicorn.Server(_config(app, address)).run(sockets=[listening])
+            uvicorn.Server(server_config(app, address)).run(sockets=[listening])
 
 
-def _config(app: FastAPI, address: Address) -> uvicorn.Config:
+def server_config(app: ASGIApp, address: Address) -> uvicorn.Config:
+    """How uvicorn serves the application: nothing logged of requests, no header of its own but the date."""
     return uvicorn.Config(
         app,
         http="h11",

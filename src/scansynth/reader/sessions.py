@@ -43,7 +43,7 @@ class Service:
     clock: Clock
     tls: bool
     failures: Limit = field(default_factory=lambda: Limit(rate=1 / 6, burst=10.0))
-    requests: Limit = field(default_factory=lambda: Limit(rate=30.0, burst=200.0))
+    requests: Limit = field(default_factory=lambda: Limit(rate=60.0, burst=600.0))
 
     def now(self) -> datetime.datetime:
         """The server's time."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from scansynth.errors import ReaderError
 from scansynth.reader.chain import row_sha256
@@ -75,15 +76,20 @@ class Progress:
 
 
 def progress(connection: Connection, order: Order) -> Progress:
-    """How far this reader is, from one view of the data."""
+    """How far this reader is: one statement, so one view of the data."""
     reader = order.seat.reader
-    locked = _locked(connection, order)
-    draft = None
-    if locked < len(order.places):
-        row = connection.execute(select(drafts).where(drafts.c.reader == reader)).one_or_none()
-        if row is not None and row.item == order.places[locked].item:
-            draft = Draft(row.answer, row.second, row.confidence)
-    return Progress(locked, draft, is_closed(connection))
+    count = select(func.count()).select_from(readings).where(readings.c.reader == reader).scalar_subquery()
+    kept = (drafts.c.item, drafts.c.answer, drafts.c.second, drafts.c.confidence)
+    row = connection.execute(
+        select(count.label("locked"), study.c.closed_at, *kept).select_from(
+            study.outerjoin(drafts, drafts.c.reader == reader)
+        )
+    ).one()
+    if row.locked > len(order.places):
+        raise ReaderError("the database holds more readings of a reader than the desk has images; check both")
+    current = order.places[row.locked].item if row.locked < len(order.places) else None
+    draft = Draft(row.answer, row.second, row.confidence) if row.item is not None and row.item == current else None
+    return Progress(row.locked, draft, row.closed_at is not None)
 
 
 def is_closed(connection: Connection) -> bool:
@@ -98,8 +104,10 @@ def close_readings(database: Database, now: str) -> None:
         connection.execute(update(study).where(study.c.closed_at.is_(None)).values(closed_at=now))
 
 
-def lock_answer(database: Database, order: Order, item: str, answer: Answer, now: str, marked: bool = False) -> None:
-    """Locks an answer for good; does nothing when this very lock was received before.
+def lock_answer(
+    database: Database, order: Order, item: str, answer: Answer, now: str, marked: bool = False
+) -> Progress:
+    """Locks an answer for good; changes nothing when this very lock was received before.
 
     Args:
         database: Where.
@@ -109,6 +117,9 @@ def lock_answer(database: Database, order: Order, item: str, answer: Answer, now
         now: When it was received.
         marked: Whether the desk bears the mark of the closing; the database is asked in any case.
 
+    Returns:
+        How far the reader is then.
+
     Raises:
         Refused: There is no such item for this reader.
         OutOfTurn: It is locked already, is not the current one, the nonce was used for another, or the study is closed.
@@ -116,10 +127,13 @@ def lock_answer(database: Database, order: Order, item: str, answer: Answer, now
     reader = order.seat.reader
     with database.write() as connection:
         end = connection.execute(select(head).with_for_update()).one()
-        if _received(connection, reader, item, answer):
-            return
-        locked = _expect_current(connection, order, item, marked)
-        last = connection.execute(select(readings.c.locked_at).where(readings.c.n == end.rows)).scalar_one_or_none()
+        now_at = progress(connection, order)
+        either = (readings.c.nonce == answer.nonce) | (readings.c.n == end.rows)
+        found = connection.execute(select(readings).where(either)).all()
+        if any(_is_this(row, reader, item, answer) for row in found if row.nonce == answer.nonce):
+            return now_at
+        locked = _expect_current(now_at, order, item, marked)
+        last = max((row.locked_at for row in found), default=now)
         row: dict[str, Any] = {
             "n": end.rows + 1,
             "reader": reader,
@@ -127,13 +141,15 @@ def lock_answer(database: Database, order: Order, item: str, answer: Answer, now
             "practice": locked < order.practice,
             "position": order.position(locked),
             **asdict(answer),
-            "locked_at": max(now, last or now),  # a clock set back between two servers turns no order round
+            "locked_at": max(now, last),  # a clock set back between two servers turns no order round
             "previous": end.sha256,
         }
         row["sha256"] = row_sha256(row)
         connection.execute(insert(readings).values(row))
         connection.execute(update(head).values(rows=row["n"], sha256=row["sha256"]))
-        connection.execute(delete(drafts).where(drafts.c.reader == reader))
+        if now_at.draft is not None:
+            connection.execute(delete(drafts).where(drafts.c.reader == reader))
+        return Progress(locked + 1, None, closed=False)
 
 
 def save_draft(database: Database, order: Order, item: str, draft: Draft, now: str, marked: bool = False) -> None:
@@ -144,11 +160,12 @@ def save_draft(database: Database, order: Order, item: str, draft: Draft, now: s
         OutOfTurn: It is locked already, is not the current one, or the study is closed.
     """
     reader = order.seat.reader
-    with database.write() as connection:
-        connection.execute(select(head).with_for_update()).one()  # in turn with locks: no draft outlives its lock
-        _expect_current(connection, order, item, marked)
-        connection.execute(delete(drafts).where(drafts.c.reader == reader))
-        connection.execute(insert(drafts).values(reader=reader, item=item, saved_at=now, **asdict(draft)))
+    with database.write(synced=False) as connection:  # the browser keeps it, too
+        _expect_current(progress(connection, order), order, item, marked)
+        row = {"reader": reader, "item": item, "saved_at": now, **asdict(draft)}
+        upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+        statement = upsert(drafts).values(row)
+        connection.execute(statement.on_conflict_do_update(index_elements=[drafts.c.reader], set_=row))
 
 
 def note_event(connection: Connection, reader: str, kind: str, now: str, seconds: float | None = None) -> None:
@@ -156,38 +173,26 @@ def note_event(connection: Connection, reader: str, kind: str, now: str, seconds
     connection.execute(insert(events).values(reader=reader, kind=kind, at=now, seconds=seconds))
 
 
-def _locked(connection: Connection, order: Order) -> int:
-    count: int = connection.execute(
-        select(func.count()).select_from(readings).where(readings.c.reader == order.seat.reader)
-    ).scalar_one()
-    if count > len(order.places):
-        raise ReaderError("the database holds more readings of a reader than the desk has images; check both")
-    return count
-
-
-def _expect_current(connection: Connection, order: Order, item: str, marked: bool) -> int:
+def _expect_current(now_at: Progress, order: Order, item: str, marked: bool) -> int:
     """The place of the current item, when it is the one named."""
-    locked, place = _locked(connection, order), order.index.get(item)
+    locked, place = now_at.locked, order.index.get(item)
     if place is None or place > locked + 1:  # what was not shown yet is as unknown as another reader's
         raise nothing_here()
     if place < locked:
         raise OutOfTurn("This answer is locked and can no longer be changed.")
-    if marked or is_closed(connection):
+    if marked or now_at.closed:
         raise closed()
     if place > locked:
         raise OutOfTurn("Another image comes first; the page shows it now.")
     return locked
 
 
-def _received(connection: Connection, reader: str, item: str, answer: Answer) -> bool:
-    """Whether this lock came in before.
+def _is_this(row: Row[Any], reader: str, item: str, answer: Answer) -> bool:
+    """True: this very lock came in before.
 
     Raises:
         OutOfTurn: The nonce came in with something else.
     """
-    row = connection.execute(select(readings).where(readings.c.nonce == answer.nonce)).one_or_none()
-    if row is None:
-        return False
     if (row.reader, row.item) != (reader, item) or any(
         getattr(row, name) != value for name, value in asdict(answer).items()
     ):

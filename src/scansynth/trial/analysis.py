@@ -48,11 +48,7 @@ def analyse(
     Raises:
         EvidenceError: There is no block, or the blocks have other test images than the first.
     """
-    if not blocks:
-        raise EvidenceError("there is nothing to analyse: no block of jobs is finished; run the trial again")
-    for block in blocks[1:]:
-        if not np.array_equal(block.test.cases, blocks[0].test.cases):
-            raise EvidenceError("the blocks were tried on different test images; run the trial again")
+    _check(blocks)
     measured = [_measure(block, terms, seed) for block in blocks]
     contrasts = _adjusted(blocks, measured, terms)
     judged = [
@@ -74,6 +70,15 @@ def analyse(
         dose=tuple(sorted((k for k in places if blocks[k].fraction == first.fraction), key=lambda k: blocks[k].ratio)),
         low_data=tuple(sorted((k for k in places if blocks[k].ratio == first.ratio), key=lambda k: blocks[k].fraction)),
     )
+
+
+def _check(blocks: Sequence[Block]) -> None:
+    """Passes when there is a block, and all have the same test images."""
+    if not blocks:
+        raise EvidenceError("there is nothing to analyse: no block of jobs is finished; run the trial again")
+    for name in ("cases", "patients"):
+        if not all(np.array_equal(getattr(one.test, name), getattr(blocks[0].test, name)) for one in blocks):
+            raise EvidenceError("the blocks were tried on different test images; run the trial again")
 
 
 def _rng(block: Block, seed: int, purpose: str) -> np.random.Generator:
@@ -116,7 +121,7 @@ class Describing:
             why = why or "Most draws of the patients lack a class: there are too few patients."
             return BlockAnalysis(block.fraction, block.ratio, why)
         froc = None
-        if self.detections is not None:
+        if self.detections is not None and len(self.detections.marks[0][0].found):  # a lesion is there to be found
             froc = measure_froc(self.detections, terms.draws, self.rng("lesions"))
         return BlockAnalysis(
             block.fraction,

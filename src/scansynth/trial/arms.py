@@ -75,12 +75,12 @@ def has_ratio(arm: str) -> bool:
 
 
 def images_asked(arm: str, reals: int, ratio: float) -> int:
-    """Synthetic images of one label that an arm takes from its set.
+    """Synthetic images of each label that an arm takes from its sets.
 
     Args:
         arm: Its name.
-        reals: Real images of that label in the subset.
-        ratio: Synthetic images for each real one.
+        reals: Real positive images of the subset.
+        ratio: Synthetic images for each of them.
     """
     extra = ARM_PLANS[arm].extra
     if extra not in READS_SET:

@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 BINS = 10
-_EDGE = 1e-7
+_EDGE = 1e-12
 """Probabilities nearer to 0 or 1 are taken for this near: their logit would have no end."""
 
 _LEAST_LOG, _MOST_LOG = -4.0, 4.0

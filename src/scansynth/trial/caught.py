@@ -40,7 +40,7 @@ def newly_caught(block: Block, thresholds: NDArray[np.float64], arm: str, other:
         return ()
     positive = block.test.positive
     places = [block.place(arm), block.place(other)]
-    found = (block.test.scores[places][:, :, positive] > thresholds[places][:, :, None]).mean(axis=1)
+    found = (block.test.scores[places][:, :, positive] >= thresholds[places][:, :, None]).mean(axis=1)
     rows = [
         Caught(str(case), float(by), float(before), bool(by > before))
         for case, by, before in zip(block.test.cases[positive], *found, strict=True)

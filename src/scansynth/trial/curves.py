@@ -48,12 +48,12 @@ def curve_of(x: tuple[float, ...], points: list[Estimate]) -> Curve:
 def roc(part: Part, arm: int, pair: int, times: Counts) -> Floats:
     """Sensitivity at each rate of the grid, in each draw (grid, draws).
 
-    Threshold and sensitivity are both of this part: the curve describes it, and decides nothing. Tied scores are
-    called together, so that a rate that no threshold reaches has the sensitivity of the next lower one.
+    Threshold and sensitivity are both of this part: the curve describes it, and decides nothing. Each point is the
+    most that a threshold finds with no more false alarms; tied scores are called together.
     """
     scores, positive = part.scores[arm, pair], part.positive
     negatives, positives = (rank(scores[rows], times[rows]) for rows in (~positive, positive))
-    rows = [positives.shares_above(negatives.thresholds(rate)) for rate in GRID if rate < 1.0]
+    rows = [positives.shares_above(negatives.ceilings(rate)) for rate in GRID if rate < 1.0]
     return np.stack([*rows, np.where(np.isnan(rows[0]), np.nan, 1.0)])
 
 

@@ -27,7 +27,8 @@ from scansynth.files import new_directory, write_bytes, write_csv, write_json
 from scansynth.learning.device import Device, pick_device
 from scansynth.progress import Progress, silent
 from scansynth.study import Study
-from scansynth.trial.detector import DetectorFacts, Scored, calibrated, draw_maps, load_detector, score_images
+from scansynth.trial.calibration import tempered
+from scansynth.trial.detector import DetectorFacts, Scored, draw_maps, load_detector, score_images
 from scansynth.trial.grid import read_plan
 from scansynth.trial.overlay import draw_overlay, occlusion_map, png_bytes
 
@@ -149,7 +150,7 @@ def _fits(found: Survey, facts: CohortFacts) -> tuple[str, ...]:
 
 def _rows(scans: Foreign, scored: Scored, known: DetectorFacts) -> list[dict[str, object]]:
     """One row of the table for each scan."""
-    probabilities = calibrated(scored.scores, known.temperature)
+    probabilities = tempered(scored.scores, known.temperature)
     return [
         {
             "file": printable(source.relative),

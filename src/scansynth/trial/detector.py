@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import expit, logit
+from scipy.special import expit
 from torch import Tensor, nn
 
 from scansynth.errors import CheckpointError
@@ -21,11 +20,11 @@ from scansynth.learning.device import Device
 from scansynth.trial.heatmap import Candidate, find_peaks
 from scansynth.trial.material import to_device, to_float
 from scansynth.trial.networks import LesionDetector, build, place
+from scansynth.trial.resampling import once, rank
 
 WEIGHTS, FACTS = "detector.safetensors", "detector.json"
 
 _PIXELS = 1 << 21  # scored at a time
-_COOLEST, _HOTTEST = 0.05, 20.0
 
 Floats = NDArray[np.float64]
 
@@ -44,7 +43,7 @@ class DetectorFacts:
         high: Source value that stands for +1; median.
         arm: How it was trained.
         temperature: By which its logits are divided to become calibrated.
-        threshold: Score at which calibrate images without a lesion raise as many false alarms as the study chose.
+        threshold: An image is called positive from this score on; calibrate images without a lesion set it.
         false_alarm_rate: The chosen rate.
         weights_sha256: SHA-256 of the weight file.
     """
@@ -124,40 +123,14 @@ def _batches(network: nn.Module, images: NDArray[np.uint16], device: Device) -> 
             yield logits.float(), places
 
 
-def fit_temperature(logits: Floats, positive: NDArray[np.bool_]) -> float:
-    """The divisor of the logits under which the labels are likeliest (Guo et al., ICML 2017, section 4.2).
-
-    Args:
-        logits: Of calibrate images, (n,).
-        positive: Their labels, both of which must occur, (n,).
-    """
-
-    def unlikely(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        return float(np.mean(np.logaddexp(0.0, np.where(positive, -scaled, scaled))))
-
-    bounds = (float(np.log(_COOLEST)), float(np.log(_HOTTEST)))
-    return float(np.exp(minimize_scalar(unlikely, bounds=bounds, method="bounded").x))
-
-
-def calibrated(scores: Floats, temperature: float) -> Floats:
-    """Uncalibrated probabilities in (0, 1) as calibrated ones."""
-    probabilities: Floats = expit(logit(scores) / temperature)
-    return probabilities
-
-
 def threshold_at(negatives: Floats, rate: float) -> float:
-    """The smallest score on negatives, or the least number above all, at which the false-alarm rate is at most `rate`.
-
-    An image is called positive when its score reaches the threshold.
+    """The smallest score that at most `rate` of the negatives reach: as the trial's statistics set it.
 
     Args:
         negatives: Scores of calibrate images without a lesion, at least one.
         rate: Share of them that may be called positive.
     """
-    candidates = np.append(np.unique(negatives), np.nextafter(negatives.max(), np.inf))
-    called = np.array([np.mean(negatives >= candidate) for candidate in candidates])
-    return float(candidates[np.argmax(called <= rate)])
+    return float(rank(negatives, once(len(negatives))).thresholds(rate)[0])
 
 
 def save_detector(folder: Path, network: nn.Module, facts: DetectorFacts) -> DetectorFacts:

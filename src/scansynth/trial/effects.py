@@ -83,8 +83,8 @@ class Outcomes:
     """All figures of a block.
 
     Attributes:
-        sensitivity: Share of the positive test images above the threshold.
-        false_alarms: Share of the negative test images above the threshold.
+        sensitivity: Share of the positive test images that reach the threshold.
+        false_alarms: Share of the negative test images that reach it.
         auc: On test.
         thresholds: From the negatives of calibrate (arms, pairs).
         kept: Share of the draws that held both classes in both roles.
@@ -137,7 +137,7 @@ def _figures(scores: Floats, positive: NDArray[np.bool_], times: Counts, limit: 
     """Sensitivity, false alarms and AUC of one detector in each draw (3, draws)."""
     found, negatives = rank(scores[positive], times[positive]), rank(scores[~positive], times[~positive])
     area = aucs(scores[positive], times[positive], negatives)
-    return np.stack([found.shares_above(limit), negatives.shares_above(limit), area])
+    return np.stack([found.shares_reaching(limit), negatives.shares_reaching(limit), area])
 
 
 def estimate(values: Floats, draws: Floats, patients: int, images: int, level: float = 0.95) -> Estimate:

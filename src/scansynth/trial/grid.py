@@ -24,7 +24,7 @@ from scansynth.trial.fit import FitSettings
 from scansynth.trial.heatmap import find_lesions
 from scansynth.trial.job import JobSpec, is_done, pair_seed, run_job, spec_values
 from scansynth.trial.networks import resolve
-from scansynth.trial.pools import divide, masks_of, patients_with
+from scansynth.trial.pools import check_division, masks_of
 from scansynth.trial.provenance import check_set
 
 FORMAT = 1
@@ -69,14 +69,9 @@ def images_needed(study: Study, cohort: Cohort, fraction: float, pair: int) -> d
     settings = study.config.utility
     subset = train_part(cohort, fraction, pair_seed(study.config.seed, pair))
     train = [case for case in cases_for(cohort, Reader.DETECTOR) if case.patient in subset]
-    needed = {}
-    for label in settings.classes or (str(cohort.facts.positive),):
-        # reals of the whole class: every label that is not the positive one is negative
-        reals = sum((case.label == cohort.facts.positive) == (label == cohort.facts.positive) for case in train)
-        counts = [images_asked(arm, reals, ratio) for arm in settings.arms for ratio in settings.ratios]
-        if max(counts) > 0:
-            needed[label] = max(counts)
-    return needed
+    reals = sum(case.label == cohort.facts.positive for case in train)
+    most = max(images_asked(arm, reals, ratio) for arm in settings.arms for ratio in settings.ratios)
+    return {label: most for label in settings.classes or (str(cohort.facts.positive),) if most}
 
 
 def declare(study: Study, sets: SetsOf) -> Grid:
@@ -102,7 +97,7 @@ def declare(study: Study, sets: SetsOf) -> Grid:
         seed = pair_seed(study.config.seed, pair)
         for fraction in settings.fractions:
             subset = train_part(cohort, fraction, seed)
-            divide(cohort, subset)  # refuses here, and not in every job
+            check_division(cohort, subset)  # refuses here, and not in every job
             folders = sets(fraction, pair) if any(reads_set(arm) for arm in settings.arms) else ()
             origins = {folder.name: check_set(study, cohort, folder, subset) for folder in folders}
             used |= {name: asdict(origin) for name, origin in origins.items()}
@@ -167,9 +162,8 @@ def _left_out(cohort: Cohort, column: str, specs: Sequence[JobSpec], notes: list
     extra = []
     for number, value in enumerate(values, start=1):
         try:
-            for fraction in {spec.fraction: None for spec in specs}:
-                part = train_part(cohort, fraction, specs[0].seed)
-                divide(cohort, part - patients_with(cohort, column, value), (column, value))
+            for fraction, seed in dict.fromkeys((spec.fraction, spec.seed) for spec in specs):
+                check_division(cohort, train_part(cohort, fraction, seed), (column, value))
         except CohortError as fault:
             notes.append(f"{column} number {number} is not left out: {fault}")
             continue

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.trial.effects import Estimate, Outcome, Outcomes, estimate, measure
+from scansynth.trial.effects import LEAST_KEPT, Estimate, Outcome, Outcomes, estimate, measure
 from scansynth.trial.outcomes import Block, Part, Scored
 from scansynth.trial.power import LEAST_TEST
 from scansynth.trial.resampling import Counts, aucs, once, patient_draws, rank
 from scansynth.trial.rulings import PRIMARY
 
-NOT_STATED = "not stated"
+NOT_STATED, OTHERS = "not stated", "all others"
+
+MOST_ROWS = 12
+"""Groups of one attribute; with more, those that are too small stand together."""
 
 MOST_GROUPS = 6
 """Different numbers that are still groups of their own."""
@@ -89,11 +92,21 @@ def by_group(
         rng: Of this purpose.
     """
     named = np.array([value or NOT_STATED for value in in_thirds(values)], dtype=np.str_)
+    if len(set(named.tolist())) > MOST_ROWS:
+        named = _together(block.test, named)
     rows = []
     for group in sorted(set(named.tolist()), key=lambda name: (name == NOT_STATED, name)):
         own = part_of(block.test, named == group)
         rows.append(row_of(block, own, group, rate, draws, level, rng))
     return tuple(rows)
+
+
+def _together(test: Part, named: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Groups of which nothing could be said alone, as one."""
+    large = {name for name in set(named.tolist()) if part_of(test, named == name).patients_with(True) >= LEAST_TEST} | {
+        NOT_STATED
+    }
+    return np.array([name if name in large else OTHERS for name in named.tolist()], dtype=np.str_)
 
 
 def row_of(
@@ -112,14 +125,12 @@ def row_of(
     """
     patients, positives = own.patients_with(True), int(own.positive.sum())
     negatives = len(own.positive) - positives
-    why = ""
-    if patients < LEAST_TEST:
-        why = f"{patients} patients with a lesion, and {LEAST_TEST} are needed: {LEAST_TEST - patients} are missing."
-    elif not negatives:
-        why = "No image without a lesion."
-    if why:
+    why, found = _hindrance(block, own), None
+    if not why:
+        found = measure(block.calibrate, own, rate, draws, rng)
+        why = "" if found.kept >= LEAST_KEPT else "Too many draws of the patients lack a class."
+    if found is None or why:
         return GroupRow(group, patients, positives, negatives, {}, None, None, why)
-    found = measure(block.calibrate, own, rate, draws, rng)
     primary = set(PRIMARY) <= set(block.arms)
     places = [block.place(arm) for arm in PRIMARY] if primary else []
     quiet = primary and own.patients_with(False) >= LEAST_TEST
@@ -133,6 +144,17 @@ def row_of(
         found.false_alarms.contrast(places[0], places[1], level) if quiet else None,
         why,
     )
+
+
+def _hindrance(block: Block, own: Part) -> str:
+    patients = own.patients_with(True)
+    if block.pairs < 2:
+        return "There is one pair only."
+    if block.calibrate.positive.all():
+        return "No image of calibrate is without a lesion."
+    if patients < LEAST_TEST:
+        return f"{patients} patients with a lesion, and {LEAST_TEST} are needed: {LEAST_TEST - patients} are missing."
+    return "No image without a lesion." if own.positive.all() else ""
 
 
 def gap(

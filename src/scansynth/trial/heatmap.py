@@ -105,23 +105,41 @@ def find_peaks(places: Tensor, factor: int) -> list[tuple[Candidate, ...]]:
     highest = functional.max_pool2d(places[:, None], _WINDOW, stride=1, padding=_WINDOW // 2)[:, 0]
     scores = torch.sigmoid(places.double())
     peaks = torch.where((places >= highest), scores, torch.zeros_like(scores))
-    found = []
-    for one in peaks.cpu().numpy():
-        order = np.argsort(-one, axis=None, kind="stable")[:_MOST]
-        taken = [(int(place // one.shape[1]), int(place % one.shape[1])) for place in order]
-        candidates = [
-            Candidate((row + 0.5) * factor - 0.5, (column + 0.5) * factor - 0.5, float(one[row, column]))
-            for row, column in taken
-            if one[row, column] > 0.0
-        ]
-        # a whole plateau is one place to the eye: no other peak stands within the window of a higher one
-        apart: list[Candidate] = []
-        for candidate in candidates:
-            near = any(
-                max(abs(candidate.row - other.row), abs(candidate.column - other.column)) <= _WINDOW // 2 * factor
-                for other in apart
-            )
-            if not near and (candidate.score >= _LEAST_SCORE or not apart):
-                apart.append(candidate)
-        found.append(tuple(apart))
-    return found
+    every, of_peaks = scores.cpu().numpy(), peaks.cpu().numpy()
+    return [
+        tuple(Candidate(*_middle(one, row, column, factor), float(one[row, column])) for row, column in _apart(of_peak))
+        for one, of_peak in zip(every, of_peaks, strict=True)
+    ]
+
+
+def _apart(peaks: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Rows and columns of the highest peaks of one map, none within the window of a higher one: a plateau is one place.
+
+    Args:
+        peaks: Scores at the peaks, 0 elsewhere (h, w).
+    """
+    apart: list[tuple[int, int]] = []
+    for place in np.argsort(-peaks, axis=None, kind="stable")[: 4 * _MOST]:
+        row, column = divmod(int(place), peaks.shape[1])
+        score = peaks[row, column]
+        if score <= 0.0 or (apart and score < _LEAST_SCORE) or len(apart) == _MOST:
+            break
+        if all(max(abs(row - other[0]), abs(column - other[1])) > _WINDOW // 2 for other in apart):
+            apart.append((row, column))
+    return apart
+
+
+def _middle(scores: NDArray[np.float64], row: int, column: int, factor: int) -> tuple[float, float]:
+    """A peak's place in pixels of the image: the middle of the scores around it, finer than a pixel of the map."""
+    rows = slice(max(0, row - 1), row + 2)
+    columns = slice(max(0, column - 1), column + 2)
+    around = scores[rows, columns]
+    total = float(around.sum())
+    if total <= 0.0:
+        return (row + 0.5) * factor - 0.5, (column + 0.5) * factor - 0.5
+    down, across = (
+        np.arange(rows.start, rows.start + around.shape[0]),
+        np.arange(columns.start, columns.start + around.shape[1]),
+    )
+    at = (float((around.sum(axis=1) * down).sum()) / total, float((around.sum(axis=0) * across).sum()) / total)
+    return (at[0] + 0.5) * factor - 0.5, (at[1] + 0.5) * factor - 0.5

@@ -24,12 +24,12 @@ from scansynth.recipe import AugmentationSettings
 from scansynth.seeds import derive_seed
 from scansynth.stage import StageRecord, hash_outputs, plain, read_record, versions, write_record
 from scansynth.trial.arms import phases_of
+from scansynth.trial.calibration import fit_temperature
 from scansynth.trial.detector import (
     FACTS,
     WEIGHTS,
     DetectorFacts,
     Scored,
-    fit_temperature,
     save_detector,
     score_images,
     threshold_at,
@@ -115,11 +115,13 @@ class JobSpec:
 def pair_seed(seed: int, pair: int) -> int:
     """The seed of a pair: its generator, its detectors and its part of the patients derive from it.
 
+    The first pair has the study's own, so that the study's generator serves the trial too.
+
     Args:
         seed: The study's.
         pair: Number of the pair, from 0.
     """
-    return derive_seed(seed, "pair", pair)
+    return seed if pair == 0 else derive_seed(seed, "pair", pair)
 
 
 def is_done(spec: JobSpec) -> bool:
@@ -185,7 +187,7 @@ def _facts(
         low=cohort.facts.low,
         high=cohort.facts.high,
         arm=spec.arm,
-        temperature=fit_temperature(calibrate.logits, positive),
+        temperature=fit_temperature(calibrate.scores, positive),
         threshold=threshold_at(calibrate.scores[~positive], spec.false_alarm_rate),
         false_alarm_rate=spec.false_alarm_rate,
     )

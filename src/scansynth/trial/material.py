@@ -80,7 +80,7 @@ def dealt_batches(phase: Phase, steps: int, batch: int, seed: int) -> Sequence[P
 
 def to_device(images: NDArray[np.uint16], device: Device) -> Tensor:
     """Images as int16 (n, side, side) on the device, half the size of float32; see `to_float`."""
-    moved = (images.astype(np.int32) - _HALF).astype(np.int16)
+    moved = (images ^ np.uint16(_HALF)).view(np.int16)  # the highest bit turned: the value less 32768
     return torch.from_numpy(moved).to(device.torch_device)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scansynth.cohort.sets import LABEL_SEPARATOR, load_set
-from scansynth.cohort.tensors import MASKS, Case, Cohort, Selection, select
+from scansynth.cohort.tensors import MASKS, Case, Cohort, Selection, cases_for, select
 from scansynth.cohort.transforms import permission
 from scansynth.errors import CohortError
 from scansynth.ledger import Reader
@@ -19,10 +19,12 @@ from scansynth.trial.arms import ARM_PLANS, Extra, Sources, images_asked, reads_
 from scansynth.trial.filter import choose, nearest_of
 from scansynth.trial.heatmap import draw_target
 from scansynth.trial.material import Material, Places
-from scansynth.trial.networks import SIZES, shrink_factor
+from scansynth.trial.networks import SIZES, map_factor
 from scansynth.trial.provenance import check_apart
 
 Images = NDArray[np.uint16]
+
+_READERS = (Reader.DETECTOR, Reader.THRESHOLD, Reader.UTILITY, Reader.POSITIVE_CONTROL)
 
 
 @dataclass(frozen=True)
@@ -54,24 +56,35 @@ def divide(cohort: Cohort, subset: frozenset[str], left_out: tuple[str, str] | N
         CohortError: A class is missing where it is needed.
         LedgerError: A patient stands in two roles.
     """
-    readers = (Reader.DETECTOR, Reader.THRESHOLD, Reader.UTILITY, Reader.POSITIVE_CONTROL)
-    train, calibrate, test, reserve = (select(cohort, reader) for reader in readers)
-    check_apart(
-        train=frozenset(train.patients),
-        calibrate=frozenset(calibrate.patients),
-        test=frozenset(test.patients),
-        reserve=frozenset(reserve.patients),
-    )
-    train = _of(train, [case.patient in subset for case in train.cases])
+    kept = check_division(cohort, subset, left_out)
+    parts = []
+    for reader, cases in zip(_READERS, kept, strict=True):
+        found, wanted = select(cohort, reader), {case.index for case in cases}
+        parts.append(_of(found, [case.index in wanted for case in found.cases]))
+    return Division(*parts)
+
+
+def check_division(
+    cohort: Cohort, subset: frozenset[str], left_out: tuple[str, str] | None = None
+) -> tuple[tuple[Case, ...], ...]:
+    """The cases of a job for train, calibrate, test and reserve, without their images; see `divide`.
+
+    Raises:
+        CohortError: A class is missing where it is needed.
+        LedgerError: A patient stands in two roles.
+    """
+    train, calibrate, test, reserve = (cases_for(cohort, reader) for reader in _READERS)
+    groups = {"train": train, "calibrate": calibrate, "test": test, "reserve": reserve}
+    check_apart(**{name: frozenset(case.patient for case in cases) for name, cases in groups.items()})
+    train = tuple(case for case in train if case.patient in subset)
     if left_out is not None:
         there = patients_with(cohort, *left_out)
         train, calibrate, reserve = (
-            _of(part, [case.patient not in there for case in part.cases]) for part in (train, calibrate, reserve)
+            tuple(case for case in cases if case.patient not in there) for cases in (train, calibrate, reserve)
         )
-        test = _of(test, [case.patient in there for case in test.cases])
-    division = Division(train, calibrate, test, reserve)
-    _check_classes(cohort, division, left_out)
-    return division
+        test = tuple(case for case in test if case.patient in there)
+    _check_classes(cohort, {"train": train, "calibrate": calibrate, "test": test}, left_out)
+    return train, calibrate, test, reserve
 
 
 def patients_with(cohort: Cohort, column: str, value: str) -> frozenset[str]:
@@ -85,16 +98,17 @@ def positives(cohort: Cohort, cases: Iterable[Case]) -> NDArray[np.bool_]:
 
 
 def _of(selection: Selection, kept: Sequence[bool]) -> Selection:
-    mask = np.array(kept, np.bool_)
+    if all(kept):
+        return selection
     cases = tuple(case for case, stays in zip(selection.cases, kept, strict=True) if stays)
-    return Selection(cases, selection.images[mask])
+    return Selection(cases, selection.images[np.array(kept, np.bool_)])
 
 
-def _check_classes(cohort: Cohort, division: Division, left_out: tuple[str, str] | None) -> None:
+def _check_classes(cohort: Cohort, groups: Mapping[str, Sequence[Case]], left_out: tuple[str, str] | None) -> None:
     """Both classes stand in train, calibrate and test."""
     where = "" if left_out is None else f" once {left_out[0]} {left_out[1]} is left out"
-    for name, part in (("train", division.train), ("calibrate", division.calibrate), ("test", division.test)):
-        positive = positives(cohort, part.cases)
+    for name, cases in groups.items():
+        positive = positives(cohort, cases)
         lacking = "positive" if not positive.any() else "negative" if positive.all() else ""
         if lacking:
             raise CohortError(
@@ -171,7 +185,7 @@ def gather(
             images += [made[part] for part in chosen]
             ends = (start + len(chosen[0]), start + len(chosen[0]) + len(chosen[1]))
             sources = Sources(real, (np.arange(start, ends[0]), np.arange(ends[0], ends[1])))
-    together = np.concatenate(images)
+    together = images[0] if len(images) == 1 else np.concatenate(images)
     targets, known = _maps(cohort, cases, len(together), network) if lesions else (None, None)
     if known is not None and len(sources.extra[1]) and extra is not Extra.NEAREST:
         known[sources.extra[1]] = True  # a clear image has no lesion anywhere
@@ -204,14 +218,12 @@ def _chosen(
 ) -> tuple[tuple[Places, Places], list[str]]:
     """Places of the synthetic images that join, positive and negative; the first ones of each label."""
     parts, notes = [], list[str]()
+    asked = images_asked(arm, int(positives(cohort, division.train.cases).sum()), ratio)
     for label, of_label in (("positive", shown), ("negative", ~shown)):
         places = np.flatnonzero(of_label)
-        reals = positives(cohort, division.train.cases)
-        reals = reals if label == "positive" else ~reals
         if not len(places):
             parts.append(places)
             continue
-        asked = images_asked(arm, int(reals.sum()), ratio)
         if len(places) < asked:
             raise CohortError(
                 f"the arm {arm} at the ratio {ratio:g} takes {asked} synthetic {label} images, and the sets have "
@@ -269,7 +281,7 @@ def _maps(
     masks = masks_of(cohort, cases)
     if masks is None:
         raise CohortError("the cohort has no lesion masks; set utility.lesions to off, or give masks in labels.csv")
-    factor = shrink_factor(cohort.facts.size, SIZES[network])
+    factor = map_factor(cohort.facts.size, SIZES[network])
     side = cohort.facts.size // factor
     targets = np.zeros((count, side, side), np.uint8)
     known = np.zeros(count, np.bool_)

@@ -20,10 +20,11 @@ from typing import Any
 
 from scipy import stats
 
+from scansynth.errors import ConfigError
 from scansynth.trial.resampling import least_negatives
 
 LEAST_TEST = 30
-"""Patients of test with a lesion, and as many without, under which intervals do not hold; see `docs/utility.md`."""
+"""Patients of test with a lesion, and as many without; with fewer nothing is assessed. See `docs/utility.md`."""
 
 _MOST_TIMES, _MOST_PAIRS = 1000.0, 200
 
@@ -50,7 +51,7 @@ class Sample:
     """So many images of so many patients.
 
     Raises:
-        ValueError: There are more patients than images, or none.
+        ConfigError: There are more patients than images, or none.
     """
 
     images: int
@@ -58,7 +59,9 @@ class Sample:
 
     def __post_init__(self) -> None:
         if not 0 < self.patients <= self.images:
-            raise ValueError(f"{self.images} images cannot be those of {self.patients} patients")
+            raise ConfigError(
+                f"{self.images} images cannot be those of {self.patients} patients; give both numbers anew"
+            )
 
     def times(self, factor: float) -> Sample:
         """As many images a patient, of more or fewer patients."""
@@ -82,7 +85,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Assumed:
-    """What has to be assumed of the detectors; `docs/utility.md` says where the defaults come from.
+    """What has to be assumed of the detectors before there are any; a finished trial tells its own.
 
     Attributes:
         discordance: Share of the positive images on which the two detectors of a pair differ.
@@ -99,6 +102,42 @@ class Assumed:
     pair_spread: float = 0.02
     correlation: float = 0.2
     slope: float = 1.5
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a trial should show, and the rule it is under.
+
+    Attributes:
+        gain: Wished for, as a change of sensitivity 0..1.
+        margin: Most that false alarms may rise.
+        rate: Of false alarms at which thresholds are set.
+        power: Chance of `shown` that is wished for.
+        level: Of the intervals.
+        comparisons: Claims among which the gain must stand.
+
+    Raises:
+        ConfigError: A figure is out of its range.
+    """
+
+    gain: float = 0.064
+    margin: float = 0.05
+    rate: float = 0.1
+    power: float = 0.8
+    level: float = 0.95
+    comparisons: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("gain", "margin", "rate", "power", "level"):
+            if not 0.0 < getattr(self, name) < 1.0:
+                raise ConfigError(f"{name} lies between 0 and 1, not at {getattr(self, name)}; 6.4 points are 0.064")
+        if self.comparisons < 1:
+            raise ConfigError("comparisons is a whole number from 1 on")
+
+    @property
+    def first_level(self) -> float:
+        """Of the interval that the smallest p of all comparisons must satisfy (Holm)."""
+        return 1.0 - (1.0 - self.level) / self.comparisons
 
 
 @dataclass(frozen=True)
@@ -177,26 +216,25 @@ def chance_of_gain(gain: float, counts: Counts, pairs: int, assumed: Assumed, le
     return _reach(gain, spread_of_gain(gain, counts, pairs, assumed), level)
 
 
-def chance_of_claim(
-    gain: float, margin: float, counts: Counts, pairs: int, assumed: Assumed, level: float = 0.95, comparisons: int = 1
-) -> float:
+def chance_of_quiet(margin: float, counts: Counts, pairs: int, assumed: Assumed, level: float = 0.95) -> float:
+    """Chance that the interval of the false alarms' change lies below the margin, when they do not change."""
+    return _reach(margin, spread_of_alarms(counts, pairs, assumed), level)
+
+
+def chance_of_claim(wish: Wish, counts: Counts, pairs: int, assumed: Assumed) -> float:
     """Chance of `shown`: the gain above 0 and false alarms below the margin, when false alarms do not change.
 
     Both hang on the same thresholds: one that is low by chance brings gain and false alarms. The joint chance is that
     of two normal variables with this correlation.
 
     Args:
-        gain: True change of sensitivity.
-        margin: Of false alarms.
+        wish: The gain, if it is true, and the rule.
         counts: Of the cohort.
         pairs: Generators, each with a detector an arm.
         assumed: Of the detectors.
-        level: Of the intervals.
-        comparisons: Claims among which the gain must stand; the smallest p of m is multiplied by m (Holm).
     """
-    of_gain, of_alarms = spread_of_gain(gain, counts, pairs, assumed), spread_of_alarms(counts, pairs, assumed)
-    gains = _reach(gain, of_gain, 1.0 - (1.0 - level) / comparisons)
-    quiet = _reach(margin, of_alarms, level)
+    of_gain, of_alarms = spread_of_gain(wish.gain, counts, pairs, assumed), spread_of_alarms(counts, pairs, assumed)
+    gains, quiet = _reach(wish.gain, of_gain, wish.first_level), _reach(wish.margin, of_alarms, wish.level)
     both = assumed.slope * _of_threshold(counts, assumed) * (assumed.shared + (1.0 - assumed.shared) / pairs)
     correlation = min(both / (of_gain.error * of_alarms.error), 0.99)
     ends = [float(stats.norm.ppf(min(max(p, 1e-9), 1 - 1e-9))) for p in (gains, quiet)]
@@ -219,11 +257,8 @@ class Plan:
     """What a cohort can show.
 
     Attributes:
-        gain: Wished for.
-        margin: Of false alarms.
-        power: Wished for.
+        wish: What it should show.
         pairs: Generators, each with a detector an arm.
-        comparisons: Claims among which the gain must stand.
         counts: Of the cohort.
         assumed: Of the detectors.
         chance: Of `shown`, if the gain is true.
@@ -237,11 +272,8 @@ class Plan:
         missing: Patients under the least numbers by role and class, such as "test with a lesion".
     """
 
-    gain: float
-    margin: float
-    power: float
+    wish: Wish
     pairs: int
-    comparisons: int
     counts: Counts
     assumed: Assumed
     chance: float
@@ -254,9 +286,33 @@ class Plan:
     negatives: int
     missing: Mapping[str, int]
 
+    @property
+    def gain(self) -> float:
+        """Wished for."""
+        return self.wish.gain
+
+    @property
+    def power(self) -> float:
+        """Wished for."""
+        return self.wish.power
+
     def as_json(self) -> dict[str, Any]:
         """JSON as it stands."""
         return asdict(self)
+
+
+def missing_patients(counts: Counts, rate: float) -> dict[str, int]:
+    """Patients under the least numbers, by role and class; empty where none are missing."""
+    have = {
+        ("test", True): counts.test_positive,
+        ("test", False): counts.test_negative,
+        ("calibrate", False): counts.calibrate_negative,
+    }
+    return {
+        f"{role} {'with' if positive else 'without'} a lesion": least - have[role, positive].patients
+        for (role, positive), least in least_patients(rate).items()
+        if (role, positive) in have and have[role, positive].patients < least
+    }
 
 
 def plan_utility(
@@ -279,48 +335,39 @@ def plan_utility(
         margin: Most that false alarms may rise.
         rate: Of false alarms at which thresholds are set.
         pairs: Generators, each with a detector an arm; two at least.
-        power: Wished for.
+        power: Chance of `shown` that is wished for.
         level: Of the intervals.
         comparisons: Claims among which the gain must stand.
         assumed: Of the detectors.
 
     Raises:
-        ValueError: The gain is larger than the discordance, or there is one pair only.
+        ConfigError: A figure is out of its range, or there is one pair only.
     """
     if pairs < 2:
-        raise ValueError("a trial needs two pairs at least")
-    chosen, first = assumed or Assumed(), 1.0 - (1.0 - level) / comparisons
+        raise ConfigError("a trial needs two pairs at least: with one, luck cannot be told from a gain")
+    return _plan(Wish(gain, margin, rate, power, level, comparisons), counts, pairs, assumed or Assumed())
 
-    def chance(gain: float, counts: Counts, pairs: int) -> float:
-        return chance_of_claim(gain, margin, counts, pairs, chosen, level, comparisons)
 
-    factor = _bisect(lambda times: chance(gain, counts.times(times), pairs) >= power, 1e-3, _MOST_TIMES)
-    enough = (k for k in range(2, _MOST_PAIRS + 1) if chance(gain, counts, k) >= power)
-    have = {
-        ("test", True): counts.test_positive,
-        ("test", False): counts.test_negative,
-        ("calibrate", False): counts.calibrate_negative,
-    }
-    missing = {
-        f"{role} {'with' if positive else 'without'} a lesion": least - have[role, positive].patients
-        for (role, positive), least in least_patients(rate).items()
-        if (role, positive) in have and have[role, positive].patients < least
-    }
+def _plan(wish: Wish, counts: Counts, pairs: int, assumed: Assumed) -> Plan:
+    def chance(counts: Counts, pairs: int) -> float:
+        return chance_of_claim(wish, counts, pairs, assumed)
+
+    def seen(gain: float) -> float:
+        return chance_of_gain(gain, counts, pairs, assumed, wish.first_level)
+
+    factor = _bisect(lambda times: chance(counts.times(times), pairs) >= wish.power, 1e-3, _MOST_TIMES)
     return Plan(
-        gain=gain,
-        margin=margin,
-        power=power,
+        wish=wish,
         pairs=pairs,
-        comparisons=comparisons,
         counts=counts,
-        assumed=chosen,
-        chance=chance(gain, counts, pairs),
-        chance_of_gain=chance_of_gain(gain, counts, pairs, chosen, first),
-        chance_of_quiet=_reach(margin, spread_of_alarms(counts, pairs, chosen), level),
-        detectable=_bisect(lambda wish: chance_of_gain(wish, counts, pairs, chosen, first) >= power, 0.0, 1.0),
+        assumed=assumed,
+        chance=chance(counts, pairs),
+        chance_of_gain=seen(wish.gain),
+        chance_of_quiet=chance_of_quiet(wish.margin, counts, pairs, assumed, wish.level),
+        detectable=_bisect(lambda gain: seen(gain) >= wish.power, 0.0, 1.0),
         needed=None if factor is None else counts.times(factor),
-        pairs_needed=next(enough, None),
-        mcnemar=mcnemar_lesions(gain, max(chosen.discordance, gain), power, level),
-        negatives=noninferior_negatives(margin, chosen.negative_discordance, power, level),
-        missing=missing,
+        pairs_needed=next((k for k in range(2, _MOST_PAIRS + 1) if chance(counts, k) >= wish.power), None),
+        mcnemar=mcnemar_lesions(wish.gain, max(assumed.discordance, wish.gain), wish.power, wish.level),
+        negatives=noninferior_negatives(wish.margin, assumed.negative_discordance, wish.power, wish.level),
+        missing=missing_patients(counts, wish.rate),
     )

@@ -35,8 +35,9 @@ def patient_draws(patients: NDArray[Any], draws: int, rng: np.random.Generator) 
     """
     names, place = np.unique(patients, return_inverse=True)
     count = len(names)
-    times = rng.multinomial(max(count - 1, 1), np.full(count, 1.0 / count), size=draws)
-    return np.ascontiguousarray(times.T.astype(np.int32)[place])
+    drawn = rng.integers(0, count, (max(count - 1, 1), draws)) * draws + np.arange(draws)
+    times = np.bincount(drawn.ravel(), minlength=count * draws).reshape(count, draws)
+    return np.asarray(times.astype(np.int32)[place], dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,37 @@ class Ranked:
         return np.asarray(self.below[-1], dtype=np.int32)
 
     def thresholds(self, rate: float) -> Floats:
-        """The smallest score above which at most `rate` of the images lie, in each draw (draws,).
+        """The smallest score that at most `rate` of the images reach, in each draw (draws,).
 
-        An image is called positive when its score is *above* the threshold, so that images with the same score are
-        called together. NaN where a draw is empty.
+        An image is called positive when its score *reaches* the threshold, so images with the same score are called
+        together. Of n images at most floor(rate n) are called here, and of new ones at most rate n / (n + 1) are to be
+        expected. The threshold lies just above all scores where even the highest is reached by too many. NaN where a
+        draw is empty.
+
+        Args:
+            rate: Share of false alarms that is allowed, 0..1.
+        """
+        allowed = np.floor(rate * self.total + 1e-9).astype(np.int32)
+        first = np.searchsorted(self.scores, self.scores, side="left")  # tied scores are reached by all of them
+        there = self.below[1:] > self.below[:-1]
+        fits = there & (self.total - self.below[first] <= allowed)
+        found = np.where(
+            fits.any(axis=0),
+            self.scores[fits.argmax(axis=0)],
+            np.nextafter(self.scores[len(self.scores) - 1 - there[::-1].argmax(axis=0)], np.inf),
+        )
+        return np.asarray(np.where(self.total > 0, found, np.nan), dtype=np.float64)
+
+    def shares_reaching(self, threshold: Floats) -> Floats:
+        """Share of the images that reach the threshold of each draw (draws,); NaN where a draw is empty.
+
+        Args:
+            threshold: Of each draw (draws,).
+        """
+        return self._beyond(np.searchsorted(self.scores, threshold, side="left"), threshold)
+
+    def ceilings(self, rate: float) -> Floats:
+        """The smallest score *above* which at most `rate` of the images lie, in each draw (draws,), for ROC curves.
 
         Args:
             rate: Share of false alarms that is allowed, 0..1.
@@ -69,17 +97,19 @@ class Ranked:
         place = np.minimum((self.below[1:] < self.total - allowed).sum(axis=0), len(self.scores) - 1)
         return np.asarray(np.where(self.total > 0, self.scores[place], np.nan), dtype=np.float64)
 
-    def shares_above(self, threshold: Floats) -> Floats:
-        """Share of the images above the threshold of each draw (draws,); NaN where a draw is empty.
+    def shares_above(self, ceiling: Floats) -> Floats:
+        """Share of the images above the ceiling of each draw (draws,); NaN where a draw is empty.
 
         Args:
-            threshold: Of each draw (draws,).
+            ceiling: Of each draw (draws,).
         """
-        place = np.searchsorted(self.scores, threshold, side="right")
+        return self._beyond(np.searchsorted(self.scores, ceiling, side="right"), ceiling)
+
+    def _beyond(self, place: NDArray[np.int64], end: Floats) -> Floats:
         under = np.take_along_axis(self.below, place[None, :], axis=0)[0]
         with np.errstate(invalid="ignore", divide="ignore"):
             share = (self.total - under) / self.total
-        return np.where(np.isnan(threshold), np.nan, share)
+        return np.where(np.isnan(end), np.nan, share)
 
 
 def rank(scores: Floats, times: Counts) -> Ranked:

@@ -81,7 +81,7 @@ class BlockAnalysis:
         groups: By attribute of the patients.
         external: Other cohorts, a row each.
         caught: Cases of the primary contrast that changed sides.
-        pooled: Share of the draws of the patients that held both classes.
+        kept: Share of the draws of the patients that held both classes.
     """
 
     fraction: float
@@ -93,7 +93,7 @@ class BlockAnalysis:
     groups: Mapping[str, tuple[GroupRow, ...]] = field(default_factory=dict)
     external: tuple[GroupRow, ...] = ()
     caught: tuple[Caught, ...] = ()
-    pooled: float = 0.0
+    kept: float = 0.0
 
     def contrast(self, arm: str, other: str) -> Contrast | None:
         """A contrast by its arms."""

@@ -36,6 +36,8 @@ class Contrast:
         p_holm: Of the gain, among all contrasts that hold a claim; None for controls.
         verdict: By the rule.
         why: In a sentence.
+        discordance: Share of the positive test images on which the two detectors of a pair differ.
+        negative_discordance: The same of negative ones; both are what a plan has to assume.
     """
 
     arm: str
@@ -46,6 +48,8 @@ class Contrast:
     p_holm: float | None
     verdict: Verdict
     why: str
+    discordance: float = 0.0
+    negative_discordance: float = 0.0
 
 
 def contrast_names(arms: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -100,7 +104,7 @@ def obstacle(block: Block, rate: float) -> str | None:
 
 def unreached(calibrate: Part, thresholds: Floats, arm: int) -> bool:
     """No pair of an arm calls a single positive image of calibrate at its threshold."""
-    found = calibrate.scores[arm][:, calibrate.positive] > thresholds[arm][:, None]
+    found = calibrate.scores[arm][:, calibrate.positive] >= thresholds[arm][:, None]
     return not found.any()
 
 
@@ -169,6 +173,8 @@ def _void(one: Contrast, why: str) -> Contrast:
 
 def _measured(block: Block, outcomes: Outcomes, arm: str, other: str, level: float) -> Contrast:
     places = (block.place(arm), block.place(other))
+    called, positive = block.test.scores >= outcomes.thresholds[:, :, None], block.test.positive
+    differ = called[places[0]] != called[places[1]]
     return Contrast(
         arm=arm,
         other=other,
@@ -178,6 +184,8 @@ def _measured(block: Block, outcomes: Outcomes, arm: str, other: str, level: flo
         p_holm=None,
         verdict=Verdict.NOT_ASSESSABLE,
         why="",
+        discordance=float(differ[:, positive].mean()),
+        negative_discordance=float(differ[:, ~positive].mean()),
     )
 
 
@@ -246,7 +254,7 @@ def _ruled(one: Contrast, margin: float, level: float, rate: float, silent: set[
     if gain.low <= 0:
         doubts.append("the interval of the gain holds 0")
     elif one.p_holm is not None and one.p_holm >= 1 - level:
-        doubts.append(f"among so many comparisons a gain like this comes by chance (Holm p {one.p_holm:.3f})")
+        doubts.append(f"the gain does not stand among so many comparisons (Holm p {one.p_holm:.3f})")
     if alarms.high >= margin:
         doubts.append(f"false alarms may rise by {limit} or more")
     if doubts:

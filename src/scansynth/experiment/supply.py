@@ -15,7 +15,6 @@ from pathlib import Path
 
 from scansynth.cohort.fractions import train_part
 from scansynth.cohort.tensors import Cohort, cases_for, load_cohort
-from scansynth.config import UtilitySettings
 from scansynth.engine import Job, Outcome, run_jobs
 from scansynth.errors import ConfigError, StudyError
 from scansynth.gan.generate import generate
@@ -24,15 +23,15 @@ from scansynth.gan.weights import WEIGHTS
 from scansynth.learning.device import pick_device
 from scansynth.ledger import Reader
 from scansynth.progress import Progress, silent
-from scansynth.seeds import derive_seed
 from scansynth.stage import read_record
 from scansynth.study import Study, open_study
+from scansynth.trial.grid import images_needed
+from scansynth.trial.job import pair_seed
 
 LEAST_TRAINING = 60_000
 """Images that a generator of a part of the patients sees at least, where the one of all patients sees as many: under
 that a training ends before its generator was ever as varied as patients (`gan.health`)."""
 
-_WITHOUT = frozenset({"real", "basic", "duplicates", "reserve"})
 _LOOK_SECONDS = 2.0
 
 
@@ -61,11 +60,6 @@ class Supply:
     images: int
 
 
-def pair_seed(seed: int, pair: int) -> int:
-    """Seed of a pair: the study's own for the first, so that its generator serves the trial too."""
-    return seed if pair == 0 else derive_seed(seed, "pair", pair)
-
-
 def supplies(study: Study) -> tuple[Supply, ...]:
     """Every generator and set that the study's trial needs; none when no arm has synthetic images.
 
@@ -74,8 +68,6 @@ def supplies(study: Study) -> tuple[Supply, ...]:
         ConfigError: There is no positive label, or one of `utility.classes` does not occur.
     """
     settings = study.config.utility
-    if set(settings.arms) <= _WITHOUT:
-        return ()
     cohort = load_cohort(study.cohort)
     if cohort.facts.positive is None:
         raise ConfigError("a trial needs to know which label means a lesion; set cohort.positive in study.toml")
@@ -83,19 +75,18 @@ def supplies(study: Study) -> tuple[Supply, ...]:
     if unknown:
         raise ConfigError(f"utility.classes names {unknown[0]}; labels are {', '.join(cohort.facts.labels)}")
     return tuple(
-        _supply(study, cohort, pair, fraction, label)
+        _supply(study, cohort, pair, fraction, label, images)
         for fraction in sorted(settings.fractions, reverse=True)
         for pair in range(settings.pairs)
-        for label in settings.classes or (cohort.facts.positive,)
+        for label, images in images_needed(study, cohort, fraction, pair).items()
     )
 
 
-def _supply(study: Study, cohort: Cohort, pair: int, fraction: float, label: str) -> Supply:
+def _supply(study: Study, cohort: Cohort, pair: int, fraction: float, label: str, images: int) -> Supply:
     seed = pair_seed(study.config.seed, pair)
     whole = cases_for(cohort, Reader.GENERATOR, (label,))
     kept = train_part(cohort, fraction, seed)
     own = [case for case in whole if case.patient in kept]
-    positive = sum(case.patient in kept for case in cases_for(cohort, Reader.GENERATOR, (str(cohort.facts.positive),)))
     suffix = "" if label == cohort.facts.positive else f"-{cohort.facts.labels.index(label)}"
     name = f"trial-f{fraction * 100:g}-p{pair}{suffix}".replace(".", "-")
     schedule = study.recipe().schedule
@@ -111,14 +102,8 @@ def _supply(study: Study, cohort: Cohort, pair: int, fraction: float, label: str
         name=name,
         seed=seed,
         epochs=epochs,
-        images=_most(study.config.utility, positive),
+        images=images,
     )
-
-
-def _most(settings: UtilitySettings, positive: int) -> int:
-    """Images that the largest ratio asks for; a filter chooses among twice as many."""
-    twice = 2 if "filtered" in settings.arms else 1
-    return math.ceil(max(settings.ratios) * positive) * twice
 
 
 def supplied(study: Study, supply: Supply) -> Study:
@@ -140,9 +125,20 @@ def supplied(study: Study, supply: Supply) -> Study:
     return Study(study.folder, config)
 
 
+def sets_of(study: Study, wanted: Sequence[Supply], fraction: float, pair: int) -> tuple[Path, ...]:
+    """Folders of the sets that belong to a share of the patients and a pair."""
+    mine = [supply for supply in wanted if (supply.fraction, supply.pair) == (fraction, pair)]
+    return tuple(study.synthetic(supply.name) for supply in mine)
+
+
 def missing(study: Study, wanted: Sequence[Supply]) -> tuple[Supply, ...]:
     """Those whose run or set is not there, or was made of something else."""
     return tuple(supply for supply in wanted if not (_trained(study, supply) and _drawn(study, supply)))
+
+
+def untrained(study: Study, wanted: Sequence[Supply]) -> tuple[Supply, ...]:
+    """Those whose generator is still to be trained, or trained to its end."""
+    return tuple(supply for supply in wanted if not _trained(study, supply))
 
 
 def _trained(study: Study, supply: Supply) -> bool:
@@ -163,7 +159,7 @@ def _drawn(study: Study, supply: Supply) -> bool:
         record is not None
         and run is not None
         and record.inputs.get("weights") == run.outputs.get(WEIGHTS)
-        and record.settings.get("images") == supply.images
+        and int(record.settings.get("images", 0)) >= supply.images  # arms take the first ones of a larger set
         and (own.synthetic() / "manifest.csv").exists()
     )
 
@@ -208,6 +204,8 @@ def make_supplies(
     wanted = supplies(study)
     todo = missing(study, wanted)
     jobs = [Job(supply.name, _Order(str(study.folder), supply, even_if_collapsed)) for supply in todo]
+    if not jobs:
+        return wanted
     with _watched(study, todo, progress):
         outcomes = run_jobs(_make, jobs, study.config.engine)
     _check(outcomes, warn)
@@ -232,16 +230,13 @@ def _watched(study: Study, todo: Sequence[Supply], progress: Progress) -> Iterat
             _tell(study, todo, progress)
 
     thread = threading.Thread(target=look, daemon=True)
-    if todo:
-        _tell(study, todo, progress)
-        thread.start()
+    thread.start()
     try:
         yield
     finally:
         done.set()
-        if todo:
-            thread.join()
-            _tell(study, todo, progress)
+        thread.join()
+    progress(1, 1, f"{len(todo)} generators trained and drawn from")
 
 
 def _tell(study: Study, todo: Sequence[Supply], progress: Progress) -> None:
@@ -254,4 +249,5 @@ def _tell(study: Study, todo: Sequence[Supply], progress: Progress) -> None:
         trained = _trained(study, supply)
         ended += trained
         seen += (position.total if trained else position.images) if position else 0
-    progress(min(seen, total), total, f"training images; {ended} of {len(todo)} generators done")
+    # not at its end before the sets are drawn, too
+    progress(min(seen, total - 1), total, f"training images; {ended} of {len(todo)} generators trained")

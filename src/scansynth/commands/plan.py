@@ -1,0 +1,66 @@
+"""Commands that tell sample sizes before anything is begun."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from scansynth import console
+from scansynth.commands.shared import StudyFolder
+
+app = typer.Typer(help="Sample sizes, before you start.", no_args_is_help=True)
+
+
+@app.command()
+def utility(
+    study: StudyFolder,
+    gain: Annotated[float, typer.Option(help="Wished-for gain of sensitivity, 0.064 for 6.4 points.")] = 0.064,
+    power: Annotated[float, typer.Option(help="Share of trials that are to show it.")] = 0.8,
+) -> None:
+    """Says what a trial of this cohort could show, and what it costs, before any training."""
+    from scansynth.errors import ConfigError
+    from scansynth.experiment.prospect import cost, prospect, told
+    from scansynth.study import open_study
+
+    if not 0.0 < gain < 1.0 or not 0.0 < power < 1.0:
+        raise ConfigError("give --gain and --power over 0 and under 1")
+    opened = open_study(study)
+    told(prospect(opened, gain, power), console.result)
+    expected = cost(opened)
+    if expected.generators:
+        console.result(f"{expected.generators} generators to train: about {expected.training_hours:.1f} hours here")
+    console.result(
+        f"{expected.jobs} detectors, {expected.workers} at a time: about {expected.job_hours:.1f} hours here"
+    )
+    console.result(f"next: scansynth utility {study}")
+
+
+@app.command()
+def reader(
+    margin: Annotated[float, typer.Option(help="Equivalence: the readers' AUC lies within 0.5 and this much.")] = 0.1,
+    reader_sd: Annotated[
+        float, typer.Option(help="How much readers differ: standard deviation of their true AUC, 0.1 for 10 points.")
+    ] = 0.1,
+    level: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.95,
+    readers: Annotated[list[int] | None, typer.Option(help="Numbers of readers; give it again for each.")] = None,
+    images: Annotated[list[int] | None, typer.Option(help="Images of a reader; give it again for each.")] = None,
+    runs: Annotated[int, typer.Option(help="Made-up studies behind each figure.", min=50, max=100_000)] = 400,
+) -> None:
+    """Says how many readers and images a blinded reader study needs, and what two readers can never show."""
+    from scansynth.reader.planning import IMAGES, READERS, plan, sentences
+
+    numbers, sizes = tuple(readers or READERS), tuple(images or IMAGES)
+    with console.bar("trying designs") as progress:
+        made = plan(margin, level, reader_sd, numbers, sizes, runs, progress=progress)
+    console.result(
+        f"share of {made.runs} made-up studies that show equivalence within {100 * margin:g} points when there is "
+        "nothing to see"
+    )
+    console.result("readers" + "".join(f"{size:>14} images" for size in sizes))
+    for count in numbers:
+        own = [cell for cell in made.cells if cell.readers == count]
+        console.result(f"{count:>7}" + "".join(f"{cell.equivalent:>21.0%}" for cell in own))
+    for line in sentences(made):
+        console.result(line)
+    console.result("next: set readers and images under [reader] in study.toml, then: scansynth reader create STUDY")

@@ -1,0 +1,63 @@
+"""Commands of the utility trial: the trial itself, and its detectors on new scans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scansynth import console
+from scansynth.commands.shared import KeyFile, StudyFolder
+
+app = typer.Typer()
+
+
+@app.command()
+def utility(
+    study: StudyFolder,
+    even_if_collapsed: Annotated[
+        bool, typer.Option("--even-if-collapsed", help="Use images of generators that became alike, too.")
+    ] = False,
+    key: KeyFile = None,
+) -> None:
+    """Tries whether synthetic images help a detector: generators, detectors, intervals; goes on where it was."""
+    from scansynth.dicom.deidentify import load_key
+    from scansynth.experiment.utility import run_utility, spoken
+    from scansynth.pipeline import need_stage
+    from scansynth.study import open_study
+
+    opened = open_study(study)
+    with opened.lock():
+        need_stage(opened, "ingest", load_key(opened.key_file(key)))
+        trial = run_utility(opened, console.bar, console.warn, even_if_collapsed=even_if_collapsed)
+    for line in spoken(trial.analysis):
+        console.say(line)
+    kept = trial.jobs - trial.ran
+    console.result(
+        f"wrote {study / 'trial'}: {trial.jobs} detectors" + (f", {kept} of them from before" if kept else "")
+    )
+    console.result(f"next: scansynth report {study}")
+
+
+@app.command()
+def detect(
+    study: StudyFolder,
+    dicom: Annotated[Path, typer.Option(help="Folder with the scans to look at.")],
+    out: Annotated[Path, typer.Option(help="New folder for scores and pictures; it will hold images of patients.")],
+    arm: Annotated[str, typer.Option(help="Which detector: one of the trial's arms.")] = "basic",
+    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Draw where the detector looks.")] = True,
+) -> None:
+    """Scores scans with a detector of the trial, for research only: scores, overlays, DICOM for a viewer."""
+    from scansynth.cohort.foreign import reading_pool
+    from scansynth.study import open_study
+    from scansynth.trial.detect import detect as look
+
+    with reading_pool() as pool, console.bar("looking at scans") as progress:
+        found = look(open_study(study), dicom, out, pool, arm, progress, pictures=pictures)
+    for reason, count in found.left.items():
+        console.say(f"left out: {count} x {reason}")
+    for note in found.notes:
+        console.warn(note)
+    console.result(f"wrote scores of {found.images} images, {found.above} above the threshold: {out}")
+    console.result("next: look at them; research only, not for diagnosis")

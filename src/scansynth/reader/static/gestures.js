@@ -1,0 +1,81 @@
+// Gestures: mouse, pen and fingers on the stage.
+
+const PER_PIXEL = 1 / 250; // share of the window's width for each pixel of a drag
+const WHEEL_STEP = 1.15;
+
+/**
+ * Drag: window. Right or middle button, Shift, two fingers, or move mode: place. Wheel or pinch: zoom.
+ *
+ * @param {HTMLElement} stage
+ * @param {object} viewer
+ * @param {() => boolean} moving whether a plain drag moves the image
+ */
+export function attachGestures(stage, viewer, moving) {
+  const down = new Map(); // pointers on the stage, by their id
+  let drag = null; // {kind, x, y, from, changed}
+  let pinch = null; // {distance, x, y}
+
+  function middle() {
+    const box = stage.getBoundingClientRect();
+    return { x: box.left + box.width / 2, y: box.top + box.height / 2 };
+  }
+
+  function spread() {
+    const [one, other] = [...down.values()];
+    return { distance: Math.hypot(one.x - other.x, one.y - other.y) || 1, x: (one.x + other.x) / 2, y: (one.y + other.y) / 2 };
+  }
+
+  function endDrag() {
+    if (drag?.kind === "window" && drag.changed) viewer.count();
+    drag = null;
+  }
+
+  stage.addEventListener("pointerdown", (event) => {
+    if (!viewer.image()) return;
+    stage.setPointerCapture(event.pointerId);
+    down.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    if (down.size === 2) {
+      endDrag();
+      pinch = spread();
+    } else if (down.size === 1) {
+      const place = event.button !== 0 || event.shiftKey || moving();
+      const { center, width } = viewer.view;
+      drag = { kind: place ? "place" : "window", x: event.clientX, y: event.clientY, from: { center, width }, changed: false };
+    }
+  });
+
+  stage.addEventListener("pointermove", (event) => {
+    if (!down.has(event.pointerId)) return;
+    const before = down.get(event.pointerId);
+    down.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    if (pinch && down.size === 2) {
+      const now = spread();
+      const about = middle();
+      viewer.zoomBy(now.distance / pinch.distance, now.x - about.x, now.y - about.y);
+      viewer.moveBy(now.x - pinch.x, now.y - pinch.y);
+      pinch = now;
+    } else if (drag?.kind === "place") {
+      viewer.moveBy(event.clientX - before.x, event.clientY - before.y);
+    } else if (drag) {
+      drag.changed ||= Math.hypot(event.clientX - drag.x, event.clientY - drag.y) > 1;
+      viewer.turnWindow(drag.from, (event.clientX - drag.x) * PER_PIXEL, (drag.y - event.clientY) * PER_PIXEL);
+    }
+  });
+
+  function up(event) {
+    down.delete(event.pointerId);
+    if (down.size < 2) pinch = null;
+    if (down.size === 0) endDrag();
+  }
+  stage.addEventListener("pointerup", up);
+  stage.addEventListener("pointercancel", up);
+
+  stage.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    if (!viewer.image()) return;
+    const about = middle();
+    viewer.zoomBy(event.deltaY < 0 ? WHEEL_STEP : 1 / WHEEL_STEP, event.clientX - about.x, event.clientY - about.y);
+  }, { passive: false });
+  stage.addEventListener("dblclick", () => viewer.image() && viewer.reset());
+  stage.addEventListener("contextmenu", (event) => event.preventDefault());
+}

@@ -1,0 +1,65 @@
+// Screens: what stands in the place of the image when there is none to read.
+
+const byId = (id) => document.getElementById(id);
+
+const WORDS = {
+  done: {
+    title: "Thank you. You have read everything.",
+    text: "All your answers are locked. You can close this page.",
+    button: "Sign out",
+  },
+  closed: {
+    title: "This study is closed",
+    text: "No more answers are taken. Thank you for your part in it.",
+  },
+  left: {
+    title: "You are signed out",
+    text: "Everything you locked is safe. You go on later with your personal code, here or on another device.",
+    link: "Go on reading",
+  },
+  elsewhere: {
+    title: "This page is no longer signed in",
+    text: "The study was opened on another device, or you were away for long. Everything you locked is safe.",
+    link: "Go on here",
+  },
+  lost: {
+    title: "The server cannot be reached",
+    text: "The page tries again by itself. Nothing that you locked is lost.",
+    button: "Try now",
+  },
+  fault: {
+    title: "Something went wrong",
+    text: "Please load the page again. If that does not help, tell those who run the study what stands below.",
+    button: "Load again",
+  },
+};
+
+/**
+ * @param {string} name one of WORDS
+ * @param {string} more a sentence below, or nothing
+ * @param {() => void} act what the button does
+ */
+export function showScreen(name, more = "", act = () => {}) {
+  const words = WORDS[name];
+  for (const open of document.querySelectorAll("dialog[open]")) open.close();
+  byId("desk").hidden = true;
+  byId("screen").hidden = false;
+  byId("screen-title").textContent = words.title;
+  byId("screen-text").textContent = words.text;
+  byId("screen-more").textContent = more;
+  byId("screen-more").hidden = !more;
+  const button = byId("screen-button");
+  button.hidden = !words.button;
+  button.textContent = words.button ?? "";
+  button.onclick = act;
+  byId("screen-link").hidden = !words.link;
+  byId("screen-link").textContent = words.link ?? "";
+  document.title = `${words.title} · ${document.title.split(" · ").slice(1).join(" · ")}`;
+  byId("screen-title").focus();
+}
+
+/** The desk again, after a screen. */
+export function showDesk() {
+  byId("screen").hidden = true;
+  byId("desk").hidden = false;
+}

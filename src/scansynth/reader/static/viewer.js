@@ -1,0 +1,155 @@
+// The viewer: one image on a canvas, with its window, zoom and place.
+
+import { LEVELS, boundWindow, fillTable, fullWindow } from "./window.js";
+
+const MOST_ZOOM = 16;
+
+/**
+ * @param {HTMLElement} stage what the canvas fills
+ * @param {HTMLCanvasElement} canvas
+ * @param {(view: object) => void} changed called after each change of the view
+ */
+export function createViewer(stage, canvas, changed) {
+  const pen = canvas.getContext("2d", { alpha: false });
+  const native = document.createElement("canvas"); // the image, one canvas pixel for each of its own
+  const nativePen = native.getContext("2d", { alpha: false });
+  const table = new Uint32Array(LEVELS);
+  let image = null;
+  let first = null; // window at the beginning
+  let pixels = null; // Uint16Array
+  let raster = null; // ImageData of the native canvas, and the same memory as 32-bit pixels
+  let raster32 = null;
+  let stale = true; // the native canvas does not yet show the window
+  let asked = 0; // pending animation frame
+  let counts = { window_changes: 0, zoomed: false };
+  const view = { center: 0, width: 1, inverted: false, smooth: true, zoom: 1, x: 0, y: 0 };
+
+  function configure(newImage, presets) {
+    image = newImage;
+    first = boundWindow(image, presets[0] ?? fullWindow(image));
+    native.width = image.columns;
+    native.height = image.rows;
+    raster = nativePen.createImageData(image.columns, image.rows);
+    raster32 = new Uint32Array(raster.data.buffer);
+    Object.assign(view, first);
+  }
+
+  /** Size of the image on the stage at zoom 1, in CSS pixels. Rows are as far apart as the spacing says. */
+  function fitted() {
+    const tall = image.rows * (image.spacing[0] / image.spacing[1] || 1);
+    const scale = Math.min(stage.clientWidth / image.columns, stage.clientHeight / tall);
+    return { width: image.columns * scale, height: tall * scale };
+  }
+
+  function window16() {
+    fillTable(table, image, view, view.inverted);
+    for (let at = 0; at < pixels.length; at += 1) raster32[at] = table[pixels[at]];
+    nativePen.putImageData(raster, 0, 0);
+    stale = false;
+  }
+
+  function draw() {
+    if (asked) cancelAnimationFrame(asked);
+    asked = 0;
+    const ratio = globalThis.devicePixelRatio || 1;
+    const [across, down] = [Math.round(stage.clientWidth * ratio), Math.round(stage.clientHeight * ratio)];
+    if (canvas.width !== across) canvas.width = across;
+    if (canvas.height !== down) canvas.height = down;
+    pen.fillStyle = "#000";
+    pen.fillRect(0, 0, across, down);
+    if (!pixels) return;
+    if (stale) window16();
+    const size = fitted();
+    const [width, height] = [size.width * view.zoom * ratio, size.height * view.zoom * ratio];
+    pen.imageSmoothingEnabled = view.smooth;
+    pen.imageSmoothingQuality = "high";
+    pen.drawImage(native, Math.round((across - width) / 2 + view.x * ratio),
+      Math.round((down - height) / 2 + view.y * ratio), Math.round(width), Math.round(height));
+  }
+
+  function later() {
+    if (!asked) asked = requestAnimationFrame(draw);
+    changed(view);
+  }
+
+  function bound() {
+    const size = fitted();
+    const [wide, high] = [stage.clientWidth, stage.clientHeight];
+    // A quarter of the stage is left over beyond each edge, so that corners can come to the middle.
+    const most = [(Math.abs(size.width * view.zoom - wide) + wide / 2) / 2,
+      (Math.abs(size.height * view.zoom - high) + high / 2) / 2];
+    view.x = Math.min(Math.max(view.x, -most[0]), most[0]);
+    view.y = Math.min(Math.max(view.y, -most[1]), most[1]);
+  }
+
+  function setWindow(window) {
+    Object.assign(view, boundWindow(image, window));
+    stale = true;
+    later();
+  }
+
+  function reset() {
+    Object.assign(view, first, { inverted: false, zoom: 1, x: 0, y: 0 });
+    stale = true;
+    later();
+  }
+
+  /** Zooms about a point given in CSS pixels from the middle of the stage. */
+  function zoomBy(factor, x = 0, y = 0) {
+    const zoom = Math.min(Math.max(view.zoom * factor, 1), MOST_ZOOM);
+    const real = zoom / view.zoom;
+    view.x = x - (x - view.x) * real;
+    view.y = y - (y - view.y) * real;
+    view.zoom = zoom;
+    if (zoom === 1) view.x = view.y = 0;
+    if (zoom > 1) counts.zoomed = true;
+    bound();
+    later();
+  }
+
+  new ResizeObserver(() => (pixels ? later() : draw())).observe(stage);
+
+  return {
+    configure,
+    draw,
+    reset,
+    setWindow,
+    zoomBy,
+    view,
+    /** Shows new pixels at once, in the first window, fitted; smoothing stays as the reader set it. */
+    show(newPixels, counted) {
+      pixels = newPixels;
+      counts = { window_changes: counted?.window_changes ?? 0, zoomed: counted?.zoomed ?? false };
+      reset();
+      draw();
+    },
+    clear() {
+      pixels = null;
+      draw();
+    },
+    moveBy(x, y) {
+      view.x += x;
+      view.y += y;
+      bound();
+      later();
+    },
+    /** As in most viewers: right is wider, up is brighter. Steps are shares of the window's own width. */
+    turnWindow(from, right, up) {
+      setWindow({ center: from.center - up * from.width, width: from.width * Math.exp(right) });
+    },
+    invert() {
+      view.inverted = !view.inverted;
+      stale = true;
+      later();
+    },
+    smoothen() {
+      view.smooth = !view.smooth;
+      later();
+    },
+    count() {
+      counts.window_changes += 1;
+    },
+    counts: () => ({ ...counts }),
+    image: () => image,
+  };
+}

@@ -1,0 +1,153 @@
+"""A tiny phantom through the whole trial by the command line: generators, sets, detectors, claims."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+from scansynth.cli import main
+from scansynth.cohort.fractions import train_part
+from scansynth.cohort.tensors import load_cohort
+from scansynth.evidence.claims import schema
+from scansynth.experiment.gathering import blocks
+from scansynth.experiment.supply import missing, supplied, supplies, untrained
+from scansynth.experiment.utility import declared
+from scansynth.files import read_json, read_json_lines, sha256_file
+from scansynth.study import open_study
+
+TINY = """
+[generator.overrides.network]
+width = 4
+[generator.overrides.schedule]
+epochs = 6
+log_every_images = 100
+grid_every_images = 200
+[utility]
+arms = ["real", "basic", "synthetic", "basic-synthetic", "duplicates", "reserve"]
+pairs = 2
+fractions = [1.0, 0.5]
+ratios = [0.5]
+steps = 12
+batch = 8
+draws = 200
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An institution key of the test's own, and training as short as tests can wait for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCANSYNTH_INSTITUTION_KEY", str(tmp_path_factory.mktemp("key") / "institution.key"))
+        yield
+
+
+def scansynth(*arguments: object) -> int:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["scansynth", *map(str, arguments)])
+        patch.setattr("scansynth.experiment.supply.LEAST_TRAINING", 200)
+        try:
+            main()
+        except SystemExit as ended:
+            return int(ended.code or 0)
+    return 0
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    scans, folder = tmp_path_factory.mktemp("phantom") / "scans", tmp_path_factory.mktemp("study") / "study"
+    assert scansynth("phantom", scans, "--patients", 120, "--size", 32, "--seed", 5) == 0
+    labels = scans / "labels.csv"
+    assert scansynth("init", folder, "--dicom", scans, "--labels", labels, "--view", "chest", "--size", 32) == 0
+    (folder / "study.toml").write_text((folder / "study.toml").read_text() + TINY)
+    assert scansynth("utility", folder) == 2  # there is no cohort yet
+    assert scansynth("ingest", folder) == 0
+    assert scansynth("utility", folder, "--even-if-collapsed") == 0
+    return folder
+
+
+def test_each_generator_has_its_seed_and_its_patients(study: Path) -> None:
+    opened = open_study(study)
+    wanted = supplies(opened)
+    assert {(supply.fraction, supply.pair) for supply in wanted} == {(1.0, 0), (1.0, 1), (0.5, 0), (0.5, 1)}
+    assert not missing(opened, wanted)
+    assert not untrained(opened, wanted)
+    assert len({supply.run for supply in wanted}) == 4
+    assert wanted[0].run == "main", "the study's own generator is the first of the trial's"
+    cohort = load_cohort(opened.cohort)
+    positive = [case for case in cohort.cases if case.label == "nodule"]
+    for supply in wanted:
+        run = read_json(supplied(opened, supply).run() / "run.json")
+        part = train_part(cohort, supply.fraction, supply.seed)
+        assert run["train_patients"] == len({case.patient for case in positive if case.patient in part})
+        assert run["train_images"] == sum(case.patient in part for case in positive)
+    assert wanted[0].images > wanted[-1].images > 0
+
+
+def test_the_result_is_whole_and_by_the_published_schema(study: Path) -> None:
+    trial = study / "trial"
+    record = read_json(trial / "stage.json")
+    assert record["stage"] == "utility"
+    assert set(record["outputs"]) == {"plan.json", "analysis.json", "claims.json"}
+    for name, digest in record["outputs"].items():
+        assert sha256_file(trial / name) == digest
+    assert {"train", "calibrate", "test", "reserve"} == set(record["roles"])
+    claims = read_json(trial / "claims.json")
+    jsonschema.validate(claims, schema())
+    assert {"utility.gain", "utility.published"} <= {claim["claim"] for claim in claims}
+    assert all(claim["inputs"]["cohort"] for claim in claims)
+    analysis = read_json(trial / "analysis.json")
+    assert [(block["fraction"], block["ratio"]) for block in analysis["blocks"]] == [(1.0, 0.5), (0.5, 0.5)]
+    assert len(list((trial / "jobs").iterdir())) == 6 * 2 * 2
+
+
+def test_blocks_hold_what_the_jobs_scored(study: Path) -> None:
+    opened = open_study(study)
+    found = blocks(opened, declared(opened))
+    cases = {case.case: case for case in load_cohort(opened.cohort).cases}
+    for block in found:
+        assert block.arms == opened.config.utility.arms
+        assert block.test.scores.shape[:2] == (6, 2)
+        assert {cases[name].role.value for name in block.test.cases.tolist()} == {"test"}
+        assert {cases[name].role.value for name in block.calibrate.cases.tolist()} == {"calibrate"}
+        assert np.array_equal(block.test.positive, [cases[name].label == "nodule" for name in block.test.cases])
+    assert not np.array_equal(found[0].test.scores, found[1].test.scores)
+
+
+def test_what_is_done_is_not_done_again(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (study / "trial" / "jobs").rglob("*") if path.is_file()}
+    plan = sha256_file(study / "trial" / "plan.json")
+    assert scansynth("utility", study, "--even-if-collapsed") == 0
+    assert "24 of them from before" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert sha256_file(study / "trial" / "plan.json") == plan
+    written = [line for line in read_json_lines(study / "journal.jsonl") if line["stage"] == "utility"]
+    assert written[-1]["ran"] == 0
+
+
+def test_a_damaged_job_is_named_and_made_again(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job = study / "trial" / "jobs" / "f100-r0-basic-p1"
+    (job / "scores.csv").unlink()
+    assert scansynth("utility", study, "--even-if-collapsed") == 0
+    assert "23 of them from before" in capsys.readouterr().out
+    assert (job / "scores.csv").is_file()
+
+
+def test_the_plan_tells_what_is_missing_before_any_training(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert scansynth("plan", "utility", study) == 0
+    told = capsys.readouterr().out
+    assert "missing: " in told
+    assert "24 detectors" in told
+    assert "generators to train" not in told
+    assert scansynth("plan", "utility", study, "--gain", "1.5") == 2
+
+
+def test_too_few_patients_run_and_are_not_assessable(study: Path) -> None:
+    verdicts = {claim["claim"]: claim["verdict"] for claim in read_json(study / "trial" / "claims.json")}
+    assert set(verdicts.values()) == {"not assessable"}
+    assert "missing" in json.dumps(read_json(study / "trial" / "claims.json"))

@@ -1,0 +1,56 @@
+"""The long load test: many readers at once for minutes, on SQLite and on a PostgreSQL of our own; `make drill`.
+
+python tests/reader/load_drill.py 600 [docs/results/reader_load.json]
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+from postgres import new_database, running_postgres
+from reader_load import failed, measure, said, starved
+
+READERS, THINK = 20, 2.0
+BAR_MS = 150.0
+"""The slowest that the 95th percentile of a lock and of an image may be."""
+
+
+def run(seconds: float, database_url: str | None) -> dict[str, Any]:
+    """One database; prints what it found."""
+    found = measure(READERS, seconds, THINK, database_url=database_url)
+    print(said(found), flush=True)
+    return found
+
+
+def main(seconds: float, out: Path | None) -> None:
+    """Both databases, one after the other.
+
+    Ends with 1 when anything was lost or doubled, or when it was too slow though the machine was free for it.
+    """
+    runs = [run(seconds, None)]
+    try:
+        with running_postgres() as server:
+            runs.append(run(seconds, new_database(server)))
+    except pytest.skip.Exception as reason:
+        print(f"not on PostgreSQL: {reason}", flush=True)
+    if out is not None:
+        machine = (
+            f"{platform.machine()}, {runs[0]['cores']} cores shared with other work, Python {platform.python_version()}"
+        )
+        summary = {"command": shlex.join(["python", *sys.argv]), "machine": machine, "bar_p95_ms": BAR_MS, "runs": runs}
+        out.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    slow = any(found[kind]["p95_ms"] > BAR_MS and not starved(found) for found in runs for kind in ("lock", "buffer"))
+    sys.exit(slow or any(failed(found) for found in runs))
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)

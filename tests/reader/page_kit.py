@@ -1,0 +1,190 @@
+"""A served desk and a browser, for the tests of the pages: every request that a page makes is written down."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from desk_factory import Kit, make_desk
+
+from scansynth.reader.app import create_app
+
+CHROMIUM = Path("/usr/bin/chromium")
+WIDE, SMALL, UPRIGHT = (1280, 800), (1024, 768), (820, 1180)
+"""A screen on a desk, a tablet lying, a tablet standing; CSS pixels."""
+
+READY = "#desk:not([hidden]) #lock:enabled"
+TAKEN = ("reader", "item", "practice", "answer", "second", "confidence", "seconds", "hidden_seconds", "window_changes")
+
+
+@dataclass(frozen=True)
+class Served:
+    """A study under a loopback address.
+
+    Attributes:
+        kit: The desk and what its administrator knows.
+        address: Where it is served.
+    """
+
+    kit: Kit
+    address: str
+
+    def readings(self, reader: str = "r01", practice: bool = False) -> list[dict[str, Any]]:
+        """What the database holds of a reader, in the order in which it was locked."""
+        names = ", ".join(TAKEN)
+        with contextlib.closing(sqlite3.connect(self.kit.folder / "readings.db")) as database:
+            rows = database.execute(
+                f"SELECT {names} FROM readings WHERE reader = ? AND practice = ? ORDER BY n",
+                (reader, practice),
+            ).fetchall()
+        return [dict(zip(TAKEN, row, strict=True)) for row in rows]
+
+    def items(self, reader: str = "r01") -> list[str]:
+        """Items of a reader in their order, practice first."""
+        seat = next(seat for seat in self.kit.desk.readers if seat.reader == reader)
+        return [place.item for place in (*seat.practice, *seat.sequence)]
+
+
+@contextlib.contextmanager
+def served(folder: Path, **changes: Any) -> Iterator[Served]:
+    """Makes a desk in `folder` and serves it from a thread, on a free port of this machine."""
+    kit = make_desk(folder / "desk", **changes)
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    config = uvicorn.Config(create_app(kit.folder), log_config=None, access_log=False, server_header=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield Served(kit, f"http://127.0.0.1:{listening.getsockname()[1]}")
+    server.should_exit = True
+    thread.join(10)
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Any]:
+    """A headless Chromium; skips the test where there is none."""
+    if not CHROMIUM.exists():
+        pytest.skip("Chromium is not installed, so the pages cannot be opened")
+    sync = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
+    with sync.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Device:
+    """A browser of its own, with one page, and what went through it.
+
+    Attributes:
+        page: The page in front.
+        context: Its cookies and storage.
+        asked: Address of every request.
+        said: Whatever stood in the console, and errors of scripts.
+    """
+
+    page: Any
+    context: Any
+    asked: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    def watch(self, page: Any) -> Any:
+        """Writes down what a page asks and says."""
+        page.set_default_timeout(10_000)
+        page.on("request", lambda request: self.asked.append(request.url))
+        page.on("console", lambda message: self.said.append(message.text))
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+        return page
+
+    def ready(self) -> None:
+        """Waits until an image can be answered."""
+        self.page.wait_for_selector(READY)
+
+    def keys(self, *keys: str) -> None:
+        """Presses keys one after another."""
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def text(self, selector: str) -> str:
+        """Text of an element."""
+        return str(self.page.inner_text(selector))
+
+    def answer(self, *keys: str) -> None:
+        """Answers the image on the screen by keyboard, and sees what comes after."""
+        self.ready()
+        before = self.text("#where")
+        self.keys(*keys, "Enter")
+        if before.startswith("Practice"):
+            self.page.wait_for_selector("#feedback:not([hidden])")
+            self.keys("Enter")
+        self.moved(before)
+
+    def moved(self, before: str) -> None:
+        """Waits until another image, or a screen, stands there."""
+        for _ in range(500):
+            if self.page.is_visible("#screen") or self.text("#where") != before:
+                return
+            self.page.wait_for_timeout(10)
+        raise AssertionError(f"the page stays at {before!r}")
+
+    def arrived(self) -> None:
+        """Waits until every locked answer is confirmed."""
+        for _ in range(500):
+            if not any(key.startswith("scansynth-reader-lock-") for key in self.kept()):
+                return
+            self.page.wait_for_timeout(10)
+        raise AssertionError("an answer has not arrived")
+
+    def fetched(self, item: str) -> None:
+        """Waits until the buffer of an item has come."""
+        asked = "name => performance.getEntriesByType('resource').some(entry => entry.name.endsWith(name))"
+        for _ in range(500):
+            if self.page.evaluate(asked, item):
+                self.page.wait_for_timeout(20)  # and is in the page's hands
+                return
+            self.page.wait_for_timeout(10)
+        raise AssertionError("the image after this one has not come")
+
+    def kept(self) -> list[str]:
+        """Names of what the browser keeps."""
+        return list(self.page.evaluate("Object.keys(localStorage)"))
+
+
+@contextlib.contextmanager
+def device(browser: Any, size: tuple[int, int] = WIDE, **options: Any) -> Iterator[Device]:
+    """Another device: no cookie, no storage."""
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
+    made = Device(context.new_page(), context)
+    made.watch(made.page)
+    yield made
+    context.close()
+
+
+def begin(study: Served, at: Device, reader: str = "r01") -> str:
+    """Opens the invitation by keyboard and gives the personal code; the reading page is open then."""
+    at.page.goto(f"{study.address}/i/{study.kit.tokens[reader]}")
+    at.page.focus("button")
+    at.keys("Enter")
+    code = at.text(".code")
+    at.page.focus("a.main-button")
+    at.keys("Enter")
+    at.ready()
+    return code
+
+
+def skip_practice(study: Served, at: Device) -> None:
+    """Answers the practice cases."""
+    for _ in study.kit.desk.readers[0].practice:
+        at.answer(*(["4", "y", "7"] if study.kit.desk.second_question else ["4"]))
+    at.ready()
