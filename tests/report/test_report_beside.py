@@ -359,6 +359,26 @@ def test_a_declaration_that_changed_since_is_told(made: Made) -> None:
     assert trial_section.trial_section(replace(view, plan=plan))["changed_since"] == "margin"
 
 
+def test_what_could_not_be_measured_is_said_and_leaves_its_pictures_out(tmp_path: Path) -> None:
+    small = make_study(tmp_path / "study", size=32, patients=44, synthetic=8, stages=("ingest", "generate"))
+    study, trial = make_trial(small, "shown", attributes=False)
+    study, reading = make_readers(study, readers=1, images=16)
+    assert {claim.verdict for claim in trial.claims} == {Verdict.NOT_ASSESSABLE} == {reading.claim.verdict}
+    html = write_report(study).read_text(encoding="utf-8")
+    assert trial.claims[0].why in words(section(html, "help"))
+    assert reading.primary is None
+    text = words(section(html, "readers"))
+    assert "This could not be assessed" in text
+    assert "Mean of the readers" not in text
+    values = read_json(study.folder / "trial" / "analysis.json")
+    block = values["blocks"][0]
+    write_json(
+        study.folder / "trial" / "analysis.json",
+        {**values, "blocks": [{**block, "arms": [], "contrasts": [], "caught": []}], "dose": [], "low_data": []},
+    )
+    assert '<table class="forest">' not in render(collect(study))
+
+
 BROKEN: tuple[tuple[str, Any], ...] = tuple(
     itertools.product(
         ("trial/analysis.json", "trial/claims.json", "trial/plan.json", "reader/analysis.json", "reader/claims.json",

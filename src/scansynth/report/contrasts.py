@@ -160,6 +160,7 @@ def _figures(row: Values) -> dict[str, Any]:
         "p": chance(float(row["gain"]["p"])),
         "holm": "control" if holm is None else chance(holm),
         "pairs": ", ".join(points(float(one)) for one in row["gain"]["pairs"]),
+        "differ": f"{100.0 * float(row['discordance']):.0f}% and {100.0 * float(row['negative_discordance']):.0f}%",
         "verdict": Verdict(row["verdict"]),
         "why": reason(row["why"]),
     }
