@@ -130,6 +130,16 @@ def test_what_is_done_is_not_done_again(study: Path, capsys: pytest.CaptureFixtu
     assert written[-1]["ran"] == 0
 
 
+def test_status_says_how_the_trial_stands(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert scansynth("status", study) == 0
+    assert "utility   done      24 of 24 detectors" in capsys.readouterr().out
+    config = (study / "study.toml").read_text()
+    (study / "study.toml").write_text(config.replace("steps = 12", "steps = 13"))
+    assert scansynth("status", study) == 0
+    assert "utility   stale     changed: steps" in capsys.readouterr().out
+    (study / "study.toml").write_text(config)
+
+
 def test_a_damaged_job_is_named_and_made_again(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     job = study / "trial" / "jobs" / "f100-r0-basic-p1"
     (job / "scores.csv").unlink()

@@ -152,8 +152,10 @@ def report(study: StudyFolder, key: KeyFile = None) -> None:
 def status(study: StudyFolder, key: KeyFile = None) -> None:
     """Says what is done, what is stale and what comes next."""
     from scansynth.dicom.deidentify import load_key
+    from scansynth.experiment.standing import standing as of_trial
     from scansynth.gan.run import run_position
     from scansynth.pipeline import Condition, stage_states
+    from scansynth.reader.standing import standing as of_reading
     from scansynth.study import open_study
 
     opened = open_study(study)
@@ -161,6 +163,9 @@ def status(study: StudyFolder, key: KeyFile = None) -> None:
     for state in states:
         took = f"  {state.record.seconds:,.0f} s" if state.record and state.condition is Condition.DONE else ""
         console.result(f"{state.stage.name:<9} {state.condition.value:<8}{took}  {state.why}".rstrip())
+    for name, words in (("utility", of_trial(opened)), ("reader", of_reading(opened))):
+        if words:
+            console.result(f"{name:<9} {words}")
     position = run_position(opened.run())
     if position:
         looked = f", variety {position.diversity:.2f}, {position.level}" if position.level else ""

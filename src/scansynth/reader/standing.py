@@ -1,0 +1,24 @@
+"""How a study's reading stands."""
+
+from __future__ import annotations
+
+from scansynth.reader.close import CLOSING
+from scansynth.reader.conclude import ANALYSIS
+from scansynth.reader.create import DESK_FOLDER
+from scansynth.reader.desk import was_served
+from scansynth.reader.protocol import PROTOCOL
+from scansynth.study import Study
+
+
+def standing(study: Study) -> str:
+    """In words; empty while there is no reader study."""
+    folder = study.reader
+    if not (folder / PROTOCOL).exists():
+        return ""
+    if (folder / ANALYSIS).exists():
+        return "done      closed and analysed"
+    if (folder / CLOSING).exists():
+        return f"closed    run: scansynth reader analyse {study.folder}"
+    if was_served(folder / DESK_FOLDER):
+        return f"open      to end it: scansynth reader close {study.folder}"
+    return f"made      run: scansynth reader serve {study.folder}"
