@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,17 +12,16 @@ from scipy.special import expit, logit
 
 from scansynth.cohort.tensors import Case, cases_for, load_cohort
 from scansynth.config import UtilitySettings
-from scansynth.evidence.claims import write_claims
-from scansynth.files import write_json
+from scansynth.experiment import utility
+from scansynth.experiment.gathering import LeftOut
 from scansynth.ledger import Reader
-from scansynth.stage import StageRecord, hash_outputs, read_record, write_record
+from scansynth.progress import silent
 from scansynth.study import Study
-from scansynth.trial import grid
-from scansynth.trial.analysis import analyse
+from scansynth.trial import grid, groups
 from scansynth.trial.froc import Candidates, Detections, Lesions, mark
 from scansynth.trial.outcomes import Block, Part, Scored
 from scansynth.trial.provenance import Origin
-from scansynth.trial.results import Analysis, Terms
+from scansynth.trial.results import Analysis
 
 ARMS = ("real", "basic", "synthetic", "basic-synthetic", "duplicates", "reserve")
 GAINS: Mapping[str, Mapping[str, float]] = {
@@ -40,8 +38,8 @@ APART = 1.35
 
 
 def with_settings(study: Study, **changes: Any) -> Study:
-    utility = UtilitySettings(**{"arms": ARMS, "pairs": PAIRS, "draws": 200, "margin": 0.1, **changes})
-    return replace(study, config=study.config.model_copy(update={"utility": utility}))
+    settings = UtilitySettings(**{"arms": ARMS, "pairs": PAIRS, "draws": 200, "margin": 0.1, **changes})
+    return replace(study, config=study.config.model_copy(update={"utility": settings}))
 
 
 def part_of(cases: tuple[Case, ...], positive: str, gains: Mapping[str, float], rng: np.random.Generator) -> Part:
@@ -109,36 +107,40 @@ def make_trial(
     lesions: bool = False,
     **changes: Any,
 ) -> tuple[Study, Analysis]:
-    """Writes the trial's folder as the command leaves it, jobs left out; returns the study with its settings."""
+    """Concludes a trial from scores made up, in the place of those of its jobs; returns the study with its settings."""
     study = with_settings(study, lesions="on" if lesions else "off", **changes)
-    settings = study.config.utility
     if lesions:  # a square in every image; where it is does not matter here
         masks = np.zeros(np.load(study.cohort / "images.npy", mmap_mode="r").shape, np.uint8)
         masks[:, 13:19, 13:19] = 1
         np.save(study.cohort / "masks.npy", masks)
-    with pytest.MonkeyPatch.context() as patch:  # there are no sets on the disk
-        patch.setattr(grid, "check_set", lambda *_: Origin("0" * 64, True))
-        declared = grid.declare(study, lambda fraction, pair: (study.synthetic(f"trial-f{100 * fraction:g}-p{pair}"),))
-    folder = grid.trial_folder(study)
-    folder.mkdir(exist_ok=True)
-    grid.write_plan(study, declared)
     blocks = blocks_of(study, GAINS[verdict])
     test = cases_for(load_cohort(study.cohort), Reader.UTILITY)
-    of_patients = {"sex": ["F" if int(case.patient, 16) % 3 else "M" for case in test]} if attributes else None
-    terms = Terms(settings.false_alarm_rate, settings.margin, settings.draws)
-    detections = {0: detections_of(blocks[0])} if lesions else None
-    found = analyse(blocks, terms, study.config.seed, of_patients, detections)
-    leave(study, found, declared.plan)
-    return study, found
+    of_patients = {"sex": ["F" if int(case.patient, 16) % 3 else "M" for case in test]} if attributes else {}
+    without = [LeftOut("sex", "M", elsewhere(blocks[0]))] if attributes else []
+    with pytest.MonkeyPatch.context() as patch:  # neither sets nor jobs are on the disk
+        patch.setattr(grid, "check_set", lambda *_: Origin("0" * 64, True))
+        patch.setattr(utility, "blocks", lambda *_: blocks)
+        patch.setattr(utility, "attributes", lambda *_: of_patients)
+        patch.setattr(utility, "detections", lambda *_: {0: detections_of(blocks[0])} if lesions else {})
+        patch.setattr(utility, "left_out", lambda *_: without)
+        declared = grid.declare(study, lambda fraction, pair: (study.synthetic(f"trial-f{100 * fraction:g}-p{pair}"),))
+        grid.trial_folder(study).mkdir(exist_ok=True)
+        grid.write_plan(study, declared)
+        return study, utility.conclude(study, declared, silent)
 
 
-def leave(study: Study, found: Analysis, plan: Mapping[str, Any]) -> None:
-    """Writes analysis.json, claims.json and the record."""
-    folder: Path = grid.trial_folder(study)
-    write_json(folder / "analysis.json", found.as_json())
-    write_claims(folder / "claims.json", found.claims)
-    cohort = read_record(study.cohort)
-    assert cohort is not None
-    files = [folder / name for name in ("plan.json", "analysis.json", "claims.json")]
-    inputs = {"cohort": cohort.digest, "plan": str(plan["sha256"])}
-    write_record(folder, StageRecord("utility", inputs, {}, hash_outputs(folder, files), study.config.seed, ("test",)))
+def elsewhere(block: Block) -> Block:
+    """The arms without synthetic images, on most of the test patients: as if their site had been left out."""
+    arms = tuple(arm for arm in block.arms if "synthetic" not in arm)
+    places = [block.place(arm) for arm in arms]
+    cut = {name: replace(part, scores=part.scores[places]) for name, part in parts_of(block).items()}
+    patients = np.unique(block.test.patients)[4:]
+    return Block(arms, cut["calibrate"], part_of_patients(cut["test"], patients))
+
+
+def parts_of(block: Block) -> dict[str, Part]:
+    return {"calibrate": block.calibrate, "test": block.test}
+
+
+def part_of_patients(part: Part, patients: np.ndarray) -> Part:
+    return groups.part_of(part, np.isin(part.patients, patients))

@@ -219,7 +219,7 @@ def stage_row(stage: StageView) -> dict[str, Any]:
     """One stage of the provenance table."""
     record = stage.record
     listed = list(record.outputs.items())
-    people = count(len(record.patients), "patient") if record.patients else "none"
+    people = count(len(record.patients), "patient") if record.patients else "not listed" if record.roles else "none"
     return {
         "name": stage.name,
         "time": duration(record.seconds),

@@ -68,6 +68,7 @@ def trial_section(trial: TrialView) -> dict[str, Any]:
                 for name, rows in block["groups"].items()
             ],
             "external": [_group(row) for row in block["external"]],
+            "left_out": [_left_out(row) for row in analysis.get("left_out") or ()],
             "tables": contrast_tables(analysis["blocks"]),
             "declared": declared(trial),
             "changed_since": changed_since(trial),
@@ -117,6 +118,18 @@ def _group(row: Values) -> dict[str, Any]:
         "images": f"{number(int(row['positive_images']))} / {number(int(row['negative_images']))}",
         "gain": ("—", "") if gain is None else points_with(gain),
         "alarms": ("—", "") if alarms is None else points_with(alarms),
+        "why": reason(row["why"]),
+    }
+
+
+def _left_out(row: Values) -> dict[str, Any]:
+    """Patients who were left out of the training, and what each way to train finds among them."""
+    found = [(arm_name(str(arm)), *_percent(estimate)) for arm, estimate in row["sensitivity"].items()]
+    return {
+        "group": f"{clean(row['column'])}: {clean(row['group'])}",
+        "patients": number(int(row["positive_patients"])),
+        "images": f"{number(int(row['positive_images']))} / {number(int(row['negative_images']))}",
+        "found": found,
         "why": reason(row["why"]),
     }
 
