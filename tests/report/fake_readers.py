@@ -14,15 +14,15 @@ from scansynth.evidence.claims import Control, Finding, Measurement, decide, flo
 from scansynth.evidence.telltales import PIXELS
 from scansynth.files import read_csv, sha256_file, write_bytes, write_json
 from scansynth.ledger import Reader
-from scansynth.reader_statistics.analysis import Analysis
 from scansynth.reader.close import CLOSING, MACHINE, READINGS
 from scansynth.reader.conclude import conclude
 from scansynth.reader.create import DESK_FOLDER, PROBE, SEALED
-from scansynth.reader_desk.desk import Desk, Display, replace_desk
-from scansynth.reader_desk.invitations import expiry
 from scansynth.reader.machine import MachineReading
 from scansynth.reader.probe import Override, Probed
 from scansynth.reader.protocol import PROTOCOL, Fixed, presets, second_question, write_up
+from scansynth.reader_desk.desk import Desk, Display, replace_desk
+from scansynth.reader_desk.invitations import expiry
+from scansynth.reader_statistics.analysis import Analysis
 from scansynth.reader_statistics.readings import Reading, write_readings
 from scansynth.reader_statistics.simulation import World, readings
 from scansynth.stage import StageRecord, write_record

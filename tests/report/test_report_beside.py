@@ -22,8 +22,8 @@ from scansynth.errors import ScansynthError
 from scansynth.evidence.rules import EVERY_RULE, READER_RULES, RULES, UTILITY_RULES
 from scansynth.files import read_json, write_json
 from scansynth.ledger import Role
-from scansynth.reader_statistics.analysis import Analysis as Reading
 from scansynth.reader.probe import Override
+from scansynth.reader_statistics.analysis import Analysis as Reading
 from scansynth.report import reader_section, trial_section
 from scansynth.report.collect import collect, report_inputs
 from scansynth.report.contrasts import arm_name, points
