@@ -1,6 +1,6 @@
 """The utility trial on a study of public scans: every arm and control, doses, and shares of the train patients.
 
-    python benchmarks/utility.py --study STUDY --out docs/results/utility.json [--parts default levers dose tenth quarter half]
+    python benchmarks/utility.py --study STUDY --out docs/results/utility.json [--parts default levers dose tenth ...]
 
 STUDY is ingested; its generators may be trained already, by `scansynth utility` or before. Each part is a trial of its
 own by the rules of docs/utility.md, with the settings below and nothing else changed; jobs that two parts share are
