@@ -17,20 +17,20 @@ from fake_trial import GAINS, make_trial
 from looking import assert_looks_right, started
 from test_report_page import Outline
 
+from scansynth.chapters import reader_section, trial_section
+from scansynth.chapters.contrasts import arm_name, points
+from scansynth.chapters.readers import read_readers
+from scansynth.chapters.trial import EXAMPLES, read_trial
 from scansynth.cohort.tensors import load_cohort
 from scansynth.errors import ScansynthError
 from scansynth.evidence.rules import EVERY_RULE, READER_RULES, RULES, UTILITY_RULES
 from scansynth.files import read_json, write_json
 from scansynth.ledger import Role
+from scansynth.page.pictures import single
 from scansynth.reader.probe import Override
 from scansynth.reader_statistics.analysis import Analysis as Reading
-from scansynth.report import reader_section, trial_section
 from scansynth.report.collect import collect, report_inputs
-from scansynth.report.contrasts import arm_name, points
-from scansynth.report.pictures import single
-from scansynth.report.readers import read_readers
 from scansynth.report.render import render, write_report
-from scansynth.report.trial import EXAMPLES, read_trial
 from scansynth.stage import read_record
 from scansynth.statistics import Verdict
 from scansynth.study import Study

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from scansynth.chapters import reader_section, trial_section
+from scansynth.chapters.questions import QUESTIONS
 from scansynth.evidence.judges import FIXED, LEARNED, OWN
 from scansynth.evidence.rules import READER_RULES, RULES, UTILITY_RULES
-from scansynth.report import reader_section, trial_section
+from scansynth.page.words import VERDICT_MEANING, clean
 from scansynth.report.collect import Findings
-from scansynth.report.questions import QUESTIONS
 from scansynth.report.sections import full_beside, full_claims, missing_claims, question_sections
-from scansynth.report.words import VERDICT_MEANING, clean
 from scansynth.statistics import Verdict
 
 _JUDGES = {

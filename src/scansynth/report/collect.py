@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scansynth.chapters.course import Course, read_course, standing
+from scansynth.chapters.evidence import EvidenceView, read_evidence
+from scansynth.chapters.readers import ReadersView, has_readers, read_readers, under_way
+from scansynth.chapters.trial import TrialView, has_trial, read_trial
 from scansynth.cohort.added import is_added
 from scansynth.cohort.sets import SyntheticSet, load_set
 from scansynth.cohort.tensors import Cohort, CohortFacts, Selection, load_cohort, select
 from scansynth.errors import StudyError
 from scansynth.files import read_json, read_json_lines
 from scansynth.ledger import Reader, Role
-from scansynth.report.course import Course, read_course, standing
-from scansynth.report.evidence import EvidenceView, read_evidence
-from scansynth.report.readers import ReadersView, has_readers, read_readers, under_way
-from scansynth.report.trial import TrialView, has_trial, read_trial
 from scansynth.seeds import generator
 from scansynth.stage import StageRecord, read_record
 from scansynth.study import Study

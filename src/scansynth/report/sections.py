@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from scansynth.chapters.evidence import BEHIND, EvidenceView, PairView, damaged
+from scansynth.chapters.groups import group_pictures
+from scansynth.chapters.membership import membership_pictures
+from scansynth.chapters.questions import WORDS, Answer, answers
+from scansynth.chapters.spreads import appearance_charts, spread_chart
+from scansynth.chapters.telltales import telltales_pictures
 from scansynth.evidence.claims import Claim
 from scansynth.evidence.rules import Rule
+from scansynth.page.figures import Chart
+from scansynth.page.pictures import single
+from scansynth.page.words import clean, number
 from scansynth.report import tables
-from scansynth.report.evidence import BEHIND, EvidenceView, PairView, damaged
-from scansynth.report.figures import Chart
-from scansynth.report.groups import group_pictures
-from scansynth.report.membership import membership_pictures
-from scansynth.report.pictures import single
-from scansynth.report.questions import WORDS, Answer, answers
-from scansynth.report.spreads import appearance_charts, spread_chart
-from scansynth.report.telltales import telltales_pictures
-from scansynth.report.words import clean, number
 from scansynth.statistics import Verdict
 
 _MIRRORED = {

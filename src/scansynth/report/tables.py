@@ -10,10 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from scansynth.evidence.claims import Claim
-from scansynth.recipe import Recipe
-from scansynth.report.collect import CohortView, Findings, StageView
-from scansynth.report.intervals import interval_picture
-from scansynth.report.words import (
+from scansynth.page.intervals import interval_picture
+from scansynth.page.words import (
     ROLE_USE,
     SHORT,
     clean,
@@ -24,6 +22,8 @@ from scansynth.report.words import (
     setting,
     together,
 )
+from scansynth.recipe import Recipe
+from scansynth.report.collect import CohortView, Findings, StageView
 from scansynth.study import Study
 
 _PATHS = {"cohort.dicom", "cohort.labels", "cohort.split_from", "utility.external"}

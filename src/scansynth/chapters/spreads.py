@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from scansynth.report.figures import COLOURS, Chart, axes_for
-from scansynth.report.words import clean, number
+from scansynth.page.figures import COLOURS, Chart, axes_for
+from scansynth.page.words import clean, number
 
 Floats = NDArray[np.float64]
 

@@ -10,11 +10,11 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
+from scansynth.chapters.evidence import EvidenceView
 from scansynth.evidence.claims import Claim
 from scansynth.evidence.telltales import FILES, PIXELS
-from scansynth.report.evidence import EvidenceView
-from scansynth.report.figures import COLOURS, Chart, axes_for
-from scansynth.report.words import clean
+from scansynth.page.figures import COLOURS, Chart, axes_for
+from scansynth.page.words import clean
 
 _WORDS = {PIXELS: "pixels", FILES: "files"}
 _TRACES_LISTED = 8

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from scansynth.chapters.artefacts import Values, pair_of
+from scansynth.chapters.reader_figures import between, two
+from scansynth.chapters.readers import ReadersView
+from scansynth.page.words import clean, moment, number, setting
 from scansynth.reader_statistics.detection import Share
 from scansynth.reader_statistics.verdict import Published
-from scansynth.report.artefacts import Values, pair_of
-from scansynth.report.reader_figures import between, two
-from scansynth.report.readers import ReadersView
-from scansynth.report.words import clean, moment, number, setting
 
 _KAPPAS = (
     ("two answers", "real or synthetic"),

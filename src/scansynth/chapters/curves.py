@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from scansynth.chapters.course import Columns, Course, Event, Kind
 from scansynth.gan.health import CRITICAL
-from scansynth.report.course import Columns, Course, Event, Kind
-from scansynth.report.figures import COLOURS, Chart, axes_for
-from scansynth.report.words import number
+from scansynth.page.figures import COLOURS, Chart, axes_for
+from scansynth.page.words import number
 
 _MARKS = {Kind.COLLAPSE: ("collapse", "v-refuted", "-"), Kind.WARNING: ("warning", "v-refuted", ":")}
 _BACK = ("back here", "ink", "-")

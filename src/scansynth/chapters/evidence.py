@@ -15,7 +15,7 @@ from scansynth.errors import EvidenceError
 from scansynth.evidence.claims import Claim, read_claims
 from scansynth.evidence.rules import RULE_VERSION
 from scansynth.files import read_csv, read_json
-from scansynth.report.pictures import MIRRORS
+from scansynth.page.pictures import MIRRORS
 
 CLAIMS, PAIRS, BEHIND = "claims.json", "pairs.json", "distributions.json"
 

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from scansynth.report.artefacts import Values, optional, pair_of
-from scansynth.report.contrasts import arm_name
-from scansynth.report.figures import COLOURS, Chart, axes_for
-from scansynth.report.words import number
+from scansynth.chapters.artefacts import Values, optional, pair_of
+from scansynth.chapters.contrasts import arm_name
+from scansynth.page.figures import COLOURS, Chart, axes_for
+from scansynth.page.words import number
 from scansynth.trial.outcomes import BASIC, COMBINED, POSITIVE_CONTROL
 
 Floats = NDArray[np.float64]

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from markupsafe import Markup, escape
 
-from scansynth.report.words import number, span
+from scansynth.page.words import number, span
 from scansynth.statistics import Direction
 
 _HEIGHT, _TOP, _BOTTOM = 86, 19, 68

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scansynth.chapters.artefacts import ANALYSIS, CLAIMS, Values, own_claims, read_object, refusing
 from scansynth.cohort.sets import SyntheticSet
 from scansynth.cohort.tensors import Cohort, select_named
 from scansynth.evidence.claims import Claim
 from scansynth.evidence.rules import READER_RULES
 from scansynth.ledger import Reader
 from scansynth.reader.protocol import PROTOCOL
-from scansynth.report.artefacts import ANALYSIS, CLAIMS, Values, own_claims, read_object, refusing
 from scansynth.study import Study
 
 AGAIN = "reader analyse"

@@ -10,10 +10,10 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from scansynth.report.evidence import EvidenceView
-from scansynth.report.figures import COLOURS, Chart, axes_for
-from scansynth.report.spreads import sample, slug
-from scansynth.report.words import clean, number
+from scansynth.chapters.evidence import EvidenceView
+from scansynth.chapters.spreads import sample, slug
+from scansynth.page.figures import COLOURS, Chart, axes_for
+from scansynth.page.words import clean, number
 from scansynth.statistics import Verdict
 
 _ROOM = "fairness."

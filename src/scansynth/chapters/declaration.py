@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scansynth.report.artefacts import Values
-from scansynth.report.contrasts import ARM_WORDS, arm_name
-from scansynth.report.trial import TrialView
-from scansynth.report.words import clean, count, number, setting
+from scansynth.chapters.artefacts import Values
+from scansynth.chapters.contrasts import ARM_WORDS, arm_name
+from scansynth.chapters.trial import TrialView
+from scansynth.page.words import clean, count, number, setting
 
 _ROLES = ("train", "calibrate", "test", "reserve")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 from matplotlib.ticker import MaxNLocator
 
-from scansynth.report.words import number, span
+from scansynth.page.words import number, span
 
 _HEIGHT, _MIDDLE = 30, 15
 _SCALE_HEIGHT = 20

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scansynth.evidence.claims import Claim
-from scansynth.report.words import clean, count
+from scansynth.page.words import clean, count
 from scansynth.statistics import Verdict
 
 _NAMED = 3

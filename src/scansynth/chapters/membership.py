@@ -9,10 +9,10 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
-from scansynth.report.evidence import EvidenceView
-from scansynth.report.figures import COLOURS, Chart, axes_for
-from scansynth.report.spreads import Floats, sample
-from scansynth.report.words import number
+from scansynth.chapters.evidence import EvidenceView
+from scansynth.chapters.spreads import Floats, sample
+from scansynth.page.figures import COLOURS, Chart, axes_for
+from scansynth.page.words import number
 
 _TITLES: Mapping[str, str] = {
     "membership.distance": "Who was trained on, told by closeness to the set",

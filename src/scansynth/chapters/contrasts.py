@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scansynth.report.artefacts import Values, optional, pair_of
-from scansynth.report.forest import Axis, axis_of, scale, strip
-from scansynth.report.words import clean, number, reason
+from scansynth.chapters.artefacts import Values, optional, pair_of
+from scansynth.page.forest import Axis, axis_of, scale, strip
+from scansynth.page.words import clean, number, reason
 from scansynth.statistics import Verdict
 from scansynth.trial.outcomes import BASIC, PLACEBO, POSITIVE_CONTROL, PUBLISHED
 from scansynth.trial.rulings import CONTROLS, PRIMARY

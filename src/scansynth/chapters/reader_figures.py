@@ -9,10 +9,10 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
-from scansynth.report.artefacts import Values, pair_of
-from scansynth.report.figures import COLOURS, Chart, axes_for
-from scansynth.report.forest import Axis, axis_of, scale, strip
-from scansynth.report.words import clean
+from scansynth.chapters.artefacts import Values, pair_of
+from scansynth.page.figures import COLOURS, Chart, axes_for
+from scansynth.page.forest import Axis, axis_of, scale, strip
+from scansynth.page.words import clean
 
 CHANCE = 0.5
 _SHORT = (

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scansynth.report.artefacts import ANALYSIS, Values, listed, pair_of, refusing
-from scansynth.report.pictures import single
-from scansynth.report.reader_details import agreement_rows, details, protocol_rows, published
-from scansynth.report.reader_figures import between, reader_charts, reader_forest, two
-from scansynth.report.readers import AGAIN, LISTS, MACHINE, PROBE, ReadersView, Seen
-from scansynth.report.words import clean, number, reason
+from scansynth.chapters.artefacts import ANALYSIS, Values, listed, pair_of, refusing
+from scansynth.chapters.reader_details import agreement_rows, details, protocol_rows, published
+from scansynth.chapters.reader_figures import between, reader_charts, reader_forest, two
+from scansynth.chapters.readers import AGAIN, LISTS, MACHINE, PROBE, ReadersView, Seen
+from scansynth.page.pictures import single
+from scansynth.page.words import clean, number, reason
 from scansynth.statistics import Verdict
 
 ANCHOR, TITLE = "readers", "Can readers tell?"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scansynth.chapters.artefacts import ANALYSIS, Values, pair_of, refusing
+from scansynth.chapters.contrasts import arm_name, contrast_tables, forest, points_with
+from scansynth.chapters.declaration import changed_since, declared, not_done
+from scansynth.chapters.trial import AGAIN, Example, TrialView
+from scansynth.chapters.trial_figures import trial_charts
 from scansynth.evidence.claims import Claim
-from scansynth.report.artefacts import ANALYSIS, Values, pair_of, refusing
-from scansynth.report.contrasts import arm_name, contrast_tables, forest, points_with
-from scansynth.report.declaration import changed_since, declared, not_done
-from scansynth.report.pictures import single
-from scansynth.report.trial import AGAIN, Example, TrialView
-from scansynth.report.trial_figures import trial_charts
-from scansynth.report.words import clean, count, number, reason
+from scansynth.page.pictures import single
+from scansynth.page.words import clean, count, number, reason
 from scansynth.statistics import Verdict
 from scansynth.trial.answers import GAIN
 

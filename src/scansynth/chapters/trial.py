@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scansynth.chapters.artefacts import ANALYSIS, CLAIMS, own_claims, read_object, refusing
 from scansynth.cohort.tensors import Cohort, select_named
 from scansynth.evidence.claims import Claim
 from scansynth.evidence.rules import UTILITY_RULES
 from scansynth.ledger import Reader
-from scansynth.report.artefacts import ANALYSIS, CLAIMS, own_claims, read_object, refusing
 from scansynth.study import Study
 from scansynth.trial.answers import ALARMS, GAIN
 from scansynth.trial.grid import read_plan, trial_folder
