@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scansynth.errors import ReaderError
 from scansynth.evidence.claims import Claim, Control, Floor, not_assessable
@@ -275,7 +276,9 @@ def _reader_rows(readings: Sequence[Reading], whole: Table, protocol: Protocol) 
             "reader": name,
             "images": len(own.images),
             "finished": name in whole.readers,
-            "answers": np.bincount(own.answers[0], minlength=7)[1:].tolist() if own.images else [0] * 6,
+            "answers": _counts(own.answers),
+            "answers_real": _counts(own.answers[:, ~own.synthetic]),
+            "answers_synthetic": _counts(own.answers[:, own.synthetic]),
         }
         if min(made, real) < 2:
             decision = missing(
@@ -294,6 +297,11 @@ def _reader_rows(readings: Sequence[Reading], whole: Table, protocol: Protocol) 
                 decision = decide(estimate, protocol.margin, protocol.level)
         rows.append({**row, "verdict": decision.as_row()})
     return tuple(rows)
+
+
+def _counts(answers: NDArray[np.int64]) -> list[int]:
+    """How often each of the six answers was given, in order."""
+    return [int(amount) for amount in np.bincount(answers.ravel(), minlength=7)[1:]]
 
 
 def _beside(
