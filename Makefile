@@ -53,7 +53,7 @@ bench: $(READY)  ## The figures of docs/results that need no GPU and no real sca
 
 drill: $(READY_DEV)  ## Half an hour: 50 trainings killed and gone on with, 20 readers at once on both databases
 	$(RUN)/python tests/gan/tiny_training.py build/drill 45
-	$(RUN)/python tests/reader/load_drill.py 600
+	$(RUN)/python tests/reader/load_drill.py --seconds 600
 
 docs: $(READY_DEV)  ## The documentation as pages in site/
 	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict

@@ -218,7 +218,7 @@ def rule(
         rng = generator(seed + run, "rule", name)
         block = detectors.trial(ARMS, gains, rng)
         outcomes = measure(block.calibrate, block.test, RATE, draws, rng)
-        contrasts = judge(block, outcomes, adjust([compare(block, outcomes)])[0], RATE, MARGIN)
+        contrasts = judge(block, outcomes, adjust([compare(block, outcomes)], MARGIN)[0], RATE, MARGIN)
         verdicts = {(one.arm, one.other): one.verdict for one in contrasts}
         counts[verdicts[COMBINED, BASIC].value] += 1
         anything.append(any(one.verdict is Verdict.SHOWN for one in contrasts if one.p_holm is not None))
@@ -315,13 +315,13 @@ def main() -> None:
     runs, draws, seed = options.runs, options.draws, options.first_seed
     rows: dict[str, list[dict[str, Any]]] = {"coverage": [], "power": [], "rule": []}
     for detectors, gain in COVERAGE:
-        rows["coverage"].append(coverage(detectors, gain, max(runs // 2, 1), draws, seed))
+        rows["coverage"].append(coverage(detectors, gain, runs, draws, seed))
         print(rows["coverage"][-1], flush=True)
     for detectors, gain in POWER:
         rows["power"].append(power(detectors, gain, max(runs // 2, 1), draws, seed))
         print(rows["power"][-1], flush=True)
     for name, detectors, gains in RULES:
-        few = runs if "error" in name else max(runs // 10, 1)
+        few = runs if "error" in name else max(runs // 5, 1)
         rows["rule"].append(rule(name, detectors, gains, few, draws, seed))
         print(rows["rule"][-1], flush=True)
     write_simulation(

@@ -27,7 +27,7 @@ from scansynth.cohort.transforms import PERMITTED_AUGMENTATION
 from scansynth.config import CohortSettings, StudyConfig, known_keys, parse
 from scansynth.dicom.deidentify import KEY_VARIABLE
 from scansynth.dicom.header import quarantine
-from scansynth.evidence.rules import CLAIMS, EVERY_RULE, RULE_VERSION
+from scansynth.evidence.rules import CLAIMS, EVERY_RULE, RULE_VERSION, UTILITY_RULES
 from scansynth.gan import collapse, health, run, weights
 from scansynth.ledger import PERMITTED, Role
 from scansynth.recipe import Change, Recipe, load_recipe, recipe_names
@@ -259,7 +259,7 @@ def test_keys_named_in_pages_exist(page: Path) -> None:
     for code in inline_code(page):
         found = re.match(r"([a-z_]+(?:\.[a-z_]+)+)(?= = |$)", code)
         if found and found[1].split(".")[0] in tables and not found[1].endswith((".json", ".csv", ".safetensors")):
-            assert found[1] in known | set(EVERY_RULE), f"{page.name}: {code}"
+            assert found[1] in known | set(EVERY_RULE), f"{page.name}: {code}"  # claims have such names too
     for language, body in _FENCE.findall(text(page)):
         if language == "toml":
             values = tomllib.loads(body)
@@ -303,6 +303,11 @@ def test_refusals_are_quoted_as_the_program_gives_them() -> None:
 
 
 # Evidence, roles, artefacts
+
+
+@pytest.mark.parametrize("claim", UTILITY_RULES)
+def test_every_claim_of_the_trial_is_explained(claim: str) -> None:
+    assert claim in rows(DOCS / "utility.md"), f"{claim} is not explained in docs/utility.md"
 
 
 @pytest.mark.parametrize("claim", CLAIMS)

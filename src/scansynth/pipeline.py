@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from scansynth import __version__
+from scansynth.chapters.questions import spoken
 from scansynth.cohort.added import STAGE as ADD_SET
 from scansynth.cohort.added import add_set_settings, is_added
 from scansynth.cohort.ingest import ingest, ingest_inputs, ingest_settings
@@ -30,7 +31,6 @@ from scansynth.learning.device import pick_device
 from scansynth.ledger import Reader
 from scansynth.progress import Progress
 from scansynth.report.collect import report_inputs
-from scansynth.report.questions import spoken
 from scansynth.report.render import report_settings, write_report
 from scansynth.stage import StageRecord, read_record
 from scansynth.study import Study

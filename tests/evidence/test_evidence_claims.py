@@ -5,6 +5,7 @@ import jsonschema
 import numpy as np
 import pytest
 
+from scansynth.chapters.questions import QUESTIONS
 from scansynth.errors import EvidenceError
 from scansynth.evidence.claims import (
     Control,
@@ -21,7 +22,6 @@ from scansynth.evidence.claims import (
 )
 from scansynth.evidence.rules import CLAIMS, RULE_VERSION, RULES
 from scansynth.files import read_json
-from scansynth.report.questions import QUESTIONS
 from scansynth.statistics import Interval, Verdict
 
 MEASURED = Measurement(

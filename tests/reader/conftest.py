@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from postgres import new_database, running_postgres
+from postgres import emptied_database, running_postgres
 
 DATABASES = ("sqlite", "postgresql")
 
@@ -22,4 +22,4 @@ def database_url(request: pytest.FixtureRequest) -> str | None:
     """Where readings go: none is SQLite in the desk."""
     if request.param == "sqlite":
         return None
-    return new_database(request.getfixturevalue("postgres_server"))
+    return emptied_database(request.getfixturevalue("postgres_server"))

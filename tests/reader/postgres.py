@@ -77,3 +77,15 @@ def new_database(server: str) -> str:
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
     return f"{server}/{name}"
+
+
+def emptied_database(server: str) -> str:
+    """The same database each time, with nothing in it: a new one for every test is thousands of files to remove."""
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        if connection.execute("SELECT 1 FROM pg_database WHERE datname = 'study'").fetchone() is None:
+            connection.execute("CREATE DATABASE study")
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'study'")
+    with psycopg.connect(f"{server}/study", autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    return f"{server}/study"

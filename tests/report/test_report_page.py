@@ -15,11 +15,11 @@ import pytest
 from fake_evidence import everything
 from fake_study import make_study
 
+from scansynth.chapters.questions import QUESTIONS, answers
 from scansynth.errors import EvidenceError
 from scansynth.files import read_json, write_json
+from scansynth.page.pictures import single
 from scansynth.report.collect import collect, report_inputs
-from scansynth.report.pictures import single
-from scansynth.report.questions import QUESTIONS, answers
 from scansynth.report.render import render, write_report
 from scansynth.report.sections import question_sections
 from scansynth.stage import read_record

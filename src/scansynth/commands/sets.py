@@ -51,8 +51,8 @@ def audit(
         return
     if real is None or synthetic is None or out is None:
         raise ConfigError("give either STUDY, or all of --real, --synthetic and --out")
+    from scansynth.chapters.questions import spoken
     from scansynth.loose import Folders, audit_folders
-    from scansynth.report.questions import spoken
 
     for line in spoken(audit_folders(Folders(real, synthetic, out, train_list), console.bar, console.say)):
         console.say(line)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from scansynth.chapters.evidence import read_evidence
 from scansynth.cohort.tensors import CohortFacts, to_stored
 from scansynth.config import CohortSettings, EvidenceSettings, StudyConfig
 from scansynth.evidence.exhibits import Exhibits, Reals
@@ -22,7 +23,6 @@ from scansynth.report.collect import (
     SetView,
     StageView,
 )
-from scansynth.report.evidence import read_evidence
 from scansynth.report.render import PAGE, render
 from scansynth.seeds import generator
 from scansynth.stage import read_record

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from scansynth.chapters.course import Event, Kind
 from scansynth.gan.health import Level
+from scansynth.page.words import CHANGES, clean, duration, number, times
 from scansynth.report.collect import TrainingView
-from scansynth.report.course import Event, Kind
-from scansynth.report.words import CHANGES, clean, duration, number, times
 
 _ENDS = {
     Level.WARMING: (

@@ -100,7 +100,7 @@ def _adjusted(blocks: Sequence[Block], measured: Sequence[Outcomes | None], term
         () if found is None else compare(block, found, terms.level)
         for block, found in zip(blocks, measured, strict=True)
     ]
-    return [*adjust(compared[:1]), *adjust(compared[1:])]
+    return [*adjust(compared[:1], terms.margin), *adjust(compared[1:], terms.margin)]
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ class Wish:
         rate: Of false alarms at which thresholds are set.
         power: Chance of `shown` that is wished for.
         level: Of the intervals.
-        comparisons: Claims among which the gain must stand.
+        comparisons: Claims among which this one must stand.
 
     Raises:
         ConfigError: A figure is out of its range.
@@ -234,7 +234,10 @@ def chance_of_claim(wish: Wish, counts: Counts, pairs: int, assumed: Assumed) ->
         assumed: Of the detectors.
     """
     of_gain, of_alarms = spread_of_gain(wish.gain, counts, pairs, assumed), spread_of_alarms(counts, pairs, assumed)
-    gains, quiet = _reach(wish.gain, of_gain, wish.first_level), _reach(wish.margin, of_alarms, wish.level)
+    gains, quiet = (
+        _reach(distance, spread, wish.first_level)
+        for distance, spread in ((wish.gain, of_gain), (wish.margin, of_alarms))
+    )
     both = assumed.slope * _of_threshold(counts, assumed) * (assumed.shared + (1.0 - assumed.shared) / pairs)
     correlation = min(both / (of_gain.error * of_alarms.error), 0.99)
     ends = [float(stats.norm.ppf(min(max(p, 1e-9), 1 - 1e-9))) for p in (gains, quiet)]
@@ -337,7 +340,7 @@ def plan_utility(
         pairs: Generators, each with a detector an arm; two at least.
         power: Chance of `shown` that is wished for.
         level: Of the intervals.
-        comparisons: Claims among which the gain must stand.
+        comparisons: Claims among which this one must stand.
         assumed: Of the detectors.
 
     Raises:
@@ -363,7 +366,7 @@ def _plan(wish: Wish, counts: Counts, pairs: int, assumed: Assumed) -> Plan:
         assumed=assumed,
         chance=chance(counts, pairs),
         chance_of_gain=seen(wish.gain),
-        chance_of_quiet=chance_of_quiet(wish.margin, counts, pairs, assumed, wish.level),
+        chance_of_quiet=chance_of_quiet(wish.margin, counts, pairs, assumed, wish.first_level),
         detectable=_bisect(lambda gain: seen(gain) >= wish.power, 0.0, 1.0),
         needed=None if factor is None else counts.times(factor),
         pairs_needed=next((k for k in range(2, _MOST_PAIRS + 1) if chance(counts, k) >= wish.power), None),

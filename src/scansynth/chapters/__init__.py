@@ -1,0 +1,1 @@
+"""What each part of a study left, and how the report tells it: sentence, pictures, numbers."""

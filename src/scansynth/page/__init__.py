@@ -1,0 +1,1 @@
+"""What every chapter of the report draws and says with: figures, intervals, pictures, words."""
