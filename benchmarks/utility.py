@@ -1,6 +1,6 @@
 """The utility trial on a study of public scans: every arm and control, doses, and shares of the train patients.
 
-    python benchmarks/utility.py --study STUDY --out docs/results/utility.json [--parts default levers dose "low data"]
+    python benchmarks/utility.py --study STUDY --out docs/results/utility.json [--parts default levers dose tenth ...]
 
 STUDY is ingested; its generators may be trained already, by `scansynth utility` or before. Each part is a trial of its
 own by the rules of docs/utility.md, with the settings below and nothing else changed; jobs that two parts share are
@@ -34,14 +34,15 @@ from scansynth.study import Study, open_study
 from scansynth.trial.grid import run_grid, write_plan
 from scansynth.trial.job import FIT
 
+LOW = ("basic", "basic-synthetic", "duplicates", "reserve")
+
 PARTS: dict[str, dict[str, Any]] = {
     "default": {},
     "levers": {"arms": ARMS},
     "dose": {"arms": ("basic", "basic-synthetic", "reserve"), "ratios": (1.0, 0.25, 0.5)},
-    "low data": {
-        "arms": ("basic", "basic-synthetic", "duplicates", "reserve"),
-        "fractions": (0.1, 0.25, 0.5, 1.0),
-    },
+    "tenth": {"arms": LOW, "fractions": (0.1,)},
+    "quarter": {"arms": LOW, "fractions": (0.25,)},
+    "half": {"arms": LOW, "fractions": (0.5,)},
 }
 """Settings of `utility` that each part changes, written before any detector was trained."""
 

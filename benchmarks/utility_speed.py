@@ -263,7 +263,7 @@ def main() -> None:
     parser.add_argument("--labels", type=Path)
     parser.add_argument("--positive", default="nodule")
     parser.add_argument("--modality", default="MR")
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--grid-steps", type=int, default=120)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--out", type=Path, help="also write the figures there, as JSON")
@@ -280,7 +280,7 @@ def main() -> None:
             options.labels = options.dicom / "labels.csv"
             program = (
                 "import sys; from scansynth.phantom.cohort import write_phantom_cohort; from pathlib import Path; "
-                "write_phantom_cohort(Path(sys.argv[1]), patients=200, size=128, seed=0)"
+                "write_phantom_cohort(Path(sys.argv[1]), patients=120, size=128, seed=0)"
             )
             # in a process of its own, so that this one stays small and its children measure themselves
             subprocess.run([sys.executable, "-c", program, str(options.dicom)], check=True)

@@ -21,6 +21,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"report"}),
     frozenset({"court"}),
     frozenset({"fairness", "trial", "reader"}),
+    frozenset({"reader_desk", "reader_statistics"}),
     frozenset({"gan", "evidence"}),
     frozenset({"cohort", "phantom"}),
     frozenset({"metrics", "learning"}),
@@ -37,14 +38,14 @@ LONG_FUNCTIONS = {("gan/training_loop.py", "train_attempt")}
 
 FENCES = {
     "pydicom": {"dicom"},
-    "fastapi": {"reader"},
+    "fastapi": {"reader_desk"},
     "ray": {"engine"},
     "matplotlib": {"report"},
     "wandb": {"learning"},
     "rich": {"console"},
     "typer": {"cli", "commands"},
-    "sqlalchemy": {"reader"},
-    "uvicorn": {"reader"},
+    "sqlalchemy": {"reader_desk"},
+    "uvicorn": {"reader_desk"},
     "cryptography": {"reader"},
     "tomlkit": {"new_study"},
 }

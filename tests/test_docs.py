@@ -259,7 +259,7 @@ def test_keys_named_in_pages_exist(page: Path) -> None:
     for code in inline_code(page):
         found = re.match(r"([a-z_]+(?:\.[a-z_]+)+)(?= = |$)", code)
         if found and found[1].split(".")[0] in tables and not found[1].endswith((".json", ".csv", ".safetensors")):
-            assert found[1] in known | set(EVERY_RULE), f"{page.name}: {code}"  # claims have such names too
+            assert found[1] in known | set(EVERY_RULE), f"{page.name}: {code}"
     for language, body in _FENCE.findall(text(page)):
         if language == "toml":
             values = tomllib.loads(body)
@@ -305,15 +305,15 @@ def test_refusals_are_quoted_as_the_program_gives_them() -> None:
 # Evidence, roles, artefacts
 
 
-@pytest.mark.parametrize("claim", UTILITY_RULES)
-def test_every_claim_of_the_trial_is_explained(claim: str) -> None:
-    assert claim in rows(DOCS / "utility.md"), f"{claim} is not explained in docs/utility.md"
-
-
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_every_claim_has_its_rules(claim: str) -> None:
     assert re.search(rf"^## {re.escape(claim)}\b", text(DOCS / "evidence.md"), re.MULTILINE)
     assert f"`{claim.partition('.')[0]}.*`" in text(ROOT / "README.md")
+
+
+@pytest.mark.parametrize("claim", UTILITY_RULES)
+def test_every_claim_of_the_trial_is_explained(claim: str) -> None:
+    assert claim in rows(DOCS / "utility.md"), f"{claim} is not explained in docs/utility.md"
 
 
 def test_evidence_page_states_version_verdicts_and_roles() -> None:

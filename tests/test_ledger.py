@@ -24,6 +24,7 @@ def test_the_ledger_of_the_design() -> None:
     assert PERMITTED.keys() == set(Reader)
     judging = {Reader.REALISM, Reader.MEMBERSHIP, Reader.SUBGROUPS, Reader.UTILITY, Reader.READER_STUDY}
     judging.add(Reader.EXTERNAL)  # of another cohort
+    judging.add(Reader.EXAMPLES)  # pictured when all is judged
     assert {reader for reader, roles in PERMITTED.items() if Role.TEST in roles} == judging
     assert not PERMITTED[Reader.MEMBERSHIP] & {Role.TUNE, Role.RESERVE}
     learns = {Reader.GENERATOR, Reader.ENCODER, Reader.COPY_SEARCH, Reader.NORMALISATION, Reader.DETECTOR}

@@ -40,6 +40,7 @@ class Reader(StrEnum):
     EXTERNAL = "external"
     READER_STUDY = "reader study"
     READER_PRACTICE = "reader practice"
+    EXAMPLES = "examples"
 
 
 PERMITTED: Mapping[Reader, frozenset[Role]] = {
@@ -62,6 +63,7 @@ PERMITTED: Mapping[Reader, frozenset[Role]] = {
     Reader.EXTERNAL: frozenset(Role),  # of another cohort, none of whose patients was learned from here
     Reader.READER_STUDY: frozenset({Role.TEST}),
     Reader.READER_PRACTICE: frozenset({Role.TRAIN}),
+    Reader.EXAMPLES: frozenset({Role.TEST}),
 }
 """One table, obeyed by every stage: a purpose and the roles that it may read."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from scansynth.reader.readings import Reading
-from scansynth.reader.simulation import World, readings
+from scansynth.reader_statistics.readings import Reading
+from scansynth.reader_statistics.simulation import World, readings
 
 
 def rows(

@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 from desk_factory import Kit, make_desk
 
-from scansynth.reader.app import create_app
+from scansynth.reader_desk.app import create_app
 
 CHROMIUM = Path("/usr/bin/chromium")
 WIDE, SMALL, UPRIGHT = (1280, 800), (1024, 768), (820, 1180)

@@ -14,14 +14,14 @@ from made_readings import rows, study
 from scansynth.errors import ReaderError
 from scansynth.evidence.claims import read_claims, schema, write_claims
 from scansynth.files import read_json, write_json
-from scansynth.reader.analysis import Analysis, Protocol, analyse, distance, read_protocol_values
-from scansynth.reader.controls import found_when_planted, plant
-from scansynth.reader.mrmc import average
-from scansynth.reader.readings import Reading, table
-from scansynth.reader.roc import placements
-from scansynth.reader.simulation import World
-from scansynth.reader.strata import LEAST_IMAGES
-from scansynth.reader.verdict import Outcome
+from scansynth.reader_statistics.analysis import Analysis, Protocol, analyse, distance, read_protocol_values
+from scansynth.reader_statistics.controls import found_when_planted, plant
+from scansynth.reader_statistics.mrmc import average
+from scansynth.reader_statistics.readings import Reading, table
+from scansynth.reader_statistics.roc import placements
+from scansynth.reader_statistics.simulation import World
+from scansynth.reader_statistics.strata import LEAST_IMAGES
+from scansynth.reader_statistics.verdict import Outcome
 from scansynth.statistics import Interval, Verdict
 
 

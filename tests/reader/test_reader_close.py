@@ -18,15 +18,15 @@ from scansynth.errors import ReaderError
 from scansynth.files import read_json, sha256_file
 from scansynth.reader.close import CLOSING, MACHINE, READINGS, close
 from scansynth.reader.create import create
-from scansynth.reader.database import open_database
-from scansynth.reader.desk import CLOSED
 from scansynth.reader.machine import read_by_machine
-from scansynth.reader.readings import read_readings
-from scansynth.reader.refusals import OutOfTurn
 from scansynth.reader.seal import default_seal_path, load_key, new_key, unseal
-from scansynth.reader.served import open_desk
-from scansynth.reader.store import Answer, lock_answer
 from scansynth.reader.truth import from_json
+from scansynth.reader_desk.database import open_database
+from scansynth.reader_desk.desk import CLOSED
+from scansynth.reader_desk.refusals import OutOfTurn
+from scansynth.reader_desk.served import open_desk
+from scansynth.reader_desk.store import Answer, lock_answer
+from scansynth.reader_statistics.readings import read_readings
 from scansynth.study import Study, open_study
 
 AT = "2026-11-27T12:00:00.000+00:00"

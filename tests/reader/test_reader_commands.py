@@ -18,8 +18,8 @@ from scansynth.dicom.deidentify import KEY_VARIABLE
 from scansynth.evidence import planted
 from scansynth.evidence.claims import read_claims
 from scansynth.files import read_csv, read_json, sha256_file
-from scansynth.reader.app import create_app
-from scansynth.reader.desk import mark_served
+from scansynth.reader_desk.app import create_app
+from scansynth.reader_desk.desk import mark_served
 from scansynth.stage import read_record
 from scansynth.statistics import Verdict
 from scansynth.study import Study, open_study

@@ -19,12 +19,12 @@ from scansynth.files import read_json, read_json_lines, sha256_file
 from scansynth.reader import create as room
 from scansynth.reader.buffers import decode
 from scansynth.reader.create import Created, create
-from scansynth.reader.desk import Desk, load_desk, mark_served
-from scansynth.reader.invitations import expired, expiry, new_token, opens, token_sha256
 from scansynth.reader.probe import Override
 from scansynth.reader.protocol import read_protocol
 from scansynth.reader.seal import load_key, unseal
 from scansynth.reader.truth import Truth, from_json
+from scansynth.reader_desk.desk import Desk, load_desk, mark_served
+from scansynth.reader_desk.invitations import expired, expiry, new_token, opens, token_sha256
 from scansynth.stage import read_record
 from scansynth.statistics import Verdict
 from scansynth.study import Study

@@ -7,10 +7,17 @@ import pytest
 from scipy import stats
 
 from scansynth.errors import ReaderError
-from scansynth.reader.planning import exact_images, exact_power, plan, power, sentences, share_power
-from scansynth.reader.roc import placements
-from scansynth.reader.simulation import ShareWorld, World, pooled_interval, readings, share_interval, true_auc
-from scansynth.reader.verdict import Outcome
+from scansynth.reader_statistics.planning import exact_images, exact_power, plan, power, sentences, share_power
+from scansynth.reader_statistics.roc import placements
+from scansynth.reader_statistics.simulation import (
+    ShareWorld,
+    World,
+    pooled_interval,
+    readings,
+    share_interval,
+    true_auc,
+)
+from scansynth.reader_statistics.verdict import Outcome
 
 
 @pytest.mark.parametrize(("margin", "images"), [(0.10, 227), (0.05, 888)])

@@ -11,9 +11,9 @@ from made_readings import rows, study
 
 from scansynth.errors import ReaderError
 from scansynth.files import read_csv
-from scansynth.reader import imrmc
-from scansynth.reader.readings import COLUMNS, parse_rows, read_readings, repeats, table, write_readings
-from scansynth.reader.simulation import World
+from scansynth.reader_statistics import imrmc
+from scansynth.reader_statistics.readings import COLUMNS, parse_rows, read_readings, repeats, table, write_readings
+from scansynth.reader_statistics.simulation import World
 
 
 def test_readings_come_back_as_they_were_written(tmp_path: Path) -> None:

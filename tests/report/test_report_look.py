@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from fake_study import make_study
+from looking import assert_looks_right, started
 
 import scansynth.report.render
 from scansynth.report.render import write_report
 
-CHROMIUM = Path("/usr/bin/chromium")
 CSS = (Path(scansynth.report.render.__file__).parent / "report.css").read_text()
 BADGES = ("v-shown", "v-refuted", "v-not_shown", "v-not_assessable")
 PAIRS = [
@@ -78,13 +78,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if not CHROMIUM.exists():
-        pytest.skip("Chromium is not installed, so the page cannot be looked at")
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
-    with sync.sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
+    yield from started()
 
 
 def test_page_of_large_images_stays_small(page_file: Path) -> None:
@@ -94,31 +88,4 @@ def test_page_of_large_images_stays_small(page_file: Path) -> None:
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_opens_offline_without_sideways_scrolling(browser: Any, page_file: Path, width: int, theme: str) -> None:
-    asked: list[str] = []
-    said: list[str] = []
-    page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=theme)
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: said.append(message.text))
-    page.goto(page_file.as_uri())
-    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
-    assert [url for url in asked if not url.startswith("data:")] == [page_file.as_uri()]
-    assert said == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
-    # Nothing sticks out of the window, unless it stands in a part that scrolls by itself.
-    outside = page.evaluate(
-        """width => [...document.querySelectorAll('main *, header *, nav *')]
-             .filter(part => !part.closest('.scroll') && !part.closest('svg'))
-             .filter(part => part.getBoundingClientRect().right > width + 1)
-             .map(part => part.tagName + ' ' + part.className)"""
-        , width
-    )  # fmt: skip
-    assert outside == []
-    small = page.evaluate(
-        """() => [...document.querySelectorAll('svg text')]
-             .map(text => text.getBoundingClientRect().height).filter(height => height > 0 && height < 9)"""
-    )
-    assert small == []
-    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (sum(map(int, re.findall(r"\d+", ground))) > 600) == (theme == "light")
-    page.close()
+    assert_looks_right(browser, page_file, width, theme)

@@ -29,17 +29,21 @@ def keyed(*names: object, digits: int = 16) -> str:
     return hashlib.sha256("/".join(map(str, names)).encode()).hexdigest()[:digits]
 
 
-def draw_image(rng: np.random.Generator, lesion: bool) -> tuple[np.ndarray, np.ndarray]:
+def draw_image(rng: np.random.Generator, lesion: bool, contrast: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
     """One image, uint16 (SIDE, SIDE), and the mask of its bright blob; without a lesion the blob is dark."""
     rows, columns = np.mgrid[0:SIDE, 0:SIDE]
     row, column = rng.uniform(8, SIDE - 8, 2)
     distance = np.hypot(rows - row, columns - column)
-    value = 0.4 + rng.normal(0.0, 0.06, (SIDE, SIDE)) + (0.3 if lesion else -0.3) * np.exp(-((distance / 3.0) ** 2))
+    value = (
+        0.4
+        + rng.normal(0.0, 0.06, (SIDE, SIDE))
+        + (contrast if lesion else -contrast) * np.exp(-((distance / 3.0) ** 2))
+    )
     mask = (distance <= 2.5) if lesion else np.zeros((SIDE, SIDE), bool)
     return (np.clip(value, 0.0, 1.0) * 65535.0).astype(np.uint16), mask.astype(np.uint8)
 
 
-def make_study(folder: Path, name: str = "tiny", masks: bool = False, **utility: Any) -> Study:
+def make_study(folder: Path, name: str = "tiny", masks: bool = False, contrast: float = 0.3, **utility: Any) -> Study:
     """A study with an ingested cohort: each patient has a clear image and one with a lesion."""
     config = StudyConfig.model_validate(
         {
@@ -51,17 +55,17 @@ def make_study(folder: Path, name: str = "tiny", masks: bool = False, **utility:
     )
     study = Study(folder, config)
     study.cohort.mkdir(parents=True)
-    make_cohort(study.cohort, name, masks)
+    make_cohort(study.cohort, name, masks, contrast)
     return study
 
 
-def make_cohort(folder: Path, name: str = "tiny", masks: bool = False, key: str = "key-1") -> None:
+def make_cohort(folder: Path, name: str, masks: bool, contrast: float) -> None:
     rng = np.random.default_rng(int(keyed(name, digits=8), 16))
     rows, images, drawn = [], [], []
     for role, count in PATIENTS.items():
         for patient in range(count):
             for label in ("clear", "nodule"):
-                image, mask = draw_image(rng, label == "nodule")
+                image, mask = draw_image(rng, label == "nodule", contrast)
                 images.append(image)
                 drawn.append(mask)
                 rows.append(
@@ -83,7 +87,7 @@ def make_cohort(folder: Path, name: str = "tiny", masks: bool = False, key: str 
     if masks:
         np.save(folder / "masks.npy", np.stack(drawn))
     write_csv(folder / "cases.csv", list(rows[0]), rows)
-    write_facts(folder, key=key)
+    write_facts(folder)
     record = StageRecord("ingest", {}, {}, hash_outputs(folder, folder.glob("*")), 3)
     write_record(folder, record)
 
@@ -139,9 +143,9 @@ def write_pngs(folder: Path, images: np.ndarray, label: str, weights: str) -> No
     write_manifest(folder, rows)
 
 
-def synthetic_images(count: int, lesion: bool = True, seed: int = 9) -> np.ndarray:
+def synthetic_images(count: int, lesion: bool = True, seed: int = 9, contrast: float = 0.3) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    return np.stack([draw_image(rng, lesion)[0] for _ in range(count)])
+    return np.stack([draw_image(rng, lesion, contrast)[0] for _ in range(count)])
 
 
 def area_under_curve(scores: np.ndarray, positive: np.ndarray) -> float:

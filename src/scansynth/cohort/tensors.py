@@ -229,7 +229,25 @@ def select(cohort: Cohort, reader: Reader, labels: Iterable[str] | None = None) 
         CohortError: A label does not occur in the cohort.
         LedgerError: A role is forbidden to this reader.
     """
-    cases = cases_for(cohort, reader, labels)
+    return _with_images(cohort, cases_for(cohort, reader, labels))
+
+
+def select_named(cohort: Cohort, reader: Reader, names: Iterable[str]) -> Selection:
+    """Some of the cases that `reader` may see, with their images in memory.
+
+    Args:
+        cohort: The cohort.
+        reader: What the images are for; the ledger names the roles.
+        names: Keyed hashes of cases; those that `reader` may not see are passed over.
+
+    Raises:
+        LedgerError: A role is forbidden to this reader.
+    """
+    wanted = set(names)
+    return _with_images(cohort, tuple(case for case in cases_for(cohort, reader) if case.case in wanted))
+
+
+def _with_images(cohort: Cohort, cases: tuple[Case, ...]) -> Selection:
     images = np.array(_images(cohort.folder)[[case.index for case in cases]], np.uint16)
     return Selection(cases, images)
 

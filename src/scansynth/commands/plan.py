@@ -48,7 +48,7 @@ def reader(
     runs: Annotated[int, typer.Option(help="Made-up studies behind each figure.", min=50, max=100_000)] = 400,
 ) -> None:
     """Says how many readers and images a blinded reader study needs, and what two readers can never show."""
-    from scansynth.reader.planning import IMAGES, READERS, plan, sentences
+    from scansynth.reader_statistics.planning import IMAGES, READERS, plan, sentences
 
     numbers, sizes = tuple(readers or READERS), tuple(images or IMAGES)
     with console.bar("trying designs") as progress:

@@ -204,7 +204,7 @@ UTILITY_RULES: Mapping[str, Rule] = {
         _TRIAL,
     ),
     "utility.published": Rule(
-        "Does a detector find more lesions with synthetic images than with basic augmentation, as published?",
+        "Does a detector find more lesions with synthetic images than with real ones alone, as published?",
         "change of sensitivity",
         _LEAST,
         _TRIAL,

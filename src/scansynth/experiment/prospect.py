@@ -27,6 +27,7 @@ from scansynth.trial.arms import has_ratio
 from scansynth.trial.fit import FitSettings, fit
 from scansynth.trial.grid import fit_settings
 from scansynth.trial.material import Material, Phase
+from scansynth.trial.networks import SIZES, map_factor
 from scansynth.trial.power import Counts, Plan, Sample, plan_utility
 
 _PROBE_STEPS = 24
@@ -133,7 +134,8 @@ def seconds_of_step(settings: FitSettings, cohort: Cohort) -> float:
     plan = plan_augmentation(AugmentationSettings(), permission(cohort.facts.modality, cohort.facts.view))
     targets = known = None
     if settings.lesions:
-        targets, known = np.zeros((_NOISE_IMAGES, side, side), np.uint8), np.ones(_NOISE_IMAGES, np.bool_)
+        drawn = side // map_factor(side, SIZES[settings.network])
+        targets, known = np.zeros((_NOISE_IMAGES, drawn, drawn), np.uint8), np.ones(_NOISE_IMAGES, np.bool_)
 
     def run(steps: int) -> float:
         began = time.monotonic()

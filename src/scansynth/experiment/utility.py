@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from scansynth.cohort.tensors import load_cohort
 from scansynth.evidence.claims import write_claims
 from scansynth.experiment.gathering import LeftOut, attributes, blocks, detections, left_out
 from scansynth.experiment.supply import make_supplies, sets_of, supplies
@@ -91,10 +92,9 @@ def conclude(study: Study, grid: Grid, progress: Progress) -> Analysis:
     found = blocks(study, grid)
     marked = detections(study, grid, found)
     result = analyse(found, terms, study.config.seed, attributes(study, found[0]), marked, progress)
-    inputs = {str(name): str(digest) for spec in grid.specs for name, digest in spec.digests.items()}
-    result = replace(result, claims=tuple(replace(claim, inputs=inputs) for claim in result.claims))
+    result = replace(result, claims=tuple(replace(claim, inputs=_inputs(grid)) for claim in result.claims))
     apart = [_row(study, one, terms) for one in left_out(study, grid)]
-    _write(study, result, apart, inputs, time.monotonic() - began)
+    _write(study, grid, result, apart, time.monotonic() - began)
     return result
 
 
@@ -105,24 +105,29 @@ def _row(study: Study, one: LeftOut, terms: Terms) -> dict[str, Any]:
     return {"column": one.column, **as_plain(row)}
 
 
-def _write(study: Study, result: Analysis, apart: list[dict[str, Any]], inputs: dict[str, str], seconds: float) -> None:
+def _write(study: Study, grid: Grid, result: Analysis, apart: list[dict[str, Any]], seconds: float) -> None:
     folder = trial_folder(study)
-    write_json(folder / ANALYSIS, {**result.as_json(), "left_out": apart})
+    write_json(folder / ANALYSIS, {"plan_sha256": grid.plan["sha256"], **result.as_json(), "left_out": apart})
     write_claims(folder / CLAIMS, result.claims)
-    roles = {role.value for reader in _READERS for role in PERMITTED[reader]}
-    if "reserve" in study.config.utility.arms:
-        roles |= {role.value for role in PERMITTED[Reader.POSITIVE_CONTROL]}
+    readers = [*_READERS, *([Reader.POSITIVE_CONTROL] if "reserve" in study.config.utility.arms else [])]
+    roles = {role for reader in readers for role in PERMITTED[reader]}
     record = StageRecord(
         stage=STAGE,
-        inputs=inputs,
+        inputs=_inputs(grid),
         settings=plain(asdict(result.terms)),
         outputs=hash_outputs(folder, [folder / name for name in (PLAN, ANALYSIS, CLAIMS)]),
         seed=study.config.seed,
-        roles=tuple(sorted(roles)),
+        roles=tuple(sorted(role.value for role in roles)),
+        patients=tuple(sorted({case.patient for case in load_cohort(study.cohort).cases if case.role in roles})),
         seconds=round(seconds, 2),
         versions=versions(),
     )
     write_record(folder, record)
+
+
+def _inputs(grid: Grid) -> dict[str, str]:
+    """Digests of the cohort and of every set that a job read."""
+    return {name: digest for spec in grid.specs for name, digest in spec.digests.items()}
 
 
 def spoken(analysis: Analysis) -> tuple[str, ...]:

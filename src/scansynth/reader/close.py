@@ -18,14 +18,14 @@ from scansynth.files import read_json, sha256_file, write_json
 from scansynth.progress import Progress, silent
 from scansynth.reader.buffers import decode
 from scansynth.reader.create import DESK_FOLDER, SEALED
-from scansynth.reader.desk import BUFFERS, CLOSED, Desk, load_desk
-from scansynth.reader.locked import Reading as Locked
-from scansynth.reader.locked import close_database, export_readings
 from scansynth.reader.machine import MachineReading, read_by_machine
 from scansynth.reader.protocol import read_protocol
-from scansynth.reader.readings import Reading, write_readings
 from scansynth.reader.seal import default_seal_path, load_key, unseal
 from scansynth.reader.truth import Entry, Truth, from_json
+from scansynth.reader_desk.desk import BUFFERS, CLOSED, Desk, load_desk
+from scansynth.reader_desk.locked import Reading as Locked
+from scansynth.reader_desk.locked import close_database, export_readings
+from scansynth.reader_statistics.readings import Reading, write_readings
 from scansynth.seeds import generator
 from scansynth.study import Study
 

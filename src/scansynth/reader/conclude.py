@@ -11,13 +11,13 @@ from scansynth.errors import ReaderError
 from scansynth.evidence.claims import write_claims
 from scansynth.files import read_json, sha256_file, write_json
 from scansynth.ledger import Reader
-from scansynth.reader.analysis import Analysis, analyse, read_protocol_values
 from scansynth.reader.close import CLOSING, MACHINE, READINGS
 from scansynth.reader.create import DESK_FOLDER, PROBE
-from scansynth.reader.desk import load_desk
-from scansynth.reader.imrmc import write_imrmc
 from scansynth.reader.protocol import PROTOCOL, read_protocol
-from scansynth.reader.readings import read_readings
+from scansynth.reader_desk.desk import load_desk
+from scansynth.reader_statistics.analysis import Analysis, analyse, read_protocol_values
+from scansynth.reader_statistics.imrmc import write_imrmc
+from scansynth.reader_statistics.readings import read_readings
 from scansynth.stage import RECORD, StageRecord, hash_outputs, read_record, versions, write_record
 from scansynth.study import Study
 

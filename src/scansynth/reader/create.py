@@ -19,13 +19,13 @@ from scansynth.ledger import PERMITTED, Reader
 from scansynth.progress import Progress, silent
 from scansynth.reader.buffers import Rendered, render
 from scansynth.reader.design import Design, draw
-from scansynth.reader.desk import DESK, Desk, Display, Place, Seat, load_desk, was_served, write_desk
-from scansynth.reader.invitations import expiry, new_token, token_sha256
 from scansynth.reader.pool import Pool, gather
 from scansynth.reader.probe import Override, Probed, probe, require
 from scansynth.reader.protocol import PROTOCOL, Fixed, presets, second_question, write_up
 from scansynth.reader.seal import Sealed, default_seal_path, new_key, seal
 from scansynth.reader.truth import Secret, Truth, practice_places, reader_names, set_out
+from scansynth.reader_desk.desk import DESK, Desk, Display, Place, Seat, load_desk, was_served, write_desk
+from scansynth.reader_desk.invitations import expiry, new_token, token_sha256
 from scansynth.seeds import derive_seed, generator
 from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_record
 from scansynth.study import Study

@@ -14,7 +14,7 @@ from scansynth.config import SCALE, ReaderSettings
 from scansynth.errors import ReaderError
 from scansynth.evidence.rules import RULE_VERSION
 from scansynth.files import read_json, sha256_file
-from scansynth.reader.desk import Preset, SecondQuestion
+from scansynth.reader_desk.desk import Preset, SecondQuestion
 
 FORMAT = 1
 PROTOCOL = "protocol.json"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from scansynth.reader.close import CLOSING
 from scansynth.reader.conclude import ANALYSIS
 from scansynth.reader.create import DESK_FOLDER
-from scansynth.reader.desk import was_served
 from scansynth.reader.protocol import PROTOCOL
+from scansynth.reader_desk.desk import was_served
 from scansynth.study import Study
 
 

@@ -1,7 +1,8 @@
 """A study's artefacts -> one tree of values for the page; what is missing is None.
 
 Nothing is measured here: figures come from the artefacts as they stand. Real images come only through
-`select(cohort, Reader.PICTURES)`, that is, from the train role.
+`select(cohort, Reader.PICTURES)`, that is, from the train role; the examples of trial and reader study, few and drawn
+by what detectors and readers said of them, through `Reader.EXAMPLES` from the test role.
 """
 
 from __future__ import annotations
@@ -24,9 +25,12 @@ from scansynth.files import read_json, read_json_lines
 from scansynth.ledger import Reader, Role
 from scansynth.report.course import Course, read_course, standing
 from scansynth.report.evidence import EvidenceView, read_evidence
+from scansynth.report.readers import ReadersView, has_readers, read_readers, under_way
+from scansynth.report.trial import TrialView, has_trial, read_trial
 from scansynth.seeds import generator
 from scansynth.stage import StageRecord, read_record
 from scansynth.study import Study
+from scansynth.trial.grid import trial_folder
 
 GRID_SIDE = 6
 """Images in a row and in a column of a grid of real or synthetic images."""
@@ -120,7 +124,11 @@ class Loose:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything that the page shows; `added` says that the set is somebody else's."""
+    """Everything that the page shows.
+
+    `added` says that the set is somebody else's, `pictured` names the patients of the train role who are shown, and
+    `under_way` says that a reader study is not closed.
+    """
 
     study: Study
     cohort: CohortView | None
@@ -132,18 +140,28 @@ class Findings:
     pictured: tuple[str, ...]
     added: bool = False
     loose: Loose | None = None
+    trial: TrialView | None = None
+    readers: ReadersView | None = None
+    under_way: bool = False
 
 
 def stage_folders(study: Study) -> dict[str, Path]:
-    """Folder of each stage that the page reads, in the order of work; no training stands behind an added set."""
+    """Folder of each stage that the page reads, in the order of work; no training stands behind an added set.
+
+    Trial and reader study count from their analysis on: what is under way must not show on the page.
+    """
     own = {} if is_added(study.synthetic()) else {"train": study.run()}
-    return {"ingest": study.cohort, **own, "generate": study.synthetic(), "audit": study.evidence()}
+    beside = {"utility": trial_folder(study)} if has_trial(study) else {}
+    if has_readers(study):
+        beside["reader"] = study.reader
+    return {"ingest": study.cohort, **own, "generate": study.synthetic(), "audit": study.evidence(), **beside}
 
 
 def report_inputs(study: Study) -> dict[str, str]:
-    """Digest of each stage that ended: what the page is made of, and what makes it stale."""
+    """Digest of each stage that ended, and whether people read: what the page is made of, and what makes it stale."""
     records = {name: read_record(folder) for name, folder in stage_folders(study).items()}
-    return {name: record.digest for name, record in records.items() if record is not None}
+    found = {name: record.digest for name, record in records.items() if record is not None}
+    return found | ({"reader study": "under way"} if under_way(study) else {})
 
 
 def collect(study: Study) -> Findings:
@@ -163,18 +181,22 @@ def collect(study: Study) -> Findings:
     training = None if added else _training(study, reals)
     shown = _set_view(study, made, reals, training) if made is not None and reals is not None else None
     evidence = _evidence(study, made, reals)
-    pictured = sorted(set(reals.patients)) if reals is not None and (shown or evidence or training) else []
+    trial, readers = read_trial(study, cohort), read_readers(study, cohort, made)
+    pictured = set(reals.patients) if reals is not None and (shown or evidence or training) else set()
     return Findings(
         study=study,
         cohort=_cohort_view(cohort) if cohort else None,
         training=training,
         synthetic=shown,
         evidence=evidence,
-        stages=_stages(study),
+        stages=_stages(study, readers),
         # The report's own lines are left out, so that writing it again gives the same page.
         journal=tuple(line for line in read_json_lines(study.journal) if line.get("stage") != "report"),
-        pictured=tuple(pictured),
+        pictured=tuple(sorted(pictured)),
         added=added,
+        trial=trial,
+        readers=readers,
+        under_way=under_way(study),
     )
 
 
@@ -270,14 +292,15 @@ def _evidence(study: Study, made: SyntheticSet | None, reals: Selection | None) 
     return read_evidence(study.evidence(), images, None if reals is None else reals.images, cases)
 
 
-def _stages(study: Study) -> tuple[StageView, ...]:
+def _stages(study: Study, readers: ReadersView | None) -> tuple[StageView, ...]:
     """The stages that ended, each compared with what the stages before it hold now."""
+    seen = {"reader": readers.saw} if readers else {}  # their record names the readings alone
     folders = stage_folders(study)
     records = {name: record for name, folder in folders.items() if (record := read_record(folder)) is not None}
     views = []
-    for record in records.values():
+    for name, record in records.items():
         outdated = []
-        for key, digest in record.inputs.items():
+        for key, digest in {**record.inputs, **seen.get(name, {})}.items():
             source = records.get(_SOURCES.get(key, key))
             if source is not None and digest not in {source.digest, *source.outputs.values()}:
                 outdated.append(source.stage)

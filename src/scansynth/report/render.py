@@ -11,11 +11,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from scansynth.cohort.sets import LABEL_SEPARATOR
-from scansynth.evidence.judges import FIXED, LEARNED, OWN
 from scansynth.files import new_directory, write_text
 from scansynth.gan.health import Level
 from scansynth.ledger import PERMITTED, Reader
 from scansynth.report import tables
+from scansynth.report.answered import asked, verdicts
 from scansynth.report.collect import (
     GRID_SIDE,
     MOMENT_SIDE,
@@ -27,12 +27,9 @@ from scansynth.report.collect import (
 )
 from scansynth.report.curves import training_charts
 from scansynth.report.pictures import montage, sheet, shrink_factor
-from scansynth.report.questions import QUESTIONS
-from scansynth.report.sections import full_claims, missing_claims, question_sections
 from scansynth.report.training import EVENTS_LISTED, ending, event_rows, facts_rows, level
-from scansynth.report.words import VERDICT_MEANING, clean, count, modality, number, span
+from scansynth.report.words import clean, count, modality, number, span
 from scansynth.stage import StageRecord, hash_outputs, versions, write_record
-from scansynth.statistics import Verdict
 from scansynth.study import Study
 
 PAGE = "index.html"
@@ -48,11 +45,6 @@ _AFTER = (
     ("claims", "Every claim in full"),
     ("provenance", "Provenance"),
 )
-_JUDGES = {
-    FIXED: "fixed filters, in which nothing is learned",
-    LEARNED: "a learned encoder, a small network that taught itself on the training images",
-    OWN: "your own network",
-}
 
 
 def write_report(study: Study) -> Path:
@@ -77,13 +69,28 @@ def write_report(study: Study) -> Path:
             settings=report_settings(study),
             outputs=hash_outputs(folder, [folder / PAGE]),
             seed=study.config.seed,
-            roles=tuple(sorted(PERMITTED[Reader.PICTURES])) if findings.pictured else (),
-            patients=findings.pictured,
+            roles=_roles(findings),
+            patients=tuple(sorted({*findings.pictured, *_examples(findings)})),
             seconds=round(time.monotonic() - start, 3),
             versions=versions(),
         )
         write_record(folder, record)
     return study.report / PAGE
+
+
+def _roles(findings: Findings) -> tuple[str, ...]:
+    """Roles of the patients who are pictured."""
+    readers = [
+        reader
+        for reader, shown in ((Reader.PICTURES, findings.pictured), (Reader.EXAMPLES, _examples(findings)))
+        if shown
+    ]
+    return tuple(sorted({role.value for reader in readers for role in PERMITTED[reader]}))
+
+
+def _examples(findings: Findings) -> set[str]:
+    """Test patients who are pictured."""
+    return {patient for view in (findings.trial, findings.readers) if view is not None for patient in view.pictured}
 
 
 def report_settings(study: Study) -> dict[str, Any]:
@@ -99,7 +106,7 @@ def render(findings: Findings) -> str:
     environment.filters["number"] = number
     context = (
         _frame(findings)
-        | _verdicts(findings)
+        | verdicts(findings)
         | _cohort(findings)
         | _images(findings)
         | _training(findings)
@@ -115,12 +122,12 @@ def _frame(findings: Findings) -> dict[str, Any]:
         "css": Markup(style),
         "sentence": _sentence(findings),
         "as_of": tables.newest(findings),
-        "shows_real": bool(findings.pictured),
+        "shows_real": bool(findings.pictured or _examples(findings)),
         "warnings": _warnings(findings),
         "notes": [clean(note) for note in findings.loose.notes] if findings.loose else [],
         "loose": findings.loose,
         "absent": _absent(findings),
-        "contents": (*_BEFORE, *_asked(findings), *_AFTER),
+        "contents": (*_BEFORE, *asked(findings), *_AFTER),
         "seed": str(findings.study.config.seed),
     }
 
@@ -145,6 +152,12 @@ def _warnings(findings: Findings) -> list[str]:
         for stage in findings.stages
         if stage.outdated
     ]
+    if findings.under_way:
+        warnings.insert(
+            0,
+            "A reader study is under way. Nobody who reads in it may see this page before the study is closed: it "
+            "shows which images are synthetic.",
+        )
     training = findings.training
     if training and training.ended and level(training) is Level.CRITICAL:
         warnings.insert(0, "The generator had collapsed when its training ended: images from it are much alike.")
@@ -167,25 +180,6 @@ def _sentence(findings: Findings) -> str:
         f"{made} made in the likeness of {kind} images of {people}: how they were made, "
         "what was shown of them, and what was not."
     )
-
-
-def _asked(findings: Findings) -> list[tuple[str, str]]:
-    """The sections of the questions, where there is evidence."""
-    return [(question.anchor, question.title) for question in QUESTIONS] if findings.evidence else []
-
-
-def _verdicts(findings: Findings) -> dict[str, Any]:
-    evidence = findings.evidence
-    claims = evidence.claims if evidence else ()
-    judges = dict.fromkeys(claim.judge for claim in claims if claim.judge)
-    return {
-        "questions": question_sections(evidence) if evidence else [],
-        "full": full_claims(evidence) if evidence else [],
-        "never": missing_claims(evidence) if evidence else [],
-        "judges": "; ".join(_JUDGES.get(judge, clean(judge)) for judge in judges),
-        "tally": {verdict: sum(claim.verdict is verdict for claim in claims) for verdict in Verdict},
-        "meaning": VERDICT_MEANING,
-    }
 
 
 def _cohort(findings: Findings) -> dict[str, Any]:
@@ -295,7 +289,7 @@ def _provenance(findings: Findings) -> dict[str, Any]:
     journal = tables.journal_rows(findings.journal)
     return {
         "stages": rows,
-        "commands": findings.loose.command if findings.loose else tables.commands(),
+        "commands": findings.loose.command if findings.loose else tables.commands(findings),
         "versions": tables.version_rows(findings.stages),
         "journal": journal,
         "journal_left": len(findings.journal) - len(journal),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from scansynth.evidence.claims import Claim
-from scansynth.evidence.rules import RULES
+from scansynth.evidence.rules import Rule
 from scansynth.report import tables
 from scansynth.report.evidence import BEHIND, EvidenceView, PairView, damaged
 from scansynth.report.figures import Chart
@@ -17,6 +17,7 @@ from scansynth.report.questions import WORDS, Answer, answers
 from scansynth.report.spreads import appearance_charts, spread_chart
 from scansynth.report.telltales import telltales_pictures
 from scansynth.report.words import clean, number
+from scansynth.statistics import Verdict
 
 _MIRRORED = {
     "": "",
@@ -159,17 +160,34 @@ _PICTURES: Mapping[str, Callable[[EvidenceView], dict[str, Any]]] = {
 def full_claims(evidence: EvidenceView) -> list[dict[str, Any]]:
     """Every claim with all its figures, by question."""
     return [
-        {
-            "title": answer.question.title,
-            "tally": answer.tally,
-            "claims": [{"place": place, **tables.claim_row(claim)} for place, claim in answer.claims],
-        }
+        _full(answer.question.title, answer.tally, answer.claims)
         for answer in answers(evidence.claims)
         if answer.claims
     ]
 
 
-def missing_claims(evidence: EvidenceView) -> list[str]:
-    """Questions of the rules that the evidence does not hold at all."""
-    held = {claim.claim for claim in evidence.claims}
-    return [rule.question for name, rule in RULES.items() if name not in held]
+def full_beside(title: str, claims: Sequence[Claim], before: int) -> dict[str, Any]:
+    """The claims of trial or reader study in full.
+
+    Args:
+        title: Of their section.
+        claims: All of them.
+        before: How many claims the page holds before these.
+    """
+    found = [(verdict, sum(claim.verdict is verdict for claim in claims)) for verdict in Verdict]
+    return _full(title, [row for row in found if row[1]], list(enumerate(claims, start=before + 1)))
+
+
+def _full(title: str, tally: Sequence[tuple[Verdict, int]], claims: Iterable[tuple[int, Claim]]) -> dict[str, Any]:
+    rows = [{"place": place, **tables.claim_row(claim)} for place, claim in claims]
+    return {"title": title, "tally": tally, "claims": rows}
+
+
+def missing_claims(held: Collection[str], rules: Mapping[str, Rule]) -> list[str]:
+    """Questions of the rules that no claim answers.
+
+    Args:
+        held: Names of the claims that are there.
+        rules: Of the audit, of the trial, or of the reader study.
+    """
+    return [rule.question for name, rule in rules.items() if name not in held]

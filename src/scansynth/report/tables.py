@@ -26,7 +26,7 @@ from scansynth.report.words import (
 )
 from scansynth.study import Study
 
-_PATHS = {"cohort.dicom", "cohort.labels", "cohort.split_from"}
+_PATHS = {"cohort.dicom", "cohort.labels", "cohort.split_from", "utility.external"}
 """Settings that name places on this machine; the page leaves them out."""
 
 _OUTPUTS_LISTED = 16
@@ -35,6 +35,8 @@ _UNITS: Mapping[str, tuple[str, Callable[[float], float]]] = {
     "KID": ("distance (KID)", float),
     "chance of telling": ("in 100", lambda value: 100.0 * value),
     "difference of shares": ("percentage points", lambda value: 100.0 * value),
+    "change of sensitivity": ("points of sensitivity", lambda value: 100.0 * value),
+    "change of the rate of false alarms": ("points of false alarms", lambda value: 100.0 * value),
     "log ratio of shares": ("times", lambda value: math.exp(min(value, 20.0))),
 }
 """The page's unit for a claim's, and how figures are brought to it."""
@@ -217,7 +219,7 @@ def stage_row(stage: StageView) -> dict[str, Any]:
     """One stage of the provenance table."""
     record = stage.record
     listed = list(record.outputs.items())
-    people = count(len(record.patients), "patient") if record.patients else "none"
+    people = count(len(record.patients), "patient") if record.patients else "not listed" if record.roles else "none"
     return {
         "name": stage.name,
         "time": duration(record.seconds),
@@ -283,12 +285,14 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return rows
 
 
-def commands() -> str:
-    """Commands that give the same page again, from the settings that stand above them on the page."""
+def commands(findings: Findings) -> str:
+    """Commands that give the same page again, from the settings that stand below them on the page."""
+    trial = ["scansynth utility STUDY", "scansynth report STUDY"] if findings.trial else []
     return "\n".join(
         [
             "mkdir STUDY",
             "cp study.toml STUDY/    # this study's; set cohort.dicom and cohort.labels to where yours stand",
             "scansynth run STUDY --key INSTITUTION_KEY",
+            *trial,
         ]
     )

@@ -58,6 +58,12 @@ def clean(text: Any) -> str:
     return _UNIX_PATH.sub("[path left out]", _WINDOWS_PATH.sub("[path left out]", line))
 
 
+def reason(text: Any) -> str:
+    """A verdict's reason: clean, with true minus signs and one full stop at its end."""
+    line = re.sub(r"(?<!\w)-(?=\d)", "−", clean(text)).rstrip(".")
+    return f"{line[:1].upper()}{line[1:]}." if line else ""
+
+
 def number(value: float | None) -> str:
     """A figure with three significant digits and a true minus sign; a dash when there is none.
 

@@ -11,14 +11,14 @@ from scansynth.evidence.claims import Claim, Control, Floor, floor_of, not_asses
 from scansynth.evidence.rules import EVERY_RULE
 from scansynth.statistics import Verdict
 from scansynth.trial.effects import Estimate, Outcome, Outcomes
-from scansynth.trial.outcomes import BASIC, PLACEBO, POSITIVE_CONTROL, PUBLISHED, Block
+from scansynth.trial.outcomes import BASIC, PLACEBO, POSITIVE_CONTROL, PUBLISHED, REAL, Block
 from scansynth.trial.rulings import PRIMARY, Contrast, points
 
 GAIN, ALARMS = "utility.gain", "utility.false_alarms"
 QUESTIONS: Mapping[str, tuple[str, str]] = {
     GAIN: PRIMARY,
     ALARMS: PRIMARY,
-    "utility.published": (PUBLISHED, BASIC),
+    "utility.published": (PUBLISHED, REAL),
     "utility.placebo": (PLACEBO, BASIC),
     "utility.positive_control": (POSITIVE_CONTROL, BASIC),
 }

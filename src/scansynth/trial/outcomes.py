@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Names = NDArray[np.str_]
 
-BASIC, PUBLISHED, COMBINED = "basic", "synthetic", "basic-synthetic"
+REAL, BASIC, PUBLISHED, COMBINED = "real", "basic", "synthetic", "basic-synthetic"
 PLACEBO, POSITIVE_CONTROL = "duplicates", "reserve"
 """Names of arms that the rule speaks of."""
 

@@ -11,7 +11,7 @@ from scipy import stats
 
 from scansynth.statistics import Verdict
 from scansynth.trial.effects import LEAST_KEPT, Estimate, Outcomes
-from scansynth.trial.outcomes import BASIC, COMBINED, PLACEBO, POSITIVE_CONTROL, PUBLISHED, Block, Part
+from scansynth.trial.outcomes import BASIC, COMBINED, PLACEBO, POSITIVE_CONTROL, PUBLISHED, REAL, Block, Part
 from scansynth.trial.power import least_patients
 from scansynth.trial.resampling import least_negatives
 
@@ -55,9 +55,8 @@ class Contrast:
 
 def contrast_names(arms: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Which arms are compared, in the order of the report: the primary first, the controls last."""
-    fixed = [PRIMARY, (PUBLISHED, BASIC), (COMBINED, PLACEBO)]
-    known = {arm for arm, _ in fixed}
-    others = [(arm, BASIC) for arm in arms if arm not in {BASIC, *known, *CONTROLS}]
+    fixed = [PRIMARY, (PUBLISHED, REAL), (COMBINED, PLACEBO)]
+    others = [(arm, BASIC) for arm in arms if arm not in {BASIC, COMBINED, *CONTROLS}]
     controls = [(arm, BASIC) for arm in CONTROLS if arm in arms]
     return tuple(pair for pair in (*fixed, *others, *controls) if set(pair) <= set(arms))
 
