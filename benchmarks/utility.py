@@ -25,9 +25,10 @@ import torch
 
 from scansynth.config import ARMS
 from scansynth.engine import worker_count
-from scansynth.experiment.supply import make_supplies
+from scansynth.experiment.supply import Supply, make_supplies, supplied, supplies
 from scansynth.experiment.utility import conclude, declared
 from scansynth.files import read_json, write_json
+from scansynth.gan.run import RUN
 from scansynth.learning.device import pick_device
 from scansynth.progress import Progress
 from scansynth.study import Study, open_study
@@ -66,6 +67,12 @@ def with_settings(study: Study, part: str) -> Study:
     return Study(study.folder, study.config.model_copy(update={"utility": settings}))
 
 
+def generator_facts(study: Study, supply: Supply) -> dict[str, Any]:
+    """What stands of one generator beside its weights."""
+    run = read_json(supplied(study, supply).run() / RUN)
+    return {"run": supply.run} | {key: run[key] for key in ("train_images", "images_seen", "level", "device")}
+
+
 def run_part(study: Study, part: str, even_if_collapsed: bool) -> dict[str, Any]:
     """One trial, and what it took."""
     own = with_settings(study, part)
@@ -93,6 +100,7 @@ def run_part(study: Study, part: str, even_if_collapsed: bool) -> dict[str, Any]
         "job_seconds": round(sum(fact["job_seconds"] for fact in facts), 1),
         "fit_processor_seconds": round(sum(fact["fit_processor_seconds"] for fact in facts), 1),
         "peak_mib_of_a_job": max(fact["peak_mib"] for fact in facts),
+        "generators": [generator_facts(own, supply) for supply in supplies(own)],
         "workers": worker_count(own.config.engine, len(grid.specs)),
         "analysis": analysis.as_json(),
     }
