@@ -29,6 +29,7 @@ from scansynth.trial.grid import fit_settings
 from scansynth.trial.material import Material, Phase
 from scansynth.trial.networks import SIZES, map_factor
 from scansynth.trial.power import Counts, Plan, Sample, plan_utility
+from scansynth.trial.rulings import CONTROLS, contrast_names
 
 _PROBE_STEPS = 24
 _NOISE_IMAGES = 256
@@ -90,6 +91,7 @@ def prospect(study: Study, gain: float, power: float) -> Plan:
         pairs=settings.pairs,
         power=power,
         level=study.config.evidence.level,
+        comparisons=sum(arm not in CONTROLS for arm, _ in contrast_names(settings.arms)),
     )
 
 
