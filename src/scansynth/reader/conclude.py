@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from scansynth.cohort.tensors import cases_for, load_cohort
@@ -40,7 +41,7 @@ def conclude(study: Study) -> Analysis:
     machine = read_json(folder / MACHINE)
     inputs = {name.partition(".")[0]: sha256_file(folder / name) for name in (PROTOCOL, READINGS, MACHINE, PROBE)}
     found = analyse(readings, read_protocol_values(protocol), machine, attributes, study.config.seed, inputs)
-    told = {"closing": closing, "probe": read_json(folder / PROBE), "protocol": _told(protocol)}
+    told = {"closing": closing, "probe": _probe(folder, protocol), "protocol": _told(protocol)}
     write_json(folder / ANALYSIS, {**found.as_json(), **told})
     write_claims(folder / CLAIMS, (found.claim,))
     write_imrmc(folder / IMRMC, readings)
@@ -62,7 +63,7 @@ def conclude(study: Study) -> Analysis:
 
 
 def _closing(study: Study) -> Mapping[str, Any]:
-    """How the study was closed, when readings and machine are still those of then.
+    """How the study was closed, when protocol, readings and machine are still those of then.
 
     Raises:
         ReaderError: It is not closed, or a file was changed since.
@@ -70,17 +71,34 @@ def _closing(study: Study) -> Mapping[str, Any]:
     folder = study.reader
     try:
         closing: dict[str, Any] = read_json(folder / CLOSING)
-        now = {f"{name.partition('.')[0]}_sha256": sha256_file(folder / name) for name in (READINGS, MACHINE)}
+        now = {name: sha256_file(folder / name) for name in (READINGS, MACHINE, PROTOCOL)}
     except FileNotFoundError:
         raise ReaderError("the reader study is not closed; run: scansynth reader close STUDY") from None
     except ValueError:
         raise ReaderError(f"{CLOSING} is damaged; run: scansynth reader close STUDY") from None
-    if any(closing.get(name) != digest for name, digest in now.items()):
+    changed = [name for name, digest in now.items() if closing.get(f"{name.partition('.')[0]}_sha256") != digest]
+    if PROTOCOL in changed:
+        raise ReaderError(f"{PROTOCOL} was changed after the study was closed; put the file back as it was")
+    if changed:
         raise ReaderError(
             "the readings were changed after the study was closed; run scansynth reader close STUDY to take them from "
             "the database again"
         )
     return closing
+
+
+def _probe(folder: Path, protocol: Mapping[str, Any]) -> Any:
+    """What the probe found, as the protocol knows it: the report prints what was overridden.
+
+    Raises:
+        ReaderError: The file is missing, or was changed since.
+    """
+    try:
+        if sha256_file(folder / PROBE) == protocol["probe_sha256"]:
+            return read_json(folder / PROBE)
+    except FileNotFoundError:
+        pass
+    raise ReaderError(f"{PROBE} is missing or was changed after the study was created; put the file back as it was")
 
 
 def _told(protocol: Mapping[str, Any]) -> dict[str, Any]:
