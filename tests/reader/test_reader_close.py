@@ -7,6 +7,7 @@ import secrets
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from scansynth.reader_desk.refusals import OutOfTurn
 from scansynth.reader_desk.served import open_desk
 from scansynth.reader_desk.store import Answer, lock_answer
 from scansynth.reader_statistics.readings import read_readings
+from scansynth.stage import RECORD
 from scansynth.study import Study, open_study
 
 AT = "2026-11-27T12:00:00.000+00:00"
@@ -217,6 +219,24 @@ def test_what_was_fixed_cannot_be_changed_after_the_closing(study: Study, name: 
     desk.write_text(desk.read_text().replace(before, sha256_file(path)))
     with pytest.raises(ReaderError, match=words):
         conclude(study)
+
+
+@pytest.mark.parametrize("name", [CLOSING, RECORD])
+@pytest.mark.parametrize("text", ["{", "null", "[]", "{}"])
+def test_a_damaged_file_is_one_line_that_costs_no_readings(study: Study, name: str, text: str) -> None:
+    close(study)
+    (study.reader / name).write_text(text)
+    with pytest.raises(ReaderError, match="damaged") as refusal:
+        conclude(study)
+    assert "\n" not in str(refusal.value)
+    assert "remove" not in str(refusal.value)
+
+
+def test_another_seed_after_the_reading_changes_nothing(study: Study) -> None:
+    close(study)
+    first = conclude(study).as_json()
+    other = replace(study, config=study.config.model_copy(update={"seed": study.config.seed + 1}))
+    assert conclude(other).as_json() == first
 
 
 def test_a_scale_that_was_turned_round_is_found(study: Study) -> None:

@@ -239,6 +239,8 @@ def test_a_leak_leaves_nothing_behind_and_an_override_is_printed(tmp_path: Path,
         create(study, small())
     assert not study.reader.exists()
     assert not list(keys.iterdir())
+    (tried,) = (line for line in map(json.loads, study.journal.read_text().splitlines()) if "refused" in line["event"])
+    assert tried["overridden"] is False, "whoever tries until the probe passes is seen to have tried"
     create(study, small(), override=Override("A. Person", "to show the page"))
     told = {"name": "A. Person", "reason": "to show the page"}
     assert read_json(study.reader / "probe.json")["override"] == told
