@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from scansynth.dicom.deidentify import KEY_VARIABLE
 from scansynth.errors import ReaderError
 from scansynth.files import read_json, sha256_file
 from scansynth.reader.close import CLOSING, MACHINE, READINGS, close
+from scansynth.reader.conclude import conclude
 from scansynth.reader.create import create
 from scansynth.reader.machine import read_by_machine
 from scansynth.reader.seal import default_seal_path, load_key, new_key, unseal
@@ -27,6 +30,7 @@ from scansynth.reader_desk.refusals import OutOfTurn
 from scansynth.reader_desk.served import open_desk
 from scansynth.reader_desk.store import Answer, lock_answer
 from scansynth.reader_statistics.readings import read_readings
+from scansynth.stage import RECORD
 from scansynth.study import Study, open_study
 
 AT = "2026-11-27T12:00:00.000+00:00"
@@ -172,6 +176,75 @@ def test_unfinished_readers_are_waited_for_or_printed(tmp_path: Path, environmen
     assert closed.unfinished == {"r02": (10, 36)}
     assert closed.readings == 46
     assert read_json(study.reader / CLOSING)["unfinished"] == {"r02": [10, 36]}
+
+
+def test_a_mark_in_the_desk_does_not_stand_for_a_closing(tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
+    study = make_study(tmp_path / "study")
+    create(study, small(readers=2, images=30, practice=2))
+    read(study.reader / "desk", lambda reader, item: 4, {"r01": 38, "r02": 12})
+    (study.reader / "desk" / CLOSED).write_text('{"closed": "2026-01-01T00:00:00+00:00", "unfinished": {}}')
+    with pytest.raises(ReaderError, match="r02 has answered 10 of 36"):
+        close(study)
+    assert close(study, early=True).unfinished == {"r02": (10, 36)}
+    (study.reader / "desk" / CLOSED).unlink()
+    assert close(study).unfinished == {"r02": (10, 36)}, "the database knows that it was closed"
+
+
+def test_readings_that_were_made_anew_after_the_closing_are_refused(study: Study) -> None:
+    close(study)
+    with sqlite3.connect(study.reader / "desk" / "readings.db") as database:
+        for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            database.execute(f"DROP TRIGGER {name}")
+        ((previous,),) = database.execute("SELECT previous FROM readings ORDER BY n DESC LIMIT 1").fetchall()
+        database.execute("DELETE FROM readings WHERE n = (SELECT max(n) FROM readings)")
+        database.execute("UPDATE chain_head SET rows = rows - 1, sha256 = ?", (previous,))
+    before = (study.reader / CLOSING).read_bytes()
+    with pytest.raises(ReaderError, match="not those with which the study was closed"):
+        close(study)
+    assert (study.reader / CLOSING).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("protocol.json", "changed after the study was closed"), ("probe.json", "missing or was changed")],
+)
+def test_what_was_fixed_cannot_be_changed_after_the_closing(study: Study, name: str, words: str) -> None:
+    """A wider margin, with the hash in the desk made to fit; or a probe that never refused."""
+    close(study)
+    conclude(study)
+    path, desk = study.reader / name, study.reader / "desk" / "desk.json"
+    before = sha256_file(path)
+    path.write_text(path.read_text().replace('"margin": 0.1', '"margin": 0.3').replace('"auc": 0.', '"auc": 0.0'))
+    assert sha256_file(path) != before
+    desk.write_text(desk.read_text().replace(before, sha256_file(path)))
+    with pytest.raises(ReaderError, match=words):
+        conclude(study)
+
+
+@pytest.mark.parametrize("name", [CLOSING, RECORD])
+@pytest.mark.parametrize("text", ["{", "null", "[]", "{}"])
+def test_a_damaged_file_is_one_line_that_costs_no_readings(study: Study, name: str, text: str) -> None:
+    close(study)
+    (study.reader / name).write_text(text)
+    with pytest.raises(ReaderError, match="damaged") as refusal:
+        conclude(study)
+    assert "\n" not in str(refusal.value)
+    assert "remove" not in str(refusal.value)
+
+
+def test_another_seed_after_the_reading_changes_nothing(study: Study) -> None:
+    close(study)
+    first = conclude(study).as_json()
+    other = replace(study, config=study.config.model_copy(update={"seed": study.config.seed + 1}))
+    assert conclude(other).as_json() == first
+
+
+def test_a_scale_that_was_turned_round_is_found(study: Study) -> None:
+    path = study.reader / "desk" / "desk.json"
+    values = read_json(path)
+    path.write_text(json.dumps({**values, "scale": values["scale"][::-1]}))
+    with pytest.raises(ReaderError, match="questions of the desk are not those of the protocol"):
+        close(study)
 
 
 def test_a_desk_that_was_served_elsewhere_is_closed_there(study: Study, tmp_path: Path) -> None:

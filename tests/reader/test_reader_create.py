@@ -20,11 +20,12 @@ from scansynth.reader import create as room
 from scansynth.reader.buffers import decode
 from scansynth.reader.create import Created, create
 from scansynth.reader.probe import Override
-from scansynth.reader.protocol import read_protocol
+from scansynth.reader.protocol import Fixed, read_protocol, write_up
 from scansynth.reader.seal import load_key, unseal
 from scansynth.reader.truth import Truth, from_json
 from scansynth.reader_desk.desk import Desk, load_desk, mark_served
 from scansynth.reader_desk.invitations import expired, expiry, new_token, opens, token_sha256
+from scansynth.reader_statistics.verdict import equivalence_level
 from scansynth.stage import read_record
 from scansynth.statistics import Verdict
 from scansynth.study import Study
@@ -239,11 +240,21 @@ def test_a_leak_leaves_nothing_behind_and_an_override_is_printed(tmp_path: Path,
         create(study, small())
     assert not study.reader.exists()
     assert not list(keys.iterdir())
+    (tried,) = (line for line in map(json.loads, study.journal.read_text().splitlines()) if "refused" in line["event"])
+    assert tried["overridden"] is False, "whoever tries until the probe passes is seen to have tried"
     create(study, small(), override=Override("A. Person", "to show the page"))
     told = {"name": "A. Person", "reason": "to show the page"}
     assert read_json(study.reader / "probe.json")["override"] == told
     assert read_json(study.reader / "protocol.json")["override"] == told
     assert read_json(study.reader / "probe.json")["auc"] > 0.9
+
+
+@pytest.mark.parametrize(("level", "each"), [(0.95, "5%"), (0.9, "10%"), (0.975, "2.5%")])
+def test_the_protocol_says_the_level_of_its_tests(level: float, each: str) -> None:
+    fixed = Fixed("5" * 32, 50, 10, (), {}, "main", "c" * 64, "d" * 64, "e" * 64, None)
+    primary = write_up(small(level=level), fixed, NOW)["primary"]
+    assert primary["test"].endswith(f", {each} each")
+    assert equivalence_level(level) == pytest.approx(1.0 - 2.0 * float(each[:-1]) / 100.0)
 
 
 def test_a_set_that_the_audit_holds_back_is_refused(tmp_path: Path) -> None:

@@ -225,6 +225,15 @@ def test_time_out_of_sight_is_counted(study: Served, desk: Device, reader: str) 
     assert 0.6 < row["hidden_seconds"] < row["seconds"]
 
 
+def test_a_page_left_open_for_weeks_can_still_lock(study: Served, desk: Device, reader: str) -> None:
+    desk.page.evaluate(
+        "() => { const now = performance.now.bind(performance); performance.now = () => now() + 40 * 86400 * 1000; }"
+    )
+    desk.answer("6")
+    desk.arrived()
+    assert study.readings(reader)[0]["seconds"] == 7 * 86400
+
+
 def test_a_held_key_locks_one_image(study: Served, desk: Device, reader: str) -> None:
     desk.keys("6")
     for _ in range(5):

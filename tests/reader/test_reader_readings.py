@@ -11,6 +11,7 @@ from made_readings import rows, study
 
 from scansynth.errors import ReaderError
 from scansynth.files import read_csv
+from scansynth.reader_desk.api import SentLock
 from scansynth.reader_statistics import imrmc
 from scansynth.reader_statistics.readings import COLUMNS, parse_rows, read_readings, repeats, table, write_readings
 from scansynth.reader_statistics.simulation import World
@@ -30,8 +31,8 @@ def test_readings_come_back_as_they_were_written(tmp_path: Path) -> None:
         ("answer", "", "answer is ''"),
         ("answer", "3.0", "whole number from 1 to 6"),
         ("truth", "yes", "truth is 'yes'"),
-        ("seconds", "-1", "between 0 seconds and a week"),
-        ("seconds", "nan", "between 0 seconds and a week"),
+        ("seconds", "-1", "between 0 seconds and a month"),
+        ("seconds", "nan", "between 0 seconds and a month"),
         ("hidden_seconds", "fast", "must be a number of seconds"),
         ("position", "-2", "position is '-2'"),
         ("reader", " ", "reader is empty"),
@@ -48,6 +49,16 @@ def test_an_impossible_value_is_named_with_its_row(tmp_path: Path, column: str, 
         parse_rows(lines)
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_whatever_time_the_server_takes_can_be_analysed() -> None:
+    longest = 31 * 86400.0
+    taken = {"answer": 3, "seconds": longest, "hidden_seconds": longest, "nonce": "a" * 8}
+    assert SentLock(**taken).seconds == longest
+    row = study(World(0.6), readers=2, images=10)[0]
+    row = replace(row, seconds=longest, hidden_seconds=longest)
+    (read,) = parse_rows([{name: getattr(row, name, 0) for name in COLUMNS} | {"second": "", "confidence": ""}])
+    assert read.seconds == longest
 
 
 def test_a_missing_column_and_a_missing_file_are_refused(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def make_readers(
     write_json(folder / MACHINE, machine.as_json())
     asked = images + images // 5
     unfinished = {f"r{readers:02d}": (asked - cut, asked)} if cut else {}
-    hashes = {"readings_sha256": sha256_file(folder / READINGS), "machine_sha256": sha256_file(folder / MACHINE)}
+    hashes = {f"{name.partition('.')[0]}_sha256": sha256_file(folder / name) for name in (READINGS, MACHINE, PROTOCOL)}
     chain = {"rows": len(given), "sha256": "d" * 64}
     write_json(folder / CLOSING, {"closed": LATER, "unfinished": unfinished, **hashes, "chain": chain})
     return study, conclude(study)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from scansynth.progress import Progress, silent
 from scansynth.reader.buffers import decode
 from scansynth.reader.create import DESK_FOLDER, SEALED
 from scansynth.reader.machine import MachineReading, read_by_machine
-from scansynth.reader.protocol import read_protocol
+from scansynth.reader.protocol import PROTOCOL, read_protocol
 from scansynth.reader.seal import default_seal_path, load_key, unseal
 from scansynth.reader.truth import Entry, Truth, from_json
+from scansynth.reader_desk.clock import moment
 from scansynth.reader_desk.desk import BUFFERS, CLOSED, Desk, load_desk
+from scansynth.reader_desk.locked import Export, close_database, export_readings
 from scansynth.reader_desk.locked import Reading as Locked
-from scansynth.reader_desk.locked import close_database, export_readings
 from scansynth.reader_statistics.readings import Reading, write_readings
 from scansynth.seeds import generator
 from scansynth.study import Study
@@ -75,8 +76,8 @@ def close(
         progress: Told of the steps done.
 
     Raises:
-        ReaderError: The key does not open the truth, something was altered, the chain of readings is broken, nobody
-            has read, or readers have not finished.
+        ReaderError: The key does not open the truth, something was altered, the chain of readings is broken or
+            another than at the first closing, nobody has read, or readers have not finished.
     """
     folder, place = study.reader, desk_folder or study.reader / DESK_FOLDER
     progress(0, _STEPS, "unsealing")
@@ -84,15 +85,16 @@ def close(
     protocol = read_protocol(folder, desk.protocol_sha256)
     truth = _unsealed(folder / SEALED, place, desk, str(protocol["commitment"]), seal_file)
     progress(1, _STEPS, "readings")
-    closing = _end_reading(place, desk, database_url, early, now or datetime.datetime.now(datetime.UTC))
-    locked = export_readings(place, database_url)
+    _expect_words(desk, protocol)
+    _expect_the_same(folder, export_readings(place, database_url))
+    locked, closing = _end_reading(place, desk, database_url, early, now or datetime.datetime.now(datetime.UTC))
     readings = _with_truth(locked.readings, truth)
     write_readings(folder / READINGS, readings)
     progress(2, _STEPS, "machine reader")
     machine = _machine(study, place, truth, desk, float(protocol["level"]))
     write_json(folder / MACHINE, machine.as_json())
-    hashes = {f"{Path(name).stem}_sha256": sha256_file(folder / name) for name in (READINGS, MACHINE)}
-    write_json(folder / CLOSING, {**closing, **hashes, "chain": {"rows": locked.end.rows, "sha256": locked.end.sha256}})
+    hashes = {f"{Path(name).stem}_sha256": sha256_file(folder / name) for name in (READINGS, MACHINE, PROTOCOL)}
+    write_json(folder / CLOSING, {**closing, **hashes, "chain": asdict(locked.end)})
     unfinished = {reader: (given, asked) for reader, (given, asked) in closing["unfinished"].items()}
     study.log(STAGE, "written", readings=len(readings), early=bool(unfinished))
     progress(_STEPS, _STEPS, "closed")
@@ -121,27 +123,56 @@ def _unsealed(sealed: Path, place: Path, desk: Desk, commitment: str, seal_file:
     return truth
 
 
+def _expect_words(desk: Desk, protocol: Mapping[str, Any]) -> None:
+    """Passes when readers were asked what the protocol says, answers in that order: 6 must mean synthetic.
+
+    Raises:
+        ReaderError: The desk asked something else.
+    """
+    second = desk.second_question and {**asdict(desk.second_question), "options": list(desk.second_question.options)}
+    if (list(desk.scale), second) != (protocol["scale"], protocol["second_question"]):
+        raise ReaderError("the questions of the desk are not those of the protocol; put desk.json back as it was")
+
+
 def _end_reading(
     place: Path, desk: Desk, database_url: str | None, early: bool, now: datetime.datetime
-) -> dict[str, Any]:
-    """Ends the taking of readings, in the database first; what is already ended stays as it is.
+) -> tuple[Export, dict[str, Any]]:
+    """Ends the taking of readings, in the database first, and gives them with how the study was closed.
+
+    The database alone says whether and when that was: the mark in the desk tells the server, and proves nothing.
 
     Raises:
         ReaderError: Nobody has read, or readers have not finished.
     """
-    if (place / CLOSED).exists():
-        ended: dict[str, Any] = read_json(place / CLOSED)
-        return ended
-    unfinished = _unfinished(desk, export_readings(place, database_url).readings)
-    if unfinished and not early:
+    locked = export_readings(place, database_url)
+    unfinished = _unfinished(desk, locked.readings)
+    if unfinished and not (early or locked.closed):
         told = ", ".join(f"{reader} has answered {given} of {asked}" for reader, (given, asked) in unfinished.items())
         raise ReaderError(f"readers have not finished: {told}; wait, or give --early, which the report says")
-    close_database(place, database_url)
+    close_database(place, database_url, lambda: now)
     # an answer may have been locked between the two: what counts is what is there now
-    unfinished = _unfinished(desk, export_readings(place, database_url).readings)
-    values = {"closed": now.astimezone(datetime.UTC).isoformat(timespec="seconds"), "unfinished": unfinished}
+    locked = export_readings(place, database_url)
+    closed = moment(locked.closed).isoformat(timespec="seconds")
+    values = {"closed": closed, "unfinished": _unfinished(desk, locked.readings)}
     write_json(place / CLOSED, values)
-    return values
+    return locked, values
+
+
+def _expect_the_same(folder: Path, now: Export) -> None:
+    """Passes when the study was not closed before, or with the same readings.
+
+    Raises:
+        ReaderError: The chain is whole, and another than that of the first closing: it was made anew since.
+    """
+    try:
+        before = read_json(folder / CLOSING)["chain"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return  # never closed, or it can no longer be told with what
+    if before != asdict(now.end):
+        raise ReaderError(
+            "the readings are not those with which the study was closed; give that database, untouched, or move "
+            f"{CLOSING} away if it was the wrong one"
+        )
 
 
 def _unfinished(desk: Desk, locked: Iterable[Locked]) -> dict[str, tuple[int, int]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from scansynth.cohort.tensors import cases_for, load_cohort
-from scansynth.errors import ReaderError
+from scansynth.errors import ReaderError, StudyError
 from scansynth.evidence.claims import write_claims
 from scansynth.files import read_json, sha256_file, write_json
 from scansynth.ledger import Reader
@@ -29,30 +31,29 @@ def conclude(study: Study) -> Analysis:
     """Analyses a closed study and writes analysis.json, claims.json, imrmc.csv and the record; the caller has the lock.
 
     Raises:
-        ReaderError: The study is not closed, or protocol or readings were changed since.
+        ReaderError: The study is not closed, or protocol, probe or readings were changed since.
     """
     started, folder = time.monotonic(), study.reader
-    closing = _closing(study)
+    closing, before = _closing(study), _before(study)
     protocol = read_protocol(folder, load_desk(folder / DESK_FOLDER).protocol_sha256)
     readings = read_readings(folder / READINGS)
     test = cases_for(load_cohort(study.cohort), Reader.READER_STUDY)
     attributes = {case.case: case.attributes for case in test if case.attributes}
     machine = read_json(folder / MACHINE)
     inputs = {name.partition(".")[0]: sha256_file(folder / name) for name in (PROTOCOL, READINGS, MACHINE, PROBE)}
-    found = analyse(readings, read_protocol_values(protocol), machine, attributes, study.config.seed, inputs)
-    told = {"closing": closing, "probe": read_json(folder / PROBE), "protocol": _told(protocol)}
+    found = analyse(readings, read_protocol_values(protocol), machine, attributes, before.seed, inputs)
+    told = {"closing": closing, "probe": _probe(folder, protocol), "protocol": _told(protocol)}
     write_json(folder / ANALYSIS, {**found.as_json(), **told})
     write_claims(folder / CLAIMS, (found.claim,))
     write_imrmc(folder / IMRMC, readings)
-    before = read_record(folder)
     record = StageRecord(
         stage=STAGE,
         inputs=inputs,
-        settings={} if before is None else before.settings,
+        settings=before.settings,
         outputs=hash_outputs(folder, [path for path in folder.iterdir() if path.is_file() and path.name != RECORD]),
-        seed=study.config.seed,
-        roles=() if before is None else before.roles,
-        patients=() if before is None else before.patients,
+        seed=before.seed,
+        roles=before.roles,
+        patients=before.patients,
         seconds=round(time.monotonic() - started, 1),
         versions=versions(),
     )
@@ -61,8 +62,20 @@ def conclude(study: Study) -> Analysis:
     return found
 
 
+def _before(study: Study) -> StageRecord:
+    """The record of the creation: its seed stays that of the analysis, whatever study.toml says by now.
+
+    Raises:
+        ReaderError: It is missing or damaged.
+    """
+    with contextlib.suppress(StudyError):  # its advice is to remove the folder, and the readings lie there
+        if (found := read_record(study.reader)) is not None:
+            return found
+    raise ReaderError(f"{RECORD} of the reader study is missing or damaged; put the file back as it was")
+
+
 def _closing(study: Study) -> Mapping[str, Any]:
-    """How the study was closed, when readings and machine are still those of then.
+    """How the study was closed, when protocol, readings and machine are still those of then.
 
     Raises:
         ReaderError: It is not closed, or a file was changed since.
@@ -70,17 +83,34 @@ def _closing(study: Study) -> Mapping[str, Any]:
     folder = study.reader
     try:
         closing: dict[str, Any] = read_json(folder / CLOSING)
-        now = {f"{name.partition('.')[0]}_sha256": sha256_file(folder / name) for name in (READINGS, MACHINE)}
+        now = {name: sha256_file(folder / name) for name in (READINGS, MACHINE, PROTOCOL)}
+        changed = [name for name, digest in now.items() if closing[f"{name.partition('.')[0]}_sha256"] != digest]
     except FileNotFoundError:
         raise ReaderError("the reader study is not closed; run: scansynth reader close STUDY") from None
-    except ValueError:
+    except (ValueError, KeyError, TypeError):
         raise ReaderError(f"{CLOSING} is damaged; run: scansynth reader close STUDY") from None
-    if any(closing.get(name) != digest for name, digest in now.items()):
+    if PROTOCOL in changed:
+        raise ReaderError(f"{PROTOCOL} was changed after the study was closed; put the file back as it was")
+    if changed:
         raise ReaderError(
             "the readings were changed after the study was closed; run scansynth reader close STUDY to take them from "
             "the database again"
         )
     return closing
+
+
+def _probe(folder: Path, protocol: Mapping[str, Any]) -> Any:
+    """What the probe found, as the protocol knows it: the report prints what was overridden.
+
+    Raises:
+        ReaderError: The file is missing, or was changed since.
+    """
+    try:
+        if sha256_file(folder / PROBE) == protocol["probe_sha256"]:
+            return read_json(folder / PROBE)
+    except FileNotFoundError:
+        pass
+    raise ReaderError(f"{PROBE} is missing or was changed after the study was created; put the file back as it was")
 
 
 def _told(protocol: Mapping[str, Any]) -> dict[str, Any]:

@@ -169,6 +169,8 @@ def _plan(
     rendered = render(design, pool, generator(secret.seed, "reader", "noise"))
     progress(2, _STEPS, "probing")
     probed = _probe(design, pool, rendered, settings.level, derive_seed(secret.seed, "reader", "probe"))
+    if probed.refusal:  # each try draws anew, so tries leave a trace
+        study.log(STAGE, "refused by the probe", overridden=override is not None)
     require(probed, override)
     truth = set_out(design, rendered, secrets.token_hex(16), secret)
     return _Plan(study, settings, pool, design, rendered, probed, override, truth, now, started)

@@ -26,7 +26,6 @@ QUESTION = "Is this image a real scan, or synthetic?"
 PRIMARY = {
     "figure": "the readers' mean AUC for telling synthetic from real images, first answers only",
     "variance": "two-way random effects: readers and images are both a sample",
-    "test": "two one-sided tests that the figure lies within 0.5 and the margin, 5% each",
     "verdicts": [
         "distinguishable",
         "equivalent within the margin",
@@ -36,6 +35,8 @@ PRIMARY = {
     ],
 }
 """The primary analysis; everything else is told beside it and decides nothing."""
+
+TEST = "two one-sided tests that the figure lies within 0.5 and the margin, {each:g}% each"
 
 _WINDOWS = {"CT": (("Lung", -600.0, 1500.0), ("Mediastinum", 40.0, 400.0))}
 """Windows of each modality in source values, as radiologists use them; shown where the study's range holds a part."""
@@ -80,7 +81,7 @@ def write_up(settings: ReaderSettings, fixed: Fixed, now: datetime.datetime) -> 
         "created": now.astimezone(datetime.UTC).isoformat(timespec="seconds"),
         "scansynth": __version__,
         "rule_version": RULE_VERSION,
-        "primary": PRIMARY,
+        "primary": {**PRIMARY, "test": TEST.format(each=100.0 * (1.0 - settings.level))},
         "margin": settings.margin,
         "level": settings.level,
         "readers": settings.readers,

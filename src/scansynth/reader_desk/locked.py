@@ -15,7 +15,7 @@ from scansynth.reader_desk.database import UNREACHABLE, open_database
 from scansynth.reader_desk.refusals import Refused
 from scansynth.reader_desk.served import ServedDesk, open_desk
 from scansynth.reader_desk.store import close_readings
-from scansynth.reader_desk.tables import readings
+from scansynth.reader_desk.tables import readings, study
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,12 @@ class Export:
     Attributes:
         readings: By the order in which they were locked.
         end: Of the chain, practice included.
+        closed: When the database was closed, UTC; empty while it takes readings.
     """
 
     readings: tuple[Reading, ...]
     end: ChainEnd
+    closed: str = ""
 
 
 def export_readings(desk: Path, database_url: str | None = None) -> Export:
@@ -78,6 +80,7 @@ def export_readings(desk: Path, database_url: str | None = None) -> Export:
         with database.snapshot() as connection:
             end = verify_chain(connection)
             rows = connection.execute(select(readings).order_by(readings.c.n)).mappings().all()
+            closed = connection.execute(select(study.c.closed_at)).scalar_one()
     except UNREACHABLE:
         raise ReaderError("the database cannot be read; check that it can be reached, and try again") from None
     finally:
@@ -85,7 +88,7 @@ def export_readings(desk: Path, database_url: str | None = None) -> Export:
     _check_against(served, [(row["reader"], row["item"], row["position"], row["practice"]) for row in rows])
     names = Reading.__dataclass_fields__
     kept = tuple(Reading(**{name: row[name] for name in names}) for row in rows if not row["practice"])
-    return Export(kept, end)
+    return Export(kept, end, closed or "")
 
 
 def close_database(desk: Path, database_url: str | None = None, clock: Clock | None = None) -> ChainEnd:

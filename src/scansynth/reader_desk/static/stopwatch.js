@@ -1,6 +1,9 @@
 // The stopwatch: how long an image has been open, pauses left out, and how much of it the page was out of sight.
 // It runs on the browser's own steady clock, which a change of the wall clock does not touch.
 
+const LONGEST = 7 * 86400; // seconds that are told of one image at most: the server takes no time without end
+const told = (seconds) => Math.round(Math.min(seconds, LONGEST) * 1000) / 1000;
+
 export function createStopwatch() {
   let seconds = 0;
   let hidden = 0;
@@ -30,10 +33,10 @@ export function createStopwatch() {
     goOn() {
       since ??= performance.now();
     },
-    /** Seconds so far, and how many of them the page was out of sight, to a thousandth. */
+    /** Seconds so far, and how many of them the page was out of sight, to a thousandth; a week at most. */
     read() {
       settle();
-      return { seconds: Math.round(seconds * 1000) / 1000, hidden_seconds: Math.round(hidden * 1000) / 1000 };
+      return { seconds: told(seconds), hidden_seconds: told(hidden) };
     },
   };
 }
