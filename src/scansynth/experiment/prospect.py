@@ -28,7 +28,7 @@ from scansynth.trial.fit import FitSettings, fit
 from scansynth.trial.grid import fit_settings, values_of
 from scansynth.trial.material import Material, Phase
 from scansynth.trial.networks import SIZES, map_factor
-from scansynth.trial.power import Counts, Plan, Sample, plan_utility
+from scansynth.trial.power import Assumed, Counts, Plan, Sample, plan_utility
 from scansynth.trial.rulings import CONTROLS, contrast_names
 
 _PROBE_STEPS = 24
@@ -73,7 +73,7 @@ def counts_of(cohort: Cohort) -> Counts:
     return Counts(sample(test, True, "test"), sample(test, False, "test"), sample(calibrate, False, "calibrate"))
 
 
-def prospect(study: Study, gain: float, power: float) -> Plan:
+def prospect(study: Study, gain: float, power: float, assumed: Assumed | None = None) -> Plan:
     """What the study's cohort can show under its own settings.
 
     The claim must stand among all comparisons of the study that hold one (Holm's first step, which is the strictest),
@@ -83,6 +83,7 @@ def prospect(study: Study, gain: float, power: float) -> Plan:
         study: With an ingested cohort.
         gain: Wished for, as a change of sensitivity.
         power: Wished for.
+        assumed: Of the detectors; none: the round numbers of docs/utility.md.
     """
     settings = study.config.utility
     counts = counts_of(load_cohort(study.cohort))
@@ -95,6 +96,7 @@ def prospect(study: Study, gain: float, power: float) -> Plan:
         power=power,
         level=study.config.evidence.level,
         comparisons=sum(arm not in CONTROLS for arm, _ in contrast_names(settings.arms)),
+        assumed=assumed,
     )
 
 
