@@ -44,13 +44,13 @@ def own_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """An institution key of the test's own, and training as short as tests can wait for."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SCANSYNTH_INSTITUTION_KEY", str(tmp_path_factory.mktemp("key") / "institution.key"))
+        patch.setattr("scansynth.experiment.supply.LEAST_TRAINING", 200)
         yield
 
 
 def scansynth(*arguments: object) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["scansynth", *map(str, arguments)])
-        patch.setattr("scansynth.experiment.supply.LEAST_TRAINING", 200)
         try:
             main()
         except SystemExit as ended:
