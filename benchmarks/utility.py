@@ -40,7 +40,7 @@ LOW = ("basic", "basic-synthetic", "duplicates", "reserve")
 PARTS: dict[str, dict[str, Any]] = {
     "default": {},
     "levers": {"arms": ARMS},
-    "dose": {"arms": ("basic", "basic-synthetic", "reserve"), "ratios": (1.0, 0.25, 0.5)},
+    "dose": {"arms": LOW, "ratios": (1.0, 0.25, 0.5)},
     "tenth": {"arms": LOW, "fractions": (0.1,)},
     "quarter": {"arms": LOW, "fractions": (0.25,)},
     "half": {"arms": LOW, "fractions": (0.5,)},

@@ -154,7 +154,11 @@ def test_the_plan_tells_what_is_missing_before_any_training(study: Path, capsys:
     assert "missing: " in told
     assert "24 detectors" in told
     assert "generators to train" not in told
-    assert scansynth("plan", "utility", study, "--gain", "1.5") == 2
+    assert "differ on 5% of lesions" not in told
+    assert scansynth("plan", "utility", study, "--discordance", "0.05") == 0
+    assert "differ on 5% of lesions" in capsys.readouterr().out
+    for option in ("--gain", "--discordance"):
+        assert scansynth("plan", "utility", study, option, "1.5") == 2
 
 
 def test_too_few_patients_run_and_are_not_assessable(study: Path) -> None:

@@ -22,7 +22,7 @@ from scansynth.learning.device import pick_device
 from scansynth.study import Study
 from scansynth.trial.detect import detect, pick_job
 from scansynth.trial.detector import load_detector
-from scansynth.trial.external import ExternalSpec, comparable, external_specs, score_external
+from scansynth.trial.external import ExternalSpec, check_external, comparable, external_specs, score_external
 from scansynth.trial.grid import Grid, declare, write_plan
 from scansynth.trial.job import run_job
 from scansynth.trial.overlay import draw_overlay, occlusion_map
@@ -109,6 +109,23 @@ def test_resampling_doubles_a_coarse_image_about_its_centre(trained: tuple[Study
     assert shown[9:23, 9:23].all()
 
 
+def test_external_cohorts_are_refused_before_any_training(trained: tuple[Study, Grid], tmp_path: Path) -> None:
+    def naming(*folders: Path, **utility: bool) -> Study:
+        settings = UtilitySettings(external=tuple(map(str, folders)), **utility)
+        return Study(trained[0].folder, trained[0].config.model_copy(update={"utility": settings}))
+
+    good = make_study(tmp_path / "good", name="other")
+    check_external(naming(good.folder))
+    with pytest.raises(CohortError, match="the external cohort none: the study has no cohort yet"):
+        check_external(naming(good.folder, tmp_path / "none"))
+    with pytest.raises(LedgerError, match="80 patients of the external cohort twin"):
+        check_external(naming(make_study(tmp_path / "twin").folder))
+    write_facts(good.cohort, spacing=[1.4, 1.4])
+    with pytest.raises(CohortError, match="external cohort good differs: pixel spacing"):
+        check_external(naming(good.folder))
+    check_external(naming(good.folder, resample=True))
+
+
 def test_two_cohorts_of_one_name_are_refused(trained: tuple[Study, Grid]) -> None:
     study, grid = trained
     settings = UtilitySettings(external=("../a/site", "../b/site"))
@@ -160,6 +177,19 @@ def test_detect_scores_scans_and_marks_every_picture(trained: tuple[Study, Grid]
     assert facts["warning"] == RESEARCH_ONLY
     assert str(tmp_path) not in json.dumps(facts)
     assert [row["reason"] for row in read_csv(out / "excluded.csv")]
+
+
+def test_detect_goes_by_what_the_detector_learned_and_not_by_a_newer_cohort(
+    trained: tuple[Study, Grid], scans: Path, tmp_path: Path
+) -> None:
+    """Ingested anew with another spacing: the detector is still the one of the old images."""
+    facts = (trained[0].cohort / "cohort.json").read_bytes()
+    try:
+        write_facts(trained[0].cohort, spacing=[7.0, 7.0], modality="MR")
+        with reading_pool() as pool:
+            assert detect(trained[0], scans, tmp_path / "out", pool, pictures=False).images == 6
+    finally:
+        (trained[0].cohort / "cohort.json").write_bytes(facts)
 
 
 def test_detect_refuses_in_one_line(trained: tuple[Study, Grid], scans: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from scansynth.ledger import Role
 from scansynth.stage import read_record
 from scansynth.study import Study
 from scansynth.trial import grid as grid_module
-from scansynth.trial.grid import Grid, declare, images_needed, job_name, read_plan, run_grid, write_plan
+from scansynth.trial.grid import Grid, check_study, declare, images_needed, job_name, read_plan, run_grid, write_plan
 from scansynth.trial.job import JobSpec, is_done, run_job
 
 
@@ -190,6 +190,58 @@ def test_leaving_a_site_out_tries_on_it_alone(study: Study, here: list[str]) -> 
         assert (row["case"] in there) == (row["role"] == "test")
     with pytest.raises(CohortError, match="known columns: site"):
         declare(changed(study, leave_out="scanner"), sets_of(study))
+
+
+def test_leaving_out_has_the_largest_share_and_the_first_ratio_alone(study: Study) -> None:
+    arms = ("duplicates", *study.config.utility.arms)
+    wide = changed(study, leave_out="site", fractions=(0.5, 1.0), ratios=(0.5, 1.0), arms=arms)
+    make_set(study, "half", synthetic_images(24), fraction=0.5)
+    names = {1.0: "trial-p0", 0.5: "half"}
+    grid = declare(wide, lambda fraction, pair: (study.synthetic(names[fraction]),))
+    extra = [(spec.arm, spec.fraction, spec.ratio) for spec in grid.specs if spec.left_out == ("site", "north")]
+    assert sorted(extra) == [("basic", 1.0, 0.0), ("duplicates", 1.0, 0.5)]
+
+
+def test_what_would_stop_the_jobs_is_refused_before_there_is_a_set(study: Study) -> None:
+    check_study(study)
+    with pytest.raises(CohortError, match="known columns: site"):
+        check_study(changed(study, leave_out="scanner"))
+    rows = read_csv(study.cohort / "cases.csv")
+    without = [row | {"label": "clear"} if row["role"] in {"reserve", "tune"} else row for row in rows]
+    write_csv(study.cohort / "cases.csv", list(rows[0]), without)
+    check_study(study)
+    with pytest.raises(CohortError, match="the arm reserve needs images with a lesion of reserve patients"):
+        check_study(changed(study, arms=("basic", "basic-synthetic", "reserve")))
+    with pytest.raises(CohortError, match=r"the arm filtered needs 20 images of the tune patients .* there are 0"):
+        check_study(changed(study, arms=("basic", "basic-synthetic", "filtered")))
+    one_site = [row | {"attr_site": "north"} for row in rows]
+    write_csv(study.cohort / "cases.csv", list(rows[0]), one_site)
+    with pytest.raises(CohortError, match="fewer than two values"):
+        check_study(changed(study, leave_out="site"))
+
+
+def test_altered_scores_are_made_again(study: Study, here: list[str]) -> None:
+    grid = run(study)
+    table = grid.specs[0].folder / "scores.csv"
+    honest = table.read_text()
+    table.write_text(honest.replace(",test,1,0.", ",test,1,0.9"))
+    assert table.read_text() != honest
+    run(study)
+    assert here[2:] == [grid.specs[0].name]
+    assert table.read_text() == honest
+
+
+def test_the_level_is_declared_and_the_lesions_are_there_whenever_the_plan_is(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "masked", masks=True, lesions="auto")
+    make_set(study, "trial-p0", synthetic_images(48))
+    grid = declare(study, sets_of(study))
+    assert grid.plan["level"] == study.config.evidence.level
+    write_plan(study, grid)
+    lesions = study.folder / "trial" / "lesions.csv"
+    before = lesions.read_bytes()
+    lesions.unlink()  # lost, or killed in between
+    write_plan(study, grid)
+    assert lesions.read_bytes() == before
 
 
 def test_images_needed_are_the_most_that_any_arm_takes(study: Study) -> None:

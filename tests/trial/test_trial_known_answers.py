@@ -1,28 +1,38 @@
-"""What must come out of a trial whose answer is known: more cases help, and wrong labels do not."""
+"""What must come out of a trial whose answer is known, from training to verdict."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_trial import area_under_curve, make_set, make_study, synthetic_images
+from tiny_trial import make_set, make_study, synthetic_images
 
-from scansynth.files import read_csv
+from scansynth.experiment.gathering import blocks
+from scansynth.ledger import Role
+from scansynth.statistics import Verdict
+from scansynth.trial.analysis import analyse
 from scansynth.trial.grid import declare
 from scansynth.trial.job import run_job
+from scansynth.trial.results import Analysis, Terms
+from scansynth.trial.rulings import Contrast
 
-ARMS = ("basic", "basic-synthetic", "reserve", "shuffled")
+ARMS = ("basic", "basic-synthetic", "duplicates", "reserve", "shuffled")
+PATIENTS = {Role.TRAIN: 24, Role.TUNE: 2, Role.CALIBRATE: 120, Role.RESERVE: 24, Role.TEST: 150}
 FAINT = 0.18  # contrast at which three images of a class teach something, and two dozen teach all there is
-PAIRS = 2
+PAIRS = 4
+TERMS = Terms(margin=0.1, draws=200)
 
 
 @pytest.fixture(scope="module")
-def areas(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
-    """Area under the curve on test of each arm and pair. The synthetic images are as good as new patients."""
+def analysis(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
+    """Of detectors that learned from three patients. The synthetic images are as good as new patients."""
     folder: Path = tmp_path_factory.mktemp("known")
-    options = {"arms": ARMS, "pairs": PAIRS, "fractions": (0.125,), "ratios": (8.0,), "steps": 60, "batch": 16}
-    study = make_study(folder / "study", contrast=FAINT, **options)
+    options = {"arms": ARMS, "pairs": PAIRS, "fractions": (0.125,), "ratios": (8.0,), "steps": 50, "batch": 16}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tiny_trial.PATIENTS", PATIENTS)
+        study = make_study(folder / "study", contrast=FAINT, **options)
     sets = {
         pair: [
             make_set(study, f"{label}-p{pair}", images, label=label, fraction=0.125, pair=pair)
@@ -33,22 +43,37 @@ def areas(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
         ]
         for pair in range(PAIRS)
     }
-    found: dict[str, list[float]] = {arm: [] for arm in ARMS}
-    for spec in declare(study, lambda fraction, pair: sets[pair]).specs:
+    grid = declare(study, lambda fraction, pair: sets[pair])
+    for spec in grid.specs:
         run_job(spec)
-        rows = [row for row in read_csv(spec.folder / "scores.csv") if row["role"] == "test"]
-        scores = np.array([float(row["score"]) for row in rows])
-        found[spec.arm].append(area_under_curve(scores, np.array([row["positive"] == "1" for row in rows])))
-    return {arm: np.array(values) for arm, values in found.items()}
+    return analyse(blocks(study, grid), TERMS, 0)
 
 
-def test_more_real_patients_help(areas: dict[str, np.ndarray]) -> None:
-    assert areas["reserve"].mean() > areas["basic"].mean() + 0.02, areas
+@pytest.fixture(scope="module")
+def contrasts(analysis: Analysis) -> Mapping[tuple[str, str], Contrast]:
+    return {(one.arm, one.other): one for one in analysis.blocks[0].contrasts}
 
 
-def test_images_as_good_as_new_patients_help(areas: dict[str, np.ndarray]) -> None:
-    assert areas["basic-synthetic"].mean() > areas["basic"].mean() + 0.02, areas
+def test_more_real_patients_are_shown_to_help(contrasts: Mapping[tuple[str, str], Contrast]) -> None:
+    found = contrasts["reserve", "basic"]
+    assert found.verdict is Verdict.SHOWN, found.why
+    assert found.auc.interval.low > 0.02
 
 
-def test_the_same_images_with_wrong_labels_do_not(areas: dict[str, np.ndarray]) -> None:
-    assert areas["shuffled"].mean() < areas["basic-synthetic"].mean() - 0.1, areas
+def test_images_as_good_as_new_patients_are_shown_to_help(contrasts: Mapping[tuple[str, str], Contrast]) -> None:
+    for other in ("basic", "duplicates"):
+        found = contrasts["basic-synthetic", other]
+        assert found.verdict is Verdict.SHOWN, found.why
+
+
+def test_duplicates_are_not(contrasts: Mapping[tuple[str, str], Contrast]) -> None:
+    found = contrasts["duplicates", "basic"]
+    assert found.verdict is Verdict.NOT_SHOWN, found.why
+
+
+def test_the_same_images_with_wrong_labels_are_not(analysis: Analysis) -> None:
+    (found,) = (one for one in analysis.blocks[0].contrasts if one.arm == "shuffled")
+    assert found.verdict in {Verdict.NOT_SHOWN, Verdict.REFUTED}, found.why
+    area = {row.arm: row.auc.value for row in analysis.blocks[0].arms}
+    assert area["shuffled"] < area["basic-synthetic"] - 0.1
+    assert np.isfinite(list(area.values())).all()

@@ -17,16 +17,26 @@ def utility(
     study: StudyFolder,
     gain: Annotated[float, typer.Option(help="Wished-for gain of sensitivity, 0.064 for 6.4 points.")] = 0.064,
     power: Annotated[float, typer.Option(help="Share of trials that are to show it.")] = 0.8,
+    discordance: Annotated[
+        float, typer.Option(help="Share of lesions on which two detectors differ; a finished trial tells its own.")
+    ] = 0.15,
+    negative_discordance: Annotated[
+        float, typer.Option(help="The same of images without a lesion; a finished trial tells its own.")
+    ] = 0.1,
 ) -> None:
     """Says what a trial of this cohort could show, and what it costs, before any training."""
     from scansynth.errors import ConfigError
     from scansynth.experiment.prospect import cost, prospect, told
     from scansynth.study import open_study
+    from scansynth.trial.power import Assumed
 
-    if not 0.0 < gain < 1.0 or not 0.0 < power < 1.0:
-        raise ConfigError("give --gain and --power over 0 and under 1")
+    if not all(0.0 < one < 1.0 for one in (gain, power, discordance, negative_discordance)):
+        raise ConfigError(
+            "give --gain, --power, --discordance and --negative-discordance over 0 and under 1; 6.4 points are 0.064"
+        )
     opened = open_study(study)
-    told(prospect(opened, gain, power), console.result)
+    assumed = Assumed(discordance=discordance, negative_discordance=negative_discordance)
+    told(prospect(opened, gain, power, assumed), console.result)
     expected = cost(opened)
     if expected.generators:
         console.result(f"{expected.generators} generators to train: about {expected.training_hours:.1f} hours here")

@@ -23,12 +23,12 @@ from scansynth.ledger import Reader
 from scansynth.recipe import AugmentationSettings
 from scansynth.seeds import generator
 from scansynth.study import Study
-from scansynth.trial.arms import has_ratio
+from scansynth.trial.arms import has_ratio, reads_set
 from scansynth.trial.fit import FitSettings, fit
-from scansynth.trial.grid import fit_settings
+from scansynth.trial.grid import fit_settings, values_of
 from scansynth.trial.material import Material, Phase
 from scansynth.trial.networks import SIZES, map_factor
-from scansynth.trial.power import Counts, Plan, Sample, plan_utility
+from scansynth.trial.power import Assumed, Counts, Plan, Sample, plan_utility
 from scansynth.trial.rulings import CONTROLS, contrast_names
 
 _PROBE_STEPS = 24
@@ -42,7 +42,7 @@ class Cost:
     Attributes:
         generators: That are not trained yet.
         training_hours: Of these, on this machine.
-        jobs: Detectors of the whole grid.
+        jobs: Detectors of the whole grid, those with a site left out included.
         job_hours: Of these, on this machine.
         workers: Jobs at a time.
     """
@@ -73,13 +73,17 @@ def counts_of(cohort: Cohort) -> Counts:
     return Counts(sample(test, True, "test"), sample(test, False, "test"), sample(calibrate, False, "calibrate"))
 
 
-def prospect(study: Study, gain: float, power: float) -> Plan:
+def prospect(study: Study, gain: float, power: float, assumed: Assumed | None = None) -> Plan:
     """What the study's cohort can show under its own settings.
+
+    The claim must stand among all comparisons of the study that hold one (Holm's first step, which is the strictest),
+    and the controls are taken to do their part.
 
     Args:
         study: With an ingested cohort.
         gain: Wished for, as a change of sensitivity.
         power: Wished for.
+        assumed: Of the detectors; none: the round numbers of docs/utility.md.
     """
     settings = study.config.utility
     counts = counts_of(load_cohort(study.cohort))
@@ -92,6 +96,7 @@ def prospect(study: Study, gain: float, power: float) -> Plan:
         power=power,
         level=study.config.evidence.level,
         comparisons=sum(arm not in CONTROLS for arm, _ in contrast_names(settings.arms)),
+        assumed=assumed,
     )
 
 
@@ -104,10 +109,14 @@ def cost(study: Study) -> Cost:
     cohort, device = load_cohort(study.cohort), pick_device()
     settings, recipe = study.config.utility, study.recipe()
     todo = untrained(study, supplies(study))
-    positive = len(cases_for(cohort, Reader.GENERATOR, (str(cohort.facts.positive),)))
-    seen = sum(supply.epochs * math.ceil(positive * supply.fraction) for supply in todo)
+    images = {label: len(cases_for(cohort, Reader.GENERATOR, (label,))) for label in cohort.facts.labels}
+    seen = sum(supply.epochs * math.ceil(images[supply.label] * supply.fraction) for supply in todo)
     cells = sum(len(settings.ratios) if has_ratio(arm) else 1 for arm in settings.arms)
     jobs = cells * len(settings.fractions) * settings.pairs
+    if settings.leave_out is not None:
+        jobs += (
+            len(values_of(cohort, settings.leave_out)) * settings.pairs * sum(not reads_set(a) for a in settings.arms)
+        )
     workers, trainers = worker_count(study.config.engine, jobs), worker_count(study.config.engine, len(todo))
     with _one_thread():
         speed = probe(recipe, cohort.facts.size, recipe.schedule.batch, device)[0] if todo else 1.0
@@ -158,9 +167,12 @@ def told(plan: Plan, say: Callable[[str], None]) -> None:
     )
     for what, count in plan.missing.items():
         say(f"missing: {count} patients in {what}; without them the trial runs and its verdict is not assessable")
-    say(f"a true gain of {points} of sensitivity would be shown in {plan.chance:.0%} of trials of this size")
+    say(
+        f"a true gain of {points} of sensitivity would be shown in {plan.chance:.0%} of trials of this size, among "
+        f"{plan.wish.comparisons} comparisons, and if the positive control is shown too"
+    )
     detectable = "none" if plan.detectable is None else f"{100 * plan.detectable:.1f} points"
-    say(f"smallest gain whose interval lies above 0 in {plan.power:.0%} of trials: {detectable}")
+    say(f"smallest gain that stands among so many in {plan.power:.0%} of trials, false alarms aside: {detectable}")
     if plan.needed is None:
         say(f"no size of cohort shows {points} with {plan.pairs} generators; plan more generators (utility.pairs)")
     else:

@@ -65,7 +65,8 @@ def supplies(study: Study) -> tuple[Supply, ...]:
 
     Raises:
         CohortError: There is no cohort yet.
-        ConfigError: There is no positive label, or one of `utility.classes` does not occur.
+        ConfigError: There is no positive label, or `utility.classes` lacks it, or names one that
+            does not occur.
     """
     settings = study.config.utility
     cohort = load_cohort(study.cohort)
@@ -74,6 +75,11 @@ def supplies(study: Study) -> tuple[Supply, ...]:
     unknown = sorted(set(settings.classes) - set(cohort.facts.labels))
     if unknown:
         raise ConfigError(f"utility.classes names {unknown[0]}; labels are {', '.join(cohort.facts.labels)}")
+    if settings.classes and cohort.facts.positive not in settings.classes:
+        raise ConfigError(
+            f"utility.classes leaves out {cohort.facts.positive}: the trial tries synthetic lesions, alone or "
+            f"with others; add {cohort.facts.positive}"
+        )
     return tuple(
         _supply(study, cohort, pair, fraction, label, images)
         for fraction in sorted(settings.fractions, reverse=True)

@@ -19,8 +19,8 @@ from scansynth.seeds import generator
 from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_record
 from scansynth.study import Study
 from scansynth.trial.analysis import analyse
-from scansynth.trial.external import external_specs, run_external
-from scansynth.trial.grid import PLAN, Grid, declare, run_grid, trial_folder, write_plan
+from scansynth.trial.external import check_external, external_specs, run_external
+from scansynth.trial.grid import PLAN, Grid, check_study, declare, run_grid, trial_folder, write_plan
 from scansynth.trial.groups import row_of
 from scansynth.trial.results import Analysis, Terms, as_plain
 
@@ -53,6 +53,8 @@ def run_utility(study: Study, bar: Bar, warn: Callable[[str], None], *, even_if_
         ScansynthError: Something cannot be made; all that is finished is kept.
     """
     study.log(STAGE, "began")
+    check_study(study)  # what would stop the trial after hours of training stops it here
+    check_external(study)
     if supplies(study):
         with bar("training generators") as progress:
             make_supplies(study, progress, warn, even_if_collapsed=even_if_collapsed)

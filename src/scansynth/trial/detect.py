@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from scansynth.cohort.foreign import Foreign, Scaling, Survey, read, survey
-from scansynth.cohort.tensors import CohortFacts, load_facts
 from scansynth.dicom.capture import RESEARCH_ONLY, CaptureFacts, write_capture
 from scansynth.dicom.modules import derive_uid
 from scansynth.dicom.sandbox import DecodePool
@@ -82,17 +81,18 @@ def detect(
     Raises:
         StudyError: The trial has not run, or the result's folder is taken.
         ConfigError: The trial has no such arm.
-        CohortError: The folder holds no usable scan, or its scans show something else than the cohort's.
+        CohortError: The folder holds no usable scan, or its scans show something else than those that the
+            detector learned from.
     """
     if out.exists() or out.is_symlink():
         raise StudyError("--out exists; choose a new folder, or remove the old result first")
     if not dicom.is_dir():
         raise CohortError(f"{_OPTION} is not a folder; give the folder with the scans")
-    device, facts = pick_device(), load_facts(study.cohort)
+    device = pick_device()
     job = pick_job(study, arm)
     network, known = load_detector(job, device)
-    found = survey(dicom, _OPTION, pool, facts.modality, False, progress)
-    notes = _fits(found, facts)
+    found = survey(dicom, _OPTION, pool, known.modality, False, progress)
+    notes = _fits(found, known)
     scaling = Scaling(study.config.cohort.hu_window, study.config.cohort.percentiles)
     scans = read(found, known.side, scaling, pool, False, progress)
     if not len(scans.images):
@@ -128,17 +128,19 @@ def pick_job(study: Study, arm: str) -> Path:
     return folder
 
 
-def _fits(found: Survey, facts: CohortFacts) -> tuple[str, ...]:
-    """Whether the scans show as much of a body as the cohort's images do.
+def _fits(found: Survey, known: DetectorFacts) -> tuple[str, ...]:
+    """Whether the scans show as much of a body as the images that the detector learned from.
 
     Raises:
         CohortError: They show something else, such as a whole slice where the cohort has patches.
     """
-    if found.modality != facts.modality:
-        raise CohortError(f"the scans are {found.modality} and the detector learned from {facts.modality}")
-    ours = facts.spacing[0] * facts.size
+    if found.modality != known.modality:
+        raise CohortError(f"the scans are {found.modality} and the detector learned from {known.modality}")
+    ours = known.spacing[0] * known.side
     if found.reach is None:
-        return ("the scans do not say their pixel spacing: that they show as much as the cohort's cannot be told",)
+        return (
+            "the scans do not say their pixel spacing: that they show as much as those learned from cannot be told",
+        )
     ratio = found.reach / ours
     words = f"the scans show {found.reach:.0f} mm and the images that the detector learned from {ours:.0f} mm"
     if not 1.0 / _FAR <= ratio <= _FAR:

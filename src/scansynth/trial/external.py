@@ -62,15 +62,42 @@ def external_specs(study: Study, grid: Grid) -> tuple[ExternalSpec, ...]:
         CohortError: Two of them would bear one name.
     """
     settings = study.config.utility
-    folders = [study.source(path) for path in settings.external]
-    names = [re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-") or "cohort" for folder in folders]
-    if len(set(names)) != len(names):
-        raise CohortError("utility.external names two studies whose folders bear one name; rename one of the folders")
     jobs = tuple(spec.name for spec in grid.specs if not spec.left_out[0])
     return tuple(
         ExternalSpec(name, str(study.folder), str(folder), jobs, settings.resample, settings.other_key)
-        for name, folder in zip(names, folders, strict=True)
+        for name, folder in _named(study)
     )
+
+
+def _named(study: Study) -> list[tuple[str, Path]]:
+    """The studies that `utility.external` names, with their names as files call them."""
+    folders = [study.source(path) for path in study.config.utility.external]
+    names = [re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-") or "cohort" for folder in folders]
+    if len(set(names)) != len(names):
+        raise CohortError("utility.external names two studies whose folders bear one name; rename one of the folders")
+    return list(zip(names, folders, strict=True))
+
+
+def check_external(study: Study) -> None:
+    """Passes when every external cohort can be scored: asked before any detector is trained.
+
+    Raises:
+        CohortError: There is no such cohort, or its images are not comparable.
+        LedgerError: Patients are shared, or whether any is cannot be told.
+    """
+    settings, ours = study.config.utility, load_cohort(study.cohort)
+    for name, folder in _named(study):
+        other = _cohort_of(folder, name)
+        check_strangers(ours, other, name, settings.other_key)
+        check_comparable(ours, other, name, settings.resample)
+
+
+def _cohort_of(folder: Path, name: str) -> Cohort:
+    """The cohort of another study; what is wrong with it is told by its name."""
+    try:
+        return load_cohort(folder / "cohort")
+    except CohortError as fault:
+        raise CohortError(f"the external cohort {name}: {fault}") from None
 
 
 def run_external(study: Study, specs: Sequence[ExternalSpec], progress: Progress = silent) -> None:
@@ -85,7 +112,8 @@ def run_external(study: Study, specs: Sequence[ExternalSpec], progress: Progress
         if not outcome.succeeded and not outcome.refused:
             raise RuntimeError(f"the external cohort {outcome.name}: {outcome.reason}\n{outcome.trace}")
         if not outcome.succeeded:
-            raise TrainingError(f"the external cohort {outcome.name}: {outcome.reason}")
+            known = f"the external cohort {outcome.name}"
+            raise TrainingError(outcome.reason if known in outcome.reason else f"{known}: {outcome.reason}")
 
 
 def score_external(spec: ExternalSpec) -> None:
@@ -96,7 +124,7 @@ def score_external(spec: ExternalSpec) -> None:
         CohortError: There is no such cohort, or its images are not comparable.
         CheckpointError: A detector is missing or altered.
     """
-    ours, other = load_cohort(Path(spec.study) / "cohort"), load_cohort(Path(spec.other) / "cohort")
+    ours, other = load_cohort(Path(spec.study) / "cohort"), _cohort_of(Path(spec.other), spec.name)
     check_strangers(ours, other, spec.name, spec.other_key)
     part, notes = comparable(ours, other, spec.name, spec.resample)
     device, jobs = pick_device(), Path(spec.study) / "trial" / "jobs"
@@ -142,14 +170,8 @@ def check_strangers(ours: Cohort, other: Cohort, name: str, other_key: bool) -> 
         )
 
 
-def comparable(ours: Cohort, other: Cohort, name: str, resample: bool) -> tuple[Selection, tuple[str, ...]]:
-    """The external images on this study's scale, and what was done to them.
-
-    Args:
-        ours: The cohort that the detectors learned from.
-        other: The external one.
-        name: Of it, for messages.
-        resample: Bring images of another spacing or size to ours, and take another modality or view as it is.
+def check_comparable(ours: Cohort, other: Cohort, name: str, resample: bool) -> list[str]:
+    """What is not alike, in words; see `comparable`.
 
     Raises:
         CohortError: It has no labels, lacks a class, or differs and may not be resampled.
@@ -165,6 +187,22 @@ def comparable(ours: Cohort, other: Cohort, name: str, resample: bool) -> tuple[
             f"the external cohort {name} differs: {'; '.join(differences)}; ingest it alike, or set utility.resample "
             "= true"
         )
+    return differences
+
+
+def comparable(ours: Cohort, other: Cohort, name: str, resample: bool) -> tuple[Selection, tuple[str, ...]]:
+    """The external images on this study's scale, and what was done to them.
+
+    Args:
+        ours: The cohort that the detectors learned from.
+        other: The external one.
+        name: Of it, for messages.
+        resample: Bring images of another spacing or size to ours, and take another modality or view as it is.
+
+    Raises:
+        CohortError: It has no labels, lacks a class, or differs and may not be resampled.
+    """
+    differences = check_comparable(ours, other, name, resample)
     found = select(other, Reader.EXTERNAL)
     images = np.empty((len(found.cases), ours.facts.size, ours.facts.size), np.uint16)
     for place, (case, image) in enumerate(zip(found.cases, found.images, strict=True)):

@@ -63,6 +63,22 @@ def realism(features: Floats, reference: Floats) -> Floats:
     return best
 
 
+def check_tune(images: int) -> None:
+    """Passes when there are enough images of the tune patients to tell what real ones look like.
+
+    Args:
+        images: With the label of the set.
+
+    Raises:
+        CohortError: There are too few.
+    """
+    if images < LEAST_TUNE:
+        raise CohortError(
+            f"the arm filtered needs {LEAST_TUNE} images of the tune patients with the set's label, and there are "
+            f"{images}; add cases, or leave the arm out"
+        )
+
+
 def choose(synthetic: Images, keep: int, train: Images, tune: Images, flips: tuple[Flip, ...]) -> Choice:
     """The images that stay.
 
@@ -76,11 +92,7 @@ def choose(synthetic: Images, keep: int, train: Images, tune: Images, flips: tup
     Raises:
         CohortError: There are too few tune images.
     """
-    if len(tune) < LEAST_TUNE:
-        raise CohortError(
-            f"the arm filtered needs {LEAST_TUNE} images of the tune patients with the set's label, and there are "
-            f"{len(tune)}; add cases, or leave the arm out"
-        )
+    check_tune(len(tune))
     band = prepare(train)
     limit = float(np.quantile(nearest(prepare(tune), band, flips).score, _COPY))
     copies = nearest(prepare(synthetic), band, flips).score > limit

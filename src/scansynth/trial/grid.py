@@ -20,6 +20,7 @@ from scansynth.progress import Progress, silent
 from scansynth.stage import plain, read_record
 from scansynth.study import Study
 from scansynth.trial.arms import has_ratio, images_asked, reads_set
+from scansynth.trial.filter import check_tune
 from scansynth.trial.fit import FitSettings
 from scansynth.trial.heatmap import find_lesions
 from scansynth.trial.job import JobSpec, is_done, pair_seed, run_job, spec_values
@@ -74,6 +75,36 @@ def images_needed(study: Study, cohort: Cohort, fraction: float, pair: int) -> d
     return {label: most for label in settings.classes or (str(cohort.facts.positive),) if most}
 
 
+def check_study(study: Study) -> tuple[Cohort, str]:
+    """The cohort and its digest, when the trial can be run on it: asked before any generator is trained.
+
+    Raises:
+        CohortError: There is no cohort, it has no labels, a class is missing in a role, an arm lacks the patients that
+            it needs, or lesions or a column are asked for that are not there.
+        LedgerError: A patient stands in two roles.
+    """
+    cohort, settings = load_cohort(study.cohort), study.config.utility
+    record = read_record(study.cohort)
+    if cohort.facts.unlabelled or cohort.facts.positive is None or record is None:
+        raise CohortError("a trial needs labels and a positive one; set cohort.labels and cohort.positive")
+    fit_settings(study, cohort)
+    for pair in range(settings.pairs):
+        for fraction in settings.fractions:
+            check_division(cohort, train_part(cohort, fraction, pair_seed(study.config.seed, pair)))
+    lesion = (cohort.facts.positive,)
+    if "reserve" in settings.arms and not cases_for(cohort, Reader.POSITIVE_CONTROL, lesion):
+        raise CohortError(
+            "the arm reserve needs images with a lesion of reserve patients, and there are none; change cohort.shares, "
+            "or leave the arm out"
+        )
+    if "filtered" in settings.arms:
+        for label in settings.classes or lesion:
+            check_tune(len(cases_for(cohort, Reader.SET_FILTER, (label,))))
+    if settings.leave_out is not None:
+        values_of(cohort, settings.leave_out)
+    return cohort, record.digest
+
+
 def declare(study: Study, sets: SetsOf) -> Grid:
     """Every job of the trial, checked as far as that is possible before any is run.
 
@@ -86,18 +117,14 @@ def declare(study: Study, sets: SetsOf) -> Grid:
         LedgerError: Patients stand in two roles, or a set's generator saw others than it may.
         StudyError: A set is missing.
     """
-    cohort = load_cohort(study.cohort)
-    record = read_record(study.cohort)
-    if cohort.facts.unlabelled or cohort.facts.positive is None or record is None:
-        raise CohortError("a trial needs labels and a positive one; set cohort.labels and cohort.positive")
-    settings, digest = study.config.utility, record.digest
+    cohort, digest = check_study(study)
+    settings = study.config.utility
     fit = fit_settings(study, cohort)
     specs, used, notes = list[JobSpec](), dict[str, dict[str, Any]](), list[str]()
     for pair in range(settings.pairs):
         seed = pair_seed(study.config.seed, pair)
         for fraction in settings.fractions:
             subset = train_part(cohort, fraction, seed)
-            check_division(cohort, subset)  # refuses here, and not in every job
             folders = sets(fraction, pair) if any(reads_set(arm) for arm in settings.arms) else ()
             origins = {folder.name: check_set(study, cohort, folder, subset) for folder in folders}
             used |= {name: asdict(origin) for name, origin in origins.items()}
@@ -148,26 +175,38 @@ def fit_settings(study: Study, cohort: Cohort) -> FitSettings:
     return FitSettings(network, lesions, settings.steps, settings.batch, settings.learning_rate)
 
 
-def _left_out(cohort: Cohort, column: str, specs: Sequence[JobSpec], notes: list[str]) -> list[JobSpec]:
-    """Jobs that train without the patients of one value of a column, and are tried on these.
+def values_of(cohort: Cohort, column: str) -> tuple[str, ...]:
+    """The values of a column that are left out in turn.
 
-    Arms with synthetic images have none: their generators saw all of the train patients.
+    Raises:
+        CohortError: No case has the column, or there are fewer than two values.
     """
-    values = sorted({case.attributes[column] for case in cohort.cases if case.attributes.get(column)})
     if not any(column in case.attributes for case in cohort.cases):
         known = ", ".join(sorted({name for case in cohort.cases for name in case.attributes})) or "none"
         raise CohortError(f"utility.leave_out names {column}, which no case has; known columns: {known}")
+    values = {case.attributes[column] for case in cohort.cases if case.attributes.get(column)}
     if len(values) < 2:
         raise CohortError(f"utility.leave_out: the column {column} has fewer than two values; remove the setting")
+    return tuple(sorted(values))
+
+
+def _left_out(cohort: Cohort, column: str, specs: Sequence[JobSpec], notes: list[str]) -> list[JobSpec]:
+    """Jobs that train without the patients of one value of a column, and are tried on these.
+
+    They have the largest share of the train patients and the first ratio alone. Arms with synthetic images have none:
+    their generators saw all of the train patients.
+    """
+    largest, first = max(spec.fraction for spec in specs), next((spec.ratio for spec in specs if spec.ratio), 0.0)
+    apart = [spec for spec in specs if spec.fraction == largest and spec.ratio in {0.0, first}]
     extra = []
-    for number, value in enumerate(values, start=1):
+    for number, value in enumerate(values_of(cohort, column), start=1):
         try:
-            for fraction, seed in dict.fromkeys((spec.fraction, spec.seed) for spec in specs):
-                check_division(cohort, train_part(cohort, fraction, seed), (column, value))
+            for seed in dict.fromkeys(spec.seed for spec in apart):
+                check_division(cohort, train_part(cohort, largest, seed), (column, value))
         except CohortError as fault:
             notes.append(f"{column} number {number} is not left out: {fault}")
             continue
-        for spec in specs:
+        for spec in apart:
             if not reads_set(spec.arm):
                 changed = {"name": f"{spec.name}-without-{number}", "left_out": (column, value)}
                 extra.append(JobSpec(**{**asdict(spec), "sets": spec.sets, **changed}))
@@ -201,6 +240,7 @@ def _plan(
             "format": FORMAT,
             "cohort": digest,
             "seed": study.config.seed,
+            "level": study.config.evidence.level,
             "settings": settings,
             "fit": asdict(fit),
             "roles": counts,
@@ -218,19 +258,21 @@ def write_plan(study: Study, grid: Grid) -> None:
     Raises:
         StudyError: An earlier one is damaged.
     """
-    path = trial_folder(study) / PLAN
+    path, lesions = trial_folder(study) / PLAN, trial_folder(study) / LESIONS
+    wanted = bool(grid.plan["fit"]["lesions"])
     if path.exists():
         if read_plan(study)["sha256"] == grid.plan["sha256"]:
+            if wanted and not lesions.is_file():
+                _write_lesions(lesions, load_cohort(study.cohort))
             return
         number = 1
         while (aside := path.with_name(f"plan.before-{number}.json")).exists():
             number += 1
         path.rename(aside)
         study.log("utility", "declared anew", before=number)
+    if wanted:
+        _write_lesions(lesions, load_cohort(study.cohort))
     write_json(path, dict(grid.plan))
-    cohort = load_cohort(study.cohort)
-    if grid.plan["fit"]["lesions"]:
-        _write_lesions(trial_folder(study) / LESIONS, cohort)
 
 
 def read_plan(study: Study) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from scansynth.cohort.augment import AugmentationPlan, plan_augmentation
 from scansynth.cohort.fractions import train_part
 from scansynth.cohort.tensors import Case, Cohort, Selection, cases_for, load_cohort
 from scansynth.cohort.transforms import permission
-from scansynth.files import new_directory, sha256_json, write_csv, write_json
+from scansynth.files import new_directory, sha256_file, sha256_json, write_csv, write_json
 from scansynth.learning.device import Device, pick_device
 from scansynth.ledger import Reader
 from scansynth.recipe import AugmentationSettings
@@ -42,6 +42,7 @@ STAGE = "trial job"
 SCORES, CANDIDATES, FIT = "scores.csv", "candidates.csv", "fit.json"
 SCORE_COLUMNS = ("case", "patient", "role", "positive", "score")
 CANDIDATE_COLUMNS = ("case", "row", "column", "score")
+_JUDGED = frozenset({SCORES, CANDIDATES})  # what the analysis reads
 ROTATION = 15.0
 """Degrees that basic augmentation asks for; the table of permitted augmentation may allow less."""
 
@@ -127,6 +128,8 @@ def pair_seed(seed: int, pair: int) -> int:
 def is_done(spec: JobSpec) -> bool:
     """Whether the job has ended under the same inputs, settings and seed, and its files are there.
 
+    What the analysis reads must be as the job wrote it; a job whose scores were altered runs again.
+
     Raises:
         StudyError: Its record is damaged.
     """
@@ -136,6 +139,7 @@ def is_done(spec: JobSpec) -> bool:
         and record.seed == spec.seed
         and not record.differs(spec.digests, spec.settings)
         and all((spec.folder / name).is_file() for name in record.outputs)
+        and all(record.outputs[name] == sha256_file(spec.folder / name) for name in _JUDGED & record.outputs.keys())
     )
 
 
