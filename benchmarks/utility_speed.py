@@ -63,8 +63,8 @@ def ours(options: argparse.Namespace) -> dict[str, float]:
     from scansynth.cohort.tensors import load_cohort  # noqa: PLC0415
     from scansynth.learning.device import pick_device  # noqa: PLC0415
     from scansynth.trial.arms import phases_of  # noqa: PLC0415
-    from scansynth.trial.fit import FitSettings, fit  # noqa: PLC0415
     from scansynth.trial.pools import divide, gather  # noqa: PLC0415
+    from scansynth.trial_detector.fit import FitSettings, fit  # noqa: PLC0415
 
     study = make_study(options, options.study)
     began = time.perf_counter()
@@ -124,8 +124,8 @@ def plain(options: argparse.Namespace, same_format: bool = False) -> dict[str, f
 
     from scansynth.cohort.augment import apply, draw  # noqa: PLC0415
     from scansynth.learning.device import pick_device  # noqa: PLC0415
-    from scansynth.trial.material import Phase, dealt_batches  # noqa: PLC0415
-    from scansynth.trial.networks import build  # noqa: PLC0415
+    from scansynth.trial_detector.material import Phase, dealt_batches  # noqa: PLC0415
+    from scansynth.trial_detector.networks import build  # noqa: PLC0415
 
     with options.labels.open(encoding="utf-8", newline="") as stream:
         data = Scans(list(csv.DictReader(stream)), options.dicom, options.positive)

@@ -8,7 +8,7 @@ import pytest
 
 from scansynth.cohort.tensors import Cohort, CohortFacts
 from scansynth.experiment import prospect
-from scansynth.trial.fit import FitSettings
+from scansynth.trial_detector.fit import FitSettings
 
 FACTS = CohortFacts(
     "MR", "1.2.840.10008.5.1.4.1.1.4", 32, "any", ("clear", "nodule"), "nodule", False, 0, {}, 0.0, 1.0, (1.0, 1.0),

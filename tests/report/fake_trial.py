@@ -17,11 +17,12 @@ from scansynth.experiment.gathering import LeftOut
 from scansynth.ledger import Reader
 from scansynth.progress import silent
 from scansynth.study import Study
-from scansynth.trial import grid, groups
-from scansynth.trial.froc import Candidates, Detections, Lesions, mark
-from scansynth.trial.outcomes import Block, Part, Scored
+from scansynth.trial import grid
 from scansynth.trial.provenance import Origin
-from scansynth.trial.results import Analysis
+from scansynth.trial_statistics import groups
+from scansynth.trial_statistics.froc import Candidates, Detections, Lesions, mark
+from scansynth.trial_statistics.outcomes import Block, Part, Scored
+from scansynth.trial_statistics.results import Analysis
 
 ARMS = ("real", "basic", "synthetic", "basic-synthetic", "duplicates", "reserve")
 GAINS: Mapping[str, Mapping[str, float]] = {

@@ -34,7 +34,7 @@ from scansynth.report.render import render, write_report
 from scansynth.stage import read_record
 from scansynth.statistics import Verdict
 from scansynth.study import Study
-from scansynth.trial.results import Analysis as Trial
+from scansynth.trial_statistics.results import Analysis as Trial
 
 
 @dataclass(frozen=True)

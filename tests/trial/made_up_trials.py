@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from scansynth.trial.outcomes import Block, Scored
+from scansynth.trial_statistics.outcomes import Block, Scored
 
 with pytest.MonkeyPatch.context() as patch:  # benchmarks import each other as scripts of one folder do
     patch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))

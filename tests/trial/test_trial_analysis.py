@@ -15,12 +15,12 @@ from scansynth.evidence.claims import Claim, read_claims, schema, write_claims
 from scansynth.evidence.rules import CLAIMS, EVERY_RULE, UTILITY_RULES
 from scansynth.files import write_json
 from scansynth.statistics import Verdict
-from scansynth.trial.analysis import analyse
-from scansynth.trial.answers import QUESTIONS
-from scansynth.trial.froc import Detections, Marks
-from scansynth.trial.groups import NOT_STATED, OTHERS, by_group, in_thirds, part_of, row_of
-from scansynth.trial.outcomes import COLUMNS, Block, Scored, read_scores, stack
-from scansynth.trial.results import Analysis, Terms
+from scansynth.trial_statistics.analysis import analyse
+from scansynth.trial_statistics.answers import QUESTIONS
+from scansynth.trial_statistics.froc import Detections, Marks
+from scansynth.trial_statistics.groups import NOT_STATED, OTHERS, by_group, in_thirds, part_of, row_of
+from scansynth.trial_statistics.outcomes import COLUMNS, Block, Scored, read_scores, stack
+from scansynth.trial_statistics.results import Analysis, Terms
 
 SHOWN, REFUTED, NOT_SHOWN, VOID = Verdict
 TERMS = Terms(draws=200)

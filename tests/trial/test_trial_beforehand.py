@@ -10,7 +10,7 @@ from tiny_trial import make_study
 from scansynth.errors import ConfigError
 from scansynth.experiment import prospect
 from scansynth.experiment.supply import supplies
-from scansynth.trial.power import plan_utility
+from scansynth.trial_statistics.power import plan_utility
 
 
 def test_the_plan_reckons_with_all_comparisons_and_with_sites_left_out(

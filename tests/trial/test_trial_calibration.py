@@ -8,7 +8,7 @@ from made_up_trials import block, simulation
 from scipy.special import expit
 from sklearn.metrics import brier_score_loss, roc_curve
 
-from scansynth.trial.calibration import (
+from scansynth.trial_statistics.calibration import (
     calibration_errors,
     calibrations,
     class_weights,
@@ -16,8 +16,8 @@ from scansynth.trial.calibration import (
     reliability,
     tempered,
 )
-from scansynth.trial.curves import GRID, roc, roc_curves
-from scansynth.trial.resampling import once
+from scansynth.trial_statistics.curves import GRID, roc, roc_curves
+from scansynth.trial_statistics.resampling import once
 
 
 def honest(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

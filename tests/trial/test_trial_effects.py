@@ -7,9 +7,9 @@ import pytest
 from made_up_trials import ARMS, block, simulation
 from scipy import stats
 
-from scansynth.trial.effects import estimate, measure
-from scansynth.trial.groups import part_of
-from scansynth.trial.outcomes import Part
+from scansynth.trial_statistics.effects import estimate, measure
+from scansynth.trial_statistics.groups import part_of
+from scansynth.trial_statistics.outcomes import Part
 
 VALUES = np.array([0.02, 0.05, 0.09, 0.04, 0.01])
 

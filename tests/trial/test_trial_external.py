@@ -21,11 +21,11 @@ from scansynth.files import read_csv, read_json
 from scansynth.learning.device import pick_device
 from scansynth.study import Study
 from scansynth.trial.detect import detect, pick_job
-from scansynth.trial.detector import load_detector
 from scansynth.trial.external import ExternalSpec, check_external, comparable, external_specs, score_external
 from scansynth.trial.grid import Grid, declare, write_plan
 from scansynth.trial.job import run_job
-from scansynth.trial.overlay import draw_overlay, occlusion_map
+from scansynth.trial_detector.detector import load_detector
+from scansynth.trial_detector.overlay import draw_overlay, occlusion_map
 
 
 @pytest.fixture(scope="module")

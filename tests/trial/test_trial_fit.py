@@ -13,7 +13,7 @@ from scansynth.cohort.augment import AugmentationPlan
 from scansynth.errors import CheckpointError, TrainingError
 from scansynth.learning.checkpoint import weights_bytes
 from scansynth.learning.device import Device
-from scansynth.trial.detector import (
+from scansynth.trial_detector.detector import (
     WEIGHTS,
     DetectorFacts,
     draw_maps,
@@ -22,10 +22,10 @@ from scansynth.trial.detector import (
     score_images,
     threshold_at,
 )
-from scansynth.trial.fit import FitSettings, fit, rate_at
-from scansynth.trial.heatmap import draw_target
-from scansynth.trial.material import Material, Phase, dealt_batches, to_device, to_float
-from scansynth.trial.networks import build, place, resolve
+from scansynth.trial_detector.fit import FitSettings, fit, rate_at
+from scansynth.trial_detector.heatmap import draw_target
+from scansynth.trial_detector.material import Material, Phase, dealt_batches, to_device, to_float
+from scansynth.trial_detector.networks import build, place, resolve
 
 CPU = Device("cpu", "test", "float32", True)
 NONE = AugmentationPlan(False, False, 0.0, (), ())

@@ -5,7 +5,7 @@ import pytest
 from monai.metrics import compute_froc_curve_data, compute_froc_score
 
 from scansynth.errors import EvidenceError
-from scansynth.trial.froc import (
+from scansynth.trial_statistics.froc import (
     CURVE,
     POINTS,
     Candidates,
@@ -18,7 +18,7 @@ from scansynth.trial.froc import (
     measure_froc,
     sensitivities,
 )
-from scansynth.trial.resampling import once, patient_draws
+from scansynth.trial_statistics.resampling import once, patient_draws
 
 
 def at(image: list, row: list, column: list, last: list, kind: type) -> Lesions | Candidates:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from scansynth.trial.heatmap import draw_target, find_lesions, find_peaks, map_loss
+from scansynth.trial_detector.heatmap import draw_target, find_lesions, find_peaks, map_loss
 
 
 def test_lesions_are_connected_parts_with_centre_and_radius() -> None:

@@ -12,11 +12,11 @@ from tiny_trial import make_set, make_study, synthetic_images
 from scansynth.experiment.gathering import blocks
 from scansynth.ledger import Role
 from scansynth.statistics import Verdict
-from scansynth.trial.analysis import analyse
 from scansynth.trial.grid import declare
 from scansynth.trial.job import run_job
-from scansynth.trial.results import Analysis, Terms
-from scansynth.trial.rulings import Contrast
+from scansynth.trial_statistics.analysis import analyse
+from scansynth.trial_statistics.results import Analysis, Terms
+from scansynth.trial_statistics.rulings import Contrast
 
 ARMS = ("basic", "basic-synthetic", "duplicates", "reserve", "shuffled")
 PATIENTS = {Role.TRAIN: 24, Role.TUNE: 2, Role.CALIBRATE: 120, Role.RESERVE: 24, Role.TEST: 150}

@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from scansynth.errors import ConfigError
-from scansynth.trial.power import (
+from scansynth.trial_statistics.power import (
     LEAST_TEST,
     Assumed,
     Counts,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from scansynth.trial.detector import threshold_at
-from scansynth.trial.resampling import aucs, least_negatives, once, patient_draws, rank
+from scansynth.trial_detector.detector import threshold_at
+from scansynth.trial_statistics.resampling import aucs, least_negatives, once, patient_draws, rank
 
 
 def threshold_by_hand(scores: np.ndarray, times: np.ndarray, rate: float) -> float:

@@ -10,10 +10,10 @@ from statsmodels.stats.multitest import multipletests
 
 from scansynth.errors import EvidenceError
 from scansynth.statistics import Interval, Verdict
-from scansynth.trial.effects import Estimate, Outcomes, measure
-from scansynth.trial.groups import part_of
-from scansynth.trial.outcomes import Block
-from scansynth.trial.rulings import (
+from scansynth.trial_statistics.effects import Estimate, Outcomes, measure
+from scansynth.trial_statistics.groups import part_of
+from scansynth.trial_statistics.outcomes import Block
+from scansynth.trial_statistics.rulings import (
     Contrast,
     adjust,
     compare,

@@ -9,8 +9,8 @@ from scansynth.chapters.artefacts import Values, optional, pair_of
 from scansynth.page.forest import Axis, axis_of, scale, strip
 from scansynth.page.words import clean, number, reason
 from scansynth.statistics import Verdict
-from scansynth.trial.outcomes import BASIC, PLACEBO, POSITIVE_CONTROL, PUBLISHED
-from scansynth.trial.rulings import CONTROLS, PRIMARY
+from scansynth.trial_statistics.outcomes import BASIC, PLACEBO, POSITIVE_CONTROL, PUBLISHED
+from scansynth.trial_statistics.rulings import CONTROLS, PRIMARY
 
 ARM_WORDS: Mapping[str, tuple[str, str]] = {
     "real": ("real only", "the real images as they are"),

@@ -16,8 +16,8 @@ from scansynth.evidence.claims import Claim
 from scansynth.evidence.rules import UTILITY_RULES
 from scansynth.ledger import Reader
 from scansynth.study import Study
-from scansynth.trial.answers import ALARMS, GAIN
 from scansynth.trial.grid import read_plan, trial_folder
+from scansynth.trial_statistics.answers import ALARMS, GAIN
 
 AGAIN = "utility"
 """The command that writes what is read here."""

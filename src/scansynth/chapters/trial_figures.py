@@ -14,7 +14,7 @@ from scansynth.chapters.artefacts import Values, optional, pair_of
 from scansynth.chapters.contrasts import arm_name
 from scansynth.page.figures import COLOURS, Chart, axes_for
 from scansynth.page.words import number
-from scansynth.trial.outcomes import BASIC, COMBINED, POSITIVE_CONTROL
+from scansynth.trial_statistics.outcomes import BASIC, COMBINED, POSITIVE_CONTROL
 
 Floats = NDArray[np.float64]
 

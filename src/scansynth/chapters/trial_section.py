@@ -14,7 +14,7 @@ from scansynth.evidence.claims import Claim
 from scansynth.page.pictures import single
 from scansynth.page.words import clean, count, number, reason
 from scansynth.statistics import Verdict
-from scansynth.trial.answers import GAIN
+from scansynth.trial_statistics.answers import GAIN
 
 ANCHOR, TITLE = "help", "Does it help?"
 

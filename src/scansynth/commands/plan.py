@@ -28,7 +28,7 @@ def utility(
     from scansynth.errors import ConfigError
     from scansynth.experiment.prospect import cost, prospect, told
     from scansynth.study import open_study
-    from scansynth.trial.power import Assumed
+    from scansynth.trial_statistics.power import Assumed
 
     if not all(0.0 < one < 1.0 for one in (gain, power, discordance, negative_discordance)):
         raise ConfigError(

@@ -15,10 +15,10 @@ from scansynth.errors import EvidenceError
 from scansynth.files import read_csv
 from scansynth.study import Study
 from scansynth.trial.external import ROLE, external_specs, scores_name
-from scansynth.trial.froc import Candidates, Detections, Lesions, Marks, mark
 from scansynth.trial.grid import LESIONS, Grid, trial_folder
 from scansynth.trial.job import CANDIDATES, SCORES, JobSpec
-from scansynth.trial.outcomes import Block, Scored, read_scores, stack
+from scansynth.trial_statistics.froc import Candidates, Detections, Lesions, Marks, mark
+from scansynth.trial_statistics.outcomes import Block, Scored, read_scores, stack
 
 
 @dataclass(frozen=True)

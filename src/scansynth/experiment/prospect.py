@@ -24,12 +24,12 @@ from scansynth.recipe import AugmentationSettings
 from scansynth.seeds import generator
 from scansynth.study import Study
 from scansynth.trial.arms import has_ratio, reads_set
-from scansynth.trial.fit import FitSettings, fit
 from scansynth.trial.grid import fit_settings, values_of
-from scansynth.trial.material import Material, Phase
-from scansynth.trial.networks import SIZES, map_factor
-from scansynth.trial.power import Assumed, Counts, Plan, Sample, plan_utility
-from scansynth.trial.rulings import CONTROLS, contrast_names
+from scansynth.trial_detector.fit import FitSettings, fit
+from scansynth.trial_detector.material import Material, Phase
+from scansynth.trial_detector.networks import SIZES, map_factor
+from scansynth.trial_statistics.power import Assumed, Counts, Plan, Sample, plan_utility
+from scansynth.trial_statistics.rulings import CONTROLS, contrast_names
 
 _PROBE_STEPS = 24
 _NOISE_IMAGES = 256

@@ -18,11 +18,11 @@ from scansynth.progress import Progress
 from scansynth.seeds import generator
 from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_record
 from scansynth.study import Study
-from scansynth.trial.analysis import analyse
 from scansynth.trial.external import check_external, external_specs, run_external
 from scansynth.trial.grid import PLAN, Grid, check_study, declare, run_grid, trial_folder, write_plan
-from scansynth.trial.groups import row_of
-from scansynth.trial.results import Analysis, Terms, as_plain
+from scansynth.trial_statistics.analysis import analyse
+from scansynth.trial_statistics.groups import row_of
+from scansynth.trial_statistics.results import Analysis, Terms, as_plain
 
 STAGE = "utility"
 ANALYSIS, CLAIMS = "analysis.json", "claims.json"

@@ -10,7 +10,7 @@ import numpy as np
 
 from scansynth.errors import ConfigError
 from scansynth.seeds import derive_seed, generator
-from scansynth.trial.material import Phase, Places
+from scansynth.trial_detector.material import Phase, Places
 
 
 class Extra(StrEnum):

@@ -26,10 +26,10 @@ from scansynth.files import new_directory, write_bytes, write_csv, write_json
 from scansynth.learning.device import Device, pick_device
 from scansynth.progress import Progress, silent
 from scansynth.study import Study
-from scansynth.trial.calibration import tempered
-from scansynth.trial.detector import DetectorFacts, Scored, draw_maps, load_detector, score_images
 from scansynth.trial.grid import read_plan
-from scansynth.trial.overlay import draw_overlay, occlusion_map, png_bytes
+from scansynth.trial_detector.detector import DetectorFacts, Scored, draw_maps, load_detector, score_images
+from scansynth.trial_detector.overlay import draw_overlay, occlusion_map, png_bytes
+from scansynth.trial_statistics.calibration import tempered
 
 SCORES, CANDIDATES, EXCLUDED, FACTS = "scores.csv", "candidates.csv", "excluded.csv", "detect.json"
 COLUMNS = ("file", "score", "probability", "above_threshold", "overlay", "dicom")

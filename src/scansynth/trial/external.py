@@ -20,10 +20,10 @@ from scansynth.ledger import Reader
 from scansynth.progress import Progress, silent
 from scansynth.stage import read_record
 from scansynth.study import Study
-from scansynth.trial.detector import FACTS, load_detector, score_images
 from scansynth.trial.grid import Grid
 from scansynth.trial.job import SCORE_COLUMNS, score_rows
 from scansynth.trial.pools import positives
+from scansynth.trial_detector.detector import FACTS, load_detector, score_images
 
 ROLE = "external"
 _NEAR = 0.9  # spacings within a tenth of each other are one

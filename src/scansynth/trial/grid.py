@@ -21,12 +21,12 @@ from scansynth.stage import plain, read_record
 from scansynth.study import Study
 from scansynth.trial.arms import has_ratio, images_asked, reads_set
 from scansynth.trial.filter import check_tune
-from scansynth.trial.fit import FitSettings
-from scansynth.trial.heatmap import find_lesions
 from scansynth.trial.job import JobSpec, is_done, pair_seed, run_job, spec_values
-from scansynth.trial.networks import resolve
 from scansynth.trial.pools import check_division, masks_of
 from scansynth.trial.provenance import check_set
+from scansynth.trial_detector.fit import FitSettings
+from scansynth.trial_detector.heatmap import find_lesions
+from scansynth.trial_detector.networks import resolve
 
 FORMAT = 1
 PLAN, LESIONS = "plan.json", "lesions.csv"

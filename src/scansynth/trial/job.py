@@ -24,8 +24,8 @@ from scansynth.recipe import AugmentationSettings
 from scansynth.seeds import derive_seed
 from scansynth.stage import StageRecord, hash_outputs, plain, read_record, versions, write_record
 from scansynth.trial.arms import phases_of
-from scansynth.trial.calibration import fit_temperature
-from scansynth.trial.detector import (
+from scansynth.trial.pools import Division, Pools, divide, gather, positives
+from scansynth.trial_detector.detector import (
     FACTS,
     WEIGHTS,
     DetectorFacts,
@@ -34,9 +34,9 @@ from scansynth.trial.detector import (
     score_images,
     threshold_at,
 )
-from scansynth.trial.fit import FitSettings, Fitted, fit
-from scansynth.trial.material import Phase
-from scansynth.trial.pools import Division, Pools, divide, gather, positives
+from scansynth.trial_detector.fit import FitSettings, Fitted, fit
+from scansynth.trial_detector.material import Phase
+from scansynth.trial_statistics.calibration import fit_temperature
 
 STAGE = "trial job"
 SCORES, CANDIDATES, FIT = "scores.csv", "candidates.csv", "fit.json"

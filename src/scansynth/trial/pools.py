@@ -17,10 +17,10 @@ from scansynth.ledger import Reader
 from scansynth.metrics.ncc import Flip
 from scansynth.trial.arms import ARM_PLANS, Extra, Sources, images_asked, reads_set
 from scansynth.trial.filter import choose, nearest_of
-from scansynth.trial.heatmap import draw_target
-from scansynth.trial.material import Material, Places
-from scansynth.trial.networks import SIZES, map_factor
 from scansynth.trial.provenance import check_apart
+from scansynth.trial_detector.heatmap import draw_target
+from scansynth.trial_detector.material import Material, Places
+from scansynth.trial_detector.networks import SIZES, map_factor
 
 Images = NDArray[np.uint16]
 

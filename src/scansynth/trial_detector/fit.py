@@ -20,9 +20,9 @@ from scansynth.errors import TrainingError
 from scansynth.learning import ema
 from scansynth.learning.device import Device
 from scansynth.seeds import derive_seed
-from scansynth.trial.heatmap import map_loss
-from scansynth.trial.material import Material, Phase, Places, dealt_batches, to_device, to_float
-from scansynth.trial.networks import build, place
+from scansynth.trial_detector.heatmap import map_loss
+from scansynth.trial_detector.material import Material, Phase, Places, dealt_batches, to_device, to_float
+from scansynth.trial_detector.networks import build, place
 
 _WEIGHT_DECAY = 0.05
 _WARM_UP = 0.05  # share of the steps

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.trial.effects import LEAST_KEPT, Estimate, Outcome, Outcomes, estimate, measure
-from scansynth.trial.outcomes import Block, Part, Scored
-from scansynth.trial.power import LEAST_TEST
-from scansynth.trial.resampling import Counts, aucs, once, patient_draws, rank
-from scansynth.trial.rulings import PRIMARY
+from scansynth.trial_statistics.effects import LEAST_KEPT, Estimate, Outcome, Outcomes, estimate, measure
+from scansynth.trial_statistics.outcomes import Block, Part, Scored
+from scansynth.trial_statistics.power import LEAST_TEST
+from scansynth.trial_statistics.resampling import Counts, aucs, once, patient_draws, rank
+from scansynth.trial_statistics.rulings import PRIMARY
 
 NOT_STATED, OTHERS = "not stated", "all others"
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from scansynth.statistics import Verdict
-from scansynth.trial.effects import LEAST_KEPT, Estimate, Outcomes
-from scansynth.trial.outcomes import BASIC, COMBINED, PLACEBO, POSITIVE_CONTROL, PUBLISHED, REAL, Block, Part
-from scansynth.trial.power import least_patients
-from scansynth.trial.resampling import least_negatives
+from scansynth.trial_statistics.effects import LEAST_KEPT, Estimate, Outcomes
+from scansynth.trial_statistics.outcomes import BASIC, COMBINED, PLACEBO, POSITIVE_CONTROL, PUBLISHED, REAL, Block, Part
+from scansynth.trial_statistics.power import least_patients
+from scansynth.trial_statistics.resampling import least_negatives
 
 Floats = NDArray[np.float64]
 

@@ -10,16 +10,16 @@ import numpy as np
 from scansynth.errors import EvidenceError
 from scansynth.progress import Progress, silent
 from scansynth.seeds import generator
-from scansynth.trial.answers import Hearing, answer
-from scansynth.trial.calibration import calibrations
-from scansynth.trial.caught import newly_caught
-from scansynth.trial.curves import curve_of, roc_curves
-from scansynth.trial.effects import Estimate, Outcomes, measure
-from scansynth.trial.froc import CURVE, Detections, Froc, measure_froc
-from scansynth.trial.groups import GroupRow, by_group, gaps, row_of
-from scansynth.trial.outcomes import Block
-from scansynth.trial.results import Analysis, ArmRow, BlockAnalysis, Terms
-from scansynth.trial.rulings import PRIMARY, Contrast, adjust, compare, contrast_names, judge, obstacle
+from scansynth.trial_statistics.answers import Hearing, answer
+from scansynth.trial_statistics.calibration import calibrations
+from scansynth.trial_statistics.caught import newly_caught
+from scansynth.trial_statistics.curves import curve_of, roc_curves
+from scansynth.trial_statistics.effects import Estimate, Outcomes, measure
+from scansynth.trial_statistics.froc import CURVE, Detections, Froc, measure_froc
+from scansynth.trial_statistics.groups import GroupRow, by_group, gaps, row_of
+from scansynth.trial_statistics.outcomes import Block
+from scansynth.trial_statistics.results import Analysis, ArmRow, BlockAnalysis, Terms
+from scansynth.trial_statistics.rulings import PRIMARY, Contrast, adjust, compare, contrast_names, judge, obstacle
 
 Attributes = Mapping[str, Sequence[str]]
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 
-from scansynth.trial.effects import Estimate, Outcome
-from scansynth.trial.outcomes import Block
-from scansynth.trial.resampling import Counts, once, patient_draws
+from scansynth.trial_statistics.effects import Estimate, Outcome
+from scansynth.trial_statistics.outcomes import Block
+from scansynth.trial_statistics.resampling import Counts, once, patient_draws
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from scansynth.statistics import Interval
-from scansynth.trial.outcomes import Part
-from scansynth.trial.resampling import Counts, aucs, once, patient_draws, rank
+from scansynth.trial_statistics.outcomes import Part
+from scansynth.trial_statistics.resampling import Counts, aucs, once, patient_draws, rank
 
 Floats = NDArray[np.float64]
 

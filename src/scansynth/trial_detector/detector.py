@@ -17,10 +17,10 @@ from scansynth.errors import CheckpointError
 from scansynth.files import read_json, sha256_bytes, write_bytes, write_json
 from scansynth.learning.checkpoint import read_weights, weights_bytes
 from scansynth.learning.device import Device
-from scansynth.trial.heatmap import Candidate, find_peaks
-from scansynth.trial.material import to_device, to_float
-from scansynth.trial.networks import LesionDetector, build, place
-from scansynth.trial.resampling import once, rank
+from scansynth.trial_detector.heatmap import Candidate, find_peaks
+from scansynth.trial_detector.material import to_device, to_float
+from scansynth.trial_detector.networks import LesionDetector, build, place
+from scansynth.trial_statistics.resampling import once, rank
 
 WEIGHTS, FACTS = "detector.safetensors", "detector.json"
 

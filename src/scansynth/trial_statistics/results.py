@@ -12,13 +12,13 @@ import numpy as np
 
 from scansynth.evidence.claims import Claim
 from scansynth.statistics import Interval
-from scansynth.trial.calibration import ArmCalibration
-from scansynth.trial.caught import Caught
-from scansynth.trial.curves import Curve
-from scansynth.trial.effects import Estimate
-from scansynth.trial.groups import GroupRow
-from scansynth.trial.outcomes import BASIC
-from scansynth.trial.rulings import PRIMARY, Contrast
+from scansynth.trial_statistics.calibration import ArmCalibration
+from scansynth.trial_statistics.caught import Caught
+from scansynth.trial_statistics.curves import Curve
+from scansynth.trial_statistics.effects import Estimate
+from scansynth.trial_statistics.groups import GroupRow
+from scansynth.trial_statistics.outcomes import BASIC
+from scansynth.trial_statistics.rulings import PRIMARY, Contrast
 
 
 @dataclass(frozen=True)

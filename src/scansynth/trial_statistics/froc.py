@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scansynth.errors import EvidenceError
-from scansynth.trial.effects import Outcome
-from scansynth.trial.resampling import Counts, once, patient_draws
+from scansynth.trial_statistics.effects import Outcome
+from scansynth.trial_statistics.resampling import Counts, once, patient_draws
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]

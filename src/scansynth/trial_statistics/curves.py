@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.trial.effects import Estimate, Outcome
-from scansynth.trial.outcomes import Block, Part
-from scansynth.trial.resampling import Counts, once, patient_draws, rank
+from scansynth.trial_statistics.effects import Estimate, Outcome
+from scansynth.trial_statistics.outcomes import Block, Part
+from scansynth.trial_statistics.resampling import Counts, once, patient_draws, rank
 
 Floats = NDArray[np.float64]
 

@@ -21,7 +21,7 @@ from typing import Any
 from scipy import stats
 
 from scansynth.errors import ConfigError
-from scansynth.trial.resampling import least_negatives
+from scansynth.trial_statistics.resampling import least_negatives
 
 LEAST_TEST = 30
 """Patients of test with a lesion, and as many without; with fewer nothing is assessed. See `docs/utility.md`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.trial.outcomes import Block
+from scansynth.trial_statistics.outcomes import Block
 
 
 @dataclass(frozen=True)

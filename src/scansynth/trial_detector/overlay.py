@@ -16,7 +16,7 @@ from torch import nn
 
 from scansynth.dicom.capture import RESEARCH_ONLY
 from scansynth.learning.device import Device
-from scansynth.trial.detector import score_images
+from scansynth.trial_detector.detector import score_images
 
 _COVER = 8  # the cover's side is this share of the image's
 _STRIDE = 2  # covers overlap by this share of their side

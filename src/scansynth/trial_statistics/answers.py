@@ -10,9 +10,9 @@ import numpy as np
 from scansynth.evidence.claims import Claim, Control, Floor, floor_of, not_assessable
 from scansynth.evidence.rules import EVERY_RULE
 from scansynth.statistics import Verdict
-from scansynth.trial.effects import Estimate, Outcome, Outcomes
-from scansynth.trial.outcomes import BASIC, PLACEBO, POSITIVE_CONTROL, PUBLISHED, REAL, Block
-from scansynth.trial.rulings import PRIMARY, Contrast, points
+from scansynth.trial_statistics.effects import Estimate, Outcome, Outcomes
+from scansynth.trial_statistics.outcomes import BASIC, PLACEBO, POSITIVE_CONTROL, PUBLISHED, REAL, Block
+from scansynth.trial_statistics.rulings import PRIMARY, Contrast, points
 
 GAIN, ALARMS = "utility.gain", "utility.false_alarms"
 QUESTIONS: Mapping[str, tuple[str, str]] = {

@@ -1,0 +1,1 @@
+"""The detector of a trial: networks, training, what it says and shows."""

@@ -1,0 +1,1 @@
+"""What the scores of a trial come to: effects, intervals, rulings, claims, plans; arrays in, values out."""
