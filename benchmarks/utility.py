@@ -47,6 +47,8 @@ PARTS: dict[str, dict[str, Any]] = {
 }
 """Settings of `utility` that each part changes, written before any detector was trained."""
 
+TIMES = ("load_at_start", "jobs_run_now", "seconds_now", "workers")
+
 
 @contextlib.contextmanager
 def bar(title: str) -> Iterator[Progress]:
@@ -129,10 +131,11 @@ def main() -> None:
                     with_settings(study, "levers"), progress, print, even_if_collapsed=arguments.even_if_collapsed
                 )
         for part in arguments.parts:
-            summary[part] = {
-                "load_at_start": round(os.getloadavg()[0], 1),
-                **run_part(study, part, arguments.even_if_collapsed),
-            }
+            load = {"load_at_start": round(os.getloadavg()[0], 1)}
+            before, now = summary.get(part, {}), load | run_part(study, part, arguments.even_if_collapsed)
+            if not now["jobs_run_now"]:  # only analysed again: what the jobs took stands
+                now |= {key: before[key] for key in TIMES if key in before}
+            summary[part] = now
             summary["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
             write_json(arguments.out, summary)
             print(f"wrote {arguments.out} ({part})", flush=True)
