@@ -101,7 +101,7 @@ class Device:
 
     def watch(self, page: Any) -> Any:
         """Writes down what a page asks and says."""
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(30_000)  # a machine may be at other work
         page.on("request", lambda request: self.asked.append(request.url))
         page.on("console", lambda message: self.said.append(message.text))
         page.on("pageerror", lambda error: self.said.append(str(error)))
@@ -132,7 +132,7 @@ class Device:
 
     def moved(self, before: str) -> None:
         """Waits until another image, or a screen, stands there."""
-        for _ in range(500):
+        for _ in range(3000):
             if self.page.is_visible("#screen") or self.text("#where") != before:
                 return
             self.page.wait_for_timeout(10)
@@ -140,7 +140,7 @@ class Device:
 
     def arrived(self) -> None:
         """Waits until every locked answer is confirmed."""
-        for _ in range(500):
+        for _ in range(3000):
             if not any(key.startswith("scansynth-reader-lock-") for key in self.kept()):
                 return
             self.page.wait_for_timeout(10)
@@ -149,7 +149,7 @@ class Device:
     def fetched(self, item: str) -> None:
         """Waits until the buffer of an item has come."""
         asked = "name => performance.getEntriesByType('resource').some(entry => entry.name.endsWith(name))"
-        for _ in range(500):
+        for _ in range(3000):
             if self.page.evaluate(asked, item):
                 self.page.wait_for_timeout(20)  # and is in the page's hands
                 return
