@@ -9,7 +9,7 @@ from scansynth.chapters.artefacts import Values, optional, pair_of
 from scansynth.page.forest import Axis, axis_of, scale, strip
 from scansynth.page.words import clean, number, reason
 from scansynth.statistics import Verdict
-from scansynth.trial_statistics.outcomes import BASIC, PLACEBO, POSITIVE_CONTROL, PUBLISHED
+from scansynth.trial_statistics.outcomes import BASIC, PLACEBO, POSITIVE_CONTROL, PUBLISHED, REAL
 from scansynth.trial_statistics.rulings import CONTROLS, PRIMARY
 
 ARM_WORDS: Mapping[str, tuple[str, str]] = {
@@ -29,7 +29,7 @@ ARM_WORDS: Mapping[str, tuple[str, str]] = {
 
 _MARKS: Mapping[tuple[str, str], tuple[str, str]] = {
     PRIMARY: ("the main comparison", "decides"),
-    (PUBLISHED, BASIC): ("as published", ""),
+    (PUBLISHED, REAL): ("as published", ""),
     (PLACEBO, BASIC): ("placebo", "must bring nothing"),
     (POSITIVE_CONTROL, BASIC): ("positive control", "must bring a gain"),
 }
