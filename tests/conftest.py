@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import csv
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,13 +12,12 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
-import pydicom
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
+from scans import save_dicom, write_labels
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-_CLASSES = {"MR": MRImageStorage, "CT": CTImageStorage}
 
 
 @pytest.fixture(scope="session")
@@ -31,71 +28,12 @@ def shared_data() -> Path:
     return _SHARED
 
 
-_NOBODY = 65534
-
-
 @pytest.fixture
 def open_path() -> Iterator[Path]:
     """An empty folder that any user can reach, unlike pytest's own."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
-
-
-@contextlib.contextmanager
-def as_ordinary_user(folder: Path) -> Iterator[None]:
-    """The superuser may write everywhere: in the block, files are reached as an ordinary user who owns `folder`."""
-    if os.geteuid() != 0:
-        yield
-        return
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, _NOBODY, _NOBODY)
-    os.seteuid(_NOBODY)
-    try:
-        assert not os.access(folder, os.W_OK, effective_ids=True)
-        yield
-    finally:
-        os.seteuid(0)
-
-
-def save_dicom(path: Path, pixels: np.ndarray, modality: str = "MR", **attributes: Any) -> Dataset:
-    """Writes one image as an archive would: 12 of 16 bits, signed for CT with the intercept -1024.
-
-    Args:
-        path: The file; folders are made.
-        pixels: Stored values, integers (rows, columns).
-        modality: MR or CT, or any other Modality with the class of MR.
-        attributes: DICOM keywords set otherwise; none removes the attribute.
-    """
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.SOPClassUID = _CLASSES.get(modality, MRImageStorage)
-    name = path.name + str(path.parent)
-    dataset.SOPInstanceUID = generate_uid(entropy_srcs=[name])
-    dataset.StudyInstanceUID = generate_uid(entropy_srcs=[name, "study"])
-    dataset.SeriesInstanceUID = generate_uid(entropy_srcs=[name, "series"])
-    dataset.Modality, dataset.ImageType = modality, ["ORIGINAL", "PRIMARY", "AXIAL"]
-    dataset.PatientID, dataset.PatientName = "PID-1", "Person^Planted"
-    dataset.PatientSex, dataset.PatientAge, dataset.Manufacturer = "F", "051Y", "SIEMENS"
-    dataset.PixelSpacing = [1.5, 1.5]
-    dataset.Rows, dataset.Columns = pixels.shape
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
-    dataset.PixelRepresentation = int(modality == "CT")
-    if modality == "CT":
-        dataset.RescaleSlope, dataset.RescaleIntercept = 1, -1024
-    dataset.PixelData = pixels.astype("<i2" if modality == "CT" else "<u2").tobytes()
-    for keyword, value in attributes.items():
-        if value is None:
-            delattr(dataset, keyword)
-        else:
-            setattr(dataset, keyword, value)
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pydicom.dcmwrite(path, dataset, enforce_file_format=True)
-    return dataset
 
 
 @pytest.fixture
@@ -147,12 +85,3 @@ def tiny_dicom_folder(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
-
-
-def write_labels(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Writes labels.csv with the columns of its rows."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=names)
-        writer.writeheader()
-        writer.writerows(rows)

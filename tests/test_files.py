@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import as_ordinary_user
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scans import as_ordinary_user
 
 from scansynth import files
 from scansynth.errors import StorageError

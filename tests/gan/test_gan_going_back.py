@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import as_ordinary_user
 from PIL import Image
+from scans import as_ordinary_user
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_training import BATCH, CPU, EVERY_ROUND, fingerprint, plant_collapse, tiny_job
 from torch import nn

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import as_ordinary_user
+from scans import as_ordinary_user
 
 from scansynth.errors import CheckpointError, StorageError
 from scansynth.files import sha256_bytes, sha256_json

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import as_ordinary_user
+from scans import as_ordinary_user
 from scipy import ndimage
 
 from scansynth.errors import StorageError

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from conftest import save_dicom
 from PIL import Image
+from scans import save_dicom
 from tiny_trial import SIDE, area_under_curve, draw_image, make_set, make_study, synthetic_images, write_facts
 
 from scansynth.cohort.foreign import reading_pool

@@ -117,8 +117,10 @@ def _machine(machine: Values) -> str:
 
 
 def _share(row: Values) -> tuple[str, str]:
-    low, high = pair_of(row["wilson"])
-    return f"{100.0 * float(row['value']):.0f}%", f"{100.0 * low:.0f} to {100.0 * high:.0f}"
+    """A share, and its intervals: Wilson's, and the exact one of Clopper and Pearson."""
+    (low, high), (least, most) = pair_of(row["wilson"]), pair_of(row["clopper_pearson"])
+    between = f"{100.0 * low:.0f} to {100.0 * high:.0f}; exact {100.0 * least:.0f} to {100.0 * most:.0f}"
+    return f"{100.0 * float(row['value']):.0f}%", between
 
 
 def _reader(row: Values) -> dict[str, Any]:
