@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from postgres import new_database, running_postgres
 from reader_load import failed, measure, said, starved
 
+DATABASES = ("sqlite", "postgresql")
 READERS, THINK = 20, 2.0
 BAR_MS = 150.0
 """The slowest that the 95th percentile of a lock and of an image may be."""
@@ -41,11 +42,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=600.0, help="on each database")
     parser.add_argument("--out", type=Path, help="JSON file; a drill is added to those that stand there")
+    parser.add_argument("--only", choices=DATABASES, help="one database instead of both")
     asked = parser.parse_args()
-    runs = [run(asked.seconds, None)]
+    runs = [] if asked.only == "postgresql" else [run(asked.seconds, None)]
     try:
-        with running_postgres() as server:
-            runs.append(run(asked.seconds, new_database(server)))
+        if asked.only != "sqlite":
+            with running_postgres() as server:
+                runs.append(run(asked.seconds, new_database(server)))
     except pytest.skip.Exception as reason:
         print(f"not on PostgreSQL: {reason}", flush=True)
     if asked.out is not None:
