@@ -144,8 +144,9 @@ def alive(pid: int) -> bool:
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_workers_end_with_their_parent(tmp_path: Path, end: signal.Signals) -> None:
     program = (
-        "import sys, test_engine as t\n"
+        "import signal, sys, test_engine as t\n"
         "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "    t.run_jobs(t.sleep, t.jobs(__import__('pathlib').Path(sys.argv[1]), ['well'] * 4), t.LOCAL)\n"
     )
     (tmp_path / "program.py").write_text(program)

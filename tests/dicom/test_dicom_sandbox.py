@@ -129,6 +129,8 @@ def test_an_abandoned_run_ends_its_children() -> None:
 def test_interrupt_ends_children_without_a_word(tmp_path: Path) -> None:
     """Ctrl-C reaches the whole foreground group: the parent ends, the children with it, in silence."""
     program = (
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "from scansynth.dicom.sandbox import Sandbox\n"
         "box = Sandbox('hostile_tasks:misbehave', lambda job: {'path': job}, 2, 1 << 28, 60.0)\n"
         "try:\n"
