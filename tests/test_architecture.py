@@ -31,7 +31,19 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"study", "stage"}),
     frozenset({"dicom"}),
     frozenset(
-        {"config", "recipe", "ledger", "files", "seeds", "progress", "statistics", "engine", "errors", "scansynth"}
+        {
+            "config",
+            "recipe",
+            "ledger",
+            "files",
+            "seeds",
+            "progress",
+            "statistics",
+            "engine",
+            "threads",
+            "errors",
+            "scansynth",
+        }
     ),
 )
 GROUND = FLOORS[-1]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from torch.nn import functional
 from scansynth.files import sha256_bytes, write_bytes
 from scansynth.metrics.distortions import Ranges, blurred
 from scansynth.metrics.embedding import Embedding, learn
+from scansynth.threads import one_thread
 
 VERSION = 1
 """Of everything that decides what is learned; another one is learned anew."""
@@ -175,24 +175,13 @@ def content_digest(train: Images) -> str:
 
 
 def _learn(train: Images) -> LearnedEncoder:
-    with _one_thread():
+    with one_thread():
         images = _small(torch.from_numpy(np.ascontiguousarray(train, dtype=np.float32))[:, None])
         random = torch.Generator().manual_seed(LEARNED_SEED)
         filters = _learn_filters(images, random)
         with torch.no_grad():
             embedding = learn(images, Ranges(), random)
         return LearnedEncoder(filters, embedding)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums are added up in the same order, whatever the number of cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _learn_filters(images: Tensor, random: torch.Generator) -> tuple[Tensor, ...]:
