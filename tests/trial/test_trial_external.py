@@ -124,6 +124,9 @@ def test_external_cohorts_are_refused_before_any_training(trained: tuple[Study, 
     with pytest.raises(CohortError, match="external cohort good differs: pixel spacing"):
         check_external(naming(good.folder))
     check_external(naming(good.folder, resample=True))
+    write_facts(good.cohort, spacing=[0.7, 1.4])
+    with pytest.raises(CohortError, match=r"pixels of another shape: pixel spacing 0\.7 x 1\.4 mm instead of 0\.7 mm"):
+        check_external(naming(good.folder, resample=True))
 
 
 def test_two_cohorts_of_one_name_are_refused(trained: tuple[Study, Grid]) -> None:

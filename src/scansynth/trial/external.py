@@ -174,7 +174,7 @@ def check_comparable(ours: Cohort, other: Cohort, name: str, resample: bool) -> 
     """What is not alike, in words; see `comparable`.
 
     Raises:
-        CohortError: It has no labels, lacks a class, or differs and may not be resampled.
+        CohortError: It has no labels, lacks a class, has pixels of another shape, or differs and may not be resampled.
     """
     if other.facts.unlabelled or other.facts.positive is None:
         raise CohortError(f"the external cohort {name} has no labels; detectors cannot be tried on it")
@@ -182,6 +182,11 @@ def check_comparable(ours: Cohort, other: Cohort, name: str, resample: bool) -> 
     if not shown.any() or shown.all():
         raise CohortError(f"the external cohort {name} lacks {'negative' if shown.any() else 'positive'} images")
     differences = _differences(ours, other)
+    down, across = _ratios(ours, other)
+    if not _near(down / across):
+        raise CohortError(
+            f"the external cohort {name} has pixels of another shape: {'; '.join(differences)}; it cannot be compared"
+        )
     if differences and not resample:
         raise CohortError(
             f"the external cohort {name} differs: {'; '.join(differences)}; ingest it alike, or set utility.resample "
@@ -225,16 +230,26 @@ def _differences(ours: Cohort, other: Cohort) -> list[str]:
         )
         if own != theirs
     ]
-    ratio = its.spacing[0] / mine.spacing[0]
-    if not _NEAR < ratio < 1.0 / _NEAR:
-        found.append(f"pixel spacing {its.spacing[0]:.3g} mm instead of {mine.spacing[0]:.3g} mm")
+    if not all(_near(ratio) for ratio in _ratios(ours, other)):
+        own, theirs = (" x ".join(dict.fromkeys(f"{one:.3g}" for one in facts.spacing)) for facts in (mine, its))
+        found.append(f"pixel spacing {theirs} mm instead of {own} mm")
     return found
+
+
+def _ratios(ours: Cohort, other: Cohort) -> tuple[float, float]:
+    """Spacing of its rows and of its columns, each in ours."""
+    theirs, own = other.facts.spacing, ours.facts.spacing
+    return theirs[0] / own[0], theirs[1] / own[1]
+
+
+def _near(ratio: float) -> bool:
+    return _NEAR < ratio < 1.0 / _NEAR
 
 
 def _resized(image: Floats, ours: Cohort, other: Cohort) -> Floats:
     """An image at our spacing and size: resampled when the spacing differs, cut or padded about its centre."""
-    ratio = other.facts.spacing[0] / ours.facts.spacing[0]
-    if not _NEAR < ratio < 1.0 / _NEAR:
+    ratio, _ = _ratios(ours, other)
+    if not _near(ratio):
         image = fit(image, max(8, round(image.shape[0] * ratio)))
     return _centred(image, ours.facts.size)
 
