@@ -144,8 +144,8 @@ class UtilitySettings(Settings):
     fractions: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = Field(
         (1.0,), min_length=1, description="Shares of the train patients; each has generators of its own."
     )
-    ratios: tuple[Annotated[float, Field(gt=0.0, le=20.0)], ...] = Field(
-        (1.0,), min_length=1, description="Synthetic images for each real positive image."
+    ratios: tuple[Annotated[float, Field(ge=0.0, le=20.0)], ...] = Field(
+        (1.0,), min_length=1, description="Synthetic images for each real positive image; 0 is the arm basic itself."
     )
     classes: tuple[str, ...] = Field((), description="Labels of which synthetic images enter; empty: the positive one.")
     network: Literal["auto", "small", "medium", "large"] = Field(
@@ -179,11 +179,18 @@ class UtilitySettings(Settings):
             values = getattr(self, name)
             if len(set(values)) != len(values):
                 raise ValueError(f"{name} names one twice")
+        if self.ratios[0] == 0.0:
+            raise ValueError("ratios must begin with one above 0: the primary comparison is made there")
         if not {"basic", "basic-synthetic"} <= set(self.arms):
             raise ValueError("arms must hold basic and basic-synthetic: the primary comparison is between them")
         if self.batch % 2:
             raise ValueError("batch must be even: half of it is positive")
         return self
+
+    @property
+    def doses(self) -> tuple[float, ...]:
+        """The ratios for which detectors are trained: at 0 the arm basic stands already."""
+        return tuple(ratio for ratio in self.ratios if ratio > 0.0)
 
 
 class EngineSettings(Settings):

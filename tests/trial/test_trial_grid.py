@@ -12,6 +12,7 @@ import pytest
 from tiny_trial import PATIENTS, make_set, make_study, synthetic_images
 
 from scansynth.cohort.tensors import load_cohort
+from scansynth.config import UtilitySettings
 from scansynth.engine import Job, Outcome
 from scansynth.errors import CohortError, StudyError, TrainingError
 from scansynth.files import read_csv, read_json, write_csv, write_json
@@ -78,6 +79,16 @@ def test_every_cell_is_declared_once_and_pairs_come_one_after_the_other(study: S
     assert len({spec.seed for spec in specs}) == 2
     assert all(bool(spec.sets) == (spec.arm == "basic-synthetic") for spec in specs)
     assert len({spec.identity for spec in specs}) == len(specs)
+
+
+def test_a_dose_of_zero_trains_nothing_and_cannot_be_the_first(study: Study) -> None:
+    arms = ("basic", "basic-synthetic", "duplicates")
+    without, with_zero = (changed(study, arms=arms, ratios=ratios) for ratios in ((1.0, 0.5), (1.0, 0.0, 0.5)))
+    names = [{spec.name for spec in declare(one, sets_of(one)).specs} for one in (without, with_zero)]
+    assert names[0] == names[1]
+    assert len(names[0]) == 5
+    with pytest.raises(ValueError, match="ratios must begin with one above 0"):
+        UtilitySettings(ratios=(0.0, 1.0))
 
 
 def test_the_plan_is_hashed_holds_no_path_and_an_earlier_one_is_kept(study: Study) -> None:

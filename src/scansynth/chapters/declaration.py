@@ -71,7 +71,7 @@ def not_done(trial: TrialView) -> list[str]:
     absent = [arm_name(arm) for arm in ARM_WORDS if arm not in settings["arms"]]
     if absent:
         rows.append(f"Not tried: {'; '.join(absent)}.")
-    if len(settings["ratios"]) < 2:
+    if sum(ratio > 0.0 for ratio in settings["ratios"]) < 2:
         rows.append("One number of synthetic images was tried; what more or fewer would do is not known.")
     if len(settings["fractions"]) < 2:
         rows.append("One share of the training patients was tried; what would be gained with fewer is not known.")

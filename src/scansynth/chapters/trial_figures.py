@@ -131,12 +131,16 @@ def _dose(points: Sequence[Values]) -> list[Chart]:
     out: list[Markup] = []
     with axes_for("trial-dose", f"{title}, in points. {told}.", out) as axes:
         axes.axhline(0.0, color=COLOURS["muted"], linewidth=1.0)
-        _bars(axes, [gain for _, gain in found], "synthetic", 0.0)
-        _places(axes, [number(ratio) for ratio, _ in found])
+        axes.plot([0.0], [0.0], "o", markersize=5, color=COLOURS["synthetic"], markerfacecolor="none")
+        _bars(axes, [gain for _, gain in found], "synthetic", 1.0)
+        _places(axes, ["0", *(number(ratio) for ratio, _ in found)])
         axes.set_xlabel("synthetic images for each real one")
         axes.set_ylabel("gain of sensitivity, points")
         axes.yaxis.set_major_locator(MaxNLocator(5))
-    note = "Above 0: the detector with synthetic images finds more. Bars: intervals; no dose but the first one decides."
+    note = (
+        "Above 0: the detector with synthetic images finds more than that without, which is the ring at 0. Bars: "
+        "intervals; no dose but the declared first one decides."
+    )
     return [Chart(title, out[0], ((arm_name(COMBINED), "synthetic"),), note)]
 
 

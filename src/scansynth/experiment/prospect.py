@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from scansynth.cohort.augment import plan_augmentation
 from scansynth.cohort.tensors import Case, Cohort, cases_for, load_cohort
@@ -23,6 +21,7 @@ from scansynth.ledger import Reader
 from scansynth.recipe import AugmentationSettings
 from scansynth.seeds import generator
 from scansynth.study import Study
+from scansynth.threads import one_thread
 from scansynth.trial.arms import has_ratio, reads_set
 from scansynth.trial.grid import fit_settings, values_of
 from scansynth.trial_detector.fit import FitSettings, fit
@@ -111,29 +110,18 @@ def cost(study: Study) -> Cost:
     todo = untrained(study, supplies(study))
     images = {label: len(cases_for(cohort, Reader.GENERATOR, (label,))) for label in cohort.facts.labels}
     seen = sum(supply.epochs * math.ceil(images[supply.label] * supply.fraction) for supply in todo)
-    cells = sum(len(settings.ratios) if has_ratio(arm) else 1 for arm in settings.arms)
+    cells = sum(len(settings.doses) if has_ratio(arm) else 1 for arm in settings.arms)
     jobs = cells * len(settings.fractions) * settings.pairs
     if settings.leave_out is not None:
         jobs += (
             len(values_of(cohort, settings.leave_out)) * settings.pairs * sum(not reads_set(a) for a in settings.arms)
         )
     workers, trainers = worker_count(study.config.engine, jobs), worker_count(study.config.engine, len(todo))
-    with _one_thread():
+    with one_thread():
         speed = probe(recipe, cohort.facts.size, recipe.schedule.batch, device)[0] if todo else 1.0
         seconds = seconds_of_step(fit_settings(study, cohort), cohort) * settings.steps
     hours = 1.0 / 3600.0
     return Cost(len(todo), seen / speed / trainers * hours, jobs, jobs * seconds / workers * hours, workers)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """As the engine's workers have it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def seconds_of_step(settings: FitSettings, cohort: Cohort) -> float:

@@ -71,7 +71,7 @@ def images_needed(study: Study, cohort: Cohort, fraction: float, pair: int) -> d
     subset = train_part(cohort, fraction, pair_seed(study.config.seed, pair))
     train = [case for case in cases_for(cohort, Reader.DETECTOR) if case.patient in subset]
     reals = sum(case.label == cohort.facts.positive for case in train)
-    most = max(images_asked(arm, reals, ratio) for arm in settings.arms for ratio in settings.ratios)
+    most = max(images_asked(arm, reals, ratio) for arm in settings.arms for ratio in settings.doses)
     return {label: most for label in settings.classes or (str(cohort.facts.positive),) if most}
 
 
@@ -155,7 +155,7 @@ def declare(study: Study, sets: SetsOf) -> Grid:
 def _cells(settings: UtilitySettings) -> Iterator[tuple[str, float]]:
     """Arms with their ratios; 0 where an arm has none."""
     for arm in settings.arms:
-        for ratio in settings.ratios if has_ratio(arm) else (0.0,):
+        for ratio in settings.doses if has_ratio(arm) else (0.0,):
             yield arm, ratio
 
 
