@@ -20,7 +20,7 @@ from scansynth.study import Study
 from scansynth.trial import grid
 from scansynth.trial.provenance import Origin
 from scansynth.trial_statistics import groups
-from scansynth.trial_statistics.froc import Candidates, Detections, Lesions, mark
+from scansynth.trial_statistics.froc import Candidates, Detections, Lesions, dealt_anew, mark
 from scansynth.trial_statistics.outcomes import Block, Part, Scored
 from scansynth.trial_statistics.results import Analysis
 
@@ -60,7 +60,7 @@ def blocks_of(study: Study, gains: Mapping[str, float], seed: int = 0) -> list[B
     positive = str(cohort.facts.positive)
     blocks = []
     for fraction in settings.fractions:
-        for ratio in settings.ratios:
+        for ratio in settings.doses:
             rng = np.random.default_rng([seed, int(100 * fraction), int(100 * ratio)])
             own = {arm: gain * (0.4 + 0.6 * min(ratio, 1.5)) for arm, gain in gains.items()}
             own = {arm: own.get(arm, 0.0) - 0.9 * (1.0 - fraction) for arm in ARMS}
@@ -89,8 +89,10 @@ def detections_of(block: Block, seed: int = 0) -> Detections:
     where = np.flatnonzero(positive)
     middle = np.full(len(where), 16.0)
     lesions = Lesions(where, middle, middle, np.full(len(where), 3.0))
-    marks = [[mark(_marks(own, positive, rng), lesions, len(positive)) for own in arm] for arm in block.test.scores]
-    return Detections(block.test.patients, tuple(tuple(row) for row in marks))
+    found = [[_marks(own, positive, rng) for own in arm] for arm in block.test.scores]
+    marks = [[mark(own, lesions, len(positive)) for own in arm] for arm in found]
+    dealt = [mark(dealt_anew(own, positive, rng), lesions, len(positive)) for own in found[block.place("basic")]]
+    return Detections(block.test.patients, tuple(tuple(row) for row in marks), tuple(dealt))
 
 
 def _marks(scores: np.ndarray, positive: np.ndarray, rng: np.random.Generator) -> Candidates:

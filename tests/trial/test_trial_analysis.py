@@ -215,11 +215,15 @@ def test_lesions_have_curves_and_contrasts(trial: Block) -> None:
         )
         for arm in range(len(ARMS))
     )
-    found = analyse([trial], TERMS, 0, detections={0: Detections(trial.test.patients, marks)}).blocks[0]
+    found = analyse([trial], TERMS, 0, detections={0: Detections(trial.test.patients, marks, marks[0])}).blocks[0]
     assert found.lesion_contrasts["basic-synthetic - basic"].interval.low > 0
+    assert found.lesion_floor is not None
+    assert found.lesion_floor.dealt == found.arms[0].cpm, "here the first arm's stand for them"
+    beyond = found.lesion_floor.beyond
+    assert beyond.interval.low <= 0 <= beyond.interval.high
     assert all(row.froc is not None and row.cpm is not None and 0 < row.cpm.value <= 1 for row in found.arms)
     none = Marks(np.empty(0), np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64), images)
-    empty = Detections(trial.test.patients, tuple(tuple(none for _ in range(5)) for _ in ARMS))
+    empty = Detections(trial.test.patients, tuple(tuple(none for _ in range(5)) for _ in ARMS), (none,) * 5)
     assert analyse([trial], TERMS, 0, detections={0: empty}).blocks[0].arms[0].froc is None
 
 

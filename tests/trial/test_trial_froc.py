@@ -14,6 +14,7 @@ from scansynth.trial_statistics.froc import (
     Lesions,
     Marks,
     cpm,
+    dealt_anew,
     mark,
     measure_froc,
     sensitivities,
@@ -136,7 +137,7 @@ def froc_of_equals(patients: int, rng: np.random.Generator) -> Froc:
         )
         for _ in range(2)
     )
-    return measure_froc(Detections(place.astype(str), rows), 200, rng)
+    return measure_froc(Detections(place.astype(str), rows, rows[0]), 200, rng)
 
 
 def test_the_interval_of_a_change_holds_none_and_the_band_narrows_with_patients() -> None:
@@ -149,10 +150,41 @@ def test_the_interval_of_a_change_holds_none_and_the_band_narrows_with_patients(
     assert widths[1] < 0.75 * widths[0]
 
 
+def test_places_dealt_anew_belong_to_other_images_and_nothing_else_changes() -> None:
+    rng = np.random.default_rng(0)
+    images, each = 40, 3
+    image = np.repeat(np.arange(images), each)
+    own = Candidates(image, image + 0.25, 100.0 + image, rng.random(images * each))
+    shuffled = rng.permutation(len(image))
+    own = Candidates(*(getattr(own, name)[shuffled] for name in ("image", "row", "column", "score")))
+    positive = np.arange(images) < 15
+    dealt = dealt_anew(own, positive, rng)
+    assert sorted(zip(dealt.image, dealt.score, strict=True)) == sorted(zip(own.image, own.score, strict=True))
+    origin = (dealt.row - 0.25).astype(int)
+    assert (origin == dealt.column - 100.0).all(), "row and column are dealt together"
+    assert (origin != dealt.image).all()
+    assert (positive[origin] == positive[dealt.image]).all()
+    assert sorted(origin) == sorted(own.image)
+    best = [np.argmax(np.where(own.image == k, own.score, -1.0)) for k in range(images)]
+    first = [np.argmax(np.where(dealt.image == k, dealt.score, -1.0)) for k in range(images)]
+    assert sorted(dealt.row[first]) == sorted(own.row[best]), "the most suspicious ones deal among themselves"
+
+
+def test_places_dealt_anew_lose_lesions_that_move_and_keep_those_that_do_not() -> None:
+    rng, images = np.random.default_rng(0), 60
+    place, score = np.arange(images), rng.random(images)
+    for reach, least, most in ((0.0, 1.0, 1.0), (40.0, 0.0, 0.2)):
+        row, column = 50.0 + rng.uniform(-reach, reach, (2, images))
+        lesions = Lesions(place, row, column, np.full(images, 5.0))
+        found = Candidates(place, row, column, score)
+        assert cpm(mark(found, lesions, images)) == 1.0
+        assert least <= cpm(mark(dealt_anew(found, place < images, rng), lesions, images)) <= most
+
+
 def test_without_lesions_there_is_no_curve() -> None:
     none = Marks(np.empty(0), np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64), 3)
     with pytest.raises(EvidenceError, match="no lesion"):
-        measure_froc(Detections(np.array(["a", "b", "c"]), ((none,),)), 200, np.random.default_rng(0))
+        measure_froc(Detections(np.array(["a", "b", "c"]), ((none,),), (none,)), 200, np.random.default_rng(0))
 
 
 def test_the_curve_passes_through_the_seven_points() -> None:

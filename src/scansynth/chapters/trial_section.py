@@ -15,6 +15,7 @@ from scansynth.page.pictures import single
 from scansynth.page.words import clean, count, number, reason
 from scansynth.statistics import Verdict
 from scansynth.trial_statistics.answers import GAIN
+from scansynth.trial_statistics.outcomes import BASIC
 
 ANCHOR, TITLE = "help", "Does it help?"
 
@@ -61,6 +62,7 @@ def trial_section(trial: TrialView) -> dict[str, Any]:
             "charts": trial_charts(analysis),
             "arms": [_arm(row) for row in block["arms"]],
             "with_lesions": any(row["cpm"] is not None for row in block["arms"]),
+            "lesion_floor": _lesion_floor(block.get("lesion_floor")),
             "rate": number(100.0 * rate),
             **_examples(trial),
             "groups": [
@@ -108,6 +110,24 @@ def _arm(row: Values) -> dict[str, Any]:
         "cpm": _plain(row["cpm"]),
         "thresholds": ", ".join(f"{float(one):.3f}" for one in row["thresholds"]),
     }
+
+
+def _lesion_floor(floor: Values | None) -> str:
+    """Whether the detectors find places, or the images give them away; empty without lesions."""
+    if floor is None:
+        return ""
+    value, between = _plain(floor["dealt"])
+    more, more_between = _plain(floor["beyond"])
+    found = pair_of(floor["beyond"]["interval"])[0] > 0.0
+    return (
+        f"The marks of {arm_name(BASIC)} at the places of other images reach a CPM of {value} ({between}); at their "
+        f"own they reach {more} ({more_between}) more. "
+        + (
+            "The detector finds places."
+            if found
+            else "That the detector finds places is not shown: CPM says no more here than which images are suspicious."
+        )
+    )
 
 
 def _group(row: Values) -> dict[str, Any]:

@@ -13,12 +13,13 @@ from scansynth.cohort.tensors import load_cohort
 from scansynth.config import UtilitySettings
 from scansynth.errors import EvidenceError
 from scansynth.files import read_csv
+from scansynth.seeds import generator
 from scansynth.study import Study
 from scansynth.trial.external import ROLE, external_specs, scores_name
 from scansynth.trial.grid import LESIONS, Grid, trial_folder
 from scansynth.trial.job import CANDIDATES, SCORES, JobSpec
-from scansynth.trial_statistics.froc import Candidates, Detections, Lesions, Marks, mark
-from scansynth.trial_statistics.outcomes import Block, Scored, read_scores, stack
+from scansynth.trial_statistics.froc import Candidates, Detections, Lesions, dealt_anew, mark
+from scansynth.trial_statistics.outcomes import BASIC, Block, Scored, read_scores, stack
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def blocks(study: Study, grid: Grid) -> tuple[Block, ...]:
     return tuple(
         _block(_cell(whole, fraction, ratio), settings, names)
         for fraction in settings.fractions
-        for ratio in settings.ratios
+        for ratio in settings.doses
     )
 
 
@@ -120,14 +121,19 @@ def _detections(block: Block, rows: Sequence[Mapping[str, str]], specs: Sequence
     own = [row for row in rows if row["case"] in place]
     lesions = Lesions(_places(own, place), *(_numbers(own, name) for name in ("row", "column", "radius")))
     folders = {(spec.arm, spec.pair): spec.folder for spec in specs}
+    pairs = range(block.pairs)
 
-    def marks(arm: str, pair: int) -> Marks:
+    def candidates(arm: str, pair: int) -> Candidates:
         seen = [row for row in _table(folders[arm, pair]) if row["case"] in place]
-        candidates = Candidates(_places(seen, place), *(_numbers(seen, name) for name in ("row", "column", "score")))
-        return mark(candidates, lesions, len(place))
+        return Candidates(_places(seen, place), *(_numbers(seen, name) for name in ("row", "column", "score")))
+
+    def dealt(pair: int) -> Candidates:
+        return dealt_anew(candidates(BASIC, pair), block.test.positive, generator(pair, "places of other images"))
 
     return Detections(
-        block.test.patients, tuple(tuple(marks(arm, pair) for pair in range(block.pairs)) for arm in block.arms)
+        block.test.patients,
+        tuple(tuple(mark(candidates(arm, pair), lesions, len(place)) for pair in pairs) for arm in block.arms),
+        tuple(mark(dealt(pair), lesions, len(place)) for pair in pairs),
     )
 
 

@@ -17,8 +17,8 @@ from scansynth.trial_statistics.curves import curve_of, roc_curves
 from scansynth.trial_statistics.effects import Estimate, Outcomes, measure
 from scansynth.trial_statistics.froc import CURVE, Detections, Froc, measure_froc
 from scansynth.trial_statistics.groups import GroupRow, by_group, gaps, row_of
-from scansynth.trial_statistics.outcomes import Block
-from scansynth.trial_statistics.results import Analysis, ArmRow, BlockAnalysis, Terms
+from scansynth.trial_statistics.outcomes import BASIC, Block
+from scansynth.trial_statistics.results import Analysis, ArmRow, BlockAnalysis, LesionFloor, Terms
 from scansynth.trial_statistics.rulings import PRIMARY, Contrast, adjust, compare, contrast_names, judge, obstacle
 
 Attributes = Mapping[str, Sequence[str]]
@@ -130,6 +130,7 @@ class Describing:
             self.rows(outcomes, froc),
             contrasts,
             {} if froc is None else self.lesion_contrasts(froc),
+            None if froc is None else self.lesion_floor(froc),
             {name: self.groups(name) for name in self.attributes},
             tuple(self.external(name) for name in sorted(block.external)),
             newly_caught(block, outcomes.thresholds, *PRIMARY),
@@ -169,6 +170,11 @@ class Describing:
             f"{arm} - {other}": froc.cpm.contrast(place(arm), place(other), self.terms.level)
             for arm, other in contrast_names(self.block.arms)
         }
+
+    def lesion_floor(self, froc: Froc) -> LesionFloor:
+        """CPM of marks at places of other images, and what the arm basic finds beyond."""
+        basic, dealt, level = self.block.place(BASIC), len(self.block.arms), self.terms.level
+        return LesionFloor(froc.cpm.arm(dealt, level), froc.cpm.contrast(basic, dealt, level))
 
     def groups(self, name: str) -> tuple[GroupRow, ...]:
         """The groups of one attribute."""

@@ -102,6 +102,31 @@ def mark(candidates: Candidates, lesions: Lesions, images: int) -> Marks:
     return Marks(found, lesions.image, candidates.score[~on_lesion], candidates.image[~on_lesion], images)
 
 
+def dealt_anew(candidates: Candidates, positive: NDArray[np.bool_], rng: np.random.Generator) -> Candidates:
+    """The same marks with places of other images: what a detector finds that knows nothing of the places of an image.
+
+    The most suspicious mark of an image gets the place of another image's most suspicious mark, the second that of a
+    second one, and so on; images with a lesion deal among themselves, and so do those without. Number and scores of
+    each image's marks stay, and so does where lesions lie in general. Where they always lie in the middle, these marks
+    find them all the same.
+
+    Args:
+        candidates: Of one detector.
+        positive: Which images show a lesion (images,).
+        rng: Of the deal.
+    """
+    order = np.lexsort((-candidates.score, candidates.image))
+    image = candidates.image[order]
+    rank = np.arange(len(image)) - np.searchsorted(image, image)
+    row, column = candidates.row[order], candidates.column[order]
+    dealt = np.arange(len(image))
+    for kind in (True, False):
+        for number in np.unique(rank):
+            own = np.flatnonzero((rank == number) & (positive[image] == kind))
+            dealt[own] = np.roll(shuffled := rng.permutation(own), 1)[np.argsort(shuffled)]  # to another image each
+    return Candidates(image, row[dealt], column[dealt], candidates.score[order])
+
+
 def sensitivities(marks: Marks, times: Counts, points: Sequence[float] | Floats = POINTS) -> Floats:
     """Share of the lesions found at each number of false alarms for each image, in each draw (points, draws).
 
@@ -145,10 +170,12 @@ class Detections:
     Attributes:
         patients: Of each image (images,).
         marks: Of each arm and pair, on the same images.
+        dealt: Of the arm basic with places of other images (`dealt_anew`), for each pair.
     """
 
     patients: NDArray[Any]
     marks: tuple[tuple[Marks, ...], ...]
+    dealt: tuple[Marks, ...]
 
 
 @dataclass(frozen=True)
@@ -156,8 +183,8 @@ class Froc:
     """FROC of all arms and pairs.
 
     Attributes:
-        cpm: Mean sensitivity at the seven points.
-        points: Sensitivity at each of `CURVE`.
+        cpm: Mean sensitivity at the seven points; the last row is that of places dealt anew.
+        points: Sensitivity at each of `CURVE`, with the same rows.
     """
 
     cpm: Outcome
@@ -175,7 +202,7 @@ def measure_froc(detections: Detections, draws: int, rng: np.random.Generator) -
     Raises:
         EvidenceError: There is no lesion.
     """
-    marks, first = detections.marks, detections.marks[0][0]
+    marks, first = (*detections.marks, detections.dealt), detections.marks[0][0]
     if not len(first.found):
         raise EvidenceError("there is no lesion in the test images, so none can be found; give masks or boxes")
     times = patient_draws(detections.patients, draws, rng)

@@ -68,6 +68,19 @@ class ArmRow:
 
 
 @dataclass(frozen=True)
+class LesionFloor:
+    """What CPM comes to without any knowledge of an image's places.
+
+    Attributes:
+        dealt: CPM of the marks of the arm basic with places of other images.
+        beyond: CPM of the arm basic less that; wholly above 0: it finds places.
+    """
+
+    dealt: Estimate
+    beyond: Estimate
+
+
+@dataclass(frozen=True)
 class BlockAnalysis:
     """All figures at one share of the real patients and one dose.
 
@@ -78,6 +91,7 @@ class BlockAnalysis:
         arms: In the order of the trial.
         contrasts: The primary first.
         lesion_contrasts: Change of CPM, by "arm - other"; empty without lesions.
+        lesion_floor: Of CPM; None without lesions.
         groups: By attribute of the patients.
         external: Other cohorts, a row each.
         caught: Cases of the primary contrast that changed sides.
@@ -90,6 +104,7 @@ class BlockAnalysis:
     arms: tuple[ArmRow, ...] = ()
     contrasts: tuple[Contrast, ...] = ()
     lesion_contrasts: Mapping[str, Estimate] = field(default_factory=dict)
+    lesion_floor: LesionFloor | None = None
     groups: Mapping[str, tuple[GroupRow, ...]] = field(default_factory=dict)
     external: tuple[GroupRow, ...] = ()
     caught: tuple[Caught, ...] = ()
