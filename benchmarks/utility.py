@@ -40,12 +40,13 @@ LOW = ("basic", "basic-synthetic", "duplicates", "reserve")
 PARTS: dict[str, dict[str, Any]] = {
     "default": {},
     "levers": {"arms": ARMS},
-    "dose": {"arms": LOW, "ratios": (1.0, 0.25, 0.5)},
+    "dose": {"arms": LOW, "ratios": (1.0, 0.0, 0.25, 0.5, 2.0, 5.0)},
     "tenth": {"arms": LOW, "fractions": (0.1,)},
     "quarter": {"arms": LOW, "fractions": (0.25,)},
     "half": {"arms": LOW, "fractions": (0.5,)},
 }
-"""Settings of `utility` that each part changes, written before any detector was trained."""
+"""Settings of `utility` that each part changes, written before any detector was trained; the doses 2 and 5, which the
+trial's plan names too, joined when those up to 1 were known."""
 
 TIMES = ("load_at_start", "jobs_run_now", "seconds_now", "workers")
 

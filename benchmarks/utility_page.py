@@ -16,7 +16,7 @@ from scansynth.files import write_text
 TITLES = {
     "default": "The default trial: all train patients, one synthetic image for each real lesion",
     "levers": "Every arm: the levers of the literature, and further controls",
-    "dose": "Doses: a quarter, a half and one synthetic image for each real lesion",
+    "dose": "Doses: a quarter to five synthetic images for each real lesion",
     "tenth": "A tenth of the train patients",
     "quarter": "A quarter of the train patients",
     "half": "Half of the train patients",
