@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from command_line import scansynth
 from markupsafe import escape
 from PIL import Image
 
-from scansynth.cli import main
 from scansynth.evidence.rules import CLAIMS
 from scansynth.files import read_csv, read_json, read_json_lines, sha256_file
 from scansynth.gan import memory, training_loop
@@ -49,17 +49,6 @@ def own_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SCANSYNTH_INSTITUTION_KEY", str(path))
         yield path
-
-
-def scansynth(*arguments: object) -> int:
-    """Runs a command in this process; its exit code."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["scansynth", *map(str, arguments)])
-        try:
-            main()
-        except SystemExit as ended:
-            return int(ended.code or 0)
-    return 0
 
 
 @pytest.fixture(scope="module")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
 import numpy as np
 import pytest
+from command_line import scansynth
 
-from scansynth.cli import main
 from scansynth.cohort.fractions import train_part
 from scansynth.cohort.tensors import load_cohort
 from scansynth.evidence.claims import schema
@@ -46,16 +45,6 @@ def own_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("SCANSYNTH_INSTITUTION_KEY", str(tmp_path_factory.mktemp("key") / "institution.key"))
         patch.setattr("scansynth.experiment.supply.LEAST_TRAINING", 200)
         yield
-
-
-def scansynth(*arguments: object) -> int:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["scansynth", *map(str, arguments)])
-        try:
-            main()
-        except SystemExit as ended:
-            return int(ended.code or 0)
-    return 0
 
 
 @pytest.fixture(scope="module")
