@@ -122,8 +122,8 @@ def dealt_anew(candidates: Candidates, positive: NDArray[np.bool_], rng: np.rand
     dealt = np.arange(len(image))
     for kind in (True, False):
         for number in np.unique(rank):
-            own = np.flatnonzero((rank == number) & (positive[image] == kind))
-            dealt[own] = np.roll(shuffled := rng.permutation(own), 1)[np.argsort(shuffled)]  # to another image each
+            around = rng.permutation(np.flatnonzero((rank == number) & (positive[image] == kind)))
+            dealt[around] = np.roll(around, 1)  # in a ring, so that none keeps its own
     return Candidates(image, row[dealt], column[dealt], candidates.score[order])
 
 
