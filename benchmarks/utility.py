@@ -70,6 +70,11 @@ def with_settings(study: Study, part: str) -> Study:
     return Study(study.folder, study.config.model_copy(update={"utility": settings}))
 
 
+def images_of(study: Study) -> int:
+    """Images of the largest set that the study's trial needs."""
+    return max(supply.images for supply in supplies(study))
+
+
 def generator_facts(study: Study, supply: Supply) -> dict[str, Any]:
     """What stands of one generator beside its weights."""
     run = read_json(supplied(study, supply).run() / RUN)
@@ -126,11 +131,10 @@ def main() -> None:
         f"torch {torch.__version__}"
     )
     with study.lock():
-        if "levers" in arguments.parts:  # its sets are the largest: drawn once, they serve all parts
-            with bar("sets") as progress:
-                make_supplies(
-                    with_settings(study, "levers"), progress, print, even_if_collapsed=arguments.even_if_collapsed
-                )
+        for part in sorted(arguments.parts, key=lambda part: -images_of(with_settings(study, part))):
+            with bar("sets") as progress:  # the largest first: drawn once, they serve all parts
+                even = arguments.even_if_collapsed
+                make_supplies(with_settings(study, part), progress, print, even_if_collapsed=even)
         for part in arguments.parts:
             load = {"load_at_start": round(os.getloadavg()[0], 1)}
             before, now = summary.get(part, {}), load | run_part(study, part, arguments.even_if_collapsed)

@@ -32,7 +32,8 @@ def write_page(content: Mapping[str, Any], path: Path) -> None:
 
 Does a DCGAN's synthetic set help a detector? `lidc-patches` (LIDC-IDRI; nodules and look-alikes of 724 patients, 64
 pixels), the recipe `dcgan` of width 32 for 200 epochs, judged by [the rule](../utility.md) that was fixed before.
-Nothing was chosen by looking at these results, and they stand whichever way they fall. **The default trial is the
+Nothing was chosen by looking at these results, and they stand whichever way they fall; of the parts, only the doses 2
+and 5 were added when those up to 1 were known. **The default trial is the
 result.** The other parts are trials of their own beside it, each with its own adjustment for several comparisons and
 none across parts: they say where to look next. A patch is centred on its nodule, so these trials judge whole images:
 where a lesion lies is given away.

@@ -91,7 +91,10 @@ def detections_of(block: Block, seed: int = 0) -> Detections:
     lesions = Lesions(where, middle, middle, np.full(len(where), 3.0))
     found = [[_marks(own, positive, rng) for own in arm] for arm in block.test.scores]
     marks = [[mark(own, lesions, len(positive)) for own in arm] for arm in found]
-    dealt = [mark(dealt_anew(own, positive, rng), lesions, len(positive)) for own in found[block.place("basic")]]
+    dealt = [
+        mark(dealt_anew(own, block.test.patients, positive, rng), lesions, len(positive))
+        for own in found[block.place("basic")]
+    ]
     return Detections(block.test.patients, tuple(tuple(row) for row in marks), tuple(dealt))
 
 

@@ -170,6 +170,11 @@ def test_charts_are_there_as_far_as_there_are_figures(made: Made, bare: Study, t
     titles = ("Gain by the number", "When real patients are few", "(ROC)", "(FROC)", "Do the probabilities mean")
     text = words(section(made.html, "help"))
     assert all(title in text for title in titles)
+    floor = made.trial.blocks[0].lesion_floor
+    assert floor is not None
+    assert f"where the marks of other patients lay, would reach {floor.dealt.value:.2f} (" in text
+    assert "marks at places of other patients" in text
+    assert "0 for each real: 0, by definition; 0.5 for each real:" in section(made.html, "help")
     study, _ = make_trial(replace(bare, folder=copy_of(bare, tmp_path)), "shown", attributes=False)
     view = read_trial(study, load_cohort(study.cohort))
     assert view is not None

@@ -215,12 +215,14 @@ def test_lesions_have_curves_and_contrasts(trial: Block) -> None:
         )
         for arm in range(len(ARMS))
     )
-    found = analyse([trial], TERMS, 0, detections={0: Detections(trial.test.patients, marks, marks[0])}).blocks[0]
+    found = analyse([trial], TERMS, 0, detections={0: Detections(trial.test.patients, marks, marks[3])}).blocks[0]
     assert found.lesion_contrasts["basic-synthetic - basic"].interval.low > 0
     assert found.lesion_floor is not None
-    assert found.lesion_floor.dealt == found.arms[0].cpm, "here the first arm's stand for them"
-    beyond = found.lesion_floor.beyond
-    assert beyond.interval.low <= 0 <= beyond.interval.high
+    floor = found.lesion_floor
+    assert ARMS[3] == "basic-synthetic", "here a better arm's marks stand for those dealt anew"
+    assert (floor.dealt, floor.froc) == (found.arms[3].cpm, found.arms[3].froc)
+    change = found.lesion_contrasts["basic-synthetic - basic"]
+    assert (floor.beyond.value, floor.beyond.interval.high) == (-change.value, -change.interval.low)
     assert all(row.froc is not None and row.cpm is not None and 0 < row.cpm.value <= 1 for row in found.arms)
     none = Marks(np.empty(0), np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64), images)
     empty = Detections(trial.test.patients, tuple(tuple(none for _ in range(5)) for _ in ARMS), (none,) * 5)

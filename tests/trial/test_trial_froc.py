@@ -150,24 +150,58 @@ def test_the_interval_of_a_change_holds_none_and_the_band_narrows_with_patients(
     assert widths[1] < 0.75 * widths[0]
 
 
-def test_places_dealt_anew_belong_to_other_images_and_nothing_else_changes() -> None:
-    rng = np.random.default_rng(0)
-    images, each = 40, 3
-    image = np.repeat(np.arange(images), each)
-    own = Candidates(image, image + 0.25, 100.0 + image, rng.random(images * each))
-    shuffled = rng.permutation(len(image))
+def blind_marks(rng: np.random.Generator, images: int, apart: float, most: int = 6) -> Candidates:
+    """One to six marks in each image of 64 pixels, anywhere, no two of an image near each other."""
+    rows = []
+    for image in range(images):
+        places: list[np.ndarray] = []
+        for place in rng.uniform(0, 64, (200, 2)):
+            if all(np.hypot(*(place - other)) >= apart for other in places):
+                places.append(place)
+        rows += [(image, *place, rng.random()) for place in places[: rng.integers(1, most + 1)]]
+    image, row, column, score = (np.array(values) for values in zip(*rows, strict=True))
+    return Candidates(image.astype(np.int64), row, column, score)
+
+
+def test_places_dealt_anew_are_whole_sets_of_other_patients() -> None:
+    rng, images = np.random.default_rng(0), 60
+    own = blind_marks(rng, images, apart=10.0)
+    patients, positive = np.repeat([f"p{k}" for k in range(20)], 3), rng.random(images) < 0.5
+    shuffled = rng.permutation(len(own.image))
     own = Candidates(*(getattr(own, name)[shuffled] for name in ("image", "row", "column", "score")))
-    positive = np.arange(images) < 15
-    dealt = dealt_anew(own, positive, rng)
-    assert sorted(zip(dealt.image, dealt.score, strict=True)) == sorted(zip(own.image, own.score, strict=True))
-    origin = (dealt.row - 0.25).astype(int)
-    assert (origin == dealt.column - 100.0).all(), "row and column are dealt together"
-    assert (origin != dealt.image).all()
-    assert (positive[origin] == positive[dealt.image]).all()
-    assert sorted(origin) == sorted(own.image)
-    best = [np.argmax(np.where(own.image == k, own.score, -1.0)) for k in range(images)]
-    first = [np.argmax(np.where(dealt.image == k, dealt.score, -1.0)) for k in range(images)]
-    assert sorted(dealt.row[first]) == sorted(own.row[best]), "the most suspicious ones deal among themselves"
+    dealt = dealt_anew(own, patients, positive, rng)
+    sets = {frozenset(zip(own.row[own.image == k], own.column[own.image == k], strict=True)): k for k in range(images)}
+    givers = [
+        sets[frozenset(zip(dealt.row[dealt.image == k], dealt.column[dealt.image == k], strict=True))]
+        for k in range(images)
+    ]
+    assert sorted(givers) == list(range(images)), "each set is given away once"
+    assert (patients[givers] != patients).all()
+    assert (positive[givers] == positive).all()
+    for image, giver in enumerate(givers):
+        mine, theirs = (np.sort(own.score[own.image == k])[::-1] for k in (image, giver))
+        kept = min(len(mine), len(theirs))
+        scores = np.sort(dealt.score[dealt.image == image])[::-1]
+        assert scores[:kept] == pytest.approx(mine[:kept])
+        assert (scores[kept:] <= mine[-1]).all()
+        best = [np.argmax(np.where(one.image == k, one.score, -1.0)) for one, k in ((dealt, image), (own, giver))]
+        assert dealt.row[best[0]] == own.row[best[1]], "the most suspicious mark stands where the other one stood"
+
+
+def test_a_blind_detector_is_no_better_than_its_floor() -> None:
+    """Marks keep apart from each other, and cover more than marks that clump: the floor must not lose by that."""
+    changes = []
+    for seed in range(30):
+        rng, images = np.random.default_rng(seed), 120
+        patients, positive = np.repeat([f"p{k}" for k in range(40)], 3), np.arange(images) % 2 == 0
+        where = np.flatnonzero(positive)
+        lesions = Lesions(where, *rng.uniform(0, 64, (2, len(where))), np.full(len(where), 12.0))
+        found = [blind_marks(rng, images, apart=14.0) for _ in range(4)]
+        rows = tuple(mark(one, lesions, images) for one in found)
+        dealt = tuple(mark(dealt_anew(one, patients, positive, rng), lesions, images) for one in found)
+        changes.append(measure_froc(Detections(patients, (rows,), dealt), 200, rng).cpm.contrast(0, 1))
+    assert abs(np.mean([one.value for one in changes])) < 0.01
+    assert sum(one.interval.low > 0.0 for one in changes) <= 3
 
 
 def test_places_dealt_anew_lose_lesions_that_move_and_keep_those_that_do_not() -> None:
@@ -178,7 +212,7 @@ def test_places_dealt_anew_lose_lesions_that_move_and_keep_those_that_do_not() -
         lesions = Lesions(place, row, column, np.full(images, 5.0))
         found = Candidates(place, row, column, score)
         assert cpm(mark(found, lesions, images)) == 1.0
-        assert least <= cpm(mark(dealt_anew(found, place < images, rng), lesions, images)) <= most
+        assert least <= cpm(mark(dealt_anew(found, place.astype(str), place < images, rng), lesions, images)) <= most
 
 
 def test_without_lesions_there_is_no_curve() -> None:

@@ -21,7 +21,8 @@ Floats = NDArray[np.float64]
 _SERIES = ((BASIC, "real"), (COMBINED, "synthetic"), (POSITIVE_CONTROL, "third"))
 """Arms that stand in the pictures, and their colours; the others stand in the table."""
 
-_DASHES = {"real": (0, ()), "synthetic": (0, (5, 1.5)), "third": (0, (1.5, 1.2))}
+_DASHES = {"real": (0, ()), "synthetic": (0, (5, 1.5)), "third": (0, (1.5, 1.2)), "muted": (0, (1, 2))}
+_ELSEWHERE = "marks at places of other patients"
 _ROOM = 0.35
 
 
@@ -37,7 +38,7 @@ def trial_charts(analysis: Values) -> list[Chart]:
     charts = [*_dose(analysis["dose"]), *_low_data(analysis["low_data"])]
     if shown:
         rate = 100.0 * float(analysis["terms"]["false_alarm_rate"])
-        charts += [_roc(shown, rate), *_froc(shown), _calibration(shown[:2])]
+        charts += [_roc(shown, rate), *_froc(shown, block.get("lesion_floor")), _calibration(shown[:2])]
     return charts
 
 
@@ -76,7 +77,7 @@ def _roc(shown: Shown, rate: float) -> Chart:
     return Chart(title, out[0], _key(shown), note)
 
 
-def _froc(shown: Shown) -> list[Chart]:
+def _froc(shown: Shown, floor: Values | None) -> list[Chart]:
     """The curve by lesions, where lesions were looked for."""
     found = [(row, arm, colour) for row, arm, colour in shown if row["froc"] is not None]
     if not found:
@@ -86,6 +87,8 @@ def _froc(shown: Shown) -> list[Chart]:
     with axes_for("trial-froc", f"{title}.", out) as axes:
         for row, _, colour in found:
             _curve(axes, row["froc"], colour, 1.0)
+        if floor is not None:
+            _curve(axes, floor["froc"], "muted", 1.0)
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_locator(FixedLocator([0.125, 0.25, 0.5, 1, 2, 4, 8]))
         axes.xaxis.set_minor_locator(NullLocator())
@@ -93,7 +96,8 @@ def _froc(shown: Shown) -> list[Chart]:
         axes.set_ylim(0, 101)
         axes.set_xlabel("false marks for each image")
         axes.set_ylabel("lesions found, %")
-    return [Chart(title, out[0], _key(found), "A lesion counts as found when a mark lies within its radius.")]
+    key = (*_key(found), *([] if floor is None else [(_ELSEWHERE, "muted")]))
+    return [Chart(title, out[0], key, "A lesion counts as found when a mark lies within its radius.")]
 
 
 def _calibration(shown: Shown) -> Chart:
@@ -128,6 +132,7 @@ def _dose(points: Sequence[Values]) -> list[Chart]:
         return []
     title = "Gain by the number of synthetic images"
     told = "; ".join(f"{number(ratio)} for each real: {100.0 * float(gain['value']):+.1f}" for ratio, gain in found)
+    told = f"0 for each real: 0, by definition; {told}"
     out: list[Markup] = []
     with axes_for("trial-dose", f"{title}, in points. {told}.", out) as axes:
         axes.axhline(0.0, color=COLOURS["muted"], linewidth=1.0)

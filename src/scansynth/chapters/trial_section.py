@@ -15,7 +15,6 @@ from scansynth.page.pictures import single
 from scansynth.page.words import clean, count, number, reason
 from scansynth.statistics import Verdict
 from scansynth.trial_statistics.answers import GAIN
-from scansynth.trial_statistics.outcomes import BASIC
 
 ANCHOR, TITLE = "help", "Does it help?"
 
@@ -69,7 +68,7 @@ def trial_section(trial: TrialView) -> dict[str, Any]:
                 {"title": f"By {clean(name)}", "rows": [_group(row) for row in rows]}
                 for name, rows in block["groups"].items()
             ],
-            "external": [_group(row) for row in block["external"]],
+            "external": [_external(row, analysis.get("external_notes") or {}) for row in block["external"]],
             "left_out": [_left_out(row) for row in analysis.get("left_out") or ()],
             "tables": contrast_tables(analysis["blocks"]),
             "declared": declared(trial),
@@ -113,20 +112,15 @@ def _arm(row: Values) -> dict[str, Any]:
 
 
 def _lesion_floor(floor: Values | None) -> str:
-    """Whether the detectors find places, or the images give them away; empty without lesions."""
+    """What CPM comes to without knowledge of places, as figures without a verdict; empty without lesions."""
     if floor is None:
         return ""
     value, between = _plain(floor["dealt"])
     more, more_between = _plain(floor["beyond"])
-    found = pair_of(floor["beyond"]["interval"])[0] > 0.0
     return (
-        f"The marks of {arm_name(BASIC)} at the places of other images reach a CPM of {value} ({between}); at their "
-        f"own they reach {more} ({more_between}) more. "
-        + (
-            "The detector finds places."
-            if found
-            else "That the detector finds places is not shown: CPM says no more here than which images are suspicious."
-        )
+        f"Marks that know which images are suspicious, but lie where the marks of other patients lay, would reach "
+        f"{value} ({between}). The difference to the detector without synthetic images is {more} ({more_between}): so "
+        "much of its CPM is knowledge of places."
     )
 
 
@@ -140,6 +134,13 @@ def _group(row: Values) -> dict[str, Any]:
         "alarms": ("—", "") if alarms is None else points_with(alarms),
         "why": reason(row["why"]),
     }
+
+
+def _external(row: Values, notes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Another cohort, with what about it is not as in this study."""
+    shown = _group(row)
+    told = [reason(row["why"]), *(reason(note) for note in notes.get(str(row["group"]), ()))]
+    return {**shown, "why": " ".join(part for part in told if part)}
 
 
 def _left_out(row: Values) -> dict[str, Any]:

@@ -112,12 +112,16 @@ def detections(study: Study, grid: Grid, found: Sequence[Block]) -> dict[int, De
     rows = read_csv(path)
     whole = [spec for spec in grid.specs if not spec.left_out[0]]
     return {
-        place: _detections(block, rows, _cell(whole, block.fraction, block.ratio)) for place, block in enumerate(found)
+        place: _detections(block, rows, _cell(whole, block.fraction, block.ratio), study.config.seed)
+        for place, block in enumerate(found)
     }
 
 
-def _detections(block: Block, rows: Sequence[Mapping[str, str]], specs: Sequence[JobSpec]) -> Detections:
-    place = {str(case): index for index, case in enumerate(block.test.cases)}
+def _detections(block: Block, rows: Sequence[Mapping[str, str]], specs: Sequence[JobSpec], seed: int) -> Detections:
+    """The marks of every detector, on images of which all lesions are known: one without a mask could not be hit."""
+    known = ~block.test.positive | np.isin(block.test.cases, [row["case"] for row in rows])
+    place = {str(case): index for index, case in enumerate(block.test.cases[known])}
+    patients, positive = block.test.patients[known], block.test.positive[known]
     own = [row for row in rows if row["case"] in place]
     lesions = Lesions(_places(own, place), *(_numbers(own, name) for name in ("row", "column", "radius")))
     folders = {(spec.arm, spec.pair): spec.folder for spec in specs}
@@ -128,10 +132,11 @@ def _detections(block: Block, rows: Sequence[Mapping[str, str]], specs: Sequence
         return Candidates(_places(seen, place), *(_numbers(seen, name) for name in ("row", "column", "score")))
 
     def dealt(pair: int) -> Candidates:
-        return dealt_anew(candidates(BASIC, pair), block.test.positive, generator(pair, "places of other images"))
+        rng = generator(seed, "places of other images", block.fraction, block.ratio, pair)
+        return dealt_anew(candidates(BASIC, pair), patients, positive, rng)
 
     return Detections(
-        block.test.patients,
+        patients,
         tuple(tuple(mark(candidates(arm, pair), lesions, len(place)) for pair in pairs) for arm in block.arms),
         tuple(mark(dealt(pair), lesions, len(place)) for pair in pairs),
     )

@@ -18,7 +18,7 @@ from scansynth.progress import Progress
 from scansynth.seeds import generator
 from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_record
 from scansynth.study import Study
-from scansynth.trial.external import check_external, external_specs, run_external
+from scansynth.trial.external import check_external, external_notes, external_specs, run_external
 from scansynth.trial.grid import PLAN, Grid, check_study, declare, run_grid, trial_folder, write_plan
 from scansynth.trial_statistics.analysis import analyse
 from scansynth.trial_statistics.groups import row_of
@@ -109,7 +109,8 @@ def _row(study: Study, one: LeftOut, terms: Terms) -> dict[str, Any]:
 
 def _write(study: Study, grid: Grid, result: Analysis, apart: list[dict[str, Any]], seconds: float) -> None:
     folder = trial_folder(study)
-    write_json(folder / ANALYSIS, {"plan_sha256": grid.plan["sha256"], **result.as_json(), "left_out": apart})
+    told = {"left_out": apart, "external_notes": external_notes(grid, external_specs(study, grid))}
+    write_json(folder / ANALYSIS, {"plan_sha256": grid.plan["sha256"], **result.as_json(), **told})
     write_claims(folder / CLAIMS, result.claims)
     readers = [*_READERS, *([Reader.POSITIVE_CONTROL] if "reserve" in study.config.utility.arms else [])]
     roles = {role for reader in readers for role in PERMITTED[reader]}

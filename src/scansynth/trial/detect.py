@@ -22,9 +22,10 @@ from scansynth.dicom.sandbox import DecodePool
 from scansynth.dicom.write import Uids
 from scansynth.errors import CohortError, ConfigError, StudyError
 from scansynth.evidence.loose import printable, reasons_in_words
-from scansynth.files import new_directory, write_bytes, write_csv, write_json
+from scansynth.files import new_directory, sha256_json, write_bytes, write_csv, write_json
 from scansynth.learning.device import Device, pick_device
 from scansynth.progress import Progress, silent
+from scansynth.stage import read_record
 from scansynth.study import Study
 from scansynth.trial.grid import read_plan
 from scansynth.trial_detector.detector import DetectorFacts, Scored, draw_maps, load_detector, score_images
@@ -125,6 +126,13 @@ def pick_job(study: Study, arm: str) -> Path:
     folder = study.folder / "trial" / "jobs" / str(best["name"])
     if not folder.is_dir():
         raise StudyError(f"the detector {folder.name} is not trained yet; run: scansynth utility {study.folder}")
+    record = read_record(folder)
+    made = record and sha256_json({"inputs": record.inputs, "settings": record.settings, "seed": record.seed})
+    if made != best["identity"]:
+        raise StudyError(
+            f"the detector {folder.name} is of an earlier trial than the declared one; run: scansynth utility "
+            f"{study.folder}"
+        )
     return folder
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scansynth.cohort.tensors import Cohort, Selection, load_cohort, select, to_signed, to_stored
 from scansynth.cohort.transforms import Floats, fit, from_window, to_window
 from scansynth.engine import Job, run_jobs
-from scansynth.errors import CohortError, LedgerError, TrainingError
-from scansynth.files import read_json, sha256_json, write_csv, write_json
+from scansynth.errors import CohortError, LedgerError, StudyError, TrainingError
+from scansynth.files import read_json, sha256_file, sha256_json, write_csv, write_json
 from scansynth.learning.device import pick_device
 from scansynth.ledger import Reader
 from scansynth.progress import Progress, silent
@@ -53,6 +53,22 @@ class ExternalSpec:
 def scores_name(name: str) -> str:
     """File in a job's folder that holds the scores of an external cohort."""
     return f"external-{name}.csv"
+
+
+def external_notes(grid: Grid, specs: Sequence[ExternalSpec]) -> dict[str, list[str]]:
+    """What about each external cohort is not as in this study, and what was done about it.
+
+    Raises:
+        StudyError: The file that says it is missing or damaged.
+    """
+    found = {}
+    for spec in specs:
+        path = grid.specs[0].folder / f"external-{spec.name}.json"
+        try:
+            found[spec.name] = [str(note) for note in read_json(path)["notes"]]
+        except (OSError, ValueError, KeyError, TypeError) as fault:
+            raise StudyError(f"{path.name} of a job is missing or damaged; run the trial again") from fault
+    return found
 
 
 def external_specs(study: Study, grid: Grid) -> tuple[ExternalSpec, ...]:
@@ -139,12 +155,14 @@ def score_external(spec: ExternalSpec) -> None:
         network, _ = load_detector(folder, device)
         rows = score_rows(part.cases, ROLE, positives(other, part.cases), score_images(network, part.images, device))
         write_csv(table, SCORE_COLUMNS, rows)
-        write_json(mark, {"identity": identity, "notes": list(notes), "images": len(rows)})
+        told = {"identity": identity, "notes": list(notes), "images": len(rows), "scores_sha256": sha256_file(table)}
+        write_json(mark, told)
 
 
 def _is_done(mark: Path, table: Path, identity: str) -> bool:
     try:
-        return table.is_file() and bool(read_json(mark)["identity"] == identity)
+        told = read_json(mark)
+        return bool(told["identity"] == identity and told["scores_sha256"] == sha256_file(table))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -171,7 +189,7 @@ def check_strangers(ours: Cohort, other: Cohort, name: str, other_key: bool) -> 
 
 
 def check_comparable(ours: Cohort, other: Cohort, name: str, resample: bool) -> list[str]:
-    """What is not alike, in words; see `comparable`.
+    """What is not alike, in words, and what is done about it; see `comparable`.
 
     Raises:
         CohortError: It has no labels, lacks a class, has pixels of another shape, or differs and may not be resampled.
@@ -182,17 +200,15 @@ def check_comparable(ours: Cohort, other: Cohort, name: str, resample: bool) -> 
     if not shown.any() or shown.all():
         raise CohortError(f"the external cohort {name} lacks {'negative' if shown.any() else 'positive'} images")
     differences = _differences(ours, other)
+    differing = "; ".join(words for words, _ in differences)
     down, across = _ratios(ours, other)
     if not _near(down / across):
-        raise CohortError(
-            f"the external cohort {name} has pixels of another shape: {'; '.join(differences)}; it cannot be compared"
-        )
+        raise CohortError(f"the external cohort {name} has pixels of another shape: {differing}; it cannot be compared")
     if differences and not resample:
         raise CohortError(
-            f"the external cohort {name} differs: {'; '.join(differences)}; ingest it alike, or set utility.resample "
-            "= true"
+            f"the external cohort {name} differs: {differing}; ingest it alike, or set utility.resample = true"
         )
-    return differences
+    return [f"{words} ({done})" for words, done in differences]
 
 
 def comparable(ours: Cohort, other: Cohort, name: str, resample: bool) -> tuple[Selection, tuple[str, ...]]:
@@ -215,24 +231,24 @@ def comparable(ours: Cohort, other: Cohort, name: str, resample: bool) -> tuple[
         if ours.facts.modality == other.facts.modality == "CT":  # Hounsfield units mean the same everywhere
             signed = to_window(from_window(signed, case.low, case.high), ours.facts.low, ours.facts.high)
         images[place] = to_stored(_resized(signed, ours, other))
-    return Selection(found.cases, images), tuple(f"taken as it is: {words}" for words in differences)
+    return Selection(found.cases, images), tuple(differences)
 
 
-def _differences(ours: Cohort, other: Cohort) -> list[str]:
-    """What is not alike, in words."""
+def _differences(ours: Cohort, other: Cohort) -> list[tuple[str, str]]:
+    """What is not alike, in words, and what `utility.resample` does about it."""
     mine, its = ours.facts, other.facts
     found = [
-        f"{what} {theirs} instead of {own}"
-        for what, own, theirs in (
-            ("Modality", mine.modality, its.modality),
-            ("view", mine.view, its.view),
-            ("size", f"{mine.size} pixels", f"{its.size} pixels"),
+        (f"{what} {theirs} instead of {own}", done)
+        for what, own, theirs, done in (
+            ("Modality", mine.modality, its.modality, "taken as it is"),
+            ("view", mine.view, its.view, "taken as it is"),
+            ("size", f"{mine.size} pixels", f"{its.size} pixels", "cut or padded"),
         )
         if own != theirs
     ]
     if not all(_near(ratio) for ratio in _ratios(ours, other)):
         own, theirs = (" x ".join(dict.fromkeys(f"{one:.3g}" for one in facts.spacing)) for facts in (mine, its))
-        found.append(f"pixel spacing {theirs} mm instead of {own} mm")
+        found.append((f"pixel spacing {theirs} mm instead of {own} mm", "resampled"))
     return found
 
 

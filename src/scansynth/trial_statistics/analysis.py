@@ -174,7 +174,8 @@ class Describing:
     def lesion_floor(self, froc: Froc) -> LesionFloor:
         """CPM of marks at places of other images, and what the arm basic finds beyond."""
         basic, dealt, level = self.block.place(BASIC), len(self.block.arms), self.terms.level
-        return LesionFloor(froc.cpm.arm(dealt, level), froc.cpm.contrast(basic, dealt, level))
+        curve = curve_of(CURVE, [point.arm(dealt, level) for point in froc.points])
+        return LesionFloor(froc.cpm.arm(dealt, level), froc.cpm.contrast(basic, dealt, level), curve)
 
     def groups(self, name: str) -> tuple[GroupRow, ...]:
         """The groups of one attribute."""

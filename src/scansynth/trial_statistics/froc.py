@@ -102,29 +102,48 @@ def mark(candidates: Candidates, lesions: Lesions, images: int) -> Marks:
     return Marks(found, lesions.image, candidates.score[~on_lesion], candidates.image[~on_lesion], images)
 
 
-def dealt_anew(candidates: Candidates, positive: NDArray[np.bool_], rng: np.random.Generator) -> Candidates:
-    """The same marks with places of other images: what a detector finds that knows nothing of the places of an image.
+def dealt_anew(
+    candidates: Candidates, patients: NDArray[Any], positive: NDArray[np.bool_], rng: np.random.Generator
+) -> Candidates:
+    """The marks with places of other patients: what a detector finds that knows nothing of where, in this image.
 
-    The most suspicious mark of an image gets the place of another image's most suspicious mark, the second that of a
-    second one, and so on; images with a lesion deal among themselves, and so do those without. Number and scores of
-    each image's marks stay, and so does where lesions lie in general. Where they always lie in the middle, these marks
-    find them all the same.
+    Each image gets all places of one other image, so that they lie as far apart as marks do, and keeps its scores: the
+    most suspicious mark stands where the other image's most suspicious one stood. Images with a lesion deal among
+    themselves, and so do those without; where lesions lie in general is kept. Where they always lie in the middle,
+    these marks find them all the same.
 
     Args:
         candidates: Of one detector.
+        patients: Of each image (images,).
         positive: Which images show a lesion (images,).
         rng: Of the deal.
     """
     order = np.lexsort((-candidates.score, candidates.image))
-    image = candidates.image[order]
-    rank = np.arange(len(image)) - np.searchsorted(image, image)
-    row, column = candidates.row[order], candidates.column[order]
-    dealt = np.arange(len(image))
+    rows = np.split(order, np.searchsorted(candidates.image[order], np.arange(1, len(positive))))
+    giver = np.arange(len(positive))
     for kind in (True, False):
-        for number in np.unique(rank):
-            around = rng.permutation(np.flatnonzero((rank == number) & (positive[image] == kind)))
-            dealt[around] = np.roll(around, 1)  # in a ring, so that none keeps its own
-    return Candidates(image, row[dealt], column[dealt], candidates.score[order])
+        own = rng.permutation(np.flatnonzero(positive == kind))
+        together = own[np.argsort(_in_random_order(patients[own], rng), kind="stable")]
+        _, counts = np.unique(patients[own], return_counts=True)
+        giver[together] = np.roll(together, counts.max(initial=0))  # past the largest patient: to other patients
+    image = np.concatenate([np.full(len(rows[giver[one]]), one) for one in range(len(positive))])
+    score = [_scores(candidates.score[rows[one]], candidates.score[rows[giver[one]]]) for one in range(len(positive))]
+    places = np.concatenate([rows[one] for one in giver])
+    return Candidates(image, candidates.row[places], candidates.column[places], np.concatenate(score))
+
+
+def _in_random_order(patients: NDArray[Any], rng: np.random.Generator) -> Places:
+    """A number for each patient's images, at random."""
+    names, number = np.unique(patients, return_inverse=True)
+    order: Places = rng.permutation(len(names))[number]
+    return order
+
+
+def _scores(own: Floats, giver: Floats) -> Floats:
+    """An image's own scores for the places that it was given; where it has fewer, no higher ones than its last."""
+    if not len(own):
+        return giver * 0.0
+    return np.concatenate([own[: len(giver)], np.minimum(giver[len(own) :], own[-1])])
 
 
 def sensitivities(marks: Marks, times: Counts, points: Sequence[float] | Floats = POINTS) -> Floats:

@@ -73,11 +73,13 @@ class LesionFloor:
 
     Attributes:
         dealt: CPM of the marks of the arm basic with places of other images.
-        beyond: CPM of the arm basic less that; wholly above 0: it finds places.
+        beyond: CPM of the arm basic less that.
+        froc: Of the marks at places of other images.
     """
 
     dealt: Estimate
     beyond: Estimate
+    froc: Curve
 
 
 @dataclass(frozen=True)
