@@ -146,7 +146,7 @@ def make_study(name: str, source: Path, folder: Path, steps: int) -> Study:
 
 def train(study: Study) -> Grid:
     """The detectors, trained where they are not yet."""
-    grid = declare(study, lambda fraction, pair: ())
+    grid = declare(study, lambda fraction, pair, without: ())
     write_plan(study, grid)
     run_grid(study, grid, lambda done, total, note="": print(f"  {study.config.name}: {done} of {total}", flush=True))
     return grid

@@ -160,7 +160,7 @@ def grid(options: argparse.Namespace, engine: str) -> dict[str, float]:
     study = make_study(options, work, arms=("real", "basic", "duplicates"), pairs=2, steps=options.grid_steps)
     place = study.config.engine.model_copy(update={"workers": _WORKERS, "address": ENGINES[engine]})
     study = type(study)(study.folder, study.config.model_copy(update={"engine": place}))
-    declared = declare(study, lambda fraction, pair: ())
+    declared = declare(study, lambda fraction, pair, without: ())
     write_plan(study, declared)
     began = time.perf_counter()
     run_grid(study, declared)

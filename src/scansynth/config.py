@@ -91,9 +91,23 @@ class GeneratorSettings(Settings):
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         1.0, description="Share of the train patients that the generator learns from, drawn by the seed."
     )
+    leave_out: tuple[str, ...] = Field(
+        (), description="A column of labels.csv and a value: the generator sees no patient who has it."
+    )
     overrides: dict[str, Any] = Field(default_factory=dict, description="Keys of the recipe set otherwise.")
     checkpoint_minutes: float = Field(5.0, gt=0, description="Longest time between two checkpoints, minutes.")
     keep_checkpoints: int = Field(3, ge=3, description="How many healthy checkpoints stay, besides the two newest.")
+
+    @model_validator(mode="after")
+    def _a_column_and_a_value(self) -> Self:
+        if self.leave_out and (len(self.leave_out) != 2 or not all(self.leave_out)):
+            raise ValueError('leave_out takes a column and a value, such as ["site", "north"]')
+        return self
+
+    @property
+    def without(self) -> tuple[str, str]:
+        """`leave_out` as column and value; both empty: nobody is left out."""
+        return (self.leave_out[0], self.leave_out[1]) if self.leave_out else ("", "")
 
 
 class SyntheticSettings(Settings):

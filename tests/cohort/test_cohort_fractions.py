@@ -16,8 +16,8 @@ def cohort() -> Cohort:
     for number in range(200):
         role = Role.TRAIN if number < 120 else Role.TEST
         for label in ("clear",) if number % 4 else ("nodule", "clear"):
-            name = f"p{number:03d}"
-            cases.append(Case(len(cases), name + label, name, role, label, 0.0, 1.0, (1.0, 1.0), {}))
+            name, site = f"p{number:03d}", {"site": "north" if number % 3 else "south"}
+            cases.append(Case(len(cases), name + label, name, role, label, 0.0, 1.0, (1.0, 1.0), site))
     return Cohort(Path(), SimpleNamespace(positive="nodule"), tuple(cases))  # type: ignore[arg-type]
 
 
@@ -40,3 +40,11 @@ def test_another_seed_gives_another_part_and_the_same_seed_the_same() -> None:
 def test_no_share_is_refused(share: float) -> None:
     with pytest.raises(ValueError, match="share of patients"):
         train_part(cohort(), share, 0)
+
+
+def test_who_is_left_out_is_taken_from_the_same_part() -> None:
+    there = {case.patient for case in cohort().cases if case.attributes["site"] == "south"}
+    whole = train_part(cohort(), 0.5, 5)
+    assert train_part(cohort(), 0.5, 5, ("site", "south")) == whole - there
+    assert 0 < len(whole & there) < len(whole)
+    assert train_part(cohort(), 0.5, 5, ("site", "east")) == whole

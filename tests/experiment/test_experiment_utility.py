@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -13,11 +14,13 @@ from command_line import scansynth
 
 from scansynth.cohort.fractions import train_part
 from scansynth.cohort.tensors import load_cohort
+from scansynth.errors import ConfigError
 from scansynth.evidence.claims import schema
 from scansynth.experiment.gathering import blocks
 from scansynth.experiment.supply import missing, supplied, supplies, untrained
 from scansynth.experiment.utility import declared
 from scansynth.files import read_json, read_json_lines, sha256_file
+from scansynth.gan.run import prepare
 from scansynth.study import open_study
 
 TINY = """
@@ -154,3 +157,33 @@ def test_too_few_patients_run_and_are_not_assessable(study: Path) -> None:
     verdicts = {claim["claim"]: claim["verdict"] for claim in read_json(study / "trial" / "claims.json")}
     assert set(verdicts.values()) == {"not assessable"}
     assert "missing" in json.dumps(read_json(study / "trial" / "claims.json"))
+
+
+def test_a_site_is_left_out_of_generators_and_detectors(study: Path) -> None:
+    """The last test: it changes what the study declares."""
+    config = (study / "study.toml").read_text().replace("fractions = [1.0, 0.5]", 'leave_out = "site"')
+    (study / "study.toml").write_text(config)
+    assert scansynth("utility", study, "--even-if-collapsed") == 0
+    opened = open_study(study)
+    cohort = load_cohort(opened.cohort)
+    apart = [supply for supply in supplies(opened) if supply.without[0]]
+    assert [(supply.without[1], supply.pair) for supply in apart] == [
+        (site, pair) for site in ("north", "south") for pair in (0, 1)
+    ]
+    for supply in apart:
+        there = {case.patient for case in cohort.cases if case.attributes["site"] == supply.without[1]}
+        run = supplied(opened, supply).run()
+        seen = {case.patient for case in cohort.cases if case.role.value == "train" and case.label == "nodule"} - there
+        assert read_json(run / "run.json")["train_patients"] == len(seen)
+        assert read_json(run / "stage.json")["settings"]["leave_out"] == list(supply.without)
+        ready = prepare(supplied(opened, supply))
+        assert not there & {*ready.reals.patients, *ready.used.patients}, "nor do its alarms look at them"
+    nowhere = replace(apart[0], without=("site", "east"))
+    with pytest.raises(ConfigError, match=r"generator\.leave_out: no case has east in the column site"):
+        prepare(supplied(opened, nowhere))
+    rows = read_json(study / "trial" / "analysis.json")["left_out"]
+    assert [row["group"] for row in rows] == ["north", "south"]
+    assert len(list((study / "trial" / "jobs").glob("*-without-*"))) == 2 * 2 * 6
+    before = {path: path.stat().st_mtime_ns for path in (study / "trial" / "jobs").rglob("stage.json")}
+    assert scansynth("utility", study, "--even-if-collapsed") == 0
+    assert before == {path: path.stat().st_mtime_ns for path in before}, "what is done is not done again"

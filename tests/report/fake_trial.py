@@ -17,7 +17,7 @@ from scansynth.experiment.gathering import LeftOut
 from scansynth.ledger import Reader
 from scansynth.progress import silent
 from scansynth.study import Study
-from scansynth.trial import grid
+from scansynth.trial import grid, inputs
 from scansynth.trial.provenance import Origin
 from scansynth.trial_statistics import groups
 from scansynth.trial_statistics.froc import Candidates, Detections, Lesions, dealt_anew, mark
@@ -124,29 +124,20 @@ def make_trial(
     of_patients = {"sex": ["F" if int(case.patient, 16) % 3 else "M" for case in test]} if attributes else {}
     without = [LeftOut("sex", "M", elsewhere(blocks[0]))] if attributes else []
     with pytest.MonkeyPatch.context() as patch:  # neither sets nor jobs are on the disk
-        patch.setattr(grid, "check_set", lambda *_: Origin("0" * 64, True))
+        patch.setattr(inputs, "check_set", lambda *_: Origin("0" * 64, True))
         patch.setattr(utility, "blocks", lambda *_: blocks)
         patch.setattr(utility, "attributes", lambda *_: of_patients)
         patch.setattr(utility, "detections", lambda *_: {0: detections_of(blocks[0])} if lesions else {})
         patch.setattr(utility, "left_out", lambda *_: without)
-        declared = grid.declare(study, lambda fraction, pair: (study.synthetic(f"trial-f{100 * fraction:g}-p{pair}"),))
+        declared = grid.declare(
+            study, lambda fraction, pair, without: (study.synthetic(f"trial-f{100 * fraction:g}-p{pair}"),)
+        )
         grid.trial_folder(study).mkdir(exist_ok=True)
         grid.write_plan(study, declared)
         return study, utility.conclude(study, declared, silent)
 
 
 def elsewhere(block: Block) -> Block:
-    """The arms without synthetic images, on most of the test patients: as if their site had been left out."""
-    arms = tuple(arm for arm in block.arms if "synthetic" not in arm)
-    places = [block.place(arm) for arm in arms]
-    cut = {name: replace(part, scores=part.scores[places]) for name, part in parts_of(block).items()}
-    patients = np.unique(block.test.patients)[4:]
-    return Block(arms, cut["calibrate"], part_of_patients(cut["test"], patients))
-
-
-def parts_of(block: Block) -> dict[str, Part]:
-    return {"calibrate": block.calibrate, "test": block.test}
-
-
-def part_of_patients(part: Part, patients: np.ndarray) -> Part:
-    return groups.part_of(part, np.isin(part.patients, patients))
+    """Most of the test patients: as if their site had been left out."""
+    kept = np.isin(block.test.patients, np.unique(block.test.patients)[4:])
+    return Block(block.arms, block.calibrate, groups.part_of(block.test, kept))

@@ -26,7 +26,9 @@ def test_the_plan_reckons_with_all_comparisons_and_with_sites_left_out(
     assert plan.chance < plan_utility(plan.counts, pairs=2).chance
     assert prospect.cost(study).jobs == 2 * (3 + 2 * 3)
     apart = make_study(tmp_path / "apart", arms=arms, leave_out="site", **settings)
-    assert prospect.cost(apart).jobs == 2 * (3 + 2 * 3) + 2 * 2 * 4
+    assert prospect.cost(apart).jobs == 2 * (3 + 2 * 3) + 2 * 2 * 6, (
+        "two sites, two pairs, six arms with the first ratio"
+    )
 
 
 def test_a_trial_without_synthetic_lesions_is_refused_before_any_training(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Grid]:
     """A study with one finished detector."""
     study = make_study(tmp_path_factory.mktemp("trained") / "study", steps=60)
     make_set(study, "trial", synthetic_images(24))
-    grid = declare(study, lambda fraction, pair: (study.synthetic("trial"),))
+    grid = declare(study, lambda fraction, pair, without: (study.synthetic("trial"),))
     write_plan(study, grid)
     run_job(grid.specs[0])
     return study, grid

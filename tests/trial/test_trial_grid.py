@@ -12,15 +12,16 @@ import pytest
 from tiny_trial import PATIENTS, make_set, make_study, synthetic_images
 
 from scansynth.cohort.tensors import load_cohort
-from scansynth.config import UtilitySettings
+from scansynth.config import GeneratorSettings, UtilitySettings
 from scansynth.engine import Job, Outcome
-from scansynth.errors import CohortError, StudyError, TrainingError
+from scansynth.errors import CohortError, LedgerError, StudyError, TrainingError
 from scansynth.files import read_csv, read_json, write_csv, write_json
 from scansynth.ledger import Role
 from scansynth.stage import read_record
 from scansynth.study import Study
 from scansynth.trial import grid as grid_module
 from scansynth.trial.grid import Grid, check_study, declare, images_needed, job_name, read_plan, run_grid, write_plan
+from scansynth.trial.inputs import SetsOf
 from scansynth.trial.job import JobSpec, is_done, run_job
 
 
@@ -29,8 +30,8 @@ def changed(study: Study, **utility: Any) -> Study:
         "utility": study.config.utility.model_copy(update=utility)}))  # fmt: skip
 
 
-def sets_of(study: Study) -> grid_module.SetsOf:
-    return lambda fraction, pair: (study.synthetic(f"trial-p{pair}"),)
+def sets_of(study: Study) -> SetsOf:
+    return lambda fraction, pair, without: (study.synthetic(f"trial-p{pair}"),)
 
 
 @pytest.fixture
@@ -89,6 +90,13 @@ def test_a_dose_of_zero_trains_nothing_and_cannot_be_the_first(study: Study) -> 
     assert len(names[0]) == 5
     with pytest.raises(ValueError, match="ratios must begin with one above 0"):
         UtilitySettings(ratios=(0.0, 1.0))
+
+
+def test_whom_a_generator_leaves_out_is_a_column_and_a_value() -> None:
+    assert GeneratorSettings().without == ("", "")
+    assert GeneratorSettings(leave_out=("site", "north")).without == ("site", "north")
+    with pytest.raises(ValueError, match="leave_out takes a column and a value"):
+        GeneratorSettings(leave_out=("site",))
 
 
 def test_the_plan_is_hashed_holds_no_path_and_an_earlier_one_is_kept(study: Study) -> None:
@@ -160,7 +168,7 @@ def test_a_killed_grid_goes_on_and_a_changed_setting_redoes_what_it_concerns(stu
 def test_another_set_redoes_only_the_arms_that_read_it(study: Study, here: list[str]) -> None:
     grid = run(study)
     make_set(study, "again", synthetic_images(48, seed=77))
-    run_again = declare(study, lambda fraction, pair: (study.synthetic("again"),))
+    run_again = declare(study, lambda fraction, pair, without: (study.synthetic("again"),))
     assert [is_done(spec) for spec in run_again.specs] == [True, False]
     assert [spec.arm for spec in grid.specs] == ["basic", "basic-synthetic"]
 
@@ -190,27 +198,64 @@ def test_failed_jobs_are_told_in_one_line(study: Study, monkeypatch: pytest.Monk
         run_grid(study, grid)
 
 
+def sets_apart(study: Study) -> SetsOf:
+    """Sets of generators that saw all, and of those that never saw a site."""
+    return lambda fraction, pair, without: (study.synthetic("-".join(("trial", f"p{pair}", *filter(None, without)))),)
+
+
 def test_leaving_a_site_out_tries_on_it_alone(study: Study, here: list[str]) -> None:
-    grid = declare(changed(study, leave_out="site"), sets_of(study))
+    for site in ("north", "south"):
+        make_set(study, f"trial-p0-site-{site}", synthetic_images(24), leave_out=("site", site))
+    grid = declare(changed(study, leave_out="site"), sets_apart(study))
     extra = [spec for spec in grid.specs if spec.left_out[0]]
-    assert [(spec.arm, spec.left_out) for spec in extra] == [("basic", ("site", "north")), ("basic", ("site", "south"))]
-    assert any("generators have seen" in note for note in grid.plan["notes"])
-    run_job(extra[0])
+    arms = ("basic", "basic-synthetic")
+    assert [(spec.left_out[1], spec.arm) for spec in extra] == [
+        (site, arm) for site in ("north", "south") for arm in arms
+    ]
+    assert [Path(folder).name for spec in extra for folder in spec.sets] == [
+        "trial-p0-site-north",
+        "trial-p0-site-south",
+    ]
     there = {case.case for case in load_cohort(study.cohort).cases if case.attributes["site"] == "north"}
-    for row in read_csv(extra[0].folder / "scores.csv"):
-        assert (row["case"] in there) == (row["role"] == "test")
+    for spec in extra[:2]:
+        run_job(spec)
+        for row in read_csv(spec.folder / "scores.csv"):
+            assert (row["case"] in there) == (row["role"] == "test")
     with pytest.raises(CohortError, match="known columns: site"):
         declare(changed(study, leave_out="scanner"), sets_of(study))
+
+
+def test_a_set_whose_generator_saw_the_site_is_refused(study: Study) -> None:
+    def of_all(fraction: float, pair: int, without: tuple[str, str]) -> tuple[Path, ...]:
+        return (study.synthetic("trial-p0"),)
+
+    with pytest.raises(LedgerError, match=r"learned from 24 patients, of whom 12 are none of the 12"):
+        declare(changed(study, leave_out="site"), of_all)
+
+
+def test_the_arm_filtered_leaves_nobody_out(study: Study) -> None:
+    arms = ("basic", "basic-synthetic", "filtered")
+    for site in ("north", "south"):
+        make_set(study, f"trial-p0-site-{site}", synthetic_images(48), leave_out=("site", site))
+    grid = declare(changed(study, leave_out="site", arms=arms), sets_apart(study))
+    assert {spec.arm for spec in grid.specs if spec.left_out[0]} == {"basic", "basic-synthetic"}
+    assert any(note.startswith("the arm filtered leaves no site out") for note in grid.plan["notes"])
+    cohort = load_cohort(study.cohort)
+    wide = changed(study, leave_out="site", arms=arms, ratios=(0.5, 2.0))
+    assert images_needed(wide, cohort, 1.0, 0) == {"nodule": 96}
+    assert images_needed(wide, cohort, 1.0, 0, ("site", "north")) == {"nodule": 6}
 
 
 def test_leaving_out_has_the_largest_share_and_the_first_ratio_alone(study: Study) -> None:
     arms = ("duplicates", *study.config.utility.arms)
     wide = changed(study, leave_out="site", fractions=(0.5, 1.0), ratios=(0.5, 1.0), arms=arms)
     make_set(study, "half", synthetic_images(24), fraction=0.5)
-    names = {1.0: "trial-p0", 0.5: "half"}
-    grid = declare(wide, lambda fraction, pair: (study.synthetic(names[fraction]),))
+    for site in ("north", "south"):
+        make_set(study, f"trial-p0-site-{site}", synthetic_images(24), leave_out=("site", site))
+    whole = {1.0: sets_apart(study), 0.5: lambda *_: (study.synthetic("half"),)}
+    grid = declare(wide, lambda fraction, pair, without: whole[fraction](fraction, pair, without))
     extra = [(spec.arm, spec.fraction, spec.ratio) for spec in grid.specs if spec.left_out == ("site", "north")]
-    assert sorted(extra) == [("basic", 1.0, 0.0), ("duplicates", 1.0, 0.5)]
+    assert sorted(extra) == [("basic", 1.0, 0.0), ("basic-synthetic", 1.0, 0.5), ("duplicates", 1.0, 0.5)]
 
 
 def test_what_would_stop_the_jobs_is_refused_before_there_is_a_set(study: Study) -> None:

@@ -43,7 +43,7 @@ def analysis(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
         ]
         for pair in range(PAIRS)
     }
-    grid = declare(study, lambda fraction, pair: sets[pair])
+    grid = declare(study, lambda fraction, pair, without: sets[pair])
     for spec in grid.specs:
         run_job(spec)
     return analyse(blocks(study, grid), TERMS, 0)

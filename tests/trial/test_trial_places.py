@@ -37,7 +37,7 @@ def reals_alone(folder: Path, **utility: Any) -> Study:
 
 
 def trained(study: Study) -> Grid:
-    grid = declare(study, lambda fraction, pair: ())
+    grid = declare(study, lambda fraction, pair, without: ())
     write_plan(study, grid)
     for spec in grid.specs:
         run_job(spec)

@@ -103,7 +103,13 @@ def write_facts(folder: Path, **changes: Any) -> None:
 
 
 def make_set(
-    study: Study, name: str, images: np.ndarray, label: str = "nodule", fraction: float = 1.0, pair: int = 0
+    study: Study,
+    name: str,
+    images: np.ndarray,
+    label: str = "nodule",
+    fraction: float = 1.0,
+    pair: int = 0,
+    leave_out: tuple[str, ...] = (),
 ) -> Path:
     """A set of the study's own generator, whose run is made up."""
     weights = f"weights of {name}".encode()
@@ -113,7 +119,7 @@ def make_set(
     write_json(run / "run.json", {"roles_in_training": ["train", "calibrate"]})
     cohort = read_record(study.cohort)
     assert cohort is not None
-    settings = {"fraction": fraction} if fraction < 1.0 else {}
+    settings = ({"fraction": fraction} if fraction < 1.0 else {}) | ({"leave_out": leave_out} if leave_out else {})
     outputs = hash_outputs(run, [run / "generator.safetensors"])
     seed = pair_seed(study.config.seed, pair)
     write_record(run, StageRecord("train", {"cohort": cohort.digest}, settings, outputs, seed, ("train",)))

@@ -146,13 +146,7 @@ def _external(row: Values, notes: Mapping[str, Sequence[str]]) -> dict[str, Any]
 def _left_out(row: Values) -> dict[str, Any]:
     """Patients who were left out of the training, and what each way to train finds among them."""
     found = [(arm_name(str(arm)), *_percent(estimate)) for arm, estimate in row["sensitivity"].items()]
-    return {
-        "group": f"{clean(row['column'])}: {clean(row['group'])}",
-        "patients": number(int(row["positive_patients"])),
-        "images": f"{number(int(row['positive_images']))} / {number(int(row['negative_images']))}",
-        "found": found,
-        "why": reason(row["why"]),
-    }
+    return {**_group(row), "group": f"{clean(row['column'])}: {clean(row['group'])}", "found": found}
 
 
 def _examples(trial: TrialView) -> dict[str, Any]:

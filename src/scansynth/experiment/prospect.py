@@ -22,8 +22,9 @@ from scansynth.recipe import AugmentationSettings
 from scansynth.seeds import generator
 from scansynth.study import Study
 from scansynth.threads import one_thread
-from scansynth.trial.arms import has_ratio, reads_set
-from scansynth.trial.grid import fit_settings, values_of
+from scansynth.trial.arms import has_ratio
+from scansynth.trial.grid import fit_settings
+from scansynth.trial.leaving import can_leave_out, left_out
 from scansynth.trial_detector.fit import FitSettings, fit
 from scansynth.trial_detector.material import Material, Phase
 from scansynth.trial_detector.networks import SIZES, map_factor
@@ -112,10 +113,8 @@ def cost(study: Study) -> Cost:
     seen = sum(supply.epochs * math.ceil(images[supply.label] * supply.fraction) for supply in todo)
     cells = sum(len(settings.doses) if has_ratio(arm) else 1 for arm in settings.arms)
     jobs = cells * len(settings.fractions) * settings.pairs
-    if settings.leave_out is not None:
-        jobs += (
-            len(values_of(cohort, settings.leave_out)) * settings.pairs * sum(not reads_set(a) for a in settings.arms)
-        )
+    groups, _ = left_out(cohort, settings, study.config.seed)
+    jobs += len(groups) * settings.pairs * sum(can_leave_out(arm) for arm in settings.arms)
     workers, trainers = worker_count(study.config.engine, jobs), worker_count(study.config.engine, len(todo))
     with one_thread():
         speed = probe(recipe, cohort.facts.size, recipe.schedule.batch, device)[0] if todo else 1.0

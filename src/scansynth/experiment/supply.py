@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from scansynth.cohort.fractions import train_part
+from scansynth.cohort.fractions import NOBODY, Without, train_part
 from scansynth.cohort.tensors import Cohort, cases_for, load_cohort
 from scansynth.engine import Job, Outcome, run_jobs
 from scansynth.errors import ConfigError, StudyError
@@ -27,6 +28,7 @@ from scansynth.stage import read_record
 from scansynth.study import Study, open_study
 from scansynth.trial.grid import images_needed
 from scansynth.trial.job import pair_seed
+from scansynth.trial.leaving import left_out
 
 LEAST_TRAINING = 60_000
 """Images that a generator of a part of the patients sees at least, where the one of all patients sees as many: under
@@ -48,6 +50,7 @@ class Supply:
         seed: Of the run, of the set, and of the detectors paired with it.
         epochs: Passes over its images.
         images: Of the set.
+        without: Column and value of patients whom it never sees; both empty: nobody.
     """
 
     pair: int
@@ -58,6 +61,7 @@ class Supply:
     seed: int
     epochs: int
     images: int
+    without: Without = NOBODY
 
 
 def supplies(study: Study) -> tuple[Supply, ...]:
@@ -80,35 +84,52 @@ def supplies(study: Study) -> tuple[Supply, ...]:
             f"utility.classes leaves out {cohort.facts.positive}: the trial tries synthetic lesions, alone or "
             f"with others; add {cohort.facts.positive}"
         )
+    groups, _ = left_out(cohort, settings, study.config.seed)
+    wanted = [(fraction, 0, NOBODY) for fraction in sorted(settings.fractions, reverse=True)]
+    wanted += [(max(settings.fractions), number, without) for number, without in groups.items()]
     return tuple(
-        _supply(study, cohort, pair, fraction, label, images)
-        for fraction in sorted(settings.fractions, reverse=True)
+        _supply(study, cohort, _Wanted(pair, fraction, number, without, label), images)
+        for fraction, number, without in wanted
         for pair in range(settings.pairs)
-        for label, images in images_needed(study, cohort, fraction, pair).items()
+        for label, images in images_needed(study, cohort, fraction, pair, without).items()
     )
 
 
-def _supply(study: Study, cohort: Cohort, pair: int, fraction: float, label: str, images: int) -> Supply:
+class _Wanted(NamedTuple):
+    """Which generator: pair, share of the train patients, number and value of the group left out, label."""
+
+    pair: int
+    fraction: float
+    number: int
+    without: Without
+    label: str
+
+
+def _supply(study: Study, cohort: Cohort, wanted: _Wanted, images: int) -> Supply:
+    pair, fraction, number, without, label = wanted
     seed = pair_seed(study.config.seed, pair)
     whole = cases_for(cohort, Reader.GENERATOR, (label,))
-    kept = train_part(cohort, fraction, seed)
+    kept = train_part(cohort, fraction, seed, without)
     own = [case for case in whole if case.patient in kept]
     suffix = "" if label == cohort.facts.positive else f"-{cohort.facts.labels.index(label)}"
-    name = f"trial-f{fraction * 100:g}-p{pair}{suffix}".replace(".", "-")
+    apart = f"-without-{number}" if number else ""
+    name = f"trial-f{fraction * 100:g}-p{pair}{apart}{suffix}".replace(".", "-")
     schedule = study.recipe().schedule
     total = schedule.epochs * len(whole)
     epochs = max(schedule.epochs, math.ceil(min(total, LEAST_TRAINING) / max(1, len(own))))
-    classes = study.config.generator.classes or (str(cohort.facts.positive),)
-    first = pair == 0 and fraction == 1.0 and classes == (label,) and study.config.generator.fraction == 1.0
+    mine = study.config.generator
+    classes = mine.classes or (str(cohort.facts.positive),)
+    first = pair == 0 and fraction == 1.0 and not number and classes == (label,)
     return Supply(
         pair=pair,
         fraction=fraction,
         label=label,
-        run=study.config.generator.run if first else name,
+        run=mine.run if first and mine.fraction == 1.0 and not mine.leave_out else name,
         name=name,
         seed=seed,
         epochs=epochs,
         images=images,
+        without=without,
     )
 
 
@@ -120,7 +141,13 @@ def supplied(study: Study, supply: Supply) -> Study:
     overrides = own.generator.overrides
     if supply.epochs != recipe.schedule.epochs:
         overrides = {**overrides, "schedule": {**overrides.get("schedule", {}), "epochs": supply.epochs}}
-    changes = {"run": supply.run, "fraction": supply.fraction, "classes": classes, "overrides": overrides}
+    changes = {
+        "run": supply.run,
+        "fraction": supply.fraction,
+        "classes": classes,
+        "leave_out": supply.without if supply.without != NOBODY else (),
+        "overrides": overrides,
+    }
     config = own.model_copy(
         update={
             "seed": supply.seed,
@@ -131,9 +158,12 @@ def supplied(study: Study, supply: Supply) -> Study:
     return Study(study.folder, config)
 
 
-def sets_of(study: Study, wanted: Sequence[Supply], fraction: float, pair: int) -> tuple[Path, ...]:
-    """Folders of the sets that belong to a share of the patients and a pair."""
-    mine = [supply for supply in wanted if (supply.fraction, supply.pair) == (fraction, pair)]
+def sets_of(
+    study: Study, wanted: Sequence[Supply], fraction: float, pair: int, without: Without = NOBODY
+) -> tuple[Path, ...]:
+    """Folders of the sets that belong to a share of the patients and a pair, and never saw some."""
+    key = (fraction, pair, without)
+    mine = [supply for supply in wanted if (supply.fraction, supply.pair, supply.without) == key]
     return tuple(study.synthetic(supply.name) for supply in mine)
 
 

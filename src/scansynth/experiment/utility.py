@@ -79,7 +79,7 @@ def declared(study: Study) -> Grid:
         ScansynthError: Something that it needs is missing.
     """
     wanted = supplies(study)
-    return declare(study, lambda fraction, pair: sets_of(study, wanted, fraction, pair))
+    return declare(study, lambda fraction, pair, without: sets_of(study, wanted, fraction, pair, without))
 
 
 def conclude(study: Study, grid: Grid, progress: Progress) -> Analysis:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scansynth.cohort.augment import plan_augmentation
-from scansynth.cohort.fractions import train_part
+from scansynth.cohort.fractions import NOBODY, Without, patients_with, train_part
 from scansynth.cohort.tensors import Cohort, Selection, load_cohort, select, to_signed
 from scansynth.cohort.transforms import permission
 from scansynth.errors import ConfigError, TrainingError
@@ -47,6 +47,8 @@ def train_settings(study: Study) -> dict[str, Any]:
     }
     if study.config.generator.fraction < 1.0:  # said only where it matters: runs of all patients stay as they are
         settings["fraction"] = study.config.generator.fraction
+    if study.config.generator.leave_out:
+        settings["leave_out"] = list(study.config.generator.leave_out)
     return plain(settings)
 
 
@@ -122,8 +124,10 @@ def prepare(study: Study) -> Preparation:
     cohort = load_cohort(study.cohort)
     classes = _classes(study, cohort)
     reals = select(cohort, Reader.GENERATOR, classes or None)
-    if study.config.generator.fraction < 1.0:
-        kept = train_part(cohort, study.config.generator.fraction, study.config.seed)
+    own = study.config.generator
+    there = _left_out(cohort, own.without)
+    if own.fraction < 1.0 or there:
+        kept = train_part(cohort, own.fraction, study.config.seed, own.without)
         reals = _part(reals, [place for place, patient in enumerate(reals.patients) if patient in kept])
     if len(reals.cases) < _LEAST_IMAGES:
         raise TrainingError(
@@ -131,8 +135,24 @@ def prepare(study: Study) -> Preparation:
             "add cases, or name more classes in generator.classes"
         )
     held_out = select(cohort, Reader.COLLAPSE_NULL, classes or None)
+    if there:
+        held_out = _part(held_out, [place for place, patient in enumerate(held_out.patients) if patient not in there])
     watched, used = watched_images(reals, held_out, study.config.seed)
     return Preparation(_job(study, cohort, reals, watched), classes, reals, used)
+
+
+def _left_out(cohort: Cohort, without: Without) -> frozenset[str]:
+    """Patients whom the generator must not see.
+
+    Raises:
+        ConfigError: Nobody has the value.
+    """
+    if without == NOBODY:
+        return frozenset()
+    there = patients_with(cohort, *without)
+    if not there:
+        raise ConfigError(f"generator.leave_out: no case has {without[1]} in the column {without[0]}")
+    return there
 
 
 def score_reals(study: Study, ready: Preparation, state: TrainingState) -> Selection:

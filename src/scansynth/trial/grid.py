@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scansynth.cohort.fractions import train_part
+from scansynth.cohort.fractions import NOBODY, Without, train_part
 from scansynth.cohort.tensors import MASKS, Case, Cohort, cases_for, load_cohort
 from scansynth.config import UtilitySettings
 from scansynth.engine import Job, Outcome, run_jobs
@@ -19,20 +19,18 @@ from scansynth.ledger import Reader, Role
 from scansynth.progress import Progress, silent
 from scansynth.stage import plain, read_record
 from scansynth.study import Study
-from scansynth.trial.arms import has_ratio, images_asked, reads_set
+from scansynth.trial.arms import has_ratio, images_asked
 from scansynth.trial.filter import check_tune
+from scansynth.trial.inputs import Inputs, SetsOf
 from scansynth.trial.job import JobSpec, is_done, pair_seed, run_job, spec_values
+from scansynth.trial.leaving import can_leave_out, specs_without, values_of
 from scansynth.trial.pools import check_division, masks_of
-from scansynth.trial.provenance import check_set
 from scansynth.trial_detector.fit import FitSettings
 from scansynth.trial_detector.heatmap import find_lesions
 from scansynth.trial_detector.networks import resolve
 
 FORMAT = 1
 PLAN, LESIONS = "plan.json", "lesions.csv"
-
-SetsOf = Callable[[float, int], Sequence[Path]]
-"""Folders of the synthetic sets of a share of the train patients and a pair."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,9 @@ def job_name(arm: str, fraction: float, ratio: float, pair: int) -> str:
     return f"f{100.0 * fraction:g}-r{ratio:g}-{arm}-p{pair}"
 
 
-def images_needed(study: Study, cohort: Cohort, fraction: float, pair: int) -> dict[str, int]:
+def images_needed(
+    study: Study, cohort: Cohort, fraction: float, pair: int, without: Without = NOBODY
+) -> dict[str, int]:
     """Synthetic images of each label that the arms of one pair take at most; empty when no arm takes any.
 
     Args:
@@ -66,12 +66,15 @@ def images_needed(study: Study, cohort: Cohort, fraction: float, pair: int) -> d
         cohort: Its cohort.
         fraction: Share of the train patients.
         pair: Number of the pair.
+        without: Who is left out.
     """
     settings = study.config.utility
-    subset = train_part(cohort, fraction, pair_seed(study.config.seed, pair))
+    subset = train_part(cohort, fraction, pair_seed(study.config.seed, pair), without)
     train = [case for case in cases_for(cohort, Reader.DETECTOR) if case.patient in subset]
     reals = sum(case.label == cohort.facts.positive for case in train)
-    most = max(images_asked(arm, reals, ratio) for arm in settings.arms for ratio in settings.doses)
+    arms = settings.arms if without == NOBODY else [arm for arm in settings.arms if can_leave_out(arm)]
+    ratios = settings.doses if without == NOBODY else settings.doses[:1]
+    most = max((images_asked(arm, reals, ratio) for arm in arms for ratio in ratios), default=0)
     return {label: most for label in settings.classes or (str(cohort.facts.positive),) if most}
 
 
@@ -120,17 +123,12 @@ def declare(study: Study, sets: SetsOf) -> Grid:
     cohort, digest = check_study(study)
     settings = study.config.utility
     fit = fit_settings(study, cohort)
-    specs, used, notes = list[JobSpec](), dict[str, dict[str, Any]](), list[str]()
+    inputs = Inputs(study, cohort, digest, sets)
+    specs = list[JobSpec]()
     for pair in range(settings.pairs):
-        seed = pair_seed(study.config.seed, pair)
         for fraction in settings.fractions:
-            subset = train_part(cohort, fraction, seed)
-            folders = sets(fraction, pair) if any(reads_set(arm) for arm in settings.arms) else ()
-            origins = {folder.name: check_set(study, cohort, folder, subset) for folder in folders}
-            used |= {name: asdict(origin) for name, origin in origins.items()}
-            digests = {f"set {name}": origin.digest for name, origin in origins.items()}
             for arm, ratio in _cells(settings):
-                reads = reads_set(arm)
+                folders, digests = inputs.of(arm, fraction, pair)
                 specs.append(
                     JobSpec(
                         name=job_name(arm, fraction, ratio, pair),
@@ -139,17 +137,18 @@ def declare(study: Study, sets: SetsOf) -> Grid:
                         fraction=fraction,
                         ratio=ratio,
                         pair=pair,
-                        seed=seed,
-                        sets=tuple(str(folder) for folder in folders) if reads else (),
+                        seed=pair_seed(study.config.seed, pair),
+                        sets=folders,
                         fit=json.dumps(asdict(fit)),
                         false_alarm_rate=settings.false_alarm_rate,
-                        inputs=json.dumps({"cohort": digest, **(digests if reads else {})}),
+                        inputs=digests,
                     )
                 )
-    notes += [f"what the generator of the set {name} has seen is not known" for name in used if not used[name]["known"]]
-    if settings.leave_out is not None:
-        specs += _left_out(cohort, settings.leave_out, specs, notes)
-    return Grid(tuple(specs), _plan(study, cohort, digest, fit, specs, used, notes))
+    apart, notes = specs_without(study, cohort, inputs, specs)
+    unknown = [name for name, origin in inputs.used.items() if not origin["known"]]
+    told = [*(f"what the generator of the set {name} has seen is not known" for name in unknown), *notes]
+    specs += apart
+    return Grid(tuple(specs), _plan(study, cohort, digest, fit, specs, inputs.used, told))
 
 
 def _cells(settings: UtilitySettings) -> Iterator[tuple[str, float]]:
@@ -173,46 +172,6 @@ def fit_settings(study: Study, cohort: Cohort) -> FitSettings:
     lesions = settings.lesions == "on" or (settings.lesions == "auto" and masked and cohort.facts.view != "patch")
     network = resolve(settings.network, pick_device())
     return FitSettings(network, lesions, settings.steps, settings.batch, settings.learning_rate)
-
-
-def values_of(cohort: Cohort, column: str) -> tuple[str, ...]:
-    """The values of a column that are left out in turn.
-
-    Raises:
-        CohortError: No case has the column, or there are fewer than two values.
-    """
-    if not any(column in case.attributes for case in cohort.cases):
-        known = ", ".join(sorted({name for case in cohort.cases for name in case.attributes})) or "none"
-        raise CohortError(f"utility.leave_out names {column}, which no case has; known columns: {known}")
-    values = {case.attributes[column] for case in cohort.cases if case.attributes.get(column)}
-    if len(values) < 2:
-        raise CohortError(f"utility.leave_out: the column {column} has fewer than two values; remove the setting")
-    return tuple(sorted(values))
-
-
-def _left_out(cohort: Cohort, column: str, specs: Sequence[JobSpec], notes: list[str]) -> list[JobSpec]:
-    """Jobs that train without the patients of one value of a column, and are tried on these.
-
-    They have the largest share of the train patients and the first ratio alone. Arms with synthetic images have none:
-    their generators saw all of the train patients.
-    """
-    largest, first = max(spec.fraction for spec in specs), next((spec.ratio for spec in specs if spec.ratio), 0.0)
-    apart = [spec for spec in specs if spec.fraction == largest and spec.ratio in {0.0, first}]
-    extra = []
-    for number, value in enumerate(values_of(cohort, column), start=1):
-        try:
-            for seed in dict.fromkeys(spec.seed for spec in apart):
-                check_division(cohort, train_part(cohort, largest, seed), (column, value))
-        except CohortError as fault:
-            notes.append(f"{column} number {number} is not left out: {fault}")
-            continue
-        for spec in apart:
-            if not reads_set(spec.arm):
-                changed = {"name": f"{spec.name}-without-{number}", "left_out": (column, value)}
-                extra.append(JobSpec(**{**asdict(spec), "sets": spec.sets, **changed}))
-    if any(reads_set(spec.arm) for spec in specs):
-        notes.append(f"arms with synthetic images leave no {column} out: their generators have seen all of them")
-    return extra
 
 
 def _plan(

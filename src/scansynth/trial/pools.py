@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from scansynth.cohort.fractions import patients_with
 from scansynth.cohort.sets import LABEL_SEPARATOR, load_set
 from scansynth.cohort.tensors import MASKS, Case, Cohort, Selection, cases_for, select
 from scansynth.cohort.transforms import permission
@@ -85,11 +86,6 @@ def check_division(
         test = tuple(case for case in test if case.patient in there)
     _check_classes(cohort, {"train": train, "calibrate": calibrate, "test": test}, left_out)
     return train, calibrate, test, reserve
-
-
-def patients_with(cohort: Cohort, column: str, value: str) -> frozenset[str]:
-    """Patients who have at least one image with this value of an attribute."""
-    return frozenset(case.patient for case in cohort.cases if case.attributes.get(column) == value)
 
 
 def positives(cohort: Cohort, cases: Iterable[Case]) -> NDArray[np.bool_]:

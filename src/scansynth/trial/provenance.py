@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scansynth.cohort.added import STAGE as ADD_SET
-from scansynth.cohort.fractions import train_part
+from scansynth.cohort.fractions import NOBODY, train_part
 from scansynth.cohort.tensors import Cohort
 from scansynth.errors import LedgerError, StudyError
 from scansynth.files import read_json
@@ -62,7 +62,8 @@ def check_set(study: Study, cohort: Cohort, folder: Path, subset: frozenset[str]
     roles = set(read_json(place / _RUN).get("roles_in_training", [])) if (place / _RUN).is_file() else set(record.roles)
     if roles & _FORBIDDEN:
         raise LedgerError(f"the generator of the set {folder.name} was trained on the roles {', '.join(sorted(roles))}")
-    seen = train_part(cohort, float(record.settings.get("fraction", 1.0)), record.seed)
+    without = tuple(record.settings.get("leave_out", NOBODY))
+    seen = train_part(cohort, float(record.settings.get("fraction", 1.0)), record.seed, (without[0], without[1]))
     held_out = {case.patient for case in cohort.cases if case.role is not Role.TRAIN}
     if seen & held_out or not seen <= subset:
         raise LedgerError(
