@@ -102,7 +102,7 @@ def test_a_trial_without_controls_or_classes_ends_in_words(trial: Block) -> None
     empty = replace(trial, test=part_of(trial.test, ~trial.test.positive), train={})
     claims = by_name(analyse([empty], TERMS, 0))
     assert {claim.verdict for claim in claims.values()} == {VOID}
-    assert claims["utility.gain"].why == "No image of test is with a lesion."
+    assert claims["utility.gain"].why == "No image of the test patients is with a lesion."
 
 
 def test_dose_low_data_and_families() -> None:
@@ -184,7 +184,7 @@ def test_a_row_that_cannot_be_says_why(trial: Block) -> None:
     assert row(replace(trial, **one)) == "There is one pair only."
     assert row(replace(trial, test=part_of(trial.test, trial.test.positive))) == "No image without a lesion."
     bare = replace(trial, calibrate=part_of(trial.calibrate, trial.calibrate.positive))
-    assert row(bare) == "No image of calibrate is without a lesion."
+    assert row(bare) == "No image of the calibrate patients is without a lesion."
     one_negative = trial.test.positive | (np.arange(len(trial.test.positive)) == np.argmin(trial.test.positive))
     assert "draws" in row(replace(trial, test=part_of(trial.test, one_negative)))
 

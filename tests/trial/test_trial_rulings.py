@@ -114,7 +114,7 @@ def test_a_gain_must_stand_among_the_other_claims(trial: Block, outcomes: Outcom
     for family, verdict in ((rows[:3], SHOWN), (rows, NOT_SHOWN)):
         found = judge(trial, outcomes, adjust([family], 0.05)[0], 0.1, 0.05)[0]
         assert found.verdict is verdict
-    assert "comparisons (Holm p 0.1" in found.why
+    assert "comparisons (p among all of them 0.1" in found.why
 
 
 def test_a_positive_control_that_shows_nothing_voids_all_but_itself(trial: Block, outcomes: Outcomes) -> None:
@@ -207,7 +207,7 @@ def test_too_few_patients_are_counted(trial: Block, outcomes: Outcomes) -> None:
 def test_a_missing_class_is_named(trial: Block, role: str, positive: bool) -> None:
     part = getattr(trial, role)
     bare = replace(trial, **{role: part_of(part, part.positive != positive)})
-    assert obstacle(bare, 0.1) == f"No image of {role} is {'with' if positive else 'without'} a lesion."
+    assert obstacle(bare, 0.1) == f"No image of the {role} patients is {'with' if positive else 'without'} a lesion."
 
 
 def test_a_rate_that_calibrate_cannot_set(trial: Block) -> None:

@@ -151,7 +151,7 @@ def _hindrance(block: Block, own: Part) -> str:
     if block.pairs < 2:
         return "There is one pair only."
     if block.calibrate.positive.all():
-        return "No image of calibrate is without a lesion."
+        return "No image of the calibrate patients is without a lesion."
     if patients < LEAST_TEST:
         return f"{patients} patients with a lesion, and {LEAST_TEST} are needed: {LEAST_TEST - patients} are missing."
     return "No image without a lesion." if own.positive.all() else ""

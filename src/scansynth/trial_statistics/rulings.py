@@ -85,7 +85,7 @@ def obstacle(block: Block, rate: float) -> str | None:
     for name, part in (("calibrate", block.calibrate), ("test", block.test)):
         for positive, what in ((True, "with a lesion"), (False, "without a lesion")):
             if not (part.positive == positive).any():
-                return f"No image of {name} is {what}."
+                return f"No image of the {name} patients is {what}."
     negatives, needed = int((~block.calibrate.positive).sum()), least_negatives(rate)
     if negatives < needed:
         return (
@@ -252,7 +252,7 @@ def _ruled(one: Contrast, margin: float, level: float, rate: float, silent: set[
     if silent:
         why = (
             f"At {rate:.0%} false alarms no detector of {' and of '.join(sorted(silent))} finds a single lesion of "
-            "calibrate, so there is no threshold at which to compare."
+            "the calibrate patients, so there is no threshold at which to compare."
         )
         return replace(one, verdict=Verdict.NOT_ASSESSABLE, why=why)
     gain, alarms = one.gain.interval, one.false_alarms.interval
@@ -268,7 +268,7 @@ def _ruled(one: Contrast, margin: float, level: float, rate: float, silent: set[
     if alarms.high >= margin:
         doubts.append(f"false alarms may rise by {limit} or more")
     if not doubts and one.p_holm is not None and one.p_holm >= 1 - level:
-        doubts.append(f"the gain does not stand among so many comparisons (Holm p {one.p_holm:.3f})")
+        doubts.append(f"the gain does not stand among so many comparisons (p among all of them {one.p_holm:.3f})")
     if doubts:
         return replace(one, verdict=Verdict.NOT_SHOWN, why=f"{figures}: {' and '.join(doubts)}.")
     return replace(
