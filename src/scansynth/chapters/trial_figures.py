@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 _SERIES = ((BASIC, "real"), (COMBINED, "synthetic"), (POSITIVE_CONTROL, "third"))
 """Arms that stand in the pictures, and their colours; the others stand in the table."""
 
-_DASHES = {"real": (0, ()), "synthetic": (0, (5, 1.5)), "third": (0, (1.5, 1.2)), "muted": (0, (1, 2))}
+_DASHES = {"real": (0, ()), "synthetic": (0, (5, 1.5)), "third": (0, (1.5, 1.2))}
 _ELSEWHERE = "marks at places of other patients"
 _ROOM = 0.35
 
@@ -88,7 +88,8 @@ def _froc(shown: Shown, floor: Values | None) -> list[Chart]:
         for row, _, colour in found:
             _curve(axes, row["froc"], colour, 1.0)
         if floor is not None:
-            _curve(axes, floor["froc"], "muted", 1.0)
+            curve = floor["froc"]
+            axes.plot(_numbers(curve["x"]), 100.0 * _numbers(curve["y"]), color=COLOURS["ink"], linewidth=0.8)
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_locator(FixedLocator([0.125, 0.25, 0.5, 1, 2, 4, 8]))
         axes.xaxis.set_minor_locator(NullLocator())
@@ -96,7 +97,7 @@ def _froc(shown: Shown, floor: Values | None) -> list[Chart]:
         axes.set_ylim(0, 101)
         axes.set_xlabel("false marks for each image")
         axes.set_ylabel("lesions found, %")
-    key = (*_key(found), *([] if floor is None else [(_ELSEWHERE, "muted")]))
+    key = (*_key(found), *([] if floor is None else [(_ELSEWHERE, "ink")]))
     return [Chart(title, out[0], key, "A lesion counts as found when a mark lies within its radius.")]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scansynth.chapters.artefacts import ANALYSIS, Values, pair_of, refusing
-from scansynth.chapters.contrasts import arm_name, contrast_tables, forest, points_with
+from scansynth.chapters.contrasts import ARM_WORDS, arm_name, contrast_tables, forest, points_with
 from scansynth.chapters.declaration import changed_since, declared, not_done
 from scansynth.chapters.trial import AGAIN, Example, TrialView
 from scansynth.chapters.trial_figures import trial_charts
@@ -145,7 +145,9 @@ def _external(row: Values, notes: Mapping[str, Sequence[str]]) -> dict[str, Any]
 
 def _left_out(row: Values) -> dict[str, Any]:
     """Patients who were left out of the training, and what each way to train finds among them."""
-    found = [(arm_name(str(arm)), *_percent(estimate)) for arm, estimate in row["sensitivity"].items()]
+    by_arm = row["sensitivity"]
+    arms = sorted(by_arm, key=lambda arm: list(ARM_WORDS).index(arm) if arm in ARM_WORDS else len(ARM_WORDS))
+    found = [(arm_name(str(arm)), *_percent(by_arm[arm])) for arm in arms]
     return {**_group(row), "group": f"{clean(row['column'])}: {clean(row['group'])}", "found": found}
 
 
