@@ -33,10 +33,9 @@ def write_page(content: Mapping[str, Any], path: Path) -> None:
 Does a DCGAN's synthetic set help a detector? `lidc-patches` (LIDC-IDRI; nodules and look-alikes of 724 patients, 64
 pixels), the recipe `dcgan` of width 32 for 200 epochs, judged by [the rule](../utility.md) that was fixed before.
 Nothing was chosen by looking at these results, and they stand whichever way they fall; of the parts, only the doses 2
-and 5 were added when those up to 1 were known. **The default trial is the
-result.** The other parts are trials of their own beside it, each with its own adjustment for several comparisons and
-none across parts: they say where to look next. A patch is centred on its nodule, so these trials judge whole images:
-where a lesion lies is given away.
+and 5 were added when those up to 1 were known. **The default trial is the result.** The other parts are trials of their
+own beside it, each with its own adjustment for several comparisons and none across parts: they say where to look next.
+A patch is centred on its nodule, so these trials judge whole images: where a lesion lies is given away.
 
 {_summary(parts)}
 
@@ -153,7 +152,11 @@ def _generators(parts: Mapping[str, Any]) -> str:
         [f"`{one['run']}`", f"{one['train_images']:,}", f"{one['images_seen']:,}", one["level"], one["device"]]
         for one in known.values()
     )
-    return _table(("run", "images learned from", "images seen in training", "variety at the end", "trained on"), rows)
+    table = _table(("run", "images learned from", "images seen in training", "variety at the end", "trained on"), rows)
+    return f"""{table}
+
+*Warning*: less varied than real images of other patients at the last look; *warming*: never as varied as these. Their
+sets were used all the same (`--even-if-collapsed`): few patients make poor generators, which is part of the answer."""
 
 
 def _absent(titles: Sequence[str]) -> str:
