@@ -1,6 +1,6 @@
 """The default grid of a trial in local processes and through Ray, generators and sets given.
 
-    python benchmarks/utility_engine.py --study STUDY --out docs/results/utility_engine.json [--order local ray]
+    python benchmarks/utility_engine.py --study STUDY --out docs/results/utility_engine.json [--order ray local]
 
 STUDY is ingested, and holds the generators and sets of a default trial, as `benchmarks/utility.py` makes them. Every
 side trains all detectors anew, in a folder of its own beside which the study stays as it is, with two workers of one
@@ -65,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--order", nargs="+", choices=tuple(ADDRESSES), default=["local", "ray"])
+    parser.add_argument("--order", nargs="+", choices=tuple(ADDRESSES), default=["ray", "local"])
     options = parser.parse_args()
     given, device = options.study.resolve(), pick_device()
     runs: list[dict[str, Any]] = []
