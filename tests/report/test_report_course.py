@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,15 @@ def test_given_up_parts_are_pale_lines_of_the_same_figure() -> None:
     lost = replace(plain, given_up=(columns([0.5, 0.2]),))
     count = [str(training_charts(course)[0].svg).count("stroke-opacity") for course in (plain, lost)]
     assert count[1] == count[0] + 1
+
+
+def test_the_limit_of_collapse_is_in_sight_of_a_generator_without_variety() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a name far outside of the axes leaves them no room
+        svg = str(training_charts(Course(columns([0.01, 0.02, 0.01]), (), (), "critical"))[0].svg)
+    height = float(re.search(r'viewBox="0 0 [\d.]+ ([\d.]+)"', svg)[1])
+    (y,) = re.findall(r'y="([\d.]+)"[^>]*>collapse below 0\.6<', svg)
+    assert 0.0 < float(y) < height / 2.0, "near the top, where there is room for it"
 
 
 def test_alarms_and_roll_backs_are_marked_in_words() -> None:

@@ -22,6 +22,7 @@ _BACK = ("back here", "ink", "-")
 _MARK_SIZE, _MARK_HEIGHT = 7.5, 9.0  # of a mark's word, points
 _LETTER = 0.0195  # width of its letters, as a share of the axis
 _MARK_ROWS = 4
+_ABOVE = 1.2  # room above the limit, where all curves lie below it
 _NEAR = 0.06  # of the axis: two marks of one kind so close need one word
 
 
@@ -167,7 +168,8 @@ def _thousands(axes: Axes, largest: float) -> None:
 
 
 def _limit(axes: Axes, limit: float) -> None:
-    """The line below which a generator has collapsed, with its name."""
+    """The line below which a generator has collapsed, with its name; it is in sight however little varies."""
+    axes.set_ylim(top=max(axes.get_ylim()[1], _ABOVE * limit))
     axes.axhline(limit, color=COLOURS["ink"], linewidth=1.0, linestyle=(0, (4, 2)))
     axes.annotate(
         f"collapse below {number(limit)}",
