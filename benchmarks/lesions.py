@@ -42,17 +42,17 @@ from scansynth.cohort.ingest import ingest
 from scansynth.cohort.tensors import load_cohort, select
 from scansynth.config import StudyConfig
 from scansynth.dicom.deidentify import InstitutionKey
-from scansynth.experiment.gathering import blocks, detections
+from scansynth.experiment.gathering import blocks, detections, lesions_of
 from scansynth.files import new_directory, read_csv, write_csv, write_json
 from scansynth.learning.device import pick_device
 from scansynth.ledger import Reader
 from scansynth.phantom.cohort import write_phantom_cohort
 from scansynth.seeds import generator
-from scansynth.statistics import Verdict
+from scansynth.statistics import Direction, verdict
 from scansynth.study import Study
 from scansynth.trial.grid import LESIONS, Grid, declare, run_grid, trial_folder, write_plan
 from scansynth.trial_detector.detector import load_detector, score_images
-from scansynth.trial_statistics.effects import Estimate, measure
+from scansynth.trial_statistics.effects import measure
 from scansynth.trial_statistics.froc import (
     CURVE,
     POINTS,
@@ -62,7 +62,8 @@ from scansynth.trial_statistics.froc import (
     mark,
     measure_froc,
 )
-from scansynth.trial_statistics.outcomes import Block
+from scansynth.trial_statistics.outcomes import Block, Scored
+from scansynth.trial_statistics.resampling import aucs, once, rank
 from scansynth.trial_statistics.results import as_plain
 
 WINDOW, REACH = 24, 8
@@ -165,14 +166,6 @@ class Row:
     marks: tuple[Marks, ...]
 
 
-def lesions_of(study: Study, block: Block) -> Lesions:
-    """The lesions of the test images."""
-    place = {str(case): index for index, case in enumerate(block.test.cases)}
-    rows = [row for row in read_csv(trial_folder(study) / LESIONS) if row["case"] in place]
-    image = np.array([place[row["case"]] for row in rows], np.int64)
-    return Lesions(image, *(np.array([float(row[key]) for row in rows]) for key in ("row", "column", "radius")))
-
-
 def mark_middles(scores: NDArray[np.float64], side: int, lesions: Lesions) -> Marks:
     """One mark in the middle of each image, with the image's score."""
     middle = np.full(len(scores), (side - 1) / 2.0)
@@ -194,19 +187,15 @@ def strangers(study: Study, block: Block, lesions: Lesions, other: Grid) -> Row:
     return Row("detector of centred", tuple(marks))
 
 
-def verdict(beyond: Estimate) -> Verdict:
-    """By the rule above."""
-    if beyond.interval.low > 0.0:
-        return Verdict.SHOWN
-    return Verdict.REFUTED if beyond.interval.high < 0.0 else Verdict.NOT_SHOWN
-
-
 def judge(study: Study, grid: Grid, other: Grid | None = None, draws: int = DRAWS) -> dict[str, Any]:
     """Every figure of a cohort."""
     (block,) = blocks(study, grid)
-    side, lesions = load_cohort(study.cohort).facts.size, lesions_of(study, block)
-    scores = block.test.scores[0]
+    side, scores = load_cohort(study.cohort).facts.size, block.test.scores[0]
+    place = {str(case): index for index, case in enumerate(block.test.cases)}
+    lesions = lesions_of(read_csv(trial_folder(study) / LESIONS), place)
     found = detections(study, grid, (block,))[0]
+    if len(found.patients) < len(place):
+        raise SystemExit("an image with a lesion has no mask: it has no place in this comparison")
     rows = [
         Row("detector", found.marks[0]),
         Row("elsewhere", found.dealt),
@@ -225,7 +214,7 @@ def judge(study: Study, grid: Grid, other: Grid | None = None, draws: int = DRAW
         "median_radius_pixels": float(np.median(lesions.radius)),
         "side": side,
         "auc_of_images": as_plain(area),
-        "auc_on_train": [round(float(_auc(one.scores, one.positive)), 4) for one in learned],
+        "auc_on_train": [round(_auc(one), 4) for one in learned],
         "cpm": {row.name: as_plain(froc.cpm.arm(place)) for place, row in enumerate(rows)},
         "found_at": {
             row.name: {f"{point:g}": as_plain(froc.points[CURVE.index(point)].arm(place)) for point in POINTS}
@@ -235,14 +224,14 @@ def judge(study: Study, grid: Grid, other: Grid | None = None, draws: int = DRAW
             f"{rows[one].name} less {rows[other].name}": as_plain(froc.cpm.contrast(one, other))
             for one, other in compared
         },
-        "places_found": verdict(froc.cpm.contrast(0, 1)).value,
+        "places_found": verdict(froc.cpm.contrast(0, 1).interval, 0.0, Direction.AT_LEAST).value,
     }
 
 
-def _auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
-    """Of two images, one with a lesion, how often it has the higher score; ties count half."""
-    higher = scores[positive][:, None] - scores[~positive][None, :]
-    return float((higher > 0).mean() + 0.5 * (higher == 0).mean())
+def _auc(one: Scored) -> float:
+    """Of the images that a detector learned from."""
+    positive, negative = one.scores[one.positive], one.scores[~one.positive]
+    return float(aucs(positive, once(len(positive)), rank(negative, once(len(negative))))[0])
 
 
 def sources(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Path]:

@@ -12,13 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 import uvicorn
 from desk_factory import Kit, make_desk
 
 from scansynth.reader_desk.app import create_app
 
-CHROMIUM = Path("/usr/bin/chromium")
 WIDE, SMALL, UPRIGHT = (1280, 800), (1024, 768), (820, 1180)
 """A screen on a desk, a tablet lying, a tablet standing; CSS pixels."""
 
@@ -69,18 +67,6 @@ def served(folder: Path, **changes: Any) -> Iterator[Served]:
     yield Served(kit, f"http://127.0.0.1:{listening.getsockname()[1]}")
     server.should_exit = True
     thread.join(10)
-
-
-@contextlib.contextmanager
-def chromium() -> Iterator[Any]:
-    """A headless Chromium; skips the test where there is none."""
-    if not CHROMIUM.exists():
-        pytest.skip("Chromium is not installed, so the pages cannot be opened")
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
-    with sync.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 @dataclass

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_kit import SMALL, UPRIGHT, WIDE, Device, Served, begin, chromium, device, served
+from browser import chromium
+from page_kit import SMALL, UPRIGHT, WIDE, Device, Served, begin, device, served
 
 from scansynth.reader.protocol import QUESTION
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from page_kit import Device, Served, begin, chromium, device, served, skip_practice
+from browser import chromium
+from page_kit import Device, Served, begin, device, served, skip_practice
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from browser import chromium
 from numpy.typing import NDArray
-from page_kit import Served, begin, chromium, device, served, skip_practice
+from page_kit import Served, begin, device, served, skip_practice
 
 ANSWERS = ["3", "6", "1", "2", "5", "4", "6", "1", "3", "2"]
 

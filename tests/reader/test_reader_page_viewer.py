@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browser import chromium
 from numpy.typing import NDArray
-from page_kit import Device, Served, begin, chromium, device, served
+from page_kit import Device, Served, begin, device, served
 
 from scansynth.reader_desk.desk import Display, Preset
 

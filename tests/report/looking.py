@@ -3,24 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
-
-CHROMIUM = Path("/usr/bin/chromium")
-
-
-def started() -> Iterator[Any]:
-    """The browser, as a fixture gives it."""
-    if not CHROMIUM.exists():
-        pytest.skip("Chromium is not installed, so the page cannot be looked at")
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
-    with sync.sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
 
 
 def assert_looks_right(browser: Any, page_file: Path, width: int, theme: str) -> None:

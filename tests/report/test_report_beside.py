@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browser import chromium
 from fake_readers import make_readers
 from fake_study import make_study
 from fake_trial import GAINS, make_trial
-from looking import assert_looks_right, started
+from looking import assert_looks_right
 from test_report_page import Outline
 
 from scansynth.chapters import reader_section, trial_section
@@ -481,7 +482,8 @@ def test_hostile_names_are_escaped(bare: Study, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    yield from started()
+    with chromium() as found:
+        yield found
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (820, "dark"), (390, "light")])

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import chromium
 from fake_study import make_study
-from looking import assert_looks_right, started
+from looking import assert_looks_right
 
 import scansynth.report.render
 from scansynth.report.render import write_report
@@ -78,7 +79,8 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    yield from started()
+    with chromium() as found:
+        yield found
 
 
 def test_page_of_large_images_stays_small(page_file: Path) -> None:

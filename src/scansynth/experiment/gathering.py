@@ -122,8 +122,7 @@ def _detections(block: Block, rows: Sequence[Mapping[str, str]], specs: Sequence
     known = ~block.test.positive | np.isin(block.test.cases, [row["case"] for row in rows])
     place = {str(case): index for index, case in enumerate(block.test.cases[known])}
     patients, positive = block.test.patients[known], block.test.positive[known]
-    own = [row for row in rows if row["case"] in place]
-    lesions = Lesions(_places(own, place), *(_numbers(own, name) for name in ("row", "column", "radius")))
+    lesions = lesions_of(rows, place)
     folders = {(spec.arm, spec.pair): spec.folder for spec in specs}
     pairs = range(block.pairs)
 
@@ -140,6 +139,17 @@ def _detections(block: Block, rows: Sequence[Mapping[str, str]], specs: Sequence
         tuple(tuple(mark(candidates(arm, pair), lesions, len(place)) for pair in pairs) for arm in block.arms),
         tuple(mark(dealt(pair), lesions, len(place)) for pair in pairs),
     )
+
+
+def lesions_of(rows: Sequence[Mapping[str, str]], place: Mapping[str, int]) -> Lesions:
+    """The lesions of some images.
+
+    Args:
+        rows: Of `lesions.csv`.
+        place: Of each image, by the name of its case.
+    """
+    own = [row for row in rows if row["case"] in place]
+    return Lesions(_places(own, place), *(_numbers(own, name) for name in ("row", "column", "radius")))
 
 
 def _table(folder: Path) -> list[dict[str, str]]:
