@@ -40,14 +40,14 @@ import torch
 from audit_page import write_page
 from numpy.typing import NDArray
 
-from scansynth.cohort.tensors import Case, Cohort, load_cohort, to_signed
+from scansynth.audit.material import Exhibits, Reals, gather
+from scansynth.audit.run import weigh
+from scansynth.claims.claim import Finding
 from scansynth.config import EvidenceSettings
-from scansynth.court import weigh
-from scansynth.evidence import planted
-from scansynth.evidence.claims import Finding
-from scansynth.evidence.exhibits import Exhibits, Reals, gather
+from scansynth.data.tensors import Case, Cohort, load_cohort, to_signed
 from scansynth.files import read_json, write_json
 from scansynth.ledger import Role
+from scansynth.metrics import planted
 from scansynth.statistics import Verdict
 
 Images = NDArray[np.float32]

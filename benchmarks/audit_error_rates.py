@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 from simulation import write_simulation
 
-from scansynth.evidence import coverage, diversity, fidelity, worth
-from scansynth.evidence.claims import Claim
+from scansynth.audit.questions import coverage, diversity, fidelity, worth
+from scansynth.claims.claim import Claim
 from scansynth.seeds import generator
 from scansynth.statistics import Verdict, patient_halves, verdict
 

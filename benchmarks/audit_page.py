@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scansynth.evidence.claims import sensible
-from scansynth.evidence.rules import CLAIMS
+from scansynth.claims.claim import sensible
+from scansynth.claims.rules import CLAIMS
 from scansynth.files import write_text
 from scansynth.statistics import Verdict, binomial_upper
 

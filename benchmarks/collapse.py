@@ -44,10 +44,10 @@ import torch
 from collapse_page import write_page
 from torch import Tensor
 
-from scansynth.cohort.augment import plan_augmentation
-from scansynth.cohort.tensors import load_cohort, select
-from scansynth.cohort.transforms import permission
 from scansynth.config import TrackingSettings
+from scansynth.data.augment import plan_augmentation
+from scansynth.data.tensors import load_cohort, select
+from scansynth.data.transforms import permission
 from scansynth.files import read_json, read_json_lines, write_json
 from scansynth.gan import run_log, training_loop
 from scansynth.gan.response import changed, with_change

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from simulation import write_simulation
 
-from scansynth.evidence.copies import Scores, assess
+from scansynth.audit.questions.copies import Scores, assess
 from scansynth.seeds import generator
 from scansynth.statistics import Verdict
 

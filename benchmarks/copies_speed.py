@@ -33,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import fft, ndimage, signal
 
-from scansynth.evidence.likeness import open_search
+from scansynth.audit.questions.likeness import open_search
 from scansynth.learning.device import pick_device
 from scansynth.metrics.ncc import RADIUS, STEP, Flip, nearest, prepare
 

@@ -31,7 +31,7 @@ _MEBI = 1024  # ru_maxrss counts KiB on Linux
 
 def link_files(source: Path, target: Path, count: int) -> int:
     """Links the first `count` scans of `source` into `target`, and returns how many there are."""
-    from scansynth.cohort.sources import find_sources  # noqa: PLC0415 - keeps the parent small
+    from scansynth.data.sources import find_sources  # noqa: PLC0415 - keeps the parent small
 
     found = find_sources(source)[:count]
     for scan in found:
@@ -43,8 +43,8 @@ def link_files(source: Path, target: Path, count: int) -> int:
 
 def ours(folder: Path, work: Path, size: int) -> Callable[[], int]:
     """Our ingest of `folder`, ready to run; it returns the images kept."""
-    from scansynth.cohort.ingest import ingest  # noqa: PLC0415 - each child imports only its side
     from scansynth.config import StudyConfig  # noqa: PLC0415
+    from scansynth.data.ingest import ingest  # noqa: PLC0415 - each child imports only its side
     from scansynth.dicom.deidentify import InstitutionKey  # noqa: PLC0415
     from scansynth.study import Study  # noqa: PLC0415
 
@@ -78,10 +78,10 @@ def monai(folder: Path, work: Path, size: int, workers: int = 0) -> Callable[[],
     from monai.transforms import Compose, LoadImaged  # noqa: PLC0415
     from torch.utils.data import DataLoader  # noqa: PLC0415
 
-    from scansynth.cohort.sources import find_sources  # noqa: PLC0415
-    from scansynth.cohort.stack import StackWriter  # noqa: PLC0415
-    from scansynth.cohort.tensors import to_stored  # noqa: PLC0415
-    from scansynth.cohort.transforms import fit, series_window, to_window  # noqa: PLC0415
+    from scansynth.data.sources import find_sources  # noqa: PLC0415
+    from scansynth.data.stack import StackWriter  # noqa: PLC0415
+    from scansynth.data.tensors import to_stored  # noqa: PLC0415
+    from scansynth.data.transforms import fit, series_window, to_window  # noqa: PLC0415
     from scansynth.dicom.read import Limits, read_header  # noqa: PLC0415
 
     is_ct = read_header(find_sources(folder)[0].path, Limits()).modality == "CT"

@@ -38,11 +38,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from scansynth.cohort.ingest import ingest
-from scansynth.cohort.tensors import load_cohort, select
 from scansynth.config import StudyConfig
+from scansynth.data.ingest import ingest
+from scansynth.data.tensors import load_cohort, select
 from scansynth.dicom.deidentify import InstitutionKey
-from scansynth.experiment.gathering import blocks, detections, lesions_of
 from scansynth.files import new_directory, read_csv, write_csv, write_json
 from scansynth.learning.device import pick_device
 from scansynth.ledger import Reader
@@ -50,10 +49,11 @@ from scansynth.phantom.cohort import write_phantom_cohort
 from scansynth.seeds import generator
 from scansynth.statistics import Direction, verdict
 from scansynth.study import Study
-from scansynth.trial.grid import LESIONS, Grid, declare, run_grid, trial_folder, write_plan
-from scansynth.trial_detector.detector import load_detector, score_images
-from scansynth.trial_statistics.effects import measure
-from scansynth.trial_statistics.froc import (
+from scansynth.utility.detector.detector import load_detector, score_images
+from scansynth.utility.gathering import blocks, detections, lesions_of
+from scansynth.utility.grid import LESIONS, Grid, declare, run_grid, trial_folder, write_plan
+from scansynth.utility.statistics.effects import measure
+from scansynth.utility.statistics.froc import (
     CURVE,
     POINTS,
     Candidates,
@@ -62,9 +62,9 @@ from scansynth.trial_statistics.froc import (
     mark,
     measure_froc,
 )
-from scansynth.trial_statistics.outcomes import Block, Scored
-from scansynth.trial_statistics.resampling import aucs, once, rank
-from scansynth.trial_statistics.results import as_plain
+from scansynth.utility.statistics.outcomes import Block, Scored
+from scansynth.utility.statistics.resampling import aucs, once, rank
+from scansynth.utility.statistics.results import as_plain
 
 WINDOW, REACH = 24, 8
 """Side of the window, and how far its middle may lie from that of the patch, each way; pixels of the patch."""

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from scansynth.page.pictures import GROUND, Picture, montage, shrink_factor
 from scansynth.report.collect import GRID_SIDE, GridPair, collect
+from scansynth.report.figures.pictures import GROUND, Picture, montage, shrink_factor
 from scansynth.report.render import write_report
 from scansynth.study import Study, open_study
 

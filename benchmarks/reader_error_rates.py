@@ -2,7 +2,7 @@
 
     python benchmarks/reader_error_rates.py --out docs/results/reader_error_rates.json
 
-No image is made and nobody reads: answers of readers are drawn (scansynth.reader_statistics.simulation), and judged by
+No image is made and nobody reads: answers of readers are drawn (scansynth.reader.statistics.simulation), and judged by
 the rule of docs/reader_statistics.md. Readers' AUCs differ by a standard deviation of 0, 5, 10 or 21.5 points; a fifth
 of the variance of a score belongs to the image and is the same for all readers.
 """
@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from simulation import write_simulation
 
-from scansynth.reader_statistics.crossed import crossed_logit
-from scansynth.reader_statistics.planning import exact_images, power, share_power
-from scansynth.reader_statistics.roc import quantile
-from scansynth.reader_statistics.simulation import (
+from scansynth.reader.statistics.crossed import crossed_logit
+from scansynth.reader.statistics.planning import exact_images, power, share_power
+from scansynth.reader.statistics.roc import quantile
+from scansynth.reader.statistics.simulation import (
     ShareWorld,
     World,
     pooled_interval,
@@ -30,7 +30,7 @@ from scansynth.reader_statistics.simulation import (
     study,
     true_auc,
 )
-from scansynth.reader_statistics.verdict import Outcome, decide
+from scansynth.reader.statistics.verdict import Outcome, decide
 from scansynth.seeds import generator
 from scansynth.statistics import Interval
 

@@ -34,9 +34,9 @@ import httpx
 import numpy as np
 
 from scansynth.config import SCALE
-from scansynth.reader_desk.desk import REAL, SYNTHETIC, Desk, Display, Place, Preset, Seat, write_desk
-from scansynth.reader_desk.invitations import expiry, new_token, token_sha256
-from scansynth.reader_desk.locked import export_readings
+from scansynth.reader.server.desk import REAL, SYNTHETIC, Desk, Display, Place, Preset, Seat, write_desk
+from scansynth.reader.server.invitations import expiry, new_token, token_sha256
+from scansynth.reader.server.locked import export_readings
 from scansynth.seeds import generator
 
 BUFFERS = 64
@@ -46,7 +46,7 @@ WINDOWS = 6
 
 _SERVER = """import sys
 from pathlib import Path
-from scansynth.reader_desk.serve import Address, serve
+from scansynth.reader.server.serve import Address, serve
 serve(Path(sys.argv[1]), Address(port=0), sys.argv[2] or None, lambda url: print(url, flush=True))
 """
 

@@ -29,8 +29,8 @@ from PIL import Image
 
 from scansynth.config import SCALE
 from scansynth.phantom.cohort import draw_images, draw_patient
-from scansynth.reader_desk.app import create_app
-from scansynth.reader_desk.desk import (
+from scansynth.reader.server.app import create_app
+from scansynth.reader.server.desk import (
     REAL,
     SYNTHETIC,
     Desk,
@@ -41,7 +41,7 @@ from scansynth.reader_desk.desk import (
     SecondQuestion,
     write_desk,
 )
-from scansynth.reader_desk.invitations import expiry, new_token, token_sha256
+from scansynth.reader.server.invitations import expiry, new_token, token_sha256
 
 SIZE, IMAGES, PRACTICE, READERS = 256, 40, 3, 5
 WIDE, UPRIGHT = {"width": 1280, "height": 800}, {"width": 820, "height": 1180}

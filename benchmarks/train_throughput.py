@@ -46,10 +46,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from scansynth.cohort.augment import plan_augmentation
-from scansynth.cohort.tensors import to_signed, to_stored
-from scansynth.cohort.transforms import permission
 from scansynth.config import TrackingSettings
+from scansynth.data.augment import plan_augmentation
+from scansynth.data.tensors import to_signed, to_stored
+from scansynth.data.transforms import permission
 from scansynth.gan import dcgan, training_loop
 from scansynth.gan.collapse import RealImages
 from scansynth.gan.state import new_state

@@ -20,12 +20,12 @@ from typing import Any
 import torch
 
 from scansynth.config import UtilitySettings
-from scansynth.experiment.utility import declared
 from scansynth.files import read_json, write_json
 from scansynth.learning.device import pick_device
+from scansynth.pipeline.utility import declared
 from scansynth.study import Study, open_study
-from scansynth.trial.grid import run_grid, write_plan
-from scansynth.trial.job import FIT
+from scansynth.utility.grid import run_grid, write_plan
+from scansynth.utility.job import FIT
 
 WORKERS = 2
 ADDRESSES = {"local": "", "ray": "local"}

@@ -26,11 +26,11 @@ from simulation import write_simulation
 
 from scansynth.seeds import generator
 from scansynth.statistics import Verdict
-from scansynth.trial_statistics.effects import Estimate, measure
-from scansynth.trial_statistics.outcomes import BASIC, COMBINED, PLACEBO, POSITIVE_CONTROL, PUBLISHED, Block, Part
-from scansynth.trial_statistics.power import Assumed, Counts, Sample, Wish, chance_of_claim, chance_of_gain
-from scansynth.trial_statistics.resampling import once, rank
-from scansynth.trial_statistics.rulings import adjust, compare, judge
+from scansynth.utility.statistics.effects import Estimate, measure
+from scansynth.utility.statistics.outcomes import BASIC, COMBINED, PLACEBO, POSITIVE_CONTROL, PUBLISHED, Block, Part
+from scansynth.utility.statistics.power import Assumed, Counts, Sample, Wish, chance_of_claim, chance_of_gain
+from scansynth.utility.statistics.resampling import once, rank
+from scansynth.utility.statistics.rulings import adjust, compare, judge
 
 Floats = npt.NDArray[np.float64]
 

@@ -36,8 +36,8 @@ ENGINES = {"local": "", "ray": "local"}
 
 def make_study(options: argparse.Namespace, folder: Path, **utility: Any) -> Any:
     """The study that all sides work on; it is ingested where it is not yet."""
-    from scansynth.cohort.ingest import ingest  # noqa: PLC0415 - each child imports only its side
     from scansynth.config import StudyConfig  # noqa: PLC0415
+    from scansynth.data.ingest import ingest  # noqa: PLC0415 - each child imports only its side
     from scansynth.dicom.deidentify import InstitutionKey  # noqa: PLC0415
     from scansynth.study import Study  # noqa: PLC0415
 
@@ -59,12 +59,12 @@ def make_study(options: argparse.Namespace, folder: Path, **utility: Any) -> Any
 
 def ours(options: argparse.Namespace) -> dict[str, float]:
     """One arm as a job trains it: images in memory, half a batch positive."""
-    from scansynth.cohort.fractions import train_part  # noqa: PLC0415
-    from scansynth.cohort.tensors import load_cohort  # noqa: PLC0415
+    from scansynth.data.fractions import train_part  # noqa: PLC0415
+    from scansynth.data.tensors import load_cohort  # noqa: PLC0415
     from scansynth.learning.device import pick_device  # noqa: PLC0415
-    from scansynth.trial.arms import phases_of  # noqa: PLC0415
-    from scansynth.trial.pools import divide, gather  # noqa: PLC0415
-    from scansynth.trial_detector.fit import FitSettings, fit  # noqa: PLC0415
+    from scansynth.utility.arms import phases_of  # noqa: PLC0415
+    from scansynth.utility.detector.fit import FitSettings, fit  # noqa: PLC0415
+    from scansynth.utility.pools import divide, gather  # noqa: PLC0415
 
     study = make_study(options, options.study)
     began = time.perf_counter()
@@ -79,8 +79,8 @@ def ours(options: argparse.Namespace) -> dict[str, float]:
 
 def plan(options: argparse.Namespace) -> Any:
     """The augmentation of all sides."""
-    from scansynth.cohort.augment import plan_augmentation  # noqa: PLC0415
-    from scansynth.cohort.transforms import permission  # noqa: PLC0415
+    from scansynth.data.augment import plan_augmentation  # noqa: PLC0415
+    from scansynth.data.transforms import permission  # noqa: PLC0415
     from scansynth.recipe import AugmentationSettings  # noqa: PLC0415
 
     return plan_augmentation(AugmentationSettings(rotation_degrees=15.0), permission(options.modality, "patch"))
@@ -93,7 +93,7 @@ def read_image(path: Path) -> Any:
     import torch  # noqa: PLC0415
     from pydicom.pixels import apply_rescale  # noqa: PLC0415
 
-    from scansynth.cohort.transforms import fit, series_window, to_window  # noqa: PLC0415
+    from scansynth.data.transforms import fit, series_window, to_window  # noqa: PLC0415
 
     dataset = pydicom.dcmread(path)
     values = np.asarray(apply_rescale(dataset.pixel_array, dataset), np.float32)
@@ -122,10 +122,10 @@ def plain(options: argparse.Namespace, same_format: bool = False) -> dict[str, f
     from torch.nn import functional  # noqa: PLC0415
     from torch.utils.data import DataLoader  # noqa: PLC0415
 
-    from scansynth.cohort.augment import apply, draw  # noqa: PLC0415
+    from scansynth.data.augment import apply, draw  # noqa: PLC0415
     from scansynth.learning.device import pick_device  # noqa: PLC0415
-    from scansynth.trial_detector.material import Phase, dealt_batches  # noqa: PLC0415
-    from scansynth.trial_detector.networks import build  # noqa: PLC0415
+    from scansynth.utility.detector.material import Phase, dealt_batches  # noqa: PLC0415
+    from scansynth.utility.detector.networks import build  # noqa: PLC0415
 
     with options.labels.open(encoding="utf-8", newline="") as stream:
         data = Scans(list(csv.DictReader(stream)), options.dicom, options.positive)
@@ -152,7 +152,7 @@ def plain(options: argparse.Namespace, same_format: bool = False) -> dict[str, f
 def grid(options: argparse.Namespace, engine: str) -> dict[str, float]:
     """A small grid of three arms and two pairs, from the start of its workers to its last job."""
     from scansynth.files import read_json  # noqa: PLC0415
-    from scansynth.trial.grid import declare, run_grid, write_plan  # noqa: PLC0415
+    from scansynth.utility.grid import declare, run_grid, write_plan  # noqa: PLC0415
 
     work = options.study.with_name(f"grid-{engine}-{time.time_ns()}")
     work.mkdir()

@@ -18,16 +18,16 @@ from typing import Any
 import pytest
 import typer
 
+from scansynth.claims.rules import CLAIMS, EVERY_RULE, RULE_VERSION, UTILITY_RULES
 from scansynth.cli import app
-from scansynth.cohort import tensors
-from scansynth.cohort.eligibility import _IMAGE_TYPES
-from scansynth.cohort.labels import _BOX, _IDENTIFYING, _KNOWN
-from scansynth.cohort.sets import COLUMNS, MANIFEST
-from scansynth.cohort.transforms import PERMITTED_AUGMENTATION
 from scansynth.config import CohortSettings, StudyConfig, known_keys, parse
+from scansynth.data import tensors
+from scansynth.data.eligibility import _IMAGE_TYPES
+from scansynth.data.labels import _BOX, _IDENTIFYING, _KNOWN
+from scansynth.data.sets import COLUMNS, MANIFEST
+from scansynth.data.transforms import PERMITTED_AUGMENTATION
 from scansynth.dicom.deidentify import KEY_VARIABLE
 from scansynth.dicom.header import quarantine
-from scansynth.evidence.rules import CLAIMS, EVERY_RULE, RULE_VERSION, UTILITY_RULES
 from scansynth.gan import collapse, health, run, weights
 from scansynth.ledger import PERMITTED, Role
 from scansynth.recipe import Change, Recipe, load_recipe, recipe_names

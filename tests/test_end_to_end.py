@@ -21,7 +21,7 @@ from command_line import scansynth
 from markupsafe import escape
 from PIL import Image
 
-from scansynth.evidence.rules import CLAIMS
+from scansynth.claims.rules import CLAIMS
 from scansynth.files import read_csv, read_json, read_json_lines, sha256_file
 from scansynth.gan import memory, training_loop
 from scansynth.gan.health import Level, Trouble

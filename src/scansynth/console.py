@@ -1,26 +1,41 @@
-"""What the command line shows: lines, warnings, refusals and progress bars, all on stderr but the result."""
+"""What the command line shows: lines, warnings, refusals and progress bars, all on stderr but the result.
+
+`Progress` is how long work anywhere in the program tells how far it is.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Iterator
+from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as RichProgress
 
 _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 _PLAIN_SECONDS = 30.0  # between two lines of progress where there is no terminal, as in a log file
+
+
+class Progress(Protocol):
+    """Called by long work; the command line draws a bar with it."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Says that `done` of `total` units are ready; `note` is shown behind the bar."""
+
+
+def silent(done: int, total: int, note: str = "") -> None:
+    """Shows nothing."""
 
 
 def say(line: str) -> None:
@@ -51,7 +66,7 @@ def heading(line: str) -> None:
 class Bar:
     """Draws progress; without a terminal, a line now and then."""
 
-    def __init__(self, drawn: Progress | None, title: str) -> None:
+    def __init__(self, drawn: RichProgress | None, title: str) -> None:
         self._drawn = drawn
         self._title = title
         self._task = None if drawn is None else drawn.add_task(title, total=None, note="")
@@ -82,5 +97,5 @@ def bar(title: str) -> Iterator[Bar]:
         TimeRemainingColumn(),
         TextColumn("[dim]{task.fields[note]}[/dim]"),
     )
-    with Progress(*columns, console=_err) as drawn:
+    with RichProgress(*columns, console=_err) as drawn:
         yield Bar(drawn, title)

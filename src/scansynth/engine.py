@@ -23,8 +23,8 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, TypeVar
 
 from scansynth.config import EngineSettings
+from scansynth.console import Progress, silent
 from scansynth.errors import ConfigError, ScansynthError
-from scansynth.progress import Progress, silent
 
 A = TypeVar("A")
 

@@ -14,7 +14,7 @@ from scipy.stats import binom
 from tiny_training import smooth_images, watched
 from torch import Tensor, nn
 
-from scansynth.cohort.tensors import to_signed
+from scansynth.data.tensors import to_signed
 from scansynth.gan import collapse
 from scansynth.gan.collapse import (
     COMPARED,

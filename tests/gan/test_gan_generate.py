@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from scansynth.cohort.sets import MANIFEST, load_set
-from scansynth.cohort.tensors import CohortFacts, to_stored
+from scansynth.console import silent
+from scansynth.data.sets import MANIFEST, load_set
+from scansynth.data.tensors import CohortFacts, to_stored
 from scansynth.dicom.write import CT_IMAGE_STORAGE
 from scansynth.errors import CheckpointError, StorageError, TrainingError
 from scansynth.files import read_csv, sha256_file
@@ -20,7 +21,6 @@ from scansynth.gan.generate import generate
 from scansynth.gan.sampling import draw
 from scansynth.gan.weights import GeneratorFacts, load_generator, save_generator
 from scansynth.learning.device import Device
-from scansynth.progress import silent
 from scansynth.recipe import NetworkSettings
 from scansynth.stage import read_record
 

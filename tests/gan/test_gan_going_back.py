@@ -17,6 +17,7 @@ from tiny_training import BATCH, CPU, EVERY_ROUND, fingerprint, plant_collapse, 
 from torch import nn
 
 from scansynth.config import TrackingSettings
+from scansynth.console import silent
 from scansynth.errors import Interrupted, StorageError
 from scansynth.files import read_json, read_json_lines
 from scansynth.gan import run_log, training_loop
@@ -25,7 +26,6 @@ from scansynth.gan.health import Health, Level, judge
 from scansynth.gan.showing import gauge
 from scansynth.gan.state import TrainingState
 from scansynth.gan.training_loop import TrainingJob, collapsed_for_good, train
-from scansynth.progress import silent
 from scansynth.recipe import Change, Recipe
 
 penalised: list[float] = []

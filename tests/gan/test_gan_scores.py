@@ -12,8 +12,9 @@ import pytest
 import torch
 from tiny_training import CPU, RECIPE, SIDE, smooth_images
 
-from scansynth.cohort.tensors import CASE_COLUMNS, Cohort, CohortFacts, Selection, load_cohort, select, write_facts
 from scansynth.config import CohortSettings, GeneratorSettings, StudyConfig, TrackingSettings
+from scansynth.console import silent
+from scansynth.data.tensors import CASE_COLUMNS, Cohort, CohortFacts, Selection, load_cohort, select, write_facts
 from scansynth.errors import CheckpointError, Interrupted, LedgerError, TrainingError
 from scansynth.files import read_csv, read_json, sha256_file, write_csv
 from scansynth.gan import run as run_room
@@ -24,7 +25,6 @@ from scansynth.gan.scores import COLUMNS, SCORES, scores_of, write_scores
 from scansynth.gan.weights import WEIGHTS
 from scansynth.learning.checkpoint import weights_bytes
 from scansynth.ledger import Reader, Role, check
-from scansynth.progress import silent
 from scansynth.recipe import NetworkSettings
 from scansynth.stage import StageRecord, hash_outputs, read_record, write_record
 from scansynth.study import Study

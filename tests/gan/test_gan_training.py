@@ -22,6 +22,7 @@ from tiny_training import BATCH, CPU, CPU_BF16, EVERY_ROUND, ROUNDS, fingerprint
 from torch import Tensor
 
 from scansynth.config import TrackingSettings
+from scansynth.console import silent
 from scansynth.errors import CheckpointError, Interrupted, StorageError, TrainingError
 from scansynth.files import read_json_lines, sha256_bytes
 from scansynth.gan import training_loop
@@ -32,7 +33,6 @@ from scansynth.gan.training_loop import TrainingJob, train
 from scansynth.learning import checkpoint
 from scansynth.learning.checkpoint import weights_bytes
 from scansynth.learning.device import Device
-from scansynth.progress import silent
 
 
 def run(job: TrainingJob, device: Device = CPU) -> TrainingState:

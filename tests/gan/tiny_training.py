@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from scansynth.cohort.augment import plan_augmentation
-from scansynth.cohort.tensors import to_signed
-from scansynth.cohort.transforms import permission
 from scansynth.config import TrackingSettings
+from scansynth.console import silent
+from scansynth.data.augment import plan_augmentation
+from scansynth.data.tensors import to_signed
+from scansynth.data.transforms import permission
 from scansynth.files import sha256_bytes, sha256_json
 from scansynth.gan import training_loop
 from scansynth.gan.collapse import RealImages
@@ -33,7 +34,6 @@ from scansynth.gan.state import TrainingState, to_checkpoint
 from scansynth.gan.training_loop import TrainingJob, train
 from scansynth.learning.checkpoint import weights_bytes
 from scansynth.learning.device import Device
-from scansynth.progress import silent
 from scansynth.recipe import load_recipe
 
 CPU = Device("cpu", "test", "float32", True)

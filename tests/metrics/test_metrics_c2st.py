@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from scansynth.cohort.transforms import fit
+from scansynth.data.transforms import fit
 from scansynth.metrics import c2st
 from scansynth.metrics.c2st import by_features, by_network
 from scansynth.metrics.native import at_native_size, enlargement

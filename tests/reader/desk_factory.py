@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from scansynth.config import SCALE
-from scansynth.reader_desk.desk import REAL, SYNTHETIC, Desk, Display, Place, Preset, Seat, SecondQuestion, write_desk
-from scansynth.reader_desk.invitations import expiry, new_token, token_sha256
+from scansynth.reader.server.desk import REAL, SYNTHETIC, Desk, Display, Place, Preset, Seat, SecondQuestion, write_desk
+from scansynth.reader.server.invitations import expiry, new_token, token_sha256
 
 NOW = datetime.datetime(2026, 11, 27, 12, 0, tzinfo=datetime.UTC)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from scansynth.reader_statistics.readings import Reading
-from scansynth.reader_statistics.simulation import World, readings
+from scansynth.reader.statistics.readings import Reading
+from scansynth.reader.statistics.simulation import World, readings
 
 
 def rows(

@@ -15,7 +15,7 @@ from typing import Any
 import uvicorn
 from desk_factory import Kit, make_desk
 
-from scansynth.reader_desk.app import create_app
+from scansynth.reader.server.app import create_app
 
 WIDE, SMALL, UPRIGHT = (1280, 800), (1024, 768), (820, 1180)
 """A screen on a desk, a tablet lying, a tablet standing; CSS pixels."""

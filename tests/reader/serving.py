@@ -85,7 +85,7 @@ def main() -> None:
         sys.addaudithook(lambda event, values: opened.add(str(values[0])) if event in _OPENING else None)
 
     from scansynth.errors import ScansynthError  # noqa: PLC0415
-    from scansynth.reader_desk.serve import Address, serve  # noqa: PLC0415
+    from scansynth.reader.server.serve import Address, serve  # noqa: PLC0415
 
     paths = {name: Path(value) for name, value in told["address"].items() if name in {"certificate", "key"}}
     address = Address(**{**told["address"], **paths})

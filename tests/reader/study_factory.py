@@ -10,11 +10,11 @@ import numpy as np
 from desk_factory import pictures
 from PIL import Image
 
-from scansynth.cohort.sets import write_manifest
-from scansynth.cohort.tensors import CASE_COLUMNS, CohortFacts, write_facts
+from scansynth.claims.claim import Claim, Control, Measurement, decide, floor_of, write_claims
+from scansynth.claims.traces import PIXELS
 from scansynth.config import ReaderSettings
-from scansynth.evidence.claims import Claim, Control, Measurement, decide, floor_of, write_claims
-from scansynth.evidence.telltales import PIXELS
+from scansynth.data.sets import write_manifest
+from scansynth.data.tensors import CASE_COLUMNS, CohortFacts, write_facts
 from scansynth.files import write_csv
 from scansynth.ledger import Role
 from scansynth.reader.pool import QUARANTINE

@@ -10,9 +10,9 @@ from made_readings import study
 from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import cohens_kappa
 
-from scansynth.reader_statistics.agreement import Weights, between, kappa, within
-from scansynth.reader_statistics.readings import repeats, table
-from scansynth.reader_statistics.simulation import World
+from scansynth.reader.statistics.agreement import Weights, between, kappa, within
+from scansynth.reader.statistics.readings import repeats, table
+from scansynth.reader.statistics.simulation import World
 
 
 def pair(seed: int) -> tuple[np.ndarray, np.ndarray]:

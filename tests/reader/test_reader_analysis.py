@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from made_readings import rows, study
 
+from scansynth.claims.claim import read_claims, schema, write_claims
 from scansynth.errors import ReaderError
-from scansynth.evidence.claims import read_claims, schema, write_claims
 from scansynth.files import read_json, write_json
-from scansynth.reader_statistics.analysis import Analysis, Protocol, analyse, distance, read_protocol_values
-from scansynth.reader_statistics.controls import found_when_planted, plant
-from scansynth.reader_statistics.mrmc import average
-from scansynth.reader_statistics.readings import Reading, table
-from scansynth.reader_statistics.roc import placements
-from scansynth.reader_statistics.simulation import World
-from scansynth.reader_statistics.strata import LEAST_IMAGES
-from scansynth.reader_statistics.verdict import Outcome
+from scansynth.reader.statistics.analysis import Analysis, Protocol, analyse, distance, read_protocol_values
+from scansynth.reader.statistics.controls import found_when_planted, plant
+from scansynth.reader.statistics.mrmc import average
+from scansynth.reader.statistics.readings import Reading, table
+from scansynth.reader.statistics.roc import placements
+from scansynth.reader.statistics.simulation import World
+from scansynth.reader.statistics.strata import LEAST_IMAGES
+from scansynth.reader.statistics.verdict import Outcome
 from scansynth.statistics import Interval, Verdict
 
 

@@ -11,10 +11,10 @@ import pytest
 from browsing import Browser, browsers, code_in
 from desk_factory import Kit, make_desk
 
-from scansynth.reader_desk.app import create_app
-from scansynth.reader_desk.desk import BUFFERS, CLOSED
-from scansynth.reader_desk.guards import HEADERS
-from scansynth.reader_desk.locked import close_database, export_readings
+from scansynth.reader.server.app import create_app
+from scansynth.reader.server.desk import BUFFERS, CLOSED
+from scansynth.reader.server.guards import HEADERS
+from scansynth.reader.server.locked import close_database, export_readings
 
 
 @pytest.fixture

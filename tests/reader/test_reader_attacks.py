@@ -16,10 +16,10 @@ from browsing import Browser, browsers, lock_of
 from desk_factory import Kit, make_desk
 from sqlalchemy import event
 
-from scansynth.reader_desk.app import create_app
-from scansynth.reader_desk.guards import MOST_BYTES, Guard
-from scansynth.reader_desk.limits import Limit
-from scansynth.reader_desk.locked import export_readings, new_code
+from scansynth.reader.server.app import create_app
+from scansynth.reader.server.guards import MOST_BYTES, Guard
+from scansynth.reader.server.limits import Limit
+from scansynth.reader.server.locked import export_readings, new_code
 
 NOW = datetime.datetime(2030, 3, 5, 12, 0, tzinfo=datetime.UTC)
 
@@ -369,7 +369,7 @@ def test_bodies_that_are_too_long_are_cut_off(lone: Browser) -> None:
 
 
 def test_a_body_that_dribbles_in_is_cut_off(monkeypatch: pytest.MonkeyPatch, lone: Browser) -> None:
-    monkeypatch.setattr("scansynth.reader_desk.guards._BODY_SECONDS", 0.2)
+    monkeypatch.setattr("scansynth.reader.server.guards._BODY_SECONDS", 0.2)
 
     async def dribble() -> AsyncIterator[bytes]:
         for _ in range(100):
@@ -485,7 +485,7 @@ def test_faults_say_nothing_of_what_was_asked(
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError(f"secret {item}")
 
-    monkeypatch.setattr("scansynth.reader_desk.api.lock_answer", broken)
+    monkeypatch.setattr("scansynth.reader.server.api.lock_answer", broken)
     answer = lone.lock(item)
     assert (answer.status_code, list(answer.json())) == (500, ["error"])
     assert "RuntimeError" in caplog.text

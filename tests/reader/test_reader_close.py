@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from study_factory import make_study, small, textured
 
-from scansynth.cohort.tensors import CohortFacts
+from scansynth.data.tensors import CohortFacts
 from scansynth.dicom.deidentify import KEY_VARIABLE
 from scansynth.errors import ReaderError
 from scansynth.files import read_json, sha256_file
@@ -23,13 +23,13 @@ from scansynth.reader.conclude import conclude
 from scansynth.reader.create import create
 from scansynth.reader.machine import read_by_machine
 from scansynth.reader.seal import default_seal_path, load_key, new_key, unseal
+from scansynth.reader.server.database import open_database
+from scansynth.reader.server.desk import CLOSED
+from scansynth.reader.server.refusals import OutOfTurn
+from scansynth.reader.server.served import open_desk
+from scansynth.reader.server.store import Answer, lock_answer
+from scansynth.reader.statistics.readings import read_readings
 from scansynth.reader.truth import from_json
-from scansynth.reader_desk.database import open_database
-from scansynth.reader_desk.desk import CLOSED
-from scansynth.reader_desk.refusals import OutOfTurn
-from scansynth.reader_desk.served import open_desk
-from scansynth.reader_desk.store import Answer, lock_answer
-from scansynth.reader_statistics.readings import read_readings
 from scansynth.stage import RECORD
 from scansynth.study import Study, open_study
 

@@ -12,14 +12,14 @@ import pytest
 from browsing import browsers
 from study_factory import make_study
 
+from scansynth.claims.claim import read_claims
 from scansynth.cli import main
-from scansynth.cohort.tensors import to_signed, to_stored
+from scansynth.data.tensors import to_signed, to_stored
 from scansynth.dicom.deidentify import KEY_VARIABLE
-from scansynth.evidence import planted
-from scansynth.evidence.claims import read_claims
 from scansynth.files import read_csv, read_json, sha256_file
-from scansynth.reader_desk.app import create_app
-from scansynth.reader_desk.desk import mark_served
+from scansynth.metrics import planted
+from scansynth.reader.server.app import create_app
+from scansynth.reader.server.desk import mark_served
 from scansynth.stage import read_record
 from scansynth.statistics import Verdict
 from scansynth.study import Study, open_study

@@ -10,9 +10,9 @@ from made_readings import rows, study
 from scipy import stats
 from statsmodels.stats.contingency_tables import Table
 
-from scansynth.reader_statistics.course import AFTER_BREAK, course, trend
-from scansynth.reader_statistics.readings import Reading, counted
-from scansynth.reader_statistics.simulation import World
+from scansynth.reader.statistics.course import AFTER_BREAK, course, trend
+from scansynth.reader.statistics.readings import Reading, counted
+from scansynth.reader.statistics.simulation import World
 
 
 def test_the_trend_of_one_reader_is_statsmodels_and_scipys() -> None:

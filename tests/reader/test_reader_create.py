@@ -11,21 +11,21 @@ import numpy as np
 import pytest
 from study_factory import LABELS, make_study, small
 
-from scansynth.cohort.tensors import to_signed, to_stored
+from scansynth.data.tensors import to_signed, to_stored
 from scansynth.dicom.deidentify import KEY_VARIABLE
 from scansynth.errors import ReaderError, StorageError
-from scansynth.evidence import planted
 from scansynth.files import read_json, read_json_lines, sha256_file
+from scansynth.metrics import planted
 from scansynth.reader import create as room
 from scansynth.reader.buffers import decode
 from scansynth.reader.create import Created, create
 from scansynth.reader.probe import Override
 from scansynth.reader.protocol import Fixed, read_protocol, write_up
 from scansynth.reader.seal import load_key, unseal
+from scansynth.reader.server.desk import Desk, load_desk, mark_served
+from scansynth.reader.server.invitations import expired, expiry, new_token, opens, token_sha256
+from scansynth.reader.statistics.verdict import equivalence_level
 from scansynth.reader.truth import Truth, from_json
-from scansynth.reader_desk.desk import Desk, load_desk, mark_served
-from scansynth.reader_desk.invitations import expired, expiry, new_token, opens, token_sha256
-from scansynth.reader_statistics.verdict import equivalence_level
 from scansynth.stage import read_record
 from scansynth.statistics import Verdict
 from scansynth.study import Study

@@ -7,8 +7,8 @@ import pytest
 import statsmodels.api as sm
 from scipy import optimize
 
-from scansynth.reader_statistics.crossed import crossed_logit, mode
-from scansynth.reader_statistics.simulation import World, readings
+from scansynth.reader.statistics.crossed import crossed_logit, mode
+from scansynth.reader.statistics.simulation import World, readings
 
 
 def made_up(auc: float = 0.65, readers: int = 4, images: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

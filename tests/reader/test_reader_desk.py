@@ -9,7 +9,7 @@ import pytest
 from desk_factory import make_desk
 
 from scansynth.errors import ReaderError
-from scansynth.reader_desk.desk import BUFFERS, DESK, load_desk, write_desk
+from scansynth.reader.server.desk import BUFFERS, DESK, load_desk, write_desk
 
 
 def test_a_desk_is_read_back_as_it_was_written(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scansynth.reader_statistics.detection import Detection, Share, auc_of, criterion, d_prime, detect
-from scansynth.reader_statistics.verdict import Outcome, Published
+from scansynth.reader.statistics.detection import Detection, Share, auc_of, criterion, d_prime, detect
+from scansynth.reader.statistics.verdict import Outcome, Published
 
 
 def test_the_published_study_is_not_assessable_without_f() -> None:

@@ -26,9 +26,9 @@ from desk_factory import Kit, make_desk, pictures
 from scipy.stats import rankdata
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scansynth.reader_desk.app import create_app
-from scansynth.reader_desk.desk import BUFFERS
-from scansynth.reader_desk.serve import Address, _listening, server_config
+from scansynth.reader.server.app import create_app
+from scansynth.reader.server.desk import BUFFERS
+from scansynth.reader.server.serve import Address, _listening, server_config
 
 IMAGES, REPEATS, SIDE = 60, 20, 24
 DRAWS = 19_999

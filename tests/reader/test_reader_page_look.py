@@ -13,7 +13,7 @@ from page_kit import SMALL, UPRIGHT, WIDE, Device, Served, begin, device, served
 
 from scansynth.reader.protocol import QUESTION
 
-STATIC = Path(__file__).parents[2] / "src" / "scansynth" / "reader_desk" / "static"
+STATIC = Path(__file__).parents[2] / "src" / "scansynth" / "reader" / "server" / "static"
 TEMPLATES = STATIC.parent / "templates"
 SIZES = {"desk": WIDE, "tablet lying": SMALL, "tablet standing": UPRIGHT}
 CONTROLS = "button, a[href], input:not([type=hidden]), select, [tabindex='0']"

@@ -14,7 +14,7 @@ from browser import chromium
 from numpy.typing import NDArray
 from page_kit import Device, Served, begin, device, served
 
-from scansynth.reader_desk.desk import Display, Preset
+from scansynth.reader.server.desk import Display, Preset
 
 LOW, HIGH = -1000.0, 1600.0
 DISPLAY = Display(48, 64, LOW, HIGH, "HU", (1.0, 1.0))

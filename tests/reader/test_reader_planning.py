@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 
 from scansynth.errors import ReaderError
-from scansynth.reader_statistics.planning import exact_images, exact_power, plan, power, sentences, share_power
-from scansynth.reader_statistics.roc import placements
-from scansynth.reader_statistics.simulation import (
+from scansynth.reader.statistics.planning import exact_images, exact_power, plan, power, sentences, share_power
+from scansynth.reader.statistics.roc import placements
+from scansynth.reader.statistics.simulation import (
     ShareWorld,
     World,
     pooled_interval,
@@ -17,7 +17,7 @@ from scansynth.reader_statistics.simulation import (
     share_interval,
     true_auc,
 )
-from scansynth.reader_statistics.verdict import Outcome
+from scansynth.reader.statistics.verdict import Outcome
 
 
 @pytest.mark.parametrize(("margin", "images"), [(0.10, 227), (0.05, 888)])

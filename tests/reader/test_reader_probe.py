@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from study_factory import audit_claim, textured
 
-from scansynth.cohort.tensors import to_signed, to_stored
+from scansynth.data.tensors import to_signed, to_stored
 from scansynth.errors import ReaderError
-from scansynth.evidence import planted
+from scansynth.metrics import planted
 from scansynth.metrics.telltales import as_readers_see
 from scansynth.reader.probe import CONTROL, Override, Probed, probe, require
 from scansynth.statistics import Verdict

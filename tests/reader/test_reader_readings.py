@@ -11,10 +11,10 @@ from made_readings import rows, study
 
 from scansynth.errors import ReaderError
 from scansynth.files import read_csv
-from scansynth.reader_desk.api import SentLock
-from scansynth.reader_statistics import imrmc
-from scansynth.reader_statistics.readings import COLUMNS, parse_rows, read_readings, repeats, table, write_readings
-from scansynth.reader_statistics.simulation import World
+from scansynth.reader.server.api import SentLock
+from scansynth.reader.statistics import imrmc
+from scansynth.reader.statistics.readings import COLUMNS, parse_rows, read_readings, repeats, table, write_readings
+from scansynth.reader.statistics.simulation import World
 
 
 def test_readings_come_back_as_they_were_written(tmp_path: Path) -> None:

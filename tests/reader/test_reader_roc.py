@@ -14,9 +14,9 @@ from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.weightstats import DescrStatsW
 
 from scansynth.errors import ReaderError
-from scansynth.reader_statistics.mrmc import FEW_READERS, Squares, average, squares
-from scansynth.reader_statistics.roc import Estimate, delong, placements, pseudovalues, reader_estimates
-from scansynth.reader_statistics.simulation import World, readings
+from scansynth.reader.statistics.mrmc import FEW_READERS, Squares, average, squares
+from scansynth.reader.statistics.roc import Estimate, delong, placements, pseudovalues, reader_estimates
+from scansynth.reader.statistics.simulation import World, readings
 
 
 def made_up(readers: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

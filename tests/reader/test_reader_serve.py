@@ -27,9 +27,9 @@ from desk_factory import Kit, make_desk
 from serving import running_server, start_server
 
 from scansynth.errors import ReaderError
-from scansynth.reader_desk.desk import DESK
-from scansynth.reader_desk.locked import export_readings
-from scansynth.reader_desk.serve import Address, serve
+from scansynth.reader.server.desk import DESK
+from scansynth.reader.server.locked import export_readings
+from scansynth.reader.server.serve import Address, serve
 
 KILLS = 3
 
@@ -284,7 +284,7 @@ def test_a_database_that_comes_back_is_used_again(kit: Kit, postgres_server: str
 def test_the_heavy_libraries_stay_out_of_the_server(kit: Kit) -> None:
     """A desk may be served from a small machine: no torch, no DICOM."""
     heavy = "{'torch', 'monai', 'pydicom', 'scipy'}"
-    ask = f"import sys, scansynth.reader_desk.serve; print(sorted({heavy} & set(sys.modules)))"
+    ask = f"import sys, scansynth.reader.server.serve; print(sorted({heavy} & set(sys.modules)))"
     environment = {**os.environ, "PYTHONPATH": str(serving.SOURCE)}
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == "[]"

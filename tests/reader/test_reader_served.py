@@ -12,9 +12,9 @@ import pytest
 from desk_factory import Kit, make_desk
 
 from scansynth.errors import ReaderError
-from scansynth.reader_desk import clock
-from scansynth.reader_desk.desk import BUFFERS, CLOSED, DESK
-from scansynth.reader_desk.served import open_desk
+from scansynth.reader.server import clock
+from scansynth.reader.server.desk import BUFFERS, CLOSED, DESK
+from scansynth.reader.server.served import open_desk
 
 
 @pytest.fixture
@@ -112,8 +112,8 @@ def test_a_clock_that_is_turned_back_moves_nothing(monkeypatch: pytest.MonkeyPat
         def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
             return wall
 
-    monkeypatch.setattr("scansynth.reader_desk.clock.datetime.datetime", Turned)
-    monkeypatch.setattr("scansynth.reader_desk.clock.time.monotonic", lambda: counter)
+    monkeypatch.setattr("scansynth.reader.server.clock.datetime.datetime", Turned)
+    monkeypatch.setattr("scansynth.reader.server.clock.time.monotonic", lambda: counter)
     now = clock.steady_clock()
     begin = now()
     counter, wall = 1007.5, wall - datetime.timedelta(days=400)

@@ -15,13 +15,13 @@ from sqlalchemy import Boolean, Connection, Double, Integer, delete, insert, sel
 from sqlalchemy.exc import DBAPIError
 
 from scansynth.errors import ReaderError
-from scansynth.reader_desk.chain import HASHED, row_sha256, verify_chain
-from scansynth.reader_desk.database import Database, open_database
-from scansynth.reader_desk.locked import close_database, export_readings, new_code
-from scansynth.reader_desk.refusals import OutOfTurn, Refused
-from scansynth.reader_desk.served import Order, open_desk
-from scansynth.reader_desk.store import Answer, Draft, lock_answer, note_event, progress, save_draft
-from scansynth.reader_desk.tables import START, events, head, readings
+from scansynth.reader.server.chain import HASHED, row_sha256, verify_chain
+from scansynth.reader.server.database import Database, open_database
+from scansynth.reader.server.locked import close_database, export_readings, new_code
+from scansynth.reader.server.refusals import OutOfTurn, Refused
+from scansynth.reader.server.served import Order, open_desk
+from scansynth.reader.server.store import Answer, Draft, lock_answer, note_event, progress, save_draft
+from scansynth.reader.server.tables import START, events, head, readings
 
 MOMENT = "2030-03-05T12:00:00.000+00:00"
 
@@ -245,7 +245,7 @@ def test_a_lock_that_fails_in_its_midst_leaves_nothing(
 ) -> None:
     order = orders[0]
     save_draft(database, order, order.places[0].item, Draft(2, None, None), MOMENT)
-    monkeypatch.setattr("scansynth.reader_desk.store.update", lambda table: text("UPDATE no_such_table SET x = 1"))
+    monkeypatch.setattr("scansynth.reader.server.store.update", lambda table: text("UPDATE no_such_table SET x = 1"))
     with pytest.raises((DBAPIError, AttributeError)):
         lock_answer(database, order, order.places[0].item, answer(1), MOMENT)
     monkeypatch.undo()

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from scansynth.reader_statistics.roc import Estimate
-from scansynth.reader_statistics.verdict import CLAIMED, Outcome, decide, equivalence_level
+from scansynth.reader.statistics.roc import Estimate
+from scansynth.reader.statistics.verdict import CLAIMED, Outcome, decide, equivalence_level
 from scansynth.statistics import Verdict
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from scansynth.evidence.claims import Claim, Control, Floor, Measurement, decide, not_assessable
-from scansynth.evidence.judges import FIXED, LEARNED
-from scansynth.evidence.rules import RULES
+from scansynth.audit.encoders import FIXED, LEARNED
+from scansynth.claims.claim import Claim, Control, Floor, Measurement, decide, not_assessable
+from scansynth.claims.rules import RULES
 from scansynth.statistics import Direction, Interval, Verdict
 
 ATTRIBUTES = ("sex", "age band", "manufacturer")

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from scansynth.cohort.tensors import cases_for, load_cohort
+from scansynth.claims.claim import Control, Finding, Measurement, decide, floor_of
+from scansynth.claims.traces import PIXELS
 from scansynth.config import SCALE, ReaderSettings
-from scansynth.evidence.claims import Control, Finding, Measurement, decide, floor_of
-from scansynth.evidence.telltales import PIXELS
+from scansynth.data.tensors import cases_for, load_cohort
 from scansynth.files import read_csv, sha256_file, write_bytes, write_json
 from scansynth.ledger import Reader
 from scansynth.reader.close import CLOSING, MACHINE, READINGS
@@ -20,11 +20,11 @@ from scansynth.reader.create import DESK_FOLDER, PROBE, SEALED
 from scansynth.reader.machine import MachineReading
 from scansynth.reader.probe import Override, Probed
 from scansynth.reader.protocol import PROTOCOL, Fixed, presets, second_question, write_up
-from scansynth.reader_desk.desk import Desk, Display, replace_desk
-from scansynth.reader_desk.invitations import expiry
-from scansynth.reader_statistics.analysis import Analysis
-from scansynth.reader_statistics.readings import Reading, write_readings
-from scansynth.reader_statistics.simulation import World, readings
+from scansynth.reader.server.desk import Desk, Display, replace_desk
+from scansynth.reader.server.invitations import expiry
+from scansynth.reader.statistics.analysis import Analysis
+from scansynth.reader.statistics.readings import Reading, write_readings
+from scansynth.reader.statistics.simulation import World, readings
 from scansynth.stage import StageRecord, write_record
 from scansynth.statistics import Interval, Verdict
 from scansynth.study import Study

@@ -11,9 +11,9 @@ import numpy as np
 from fake_evidence import distributions, everything
 from PIL import Image
 
+from scansynth.claims.claim import write_claims
 from scansynth.config import CohortSettings, EvidenceSettings, StudyConfig
 from scansynth.dicom.write import SyntheticFacts, Uids, write_synthetic
-from scansynth.evidence.claims import write_claims
 from scansynth.files import sha256_file, write_csv, write_json, write_json_lines
 from scansynth.ledger import Role
 from scansynth.recipe import load_recipe

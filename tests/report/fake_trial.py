@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from scansynth.cohort.tensors import Case, cases_for, load_cohort
 from scansynth.config import UtilitySettings
-from scansynth.experiment import utility
-from scansynth.experiment.gathering import LeftOut
+from scansynth.console import silent
+from scansynth.data.tensors import Case, cases_for, load_cohort
 from scansynth.ledger import Reader
-from scansynth.progress import silent
+from scansynth.pipeline.stages import utility
 from scansynth.study import Study
-from scansynth.trial import grid, inputs
-from scansynth.trial.provenance import Origin
-from scansynth.trial_statistics import groups
-from scansynth.trial_statistics.froc import Candidates, Detections, Lesions, dealt_anew, mark
-from scansynth.trial_statistics.outcomes import Block, Part, Scored
-from scansynth.trial_statistics.results import Analysis
+from scansynth.utility import grid, inputs
+from scansynth.utility.gathering import LeftOut
+from scansynth.utility.provenance import Origin
+from scansynth.utility.statistics import groups
+from scansynth.utility.statistics.froc import Candidates, Detections, Lesions, dealt_anew, mark
+from scansynth.utility.statistics.outcomes import Block, Part, Scored
+from scansynth.utility.statistics.results import Analysis
 
 ARMS = ("real", "basic", "synthetic", "basic-synthetic", "duplicates", "reserve")
 GAINS: Mapping[str, Mapping[str, float]] = {

@@ -18,24 +18,25 @@ from fake_trial import GAINS, make_trial
 from looking import assert_looks_right
 from test_report_page import Outline
 
-from scansynth.chapters import reader_section, trial_section
-from scansynth.chapters.contrasts import arm_name, points
-from scansynth.chapters.readers import read_readers
-from scansynth.chapters.trial import EXAMPLES, read_trial
-from scansynth.cohort.tensors import load_cohort
+from scansynth.claims.rules import EVERY_RULE, READER_RULES, RULES, UTILITY_RULES
+from scansynth.data.tensors import load_cohort
 from scansynth.errors import ScansynthError
-from scansynth.evidence.rules import EVERY_RULE, READER_RULES, RULES, UTILITY_RULES
 from scansynth.files import read_json, write_json
 from scansynth.ledger import Role
-from scansynth.page.pictures import single
 from scansynth.reader.probe import Override
-from scansynth.reader_statistics.analysis import Analysis as Reading
+from scansynth.reader.statistics.analysis import Analysis as Reading
 from scansynth.report.collect import collect, report_inputs
+from scansynth.report.figures.pictures import single
+from scansynth.report.reader import section as reader_section
+from scansynth.report.reader.artefacts import read_readers
 from scansynth.report.render import render, write_report
+from scansynth.report.utility import section as trial_section
+from scansynth.report.utility.artefacts import EXAMPLES, read_trial
+from scansynth.report.utility.contrasts import arm_name, points
 from scansynth.stage import read_record
 from scansynth.statistics import Verdict
 from scansynth.study import Study
-from scansynth.trial_statistics.results import Analysis as Trial
+from scansynth.utility.statistics.results import Analysis as Trial
 
 
 @dataclass(frozen=True)

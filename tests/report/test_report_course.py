@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from fake_study import make_study
 
-from scansynth.chapters.course import Course, Event, Kind, read_course, standing
-from scansynth.chapters.curves import training_charts
 from scansynth.files import read_json, read_json_lines, write_json, write_json_lines
 from scansynth.gan.health import CRITICAL
-from scansynth.page.words import CHANGES
 from scansynth.recipe import Change
 from scansynth.report.collect import TrainingView, collect
+from scansynth.report.figures.words import CHANGES
 from scansynth.report.render import render
-from scansynth.report.training import EVENTS_LISTED, ending, event_rows, facts_rows
+from scansynth.report.training.course import Course, Event, Kind, read_course, standing
+from scansynth.report.training.curves import training_charts
+from scansynth.report.training.words import EVENTS_LISTED, ending, event_rows, facts_rows
 from scansynth.study import Study
 
 LEVELS = ("warming", "healthy", "warning", "critical")

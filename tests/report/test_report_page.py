@@ -15,13 +15,13 @@ import pytest
 from fake_evidence import everything
 from fake_study import make_study
 
-from scansynth.chapters.questions import QUESTIONS, answers
 from scansynth.errors import EvidenceError
 from scansynth.files import read_json, write_json
-from scansynth.page.pictures import single
+from scansynth.report.audit.sections import question_sections
+from scansynth.report.audit.words import QUESTIONS, answers
 from scansynth.report.collect import collect, report_inputs
+from scansynth.report.figures.pictures import single
 from scansynth.report.render import render, write_report
-from scansynth.report.sections import question_sections
 from scansynth.stage import read_record
 from scansynth.statistics import Verdict
 from scansynth.study import Study

@@ -13,14 +13,14 @@ from fake_evidence import claim
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from scansynth.chapters.course import Course
-from scansynth.chapters.curves import training_charts
-from scansynth.chapters.membership import passing
-from scansynth.chapters.spreads import appearance_charts, spread_chart
-from scansynth.page.intervals import interval_picture
-from scansynth.page.pictures import Picture, montage, sheet, shrink_factor, single, to_grey
-from scansynth.page.words import clean, duration, moment, number, together
+from scansynth.report.audit.membership import passing
+from scansynth.report.audit.spreads import appearance_charts, spread_chart
+from scansynth.report.figures.intervals import interval_picture
+from scansynth.report.figures.pictures import Picture, montage, sheet, shrink_factor, single, to_grey
+from scansynth.report.figures.words import clean, duration, moment, number, together
 from scansynth.report.tables import claim_row
+from scansynth.report.training.course import Course
+from scansynth.report.training.curves import training_charts
 from scansynth.statistics import Direction
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from fake_evidence import ATTRIBUTES, claim, everything
 
-from scansynth.chapters.questions import QUESTIONS, WORDS, Answer, answers, disagreement, overall
-from scansynth.evidence.judges import FIXED, LEARNED, OWN
-from scansynth.evidence.rules import RULES
+from scansynth.audit.encoders import FIXED, LEARNED, OWN
+from scansynth.claims.rules import RULES
+from scansynth.report.audit.words import QUESTIONS, WORDS, Answer, answers, disagreement, overall
 from scansynth.statistics import Verdict
 
 SHOWN, REFUTED, OPEN, VOID = Verdict.SHOWN, Verdict.REFUTED, Verdict.NOT_SHOWN, Verdict.NOT_ASSESSABLE

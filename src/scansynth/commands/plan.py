@@ -26,9 +26,9 @@ def utility(
 ) -> None:
     """Says what a trial of this cohort could show, and what it costs, before any training."""
     from scansynth.errors import ConfigError
-    from scansynth.experiment.prospect import cost, prospect, told
+    from scansynth.pipeline.prospect import cost, prospect, told
     from scansynth.study import open_study
-    from scansynth.trial_statistics.power import Assumed
+    from scansynth.utility.statistics.power import Assumed
 
     if not all(0.0 < one < 1.0 for one in (gain, power, discordance, negative_discordance)):
         raise ConfigError(
@@ -58,7 +58,7 @@ def reader(
     runs: Annotated[int, typer.Option(help="Made-up studies behind each figure.", min=50, max=100_000)] = 400,
 ) -> None:
     """Says how many readers and images a blinded reader study needs, and what two readers can never show."""
-    from scansynth.reader_statistics.planning import IMAGES, READERS, plan, sentences
+    from scansynth.reader.statistics.planning import IMAGES, READERS, plan, sentences
 
     numbers, sizes = tuple(readers or READERS), tuple(images or IMAGES)
     with console.bar("trying designs") as progress:

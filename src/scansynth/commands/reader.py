@@ -103,9 +103,9 @@ def serve(
     """Serves the reading page until you press Ctrl-C; opens the desk and nothing else of the study."""
     import datetime
 
-    from scansynth.reader_desk.desk import mark_served
-    from scansynth.reader_desk.serve import Address
-    from scansynth.reader_desk.serve import serve as run
+    from scansynth.reader.server.desk import mark_served
+    from scansynth.reader.server.serve import Address
+    from scansynth.reader.server.serve import serve as run
 
     desk = _desk(study)
 
@@ -130,7 +130,7 @@ def code(
     database: Database = None,
 ) -> None:
     """Prints a new personal code for a reader who lost the invitation or the old code; the old ones end."""
-    from scansynth.reader_desk.locked import new_code
+    from scansynth.reader.server.locked import new_code
 
     made = new_code(_desk(study), reader, database)
     console.result(f"personal code of {reader}, shown once and kept nowhere: {made}")

@@ -51,8 +51,8 @@ def audit(
         return
     if real is None or synthetic is None or out is None:
         raise ConfigError("give either STUDY, or all of --real, --synthetic and --out")
-    from scansynth.chapters.questions import spoken
-    from scansynth.loose import Folders, audit_folders
+    from scansynth.pipeline.folders import Folders, audit_folders
+    from scansynth.report.audit.words import spoken
 
     for line in spoken(audit_folders(Folders(real, synthetic, out, train_list), console.bar, console.say)):
         console.say(line)
@@ -67,7 +67,7 @@ def _quarantined(study: Study) -> None:
 
 def _say_quarantined(evidence: Path) -> None:
     """Names the list of images to keep back, when there are any."""
-    from scansynth.court import QUARANTINE
+    from scansynth.audit.run import QUARANTINE
     from scansynth.files import read_csv
 
     path = evidence / QUARANTINE
@@ -86,8 +86,8 @@ def add_set(
     ] = None,
 ) -> None:
     """Brings somebody else's synthetic images into a study, to be audited there."""
-    from scansynth.cohort.added import add_set as add
-    from scansynth.cohort.foreign import reading_pool
+    from scansynth.data.added import add_set as add
+    from scansynth.data.foreign import reading_pool
     from scansynth.study import open_study
 
     opened = open_study(study)
@@ -112,7 +112,7 @@ def export(
     out: Annotated[Path | None, typer.Option(help="New folder; else SET-png or SET-npy in the current one.")] = None,
 ) -> None:
     """Writes images and labels.csv, for training elsewhere."""
-    from scansynth.export import export as write_export
+    from scansynth.data.export import export as write_export
     from scansynth.study import open_study
 
     folder = out or Path(f"{name}-{form.value}")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scansynth.dicom.deidentify import InstitutionKey
-    from scansynth.pipeline import Surroundings
+    from scansynth.pipeline.stages import Surroundings
     from scansynth.study import Study
 
 StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder of the study.")]
@@ -25,7 +25,7 @@ KeyFile = Annotated[
 
 def surroundings(key: InstitutionKey, *, even_if_collapsed: bool = False) -> Surroundings:
     """What a stage needs of the command line."""
-    from scansynth.pipeline import Surroundings
+    from scansynth.pipeline.stages import Surroundings
 
     return Surroundings(key, console.bar, console.say, console.warn, even_if_collapsed)
 
@@ -42,7 +42,7 @@ def one_stage(
 ) -> None:
     """Runs one stage and says what it wrote, what `also` adds, and what comes next."""
     from scansynth.dicom.deidentify import load_key
-    from scansynth.pipeline import run_stage
+    from scansynth.pipeline.stages import run_stage
     from scansynth.study import open_study
 
     study = open_study(folder)

@@ -47,7 +47,7 @@ def init(
 ) -> None:
     """Makes a study: looks at scans and labels, and writes study.toml."""
     from scansynth.errors import ConfigError
-    from scansynth.new_study import Wishes, create
+    from scansynth.pipeline.new_study import Wishes, create
 
     if (labels is None) != unlabelled:
         raise ConfigError("give either --labels labels.csv or --unlabelled")
@@ -84,17 +84,17 @@ def run(
 
 
 def _run_stale(study: Study, key: InstitutionKey) -> list[str]:
-    from scansynth.pipeline import run_stale
+    from scansynth.pipeline.stages import run_stale
 
     return run_stale(study, surroundings(key))
 
 
 def _dry_run(study: Study, key: InstitutionKey) -> None:
     """What would run, how long, how much disk."""
-    from scansynth.forecast import forecast
     from scansynth.gan.run import run_position
     from scansynth.learning.device import pick_device
-    from scansynth.pipeline import LEAST_SYNTHETIC, Condition, stage_states
+    from scansynth.pipeline.forecast import forecast
+    from scansynth.pipeline.stages import LEAST_SYNTHETIC, Condition, stage_states
 
     states = stage_states(study, key)
     todo = {state.stage.name for state in states if state.condition is not Condition.DONE}
@@ -152,11 +152,11 @@ def report(study: StudyFolder, key: KeyFile = None) -> None:
 def status(study: StudyFolder, key: KeyFile = None) -> None:
     """Says what is done, what is stale and what comes next."""
     from scansynth.dicom.deidentify import load_key
-    from scansynth.experiment.standing import standing as of_trial
     from scansynth.gan.run import run_position
-    from scansynth.pipeline import Condition, stage_states
+    from scansynth.pipeline.stages import Condition, stage_states
     from scansynth.reader.standing import standing as of_reading
     from scansynth.study import open_study
+    from scansynth.utility.standing import standing as of_trial
 
     opened = open_study(study)
     states = stage_states(opened, load_key(opened.key_file(key), create=False))

@@ -23,8 +23,8 @@ def utility(
 ) -> None:
     """Tries whether synthetic images help a detector: generators, detectors, intervals; goes on where it was."""
     from scansynth.dicom.deidentify import load_key
-    from scansynth.experiment.utility import run_utility, spoken
-    from scansynth.pipeline import need_stage
+    from scansynth.pipeline.stages import need_stage
+    from scansynth.pipeline.utility import run_utility, spoken
     from scansynth.study import open_study
 
     opened = open_study(study)
@@ -49,9 +49,9 @@ def detect(
     pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Draw where the detector looks.")] = True,
 ) -> None:
     """Scores scans with a detector of the trial, for research only: scores, overlays, DICOM for a viewer."""
-    from scansynth.cohort.foreign import reading_pool
+    from scansynth.data.foreign import reading_pool
     from scansynth.study import open_study
-    from scansynth.trial.detect import detect as look
+    from scansynth.utility.detect import detect as look
 
     with reading_pool() as pool, console.bar("looking at scans") as progress:
         found = look(open_study(study), dicom, out, pool, arm, progress, pictures=pictures)

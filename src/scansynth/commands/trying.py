@@ -40,7 +40,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for scans and study.")] = Path("demo"),
 ) -> None:
     """From a phantom cohort to the report, on any laptop, in minutes; run again after an interruption."""
-    from scansynth.demonstration import demonstrate
+    from scansynth.pipeline.demonstration import demonstrate
 
     made = demonstrate(out, console.bar, console.say, console.warn)
     console.result(f"wrote {made.page}")

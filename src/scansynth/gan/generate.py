@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.cohort.sets import LABEL_SEPARATOR, write_manifest
-from scansynth.cohort.tensors import CohortFacts, to_stored
+from scansynth.console import Progress
+from scansynth.data.sets import LABEL_SEPARATOR, write_manifest
+from scansynth.data.tensors import CohortFacts, to_stored
 from scansynth.dicom.modules import derive_uid
 from scansynth.dicom.write import SECONDARY_CAPTURE, STORAGE_CLASSES, SyntheticFacts, Uids, write_synthetic
 from scansynth.errors import TrainingError
@@ -18,7 +19,6 @@ from scansynth.gan.health import Level
 from scansynth.gan.sampling import draw
 from scansynth.gan.weights import GeneratorFacts, load_generator
 from scansynth.learning.device import Device
-from scansynth.progress import Progress
 from scansynth.stage import StageRecord, hash_outputs, versions, write_record
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scansynth.cohort.augment import plan_augmentation
-from scansynth.cohort.fractions import NOBODY, Without, patients_with, train_part
-from scansynth.cohort.tensors import Cohort, Selection, load_cohort, select, to_signed
-from scansynth.cohort.transforms import permission
+from scansynth.console import Progress
+from scansynth.data.augment import plan_augmentation
+from scansynth.data.fractions import NOBODY, Without, patients_with, train_part
+from scansynth.data.tensors import Cohort, Selection, load_cohort, select, to_signed
+from scansynth.data.transforms import permission
 from scansynth.errors import ConfigError, TrainingError
 from scansynth.files import read_json, read_json_lines, write_json
 from scansynth.gan import run_log
@@ -26,7 +27,6 @@ from scansynth.gan.training_loop import TrainingJob, collapsed_for_good, train
 from scansynth.gan.weights import FACTS, WEIGHTS, GeneratorFacts, save_generator
 from scansynth.learning.device import Device
 from scansynth.ledger import Reader
-from scansynth.progress import Progress
 from scansynth.recipe import Change
 from scansynth.seeds import generator
 from scansynth.stage import StageRecord, hash_outputs, plain, read_record, versions, write_record

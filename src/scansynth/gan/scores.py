@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from scansynth.cohort.tensors import Selection, to_signed
+from scansynth.data.tensors import Selection, to_signed
 from scansynth.errors import TrainingError
 from scansynth.files import write_csv
 

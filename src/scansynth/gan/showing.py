@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from scansynth.cohort.tensors import to_signed
+from scansynth.data.tensors import to_signed
 from scansynth.files import write_bytes
 from scansynth.gan import run_log
 from scansynth.gan.grid import columns_for, grid, png

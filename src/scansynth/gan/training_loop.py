@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scansynth.cohort import augment
 from scansynth.config import TrackingSettings
+from scansynth.console import Progress
+from scansynth.data import augment
 from scansynth.errors import Interrupted, TrainingError
 from scansynth.files import sha256_bytes, sha256_json
 from scansynth.gan import run_log, showing
@@ -34,7 +35,6 @@ from scansynth.learning import checkpoint
 from scansynth.learning.device import Device
 from scansynth.learning.interruption import interruption
 from scansynth.learning.tracking import open_trackers
-from scansynth.progress import Progress
 from scansynth.recipe import Recipe
 from scansynth.seeds import derive_seed
 

@@ -26,7 +26,7 @@ from torch.nn import functional
 from scansynth.files import sha256_bytes, write_bytes
 from scansynth.metrics.distortions import Ranges, blurred
 from scansynth.metrics.embedding import Embedding, learn
-from scansynth.threads import one_thread
+from scansynth.metrics.threads import one_thread
 
 VERSION = 1
 """Of everything that decides what is learned; another one is learned anew."""

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch.nn import functional
 
-from scansynth.progress import Progress, silent
+from scansynth.console import Progress, silent
 
 RADIUS = 4
 WORKING = 64

@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.cohort.tensors import load_facts
+from scansynth.console import Progress, silent
+from scansynth.data.tensors import load_facts
 from scansynth.errors import ReaderError
 from scansynth.files import read_json, sha256_file, write_json
-from scansynth.progress import Progress, silent
 from scansynth.reader.buffers import decode
 from scansynth.reader.create import DESK_FOLDER, SEALED
 from scansynth.reader.machine import MachineReading, read_by_machine
 from scansynth.reader.protocol import PROTOCOL, read_protocol
 from scansynth.reader.seal import default_seal_path, load_key, unseal
+from scansynth.reader.server.clock import moment
+from scansynth.reader.server.desk import BUFFERS, CLOSED, Desk, load_desk
+from scansynth.reader.server.locked import Export, close_database, export_readings
+from scansynth.reader.server.locked import Reading as Locked
+from scansynth.reader.statistics.readings import Reading, write_readings
 from scansynth.reader.truth import Entry, Truth, from_json
-from scansynth.reader_desk.clock import moment
-from scansynth.reader_desk.desk import BUFFERS, CLOSED, Desk, load_desk
-from scansynth.reader_desk.locked import Export, close_database, export_readings
-from scansynth.reader_desk.locked import Reading as Locked
-from scansynth.reader_statistics.readings import Reading, write_readings
 from scansynth.seeds import generator
 from scansynth.study import Study
 

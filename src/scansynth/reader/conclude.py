@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scansynth.cohort.tensors import cases_for, load_cohort
+from scansynth.claims.claim import write_claims
+from scansynth.data.tensors import cases_for, load_cohort
 from scansynth.errors import ReaderError, StudyError
-from scansynth.evidence.claims import write_claims
 from scansynth.files import read_json, sha256_file, write_json
 from scansynth.ledger import Reader
 from scansynth.reader.close import CLOSING, MACHINE, READINGS
 from scansynth.reader.create import DESK_FOLDER, PROBE
 from scansynth.reader.protocol import PROTOCOL, read_protocol
-from scansynth.reader_desk.desk import load_desk
-from scansynth.reader_statistics.analysis import Analysis, analyse, read_protocol_values
-from scansynth.reader_statistics.imrmc import write_imrmc
-from scansynth.reader_statistics.readings import read_readings
+from scansynth.reader.server.desk import load_desk
+from scansynth.reader.statistics.analysis import Analysis, analyse, read_protocol_values
+from scansynth.reader.statistics.imrmc import write_imrmc
+from scansynth.reader.statistics.readings import read_readings
 from scansynth.stage import RECORD, StageRecord, hash_outputs, read_record, versions, write_record
 from scansynth.study import Study
 

@@ -13,19 +13,19 @@ from pathlib import Path
 import numpy as np
 
 from scansynth.config import SCALE, ReaderSettings
+from scansynth.console import Progress, silent
 from scansynth.errors import ReaderError
 from scansynth.files import new_directory, sha256_bytes, sha256_file, write_bytes, write_json
 from scansynth.ledger import PERMITTED, Reader
-from scansynth.progress import Progress, silent
 from scansynth.reader.buffers import Rendered, render
 from scansynth.reader.design import Design, draw
 from scansynth.reader.pool import Pool, gather
 from scansynth.reader.probe import Override, Probed, probe, require
 from scansynth.reader.protocol import PROTOCOL, Fixed, presets, second_question, write_up
 from scansynth.reader.seal import Sealed, default_seal_path, new_key, seal
+from scansynth.reader.server.desk import DESK, Desk, Display, Place, Seat, load_desk, was_served, write_desk
+from scansynth.reader.server.invitations import expiry, new_token, token_sha256
 from scansynth.reader.truth import Secret, Truth, practice_places, reader_names, set_out
-from scansynth.reader_desk.desk import DESK, Desk, Display, Place, Seat, load_desk, was_served, write_desk
-from scansynth.reader_desk.invitations import expiry, new_token, token_sha256
 from scansynth.seeds import derive_seed, generator
 from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_record
 from scansynth.study import Study

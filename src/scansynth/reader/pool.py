@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.cohort.sets import LABEL_SEPARATOR, SyntheticSet, load_set
-from scansynth.cohort.tensors import CohortFacts, Selection, load_cohort, select
+from scansynth.claims.claim import Claim, read_claims
+from scansynth.data.sets import LABEL_SEPARATOR, SyntheticSet, load_set
+from scansynth.data.tensors import CohortFacts, Selection, load_cohort, select
 from scansynth.errors import ReaderError
-from scansynth.evidence.claims import Claim, read_claims
 from scansynth.files import read_csv
 from scansynth.ledger import Reader
 from scansynth.stage import read_record

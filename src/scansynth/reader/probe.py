@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.cohort.tensors import to_signed, to_stored
+from scansynth.claims.claim import Claim, Finding
+from scansynth.claims.traces import PIXELS, Sides, assess, blocks_reader_export
+from scansynth.data.tensors import to_signed, to_stored
 from scansynth.errors import ReaderError
-from scansynth.evidence import planted
-from scansynth.evidence.claims import Claim, Finding
-from scansynth.evidence.telltales import PIXELS, Sides, assess, blocks_reader_export
+from scansynth.metrics import planted
 from scansynth.metrics.probe import FOLDS
 from scansynth.metrics.telltales import LEAST_SIDE, TRACES, as_readers_see, trace_features
 from scansynth.statistics import Verdict

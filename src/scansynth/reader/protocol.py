@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from scansynth import __version__
-from scansynth.cohort.tensors import CohortFacts
+from scansynth.claims.rules import RULE_VERSION
 from scansynth.config import SCALE, ReaderSettings
+from scansynth.data.tensors import CohortFacts
 from scansynth.errors import ReaderError
-from scansynth.evidence.rules import RULE_VERSION
 from scansynth.files import read_json, sha256_file
-from scansynth.reader_desk.desk import Preset, SecondQuestion
+from scansynth.reader.server.desk import Preset, SecondQuestion
 
 FORMAT = 1
 PROTOCOL = "protocol.json"

@@ -6,7 +6,7 @@ from scansynth.reader.close import CLOSING
 from scansynth.reader.conclude import ANALYSIS
 from scansynth.reader.create import DESK_FOLDER
 from scansynth.reader.protocol import PROTOCOL
-from scansynth.reader_desk.desk import was_served
+from scansynth.reader.server.desk import was_served
 from scansynth.study import Study
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from scansynth.chapters import reader_section, trial_section
-from scansynth.chapters.questions import QUESTIONS
-from scansynth.evidence.judges import FIXED, LEARNED, OWN
-from scansynth.evidence.rules import READER_RULES, RULES, UTILITY_RULES
-from scansynth.page.words import VERDICT_MEANING, clean
+from scansynth.audit.encoders import FIXED, LEARNED, OWN
+from scansynth.claims.rules import READER_RULES, RULES, UTILITY_RULES
+from scansynth.report.audit.sections import full_beside, full_claims, missing_claims, question_sections
+from scansynth.report.audit.words import QUESTIONS
 from scansynth.report.collect import Findings
-from scansynth.report.sections import full_beside, full_claims, missing_claims, question_sections
+from scansynth.report.figures.words import VERDICT_MEANING, clean
+from scansynth.report.reader import section as reader_section
+from scansynth.report.utility import section as trial_section
 from scansynth.statistics import Verdict
 
 _JUDGES = {

@@ -17,20 +17,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.chapters.course import Course, read_course, standing
-from scansynth.chapters.evidence import EvidenceView, read_evidence
-from scansynth.chapters.readers import ReadersView, has_readers, read_readers, under_way
-from scansynth.chapters.trial import TrialView, has_trial, read_trial
-from scansynth.cohort.added import is_added
-from scansynth.cohort.sets import SyntheticSet, load_set
-from scansynth.cohort.tensors import Cohort, CohortFacts, Selection, load_cohort, select
+from scansynth.data.added import is_added
+from scansynth.data.sets import SyntheticSet, load_set
+from scansynth.data.tensors import Cohort, CohortFacts, Selection, load_cohort, select
 from scansynth.errors import StudyError
 from scansynth.files import read_json, read_json_lines
 from scansynth.ledger import Reader, Role
+from scansynth.report.audit.artefacts import EvidenceView, read_evidence
+from scansynth.report.reader.artefacts import ReadersView, has_readers, read_readers, under_way
+from scansynth.report.training.course import Course, read_course, standing
+from scansynth.report.utility.artefacts import TrialView, has_trial, read_trial
 from scansynth.seeds import generator
 from scansynth.stage import StageRecord, read_record
 from scansynth.study import Study
-from scansynth.trial.grid import trial_folder
+from scansynth.utility.grid import trial_folder
 
 GRID_SIDE = 6
 """Images in a row and in a column of a grid of real or synthetic images."""

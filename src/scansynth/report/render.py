@@ -10,13 +10,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from scansynth.chapters.curves import training_charts
-from scansynth.cohort.sets import LABEL_SEPARATOR
+from scansynth.data.sets import LABEL_SEPARATOR
 from scansynth.files import new_directory, write_text
 from scansynth.gan.health import Level
 from scansynth.ledger import PERMITTED, Reader
-from scansynth.page.pictures import montage, sheet, shrink_factor
-from scansynth.page.words import clean, count, modality, number, span
 from scansynth.report import tables
 from scansynth.report.answered import asked, verdicts
 from scansynth.report.collect import (
@@ -28,12 +25,15 @@ from scansynth.report.collect import (
     collect,
     report_inputs,
 )
-from scansynth.report.training import EVENTS_LISTED, ending, event_rows, facts_rows, level
+from scansynth.report.figures.pictures import montage, sheet, shrink_factor
+from scansynth.report.figures.words import clean, count, modality, number, span
+from scansynth.report.training.curves import training_charts
+from scansynth.report.training.words import EVENTS_LISTED, ending, event_rows, facts_rows, level
 from scansynth.stage import StageRecord, hash_outputs, versions, write_record
 from scansynth.study import Study
 
 PAGE = "index.html"
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).parent / "templates"
 _BEFORE = (
     ("verdicts", "Verdicts"),
     ("limits", "Limits"),

@@ -9,9 +9,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from scansynth.evidence.claims import Claim
-from scansynth.page.intervals import interval_picture
-from scansynth.page.words import (
+from scansynth.claims.claim import Claim
+from scansynth.recipe import Recipe
+from scansynth.report.collect import CohortView, Findings, StageView
+from scansynth.report.figures.intervals import interval_picture
+from scansynth.report.figures.words import (
     ROLE_USE,
     SHORT,
     clean,
@@ -22,8 +24,6 @@ from scansynth.page.words import (
     setting,
     together,
 )
-from scansynth.recipe import Recipe
-from scansynth.report.collect import CohortView, Findings, StageView
 from scansynth.study import Study
 
 _PATHS = {"cohort.dicom", "cohort.labels", "cohort.split_from", "utility.external"}

@@ -1,0 +1,386 @@
+"""Whom does the set leave out? Shares, coverage, realism and copies by group of patients, and sizes of lesions.
+
+All rests on the features of the first judge. A synthetic image has no attributes: a predictor that was learned on
+training patients says to which group it may belong, and its errors are measured and taken off, or shared by both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scansynth.audit.context import Hearing, View, at_most
+from scansynth.audit.fairness import flags, lesion_size, likeness, reach, shares
+from scansynth.audit.fairness.figures import Rows, enough
+from scansynth.audit.fairness.groups import LEAST_PATIENTS, Attribute, lesion_sizes, read_attributes, stated_patients
+from scansynth.audit.material import MOST_IMAGES, Images, Reals
+from scansynth.audit.questions import copies
+from scansynth.claims.claim import Claim, Finding, not_assessable
+from scansynth.console import Progress
+from scansynth.metrics import planted
+from scansynth.metrics.attributes import FOLDS, GroupPredictor, ShareMeter, learn_groups
+from scansynth.seeds import derive_seed
+from scansynth.statistics import Verdict
+
+BY_GROUP = (shares.NAME, reach.NAME, likeness.NAME, flags.NAME)
+CLAIMS = (*BY_GROUP, lesion_size.NAME)
+
+LEAST_AUC = 0.65
+"""A predictor that tells the groups apart less often, on average, says nothing of a set."""
+
+LEAST_STEADINESS = 0.1
+THIRDS_STEADINESS = 0.4
+"""Below it numbers are cut at the median instead of the thirds: the shares of three groups would be guesswork."""
+
+COPIED_IMAGES = 300
+"""Training images of which copies are planted."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """One attribute with its predictor.
+
+    Attributes:
+        attribute: The groups.
+        predictor: Learned on the training images for which it is stated; none where there are too few groups.
+        train_patients: Of each group.
+        test_patients: Of each group.
+    """
+
+    attribute: Attribute
+    predictor: GroupPredictor | None
+    train_patients: tuple[int, ...]
+    test_patients: tuple[int, ...]
+
+    @property
+    def too_few(self) -> str:
+        """Why no share can be measured; empty when it can."""
+        if self.predictor is None:
+            return (
+                f"By {self.attribute.name}, fewer than two groups have {LEAST_PATIENTS} training patients"
+                f"{_named(self)}."
+            )
+        auc = float(self.predictor.auc[: self.attribute.judged].mean())
+        if auc < LEAST_AUC:
+            return (
+                f"The groups by {self.attribute.name} cannot be told apart by the images: a predictor is right in "
+                f"{auc:.0%} of the comparisons, and {LEAST_AUC:.0%} are needed; 50% is chance."
+            )
+        if ShareMeter(self.predictor).steadiness < LEAST_STEADINESS:
+            return f"Some groups by {self.attribute.name} cannot be told from a mixture of the others by the images."
+        return ""
+
+
+def _unproved(one: _Known) -> str:
+    """Why no fault can be planted to prove a figure; empty when it can."""
+    least = shares.PLANTABLE
+    if sum(count >= least for count in one.test_patients[: one.attribute.judged]) >= 2:
+        return ""
+    return (
+        f"By {one.attribute.name}, fewer than two groups have {least} test patients, and without them no skew can be "
+        "planted to prove that it would be found."
+    )
+
+
+def _named(known: _Known) -> str:
+    """The groups with their training patients, in brackets."""
+    pairs = list(zip(known.attribute.groups, known.train_patients, strict=True))[: known.attribute.judged]
+    parts = [f"{group}: {count}" for group, count in pairs]
+    parts += [f"{small.group}: {small.train_patients}" for small in known.attribute.small]
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+class _Images:
+    """What all judges share; what is dear is made when it is first asked for."""
+
+    def __init__(self, hearing: Hearing) -> None:
+        self.hearing, train = hearing, hearing.exhibits.train
+        kept = at_most(len(train.images), MOST_IMAGES, hearing.rng("subgroups", "train"))
+        self.train = Reals(tuple(train.cases[place] for place in kept), train.images[kept])
+
+    @cached_property
+    def spoiled(self) -> Mapping[str, Images]:
+        """Spoiled test images."""
+        images = self.hearing.real.images
+        return {
+            "blur of 2 pixels": planted.blur(images, 2.0),
+            "noise": planted.noise(images, 0.025, self.hearing.rng("subgroups", "noise")),
+        }
+
+    @cached_property
+    def flags(self) -> tuple[Any, Any, Any]:
+        """Flags of the set, of the test images and of planted copies."""
+        search = flags.open_search(self.hearing.exhibits, self.train.images)
+        return search.flags(self.hearing.synthetic), search.flags(self.hearing.real.images), search.flags(self.copies)
+
+    @cached_property
+    def copied(self) -> NDArray[np.int64]:
+        """Places of the training images of which copies are planted."""
+        return at_most(len(self.train.images), COPIED_IMAGES, self.hearing.rng("subgroups", "copied"))
+
+    @cached_property
+    def copies(self) -> Any:
+        """Copies of them."""
+        return flags.copies_of(self.train.images[self.copied], self.hearing.rng("subgroups", "copies"))
+
+
+class _Scene:
+    """What all attributes share before one judge."""
+
+    def __init__(self, images: _Images, view: View) -> None:
+        self.images, self.hearing, self.view, self.train = images, images.hearing, view, images.train
+        self.features: Floats = view.encode(self.train.images)
+        self.patients, self.test_patients = self.train.patients, self.hearing.real.patients
+
+    @cached_property
+    def spoiled(self) -> Mapping[str, Floats]:
+        """Features of spoiled test images."""
+        return {fault: self.view.encode(changed) for fault, changed in self.images.spoiled.items()}
+
+    @cached_property
+    def copy_features(self) -> Floats:
+        """Features of the copies."""
+        return self.view.encode(self.images.copies)
+
+
+def hear(hearing: Hearing, progress: Progress) -> tuple[Finding, ...]:
+    """The claims of each attribute, and the one on sizes."""
+    attributes, left = read_attributes(hearing.exhibits.train.cases, hearing.real.cases)
+    if not hearing.views or not (attributes or lesion_sizes(hearing.exhibits.train.cases, hearing.real.cases)):
+        figures = {"left_out": dict(left)} if left else {}
+        return tuple(Finding(not_assessable(name, _unknown(left), _counts(hearing)), figures) for name in CLAIMS)
+    images, found = _Images(hearing), []
+    for place, view in enumerate(hearing.views):
+        progress(place, len(hearing.views), view.judge)
+        found += [finding.by(view.judge) for finding in _before(_Scene(images, view), left)]
+    if left:
+        found[0] = replace(found[0], figures={**found[0].figures, "left_out": dict(left)})
+    order = {name: place for place, name in enumerate(CLAIMS)}
+    return tuple(sorted(found, key=lambda finding: order[finding.claim.claim]))
+
+
+def _before(scene: _Scene, left: Mapping[str, str]) -> list[Finding]:
+    """All claims before one judge."""
+    known = _known(scene)
+    found = [finding for one in known for finding in _of_attribute(scene, one, known)]
+    if not known:
+        found = [Finding(not_assessable(name, _unknown(left), _counts(scene.hearing))) for name in BY_GROUP]
+    return [*found, _of_lesions(scene)]
+
+
+def _unknown(left: Mapping[str, str]) -> str:
+    if not left:
+        return "The cohort knows nothing of its patients: no sex, age, scanner, site or other column of labels.csv."
+    words = "; ".join(f"{name}: {why}" for name, why in left.items())
+    return f"No attribute of the patients makes groups that can be compared ({words})."
+
+
+def _counts(hearing: Hearing) -> Mapping[str, int]:
+    return {"synthetic images": len(hearing.synthetic), "training images": len(hearing.exhibits.train.cases)}
+
+
+def _known(scene: _Scene) -> list[_Known]:
+    """Every attribute with its predictor; numbers in thirds where these can be told apart, else in halves."""
+    cases = (scene.train.cases, scene.hearing.real.cases)
+    halves = {attribute.name: attribute for attribute in read_attributes(*cases, thirds=False)[0]}
+    found = []
+    for attribute in read_attributes(*cases)[0]:
+        one = _learned(scene, attribute)
+        other = halves.get(attribute.name)
+        coarser = other is not None and other.groups != attribute.groups
+        if other is not None and coarser and (one.predictor is None or _unsteady(one.predictor)):
+            one = _learned(scene, other)
+        found.append(one)
+    return found
+
+
+def _unsteady(predictor: GroupPredictor) -> bool:
+    return ShareMeter(predictor).steadiness < THIRDS_STEADINESS
+
+
+def _learned(scene: _Scene, attribute: Attribute) -> _Known:
+    groups = range(len(attribute.groups))
+    of_train = tuple(stated_patients(attribute.train, scene.patients, group) for group in groups)
+    of_test = tuple(stated_patients(attribute.test, scene.test_patients, group) for group in groups)
+    if attribute.judged < 2 or min(of_train) < FOLDS:
+        return _Known(attribute, None, of_train, of_test)
+    stated = attribute.train >= 0
+    seed = derive_seed(scene.hearing.seed, "evidence", "subgroups", attribute.name)
+    predictor = learn_groups(scene.features[stated], attribute.train[stated], scene.patients[stated], seed)
+    return _Known(attribute, predictor, of_train, of_test)
+
+
+def _comparisons(known: Sequence[_Known], scene: _Scene, in_test: bool) -> int:
+    """How many intervals one kind of claim holds at once, by all judges; of two groups one follows from the other."""
+    total = 0
+    for one in known:
+        if in_test:
+            total += len(enough(one.attribute.test, scene.test_patients, one.attribute.judged))
+        else:
+            total += 1 if len(one.attribute.groups) == 2 else one.attribute.judged
+    return max(total, 1) * len(scene.hearing.views)
+
+
+def _of_attribute(scene: _Scene, one: _Known, known: Sequence[_Known]) -> list[Finding]:
+    """The four claims of one attribute, each with the rows of all groups."""
+    in_test = enough(one.attribute.test, scene.test_patients, one.attribute.judged)
+    few = (
+        f"By {one.attribute.name}, fewer than two groups have {LEAST_PATIENTS} test patients ("
+        + "; ".join(f"{g}: {n}" for g, n in zip(one.attribute.groups, one.test_patients, strict=True))
+        + ")."
+    )
+    in_train, of_test = _comparisons(known, scene, False), _comparisons(known, scene, True)
+    answers: dict[str, tuple[Claim, Rows]] = {}
+    unproved = one.too_few or _unproved(one)
+    reasons = {
+        shares.NAME: unproved,
+        reach.NAME: one.too_few or (few if len(in_test) < 2 else ""),
+        likeness.NAME: one.too_few or (few if len(in_test) < 2 else ""),
+        flags.NAME: unproved or _no_thresholds(scene),
+    }
+    makers = {
+        shares.NAME: lambda: _shares(scene, one, in_train),
+        reach.NAME: lambda: _reach(scene, one, of_test),
+        likeness.NAME: lambda: _likeness(scene, one, of_test),
+        flags.NAME: lambda: _copies(scene, one, in_train),
+    }
+    for name in BY_GROUP:
+        why = reasons[name]
+        answers[name] = (not_assessable(name, why, _counts(scene.hearing)), {}) if why else makers[name]()
+    return [_finding(scene, one, name, answers) for name in BY_GROUP]
+
+
+def _no_thresholds(scene: _Scene) -> str:
+    """Why no threshold of closeness can be set; empty when it can."""
+    few = scene.hearing.exhibits.calibrate.lack(copies.LEAST_PATIENTS, copies.LEAST_IMAGES)
+    return f"Too few patients were kept for setting thresholds: {few}." if few else ""
+
+
+def _shares(scene: _Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows]:
+    hearing, predictor = scene.hearing, _present(one)
+    return shares.assess(
+        one.attribute,
+        predictor,
+        predictor(scene.view.synthetic),
+        predictor(scene.view.real),
+        scene.test_patients,
+        hearing.halves,
+        hearing.settings.level,
+        comparisons,
+        hearing.rng("subgroups", "shares", one.attribute.name),
+    )
+
+
+def _reach(scene: _Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows]:
+    hearing, predictor = scene.hearing, _present(one)
+    return reach.assess(
+        one.attribute,
+        reach.space(scene.view.synthetic, predictor),
+        reach.space(scene.view.real, predictor),
+        scene.test_patients,
+        hearing.halves,
+        hearing.settings.level,
+        comparisons,
+        hearing.rng("subgroups", "coverage", one.attribute.name),
+    )
+
+
+def _likeness(scene: _Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows]:
+    hearing = scene.hearing
+    return likeness.assess(
+        one.attribute,
+        _present(one),
+        scene.features[one.attribute.train >= 0],
+        scene.view.synthetic,
+        scene.view.real,
+        scene.spoiled,
+        scene.test_patients,
+        hearing.halves,
+        hearing.settings.level,
+        comparisons,
+    )
+
+
+def _copies(scene: _Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows]:
+    hearing, predictor = scene.hearing, _present(one)
+    made, tested, copied = scene.images.flags
+    return flags.assess(
+        one.attribute,
+        flags.flagged(made, predictor, scene.view.synthetic),
+        flags.flagged(tested, predictor, scene.view.real),
+        flags.flagged(copied, predictor, scene.copy_features),
+        one.attribute.train[scene.images.copied],
+        hearing.halves,
+        hearing.settings.level,
+        comparisons,
+        {**_counts(hearing), "images kept for thresholds": len(hearing.exhibits.calibrate.cases)},
+        hearing.rng("subgroups", "copies", one.attribute.name),
+    )
+
+
+def _present(one: _Known) -> GroupPredictor:
+    if one.predictor is None:
+        raise ValueError("an attribute without a predictor was asked for shares")
+    return one.predictor
+
+
+def _finding(scene: _Scene, one: _Known, name: str, answers: Mapping[str, tuple[Claim, Rows]]) -> Finding:
+    """A claim with its attribute, the groups that it says nothing of, and the rows of all groups."""
+    attribute, rows, claim = one.attribute, [], answers[name][0]
+    voided = claim.verdict is Verdict.NOT_ASSESSABLE
+    stated = attribute.train[attribute.train >= 0]
+    for group, words in enumerate(attribute.groups):
+        row: dict[str, Any] = {"group": words, "patients": one.train_patients[group]}
+        row |= {"test_patients": one.test_patients[group], "share_real": round(float((stated == group).mean()), 4)}
+        for _, found in answers.values():
+            row |= {key: value for key, value in found.get(words, {}).items() if key not in CLAIMS}
+        own = {} if voided else answers[name][1].get(words, {})
+        rows.append(row | {"verdict": own.get(name, Verdict.NOT_ASSESSABLE.value)})
+    for small in attribute.small:
+        row = {"group": small.group, "patients": small.train_patients, "test_patients": small.test_patients}
+        rows.append(row | {"verdict": Verdict.NOT_ASSESSABLE.value})
+    silent = [row["group"] for row in rows if row["verdict"] == Verdict.NOT_ASSESSABLE.value]
+    why = claim.why
+    if silent and not voided:
+        why = f"{why} Nothing is said of groups too small or too much like others: {'; '.join(silent)}."
+    return Finding(replace(claim, why=why, attribute=attribute.name), {"groups": rows})
+
+
+def _of_lesions(scene: _Scene) -> Finding:
+    """The claim on sizes, where a column holds them."""
+    hearing, counts = scene.hearing, _counts(scene.hearing)
+    found = lesion_sizes(scene.train.cases, hearing.real.cases)
+    if found is None:
+        why = "No column of labels.csv gives the size of the lesions, such as diameter_mm."
+        return Finding(not_assessable(lesion_size.NAME, why, counts))
+    column, of_train, of_test = found
+    stated, tested = np.isfinite(of_train), np.isfinite(of_test)
+    people = [len(np.unique(scene.patients[stated])), len(np.unique(scene.test_patients[tested]))]
+    if min(people) < LEAST_PATIENTS:
+        why = (
+            f"The size of the lesions ({column}) is known of {people[0]} training patients and {people[1]} test "
+            f"patients, and {LEAST_PATIENTS} of each are needed."
+        )
+        return Finding(not_assessable(lesion_size.NAME, why, counts))
+    seed = derive_seed(hearing.seed, "evidence", "subgroups", "sizes")
+    if lesion_size.too_few_tails(of_train[stated], scene.patients[stated]):
+        why = f"Too many lesions have the same size ({column}): a smallest and a largest third cannot be told."
+        return Finding(not_assessable(lesion_size.NAME, why, counts))
+    sizes = lesion_size.learn(scene.features[stated], of_train[stated], scene.patients[stated], seed)
+    answer = lesion_size.assess(
+        sizes,
+        lesion_size.say(sizes, scene.view.synthetic),
+        lesion_size.say(sizes, scene.view.real[tested]),
+        of_test[tested],
+        hearing.halves[:, tested],
+        hearing.settings.level,
+        hearing.rng("subgroups", "lesions"),
+    )
+    return replace(answer, figures={**answer.figures, "column": column})

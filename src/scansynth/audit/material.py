@@ -1,0 +1,216 @@
+"""What the court looks at: one synthetic set, and the real images that the ledger lets it see."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scansynth.data.added import source_digests
+from scansynth.data.sets import LABEL_SEPARATOR, SyntheticSet, load_set
+from scansynth.data.tensors import Case, Cohort, load_cohort, select, to_signed
+from scansynth.errors import EvidenceError
+from scansynth.files import read_csv, sha256_file
+from scansynth.ledger import Reader
+from scansynth.stage import read_record
+
+LEAST_SYNTHETIC = 50
+LEAST_PATIENTS = 10
+LEAST_IMAGES = 20
+MOST_IMAGES = 2000
+
+Images = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Reals:
+    """Real images of one role, with the labels of the set.
+
+    Attributes:
+        cases: One for each image.
+        images: (n, side, side) in [-1, 1].
+    """
+
+    cases: tuple[Case, ...]
+    images: Images
+
+    @property
+    def patients(self) -> NDArray[Any]:
+        """Keyed hash of each image's patient, (n,)."""
+        return np.array([case.patient for case in self.cases])
+
+    @property
+    def patient_count(self) -> int:
+        """Number of patients."""
+        return len({case.patient for case in self.cases})
+
+    def lack(self, patients: int = LEAST_PATIENTS, images: int = LEAST_IMAGES) -> str:
+        """What is missing for a judgement, in words; empty when nothing is."""
+        if self.patient_count >= patients and len(self.cases) >= images:
+            return ""
+        return (
+            f"{len(self.cases)} images of {self.patient_count} patients, "
+            f"and at least {images} images of {patients} patients are needed"
+        )
+
+
+@dataclass(frozen=True)
+class Exhibits:
+    """Everything that the claims are made of.
+
+    Attributes:
+        files: File name of each synthetic image, as in the manifest.
+        synthetic: (m, side, side) in [-1, 1].
+        labels: Labels that the set shows; empty for an unlabelled cohort.
+        view: chest, patch or any.
+        unlabelled: The cohort has no labels.
+        train: Real images that the generator may have seen.
+        calibrate: Real images that set the copy threshold.
+        test: Real images of new patients.
+        inputs: SHA-256 of the cohort and of the set.
+        same_files: Place of each synthetic image whose file is a real one, and the case that it is.
+        withheld: Claims that cannot be asked of these images, and why.
+        names: File of each real case, where the user knows it by that; a study knows none.
+        caveat: A sentence that every claim carries besides its own; empty in a study.
+        synthetic_files: What a file system shows of each synthetic image's file, where files are at hand.
+        test_files: The same of each test image.
+        scores: Score of real cases by the discriminator of the run that made the set; empty where there is none.
+    """
+
+    files: tuple[str, ...]
+    synthetic: Images
+    labels: tuple[str, ...]
+    view: str
+    unlabelled: bool
+    train: Reals
+    calibrate: Reals
+    test: Reals
+    inputs: Mapping[str, str]
+    same_files: Mapping[int, str] = field(default_factory=dict)
+    withheld: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    caveat: str = ""
+    synthetic_files: tuple[Mapping[str, Any], ...] = ()
+    test_files: tuple[Mapping[str, Any], ...] = ()
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def flat(self) -> int:
+        """Number of synthetic images of one grey value: no scans, but they count in every figure."""
+        return flat_images(self.synthetic)
+
+
+def gather(cohort_folder: Path, set_folder: Path, scores: Path | None = None) -> Exhibits:
+    """Reads a cohort and a set.
+
+    Args:
+        cohort_folder: An ingested cohort.
+        set_folder: A synthetic set with its manifest.
+        scores: What the discriminator of the run that made the set says of real images, where there is one.
+
+    Raises:
+        EvidenceError: The set shows a label that the cohort does not have, a value is not a number, a real image
+            holds one grey value only, or the scores are damaged.
+        CohortError: The cohort or the set is missing or damaged.
+    """
+    cohort = load_cohort(cohort_folder)
+    made = load_set(set_folder, cohort.facts)
+    labels = () if cohort.facts.unlabelled else _labels(made, cohort)
+    synthetic = to_signed(made.images)
+    check_numbers(synthetic, f"the set {set_folder.name}")
+    parts = [_reals(cohort, reader, labels) for reader in (Reader.COPY_SEARCH, Reader.COPY_THRESHOLD, Reader.REALISM)]
+    return Exhibits(
+        files=tuple(row["file"] for row in made.rows),
+        synthetic=synthetic,
+        labels=labels,
+        view=cohort.facts.view,
+        unlabelled=cohort.facts.unlabelled,
+        train=parts[0],
+        calibrate=parts[1],
+        test=parts[2],
+        inputs={
+            "cohort": _digest(cohort_folder, "images.npy"),
+            "set": _digest(set_folder, "manifest.csv"),
+            **({} if scores is None else {"scores": sha256_file(scores)}),
+        },
+        same_files=_same_files(made, cohort),
+        scores={} if scores is None else read_scores(scores),
+    )
+
+
+def read_scores(path: Path) -> dict[str, float]:
+    """Score of each real case, from the `scores.csv` of a run.
+
+    Raises:
+        EvidenceError: The file is damaged.
+    """
+    try:
+        found = {row["case"]: float(row["score"]) for row in read_csv(path)}
+        if all(math.isfinite(score) for score in found.values()):
+            return found
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise EvidenceError(f"{path.name} of the run {path.parent.name} is damaged; scansynth train STUDY writes it again")
+
+
+def _same_files(made: SyntheticSet, cohort: Cohort) -> dict[int, str]:
+    """Images of an added set that were made from a file of the cohort, and its case.
+
+    Of any role and label: a scan that got out is a leak, and the hash of a file tells the court nothing of its image.
+    """
+    known = {case.source_sha256: case.case for case in cohort.cases if case.source_sha256}
+    origins = source_digests(made.folder)
+    found = {place: origins.get(row["file"], "") for place, row in enumerate(made.rows)}
+    return {place: known[digest] for place, digest in found.items() if digest in known}
+
+
+def check_numbers(images: NDArray[Any], whose: str) -> None:
+    """Passes when every value is a number.
+
+    Raises:
+        EvidenceError: One is not.
+    """
+    if not np.isfinite(images).all():
+        raise EvidenceError(f"{whose} holds values that are not numbers; make its images again")
+
+
+def flat_images(images: NDArray[Any]) -> int:
+    """How many images (n, height, width) hold one grey value only."""
+    return int((np.ptp(images, axis=(1, 2)) < 1e-6).sum())
+
+
+def _labels(made: SyntheticSet, cohort: Cohort) -> tuple[str, ...]:
+    labels = sorted({label for row in made.rows for label in row["label"].split(LABEL_SEPARATOR)})
+    unknown = [label for label in labels if label not in cohort.facts.labels]
+    if unknown:
+        raise EvidenceError(
+            f"the set shows {unknown[0]!r}, and the cohort has {', '.join(cohort.facts.labels)}; "
+            "give each row of the manifest one of these labels"
+        )
+    return tuple(labels)
+
+
+def _reals(cohort: Cohort, reader: Reader, labels: tuple[str, ...]) -> Reals:
+    found = select(cohort, reader, labels or None)
+    images = to_signed(found.images)
+    if len(images):
+        whose = f"the cohort's role {found.roles[0]}"
+        check_numbers(images, whose)
+        flat = flat_images(images)
+        if flat:
+            raise EvidenceError(
+                f"{flat} of {len(images)} images of {whose} hold one grey value only; "
+                "remove these scans from the source, then ingest again"
+            )
+    return Reals(found.cases, images)
+
+
+def _digest(folder: Path, fallback: str) -> str:
+    """The digest of the stage that made the folder, or of its main file when no stage did."""
+    record = read_record(folder)
+    return record.digest if record else sha256_file(folder / fallback)

@@ -1,0 +1,273 @@
+"""Does the set give away training patients? The claim `copies.flag_rate`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scansynth.audit.context import Hearing, at_most
+from scansynth.audit.material import Exhibits, Reals
+from scansynth.audit.questions.likeness import LEARNED, Likeness, Scale, Search, fit_scale, open_search
+from scansynth.claims.claim import Claim, Control, Finding, Measurement, decide, floor_of, percent
+from scansynth.console import Progress
+from scansynth.learning.device import pick_device
+from scansynth.metrics import planted as faults
+from scansynth.metrics.ncc import WORKING, Flip, average
+from scansynth.statistics import (
+    Verdict,
+    binomial_upper,
+    clopper_pearson,
+    clustered_share_variance,
+    effective_trials,
+    patient_halves,
+    upper_quantile,
+)
+
+NAME = "copies.flag_rate"
+CLAIMS = (NAME,)
+NEEDED = 0.95
+"""Share of the planted copies of each kind that must pass the threshold."""
+
+QUANTILE = 0.99
+SPLITS = 100
+FOLDS = 5
+"""Parts of the patients that set a threshold; each part's scale is set by the others."""
+
+LARGEST_MARGIN = 0.10
+"""A set with more than one flagged image in ten is never called free of copies, however few patients there are."""
+
+CONTROL_IMAGES = 100
+CONTROL_SIDE = 2 * WORKING
+"""Larger images are averaged to this side before copies of them are planted."""
+
+HELD_OUT = "images kept for thresholds"
+"""What a claim calls the number of calibrate images."""
+
+LEAST_PATIENTS = 20
+LEAST_IMAGES = 40
+"""Of the role calibrate: with half as many, the scale is so uncertain that the control fails (`docs/evidence.md`)."""
+
+Floats = NDArray[np.float64]
+Planted = Mapping[str, Floats]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Likeness to the nearest training image, -1..1, by each of k scores.
+
+    Attributes:
+        synthetic: Of each synthetic image (k, m).
+        calibrate: Of each calibrate image (k, h).
+        patients: Patient of each calibrate image (h,).
+        planted: Of planted copies that must be found, by kind (k, c).
+        tried: Of planted copies that need not be found.
+    """
+
+    synthetic: Floats
+    calibrate: Floats
+    patients: NDArray[Any]
+    planted: Planted
+    tried: Planted = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Scales and thresholds from half of the calibrate patients, and what they do to the other half.
+
+    Attributes:
+        scales: One for each half of each split, 2 splits in all.
+        values: The threshold on each scale (2 splits,).
+        held_out: Share of the held-out images above each (2 splits,).
+        hits: How often each image was above its threshold when held out, 0..1, (n,).
+    """
+
+    scales: tuple[Scale, ...]
+    values: Floats
+    held_out: Floats
+    hits: Floats
+
+    def rate(self, scores: Floats) -> float:
+        """Share of images above a threshold, scores (k, n), averaged over the thresholds."""
+        rates = [np.mean(scale.joint(scores)[0] > value) for scale, value in zip(self.scales, self.values, strict=True)]
+        return float(np.mean(rates))
+
+
+def hear(hearing: Hearing, progress: Progress) -> tuple[Finding, ...]:
+    """The claim on copies, with the nearest pairs and the flagged images."""
+    exhibits = hearing.exhibits
+    chest = exhibits.view == "chest"
+    flips = (Flip.NONE, Flip.LEFT_RIGHT) if chest else tuple(Flip)
+    search = open_search(exhibits.train.images, flips, hearing.embed, pick_device().kind)
+    of_set = search.nearest(exhibits.synthetic, lambda done, total, note="": progress(done, 2 * total, note))
+    of_calibrate = search.nearest(exhibits.calibrate.images)
+    progress(3, 4, "planted copies")
+    planted, tried = _planted(hearing, search, not chest)
+    found = assess(
+        Scores(of_set.scores, of_calibrate.scores, exhibits.calibrate.patients, planted, tried),
+        {"training images": len(exhibits.train.images), "training patients": exhibits.train.patient_count},
+        hearing.settings.level,
+        hearing.rng("thresholds"),
+    )
+    joint, by = np.array(found.figures["synthetic"]), fit_scale(of_calibrate.scores).joint(of_set.scores)[1]
+    rarity = tail(joint, np.array(found.figures["held_out"]))
+    order = [int(place) for place in np.argsort(-joint, kind="stable")]
+    near = sum(joint > found.figures["threshold"])
+    listed = [
+        _pair(exhibits, search, of_set, int(by[place]), place) | {"p": round(float(rarity[place]), 5)}
+        for place in order[: max(near, hearing.settings.pairs)]
+    ]
+    rows = tuple(
+        {"path": p["synthetic"], "nearest": p["case"], "score": p["score"], "p": p["p"]} for p in listed[:near]
+    )
+    return (replace(found, flagged=rows, pairs=tuple(listed[: hearing.settings.pairs])),)
+
+
+def _planted(hearing: Hearing, search: Search, top_bottom: bool) -> tuple[Planted, Planted]:
+    """Scores of planted copies of training images with their originals: those that must be found, and the others."""
+    train = hearing.exhibits.train
+    places = at_most(len(train.images), CONTROL_IMAGES, hearing.rng("copies"))
+    originals = average(train.images[places], CONTROL_SIDE)
+    blended = average(train.images[_of_others(train, places, hearing.rng("blends"))], CONTROL_SIDE)
+    rng = hearing.rng("copy faults")
+    near = faults.copies(originals, top_bottom, rng)
+    far = faults.far_copies(originals, blended, rng)
+    planted, tried = ({kind: search.paired(made, places) for kind, made in kinds.items()} for kinds in (near, far))
+    return planted, tried
+
+
+def _of_others(reals: Reals, places: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """For each place an image of another patient; there are two patients at least."""
+    patients = reals.patients
+    chosen = [rng.choice(np.flatnonzero(patients != patients[place])) for place in places]
+    return np.array(chosen, dtype=np.int64)
+
+
+def _pair(exhibits: Exhibits, search: Search, found: Likeness, by: int, place: int) -> dict[str, Any]:
+    """One row of pairs.json: the image, and the training image that the score which spoke found nearest."""
+    name, nearest = found.names[by], found.found[by]
+    at = int(nearest.index[place])
+    flip = search.mirrored(exhibits.synthetic[place], at) if name == LEARNED else nearest.flip[place]
+    case = exhibits.train.cases[at]
+    return {
+        "synthetic": exhibits.files[place],
+        "index": place,
+        "case": case.case,
+        "case_index": case.index,
+        "score": round(float(nearest.score[place]), 5),
+        "by": name,
+        "flip": "" if flip is Flip.NONE else flip.value,
+    }
+
+
+def cross_fit(scores: Floats, patients: NDArray[Any], rng: np.random.Generator) -> Thresholds:
+    """Scales, thresholds and held-out rates from calibrate patients, each half in turn.
+
+    Args:
+        scores: Likeness of each calibrate image to its nearest training image (k, n).
+        patients: Patient of each (n,), two at least.
+        rng: Draws the halves.
+    """
+    scales, values, held_out, hits = [], [], [], np.zeros(len(patients))
+    _, number = np.unique(patients, return_inverse=True)
+    for half in patient_halves(patients, SPLITS, rng):
+        folds = rng.permutation(number.max() + 1)[number]
+        for fit in (half, ~half):
+            scale = fit_scale(scores[:, fit])
+            threshold = upper_quantile(_unseen(scores[:, fit], folds[fit]), QUANTILE)
+            above = scale.joint(scores[:, ~fit])[0] > threshold
+            scales.append(scale)
+            values.append(threshold)
+            held_out.append(above.mean())
+            hits[~fit] += above
+    return Thresholds(tuple(scales), np.array(values), np.array(held_out), hits / SPLITS)
+
+
+def _unseen(scores: Floats, order: NDArray[np.int64]) -> Floats:
+    """Joint likeness of each image (k, n), on a scale that other patients' images set; (n,).
+
+    Images that had set their own scale would lie nearer to its middle than those of other patients, and with few
+    patients the threshold would be too low.
+
+    Args:
+        scores: Of images that set a threshold.
+        order: A drawn number of the patient of each (n,).
+    """
+    fold = np.unique(order, return_inverse=True)[1] % FOLDS
+    joint = np.empty(len(fold))
+    for one in np.unique(fold):
+        joint[fold == one] = fit_scale(scores[:, fold != one]).joint(scores[:, fold == one])[0]
+    return joint
+
+
+def assess(scores: Scores, n: Mapping[str, int], level: float, rng: np.random.Generator) -> Finding:
+    """Flag rate of a set, by the rule in `docs/evidence.md`.
+
+    Args:
+        scores: Of the set, of calibrate images, of planted copies.
+        n: Numbers of images and patients of the training role, to be shown.
+        level: Of the interval.
+        rng: Draws the halves.
+    """
+    patients = scores.patients
+    fitted = cross_fit(scores.calibrate, patients, rng)
+    # the luck of the set is in the interval, the luck of the calibrate patients in the margin: each counts once
+    value, made = fitted.rate(scores.synthetic), scores.synthetic.shape[1]
+    chance = float(fitted.hits.mean())
+    independent = effective_trials(chance, clustered_share_variance(fitted.hits, patients), len(patients))
+    bound = binomial_upper(chance * independent, independent)
+    measured = Measurement(
+        value=value,
+        interval=clopper_pearson(value * made, made, level),
+        level=level,
+        floor=floor_of(
+            "images of patients kept for setting thresholds that pass the threshold by chance", fitted.held_out
+        ),
+        control=tuple(Control(kind, fitted.rate(copies), NEEDED) for kind, copies in scores.planted.items()),
+        margin=min(bound, LARGEST_MARGIN),
+        n={
+            "synthetic images": made,
+            **n,
+            HELD_OUT: len(patients),
+            "patients kept for thresholds": len(np.unique(patients)),
+        },
+    )
+    published = {kind: fitted.rate(copies) for kind, copies in scores.tried.items()}
+    everyone = fit_scale(scores.calibrate)
+    pictures = {
+        "synthetic": everyone.joint(scores.synthetic)[0].round(5).tolist(),
+        "held_out": everyone.joint(scores.calibrate)[0].round(5).tolist(),
+        "threshold": float(np.median(fitted.values)),
+        "published": {kind: round(share, 4) for kind, share in published.items()},
+    }
+    return Finding(_claim(measured, chance, published), pictures)
+
+
+def tail(scores: Floats, calibrate: Floats) -> Floats:
+    """How rare such closeness is by chance: (1 + calibrate images as close) / (H + 1), (m,)."""
+    as_close = len(calibrate) - np.searchsorted(np.sort(calibrate), scores, side="left")
+    return np.asarray((1.0 + as_close) / (len(calibrate) + 1.0), dtype=np.float64)
+
+
+def _claim(measured: Measurement, chance: float, published: Mapping[str, float]) -> Claim:
+    interval, held_out = measured.interval, measured.n[HELD_OUT]
+    start = (
+        f"{percent(measured.value)} of the synthetic images are unusually close to a training image "
+        f"({measured.level:.0%} interval {percent(interval.low)} to {percent(interval.high)}). "
+        f"Of real images of patients never trained on, {percent(chance)} are. The limit is {percent(measured.margin)}. "
+        f"With {held_out} such images, nothing finer than 1 in {held_out + 1} can be told."
+    )
+    listed = ", ".join(f"{kind} {share:.0%}" for kind, share in published.items())
+    end = f" Of copies that were changed more, found: {listed}." if listed else ""
+    return decide(
+        NAME,
+        measured,
+        {
+            Verdict.SHOWN: f"{start} So no more are close than by chance; this is no proof of anonymity.{end}",
+            Verdict.REFUTED: f"{start} So some are likely copies: look at the pairs, and do not release the set.{end}",
+            Verdict.NOT_SHOWN: f"{start} The data do not decide; look at the pairs.{end}",
+        },
+    )

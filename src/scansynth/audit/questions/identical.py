@@ -1,0 +1,229 @@
+"""Is a real image among the synthetic ones: as a file, pixel for pixel, or written anew? The claim `copies.real_files`.
+
+Written anew is a picture whose brightness, contrast, number of grey levels, compression or size was changed, and
+nothing else. Pictures that were moved, mirrored, turned or blended are left to the search for copies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from scansynth.audit.context import Hearing, at_most
+from scansynth.audit.material import Exhibits, Images, Reals
+from scansynth.claims.claim import Control, Finding, Measurement, decide, floor_of
+from scansynth.console import Progress
+from scansynth.data.transforms import fit
+from scansynth.metrics import planted
+from scansynth.metrics.ncc import average
+from scansynth.statistics import Interval, Verdict
+
+NAME = "copies.real_files"
+CLAIMS = (NAME,)
+CONTROL_IMAGES = 100
+
+REAL_FILES = "synthetic images that are real files"
+"""What the claim calls their number."""
+
+ALIKE = 0.998
+"""Correlation above which two pictures are one, unless two patients of the cohort reach more."""
+
+NEEDED = 0.95
+"""Share of the real images written anew that must be recognised."""
+
+_SIDE = 32  # pixels at which pictures are compared, or half their side: what writing anew changes is averaged out
+_TILE = 512
+_MOST = 2000  # real images among which the likeness of different patients is looked for
+_EXACT = 1.0 - 1e-6  # correlation of the same picture twice
+_ONE_SCAN, _RARE = 0.9995, 0.05  # correlation of one scan written anew; share of images that may have such a twin
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Which synthetic images are real ones.
+
+    Attributes:
+        same: Case of each that is a real file or has a real image's values, by the synthetic image's place.
+        anew: Case of each that is a real image written anew, and the correlation, by place.
+        limit: Correlation above which that is said.
+    """
+
+    same: Mapping[int, str]
+    anew: Mapping[int, tuple[str, float]]
+    limit: float
+
+
+def value_digests(images: NDArray[Any]) -> list[str]:
+    """SHA-256 of each image's values, (n, side, side); empty for an image of one grey value, which is nobody's."""
+    return [
+        "" if np.ptp(image) < 1e-6 else hashlib.sha256(np.ascontiguousarray(image, "<f4").tobytes()).hexdigest()
+        for image in images
+    ]
+
+
+def pictures(images: NDArray[Any]) -> Floats:
+    """Small pictures without brightness and contrast: unit vectors (n, 1024 at most), 0 for one grey value."""
+    side = min(_SIDE, images.shape[1] // 2)
+    small = average(images, side).reshape(len(images), -1).astype(np.float64)
+    small -= small.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(small, axis=1, keepdims=True)
+    return np.asarray(small / np.where(length > 1e-6, length, np.inf), dtype=np.float32)
+
+
+def nearest(queries: Floats, references: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """Place of the most correlated reference of each query, and the correlation, (n,) each; by tiles."""
+    places, highest = np.zeros(len(queries), np.int64), np.zeros(len(queries), np.float32)
+    for start in range(0, len(queries), _TILE):
+        product = queries[start : start + _TILE] @ references.T
+        places[start : start + _TILE] = product.argmax(axis=1)
+        highest[start : start + _TILE] = product.max(axis=1)
+    return places, highest
+
+
+def likeness_of_patients(pictured: Floats, patients: NDArray[Any]) -> float:
+    """The highest correlation of two different patients' pictures, (n, d).
+
+    The same picture twice does not count, nor does one scan under two names that was written anew once, as long as
+    such pairs are rare: where many patients are so alike, they are alike.
+    """
+    highest = np.zeros(len(pictured))
+    for start in range(0, len(pictured), _TILE):
+        product = pictured[start : start + _TILE] @ pictured.T
+        product[patients[start : start + _TILE, None] == patients[None, :]] = 0.0
+        product[product >= _EXACT] = 0.0
+        highest[start : start + _TILE] = product.max(axis=1, initial=0.0)
+    twice = highest >= _ONE_SCAN
+    return float(highest[~twice if twice.mean() <= _RARE else slice(None)].max(initial=0.0))
+
+
+def search(exhibits: Exhibits, rng: np.random.Generator) -> Found:
+    """Real images among the synthetic ones.
+
+    By hash of the file where the exhibits know it, by the values at the common size and scale, and by the picture.
+
+    Args:
+        exhibits: What is looked at.
+        rng: Draws the real images among which patients are compared, where there are very many.
+    """
+    parts = _parts(exhibits)
+    cases = [case.case for part in parts for case in part.cases]
+    if not cases:
+        return Found(dict(exhibits.same_files), {}, ALIKE)
+    known: dict[str, str] = {}
+    for digest, case in zip((d for part in parts for d in value_digests(part.images)), cases, strict=True):
+        known.setdefault(digest, case)
+    digests = value_digests(exhibits.synthetic)
+    same = {place: known[digest] for place, digest in enumerate(digests) if digest and digest in known}
+    same |= exhibits.same_files
+    real = np.concatenate([pictures(part.images) for part in parts])
+    patients = np.concatenate([part.patients for part in parts])
+    kept = at_most(len(real), _MOST, rng)
+    alike = likeness_of_patients(real[kept], patients[kept])
+    # where patients are much alike, the most alike pair of a new set may pass that of the cohort by chance
+    limit = ALIKE if alike < ALIKE else (1.0 + alike) / 2.0
+    places, scores = nearest(pictures(exhibits.synthetic), real)
+    anew = {
+        place: (cases[places[place]], float(scores[place]))
+        for place in np.flatnonzero(scores > limit).tolist()
+        if place not in same
+    }
+    return Found(dict(sorted(same.items())), anew, limit)
+
+
+def _parts(exhibits: Exhibits) -> tuple[Reals, ...]:
+    """All real images that the court may see."""
+    return tuple(part for part in (exhibits.train, exhibits.calibrate, exhibits.test) if part.cases)
+
+
+def in_eight_bits(images: Images) -> Images:
+    """Each image spread over 0..255 and rounded, as a picture that was saved for the eye."""
+    low = images.min(axis=(1, 2), keepdims=True)
+    reach = np.maximum(images.max(axis=(1, 2), keepdims=True) - low, 1e-6)
+    return np.asarray(np.rint((images - low) / reach * 255.0) / 127.5 - 1.0, dtype=np.float32)
+
+
+def resized(images: Images) -> Images:
+    """Each image enlarged one and a half times, and brought back as files of another size are."""
+    large = ndimage.zoom(images, (1.0, 1.5, 1.5), order=3, mode="nearest", grid_mode=True)
+    return np.stack([fit(np.clip(image, -1.0, 1.0), images.shape[1]) for image in large])
+
+
+REWRITTEN: Mapping[str, Callable[[Images], Images]] = {
+    "real image in 8 bits, its contrast stretched": in_eight_bits,
+    "real image as JPEG at quality 90": planted.jpeg,
+    "real image one and a half times as large": resized,
+}
+
+
+def _controls(exhibits: Exhibits, limit: float, rng: np.random.Generator) -> tuple[Control, ...]:
+    """Real images put in as they are, and written anew: the share that is recognised."""
+    parts = _parts(exhibits)
+    each = max(1, CONTROL_IMAGES // len(parts))
+    drawn = np.concatenate([part.images[at_most(len(part.images), each, rng)] for part in parts])
+    drawn = drawn[np.ptp(drawn, axis=(1, 2)) >= 1e-6]
+    if not len(drawn):
+        return (Control("real image", 0.0, 1.0),)
+    known = {digest for part in parts for digest in value_digests(part.images)}
+    found = [Control("real image", float(np.mean([d in known for d in value_digests(drawn)])), 1.0)]
+    real = np.concatenate([pictures(part.images) for part in parts])
+    for name, change in REWRITTEN.items():
+        _, scores = nearest(pictures(change(drawn)), real)
+        found.append(Control(name, float(np.mean(scores > limit)), NEEDED))
+    return tuple(found)
+
+
+def hear(hearing: Hearing, progress: Progress) -> tuple[Finding, ...]:
+    """The claim on real files among the synthetic ones."""
+    exhibits, rng = hearing.exhibits, hearing.rng("real files")
+    found = search(exhibits, rng)
+    progress(1, 2, "planted")
+    controls = _controls(exhibits, found.limit, rng) if _parts(exhibits) else ()
+    reals = sum(len(part.cases) for part in _parts(exhibits))
+    made, count = len(exhibits.synthetic), len(found.same) + len(found.anew)
+    share = count / made
+    measured = Measurement(
+        value=share,
+        # nothing was drawn: every image was looked at
+        interval=Interval(share, share),
+        level=hearing.settings.level,
+        floor=floor_of("real images that repeat another real image", np.array([_repeated(exhibits)])),
+        # what was found value for value was found, however much of what is hidden would be missed
+        control=controls[:1] if found.same else controls,
+        margin=0.0,
+        n={"synthetic images": made, "real images": reals, REAL_FILES: count},
+    )
+    figures = {"limit": found.limit, "recognised": {control.name: control.found for control in controls}}
+    return (Finding(decide(NAME, measured, _why(found, made, reals)), figures, _rows(exhibits, found)),)
+
+
+def _repeated(exhibits: Exhibits) -> float:
+    digests = [digest for part in _parts(exhibits) for digest in value_digests(part.images) if digest]
+    return 1.0 - len(set(digests)) / max(len(digests), 1)
+
+
+def _why(found: Found, made: int, reals: int) -> Mapping[Verdict, str]:
+    kinds = [f"{len(found.same)} by file or pixel for pixel"] if found.same else []
+    kinds += [f"{len(found.anew)} written anew (brightness, grey levels, compression or size)"] if found.anew else []
+    return {
+        Verdict.SHOWN: f"None of the {made} synthetic images is one of the {reals} real ones, nor one written anew.",
+        Verdict.REFUTED: f"{len(found.same) + len(found.anew)} of {made} synthetic images are real ones: "
+        f"{', '.join(kinds)}. Do not release the set.",
+    }
+
+
+def _rows(exhibits: Exhibits, found: Found) -> tuple[Mapping[str, Any], ...]:
+    """Rows of quarantine.csv: the same ones first, then the most alike."""
+    same = [(place, case, 1.0) for place, case in found.same.items()]
+    anew = sorted(((place, *what) for place, what in found.anew.items()), key=lambda row: -row[2])
+    return tuple(
+        {"path": exhibits.files[place], "nearest": case, "score": round(score, 4), "p": ""}
+        for place, case, score in (*same, *anew)
+    )

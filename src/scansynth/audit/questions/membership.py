@@ -1,0 +1,348 @@
+"""Does the set, or its discriminator, give away who was among the training patients?
+
+The claims `membership.distance` and `membership.discriminator`. Members are the patients of train, the others those
+of calibrate and test; each has one score, the mean over the images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scansynth.audit.context import Hearing, at_most
+from scansynth.audit.material import Exhibits, Images, Reals
+from scansynth.claims.claim import Control, Finding, Measurement, decide, floor_of, not_assessable, percent
+from scansynth.console import Progress
+from scansynth.learning.device import pick_device
+from scansynth.metrics import planted as faults
+from scansynth.metrics.membership import Exposed, auc, auc_interval, closeness, exposed, group_means
+from scansynth.metrics.ncc import Flip, nearest, paired, pairwise, prepare
+from scansynth.statistics import Direction, Interval, Verdict, patient_halves, verdict
+
+DISTANCE, DISCRIMINATOR = "membership.distance", "membership.discriminator"
+CLAIMS = (DISTANCE, DISCRIMINATOR)
+
+MARGIN = 0.60
+"""Chance of telling a training patient from another one; 0.5 is a guess."""
+
+FALSE_SHARE, MOST_EXPOSED, RESOLVING = 0.01, 0.05, 100
+"""Refuted also when surely more than `MOST_EXPOSED` of the training patients pass what `FALSE_SHARE` of the others
+pass; asked from `RESOLVING` others on, because fewer cannot resolve it."""
+
+LEAST_PATIENTS = 20
+"""On either side; see `docs/evidence.md`."""
+
+NEEDED, CONTROL_DRAWS = 0.8, 50
+COPIED, FEW_COPIED = 0.5, 0.1
+"""Share of the training patients of whom a copy is planted: where it must be found, and where it is only told."""
+
+EFFECT = 1.0
+"""Shift of planted scores, in standard deviations."""
+
+MOST_PATIENTS, MOST_EACH = 400, 6
+"""Patients on a side, and images of each, that are looked at."""
+
+NO_SCORES = (
+    "No discriminator scores belong to this set: it was made elsewhere, or its run was trained before scores were kept."
+)
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """One score a patient.
+
+    Attributes:
+        members: Of training patients (t,).
+        others: Of calibrate and test patients (o,).
+    """
+
+    members: Floats
+    others: Floats
+
+
+def hear(hearing: Hearing, progress: Progress) -> tuple[Finding, ...]:
+    """Both claims."""
+    exhibits = hearing.exhibits
+    members = exhibits.train.patient_count
+    others = len({case.patient for part in (exhibits.calibrate, exhibits.test) for case in part.cases})
+    if min(members, others) >= LEAST_PATIENTS:
+        return by_distance(hearing, progress), by_discriminator(hearing)
+    why = (
+        f"There are {members} training patients and {others} others with the labels of the set, "
+        f"and at least {LEAST_PATIENTS} of each are needed."
+    )
+    n = {"synthetic images": len(exhibits.synthetic), "training patients": members, "other patients": others}
+    return tuple(Finding(not_assessable(name, why, n)) for name in CLAIMS)
+
+
+@dataclass(frozen=True)
+class Lineup:
+    """Real images of both sides, and how alike they are to each other.
+
+    Attributes:
+        images: (n, side, side) in [-1, 1], patient by patient.
+        bands: Their middle band of detail.
+        patients: Place of each image's patient (n,), training patients first.
+        members: Which patients are training patients (p,).
+        shown: One image of each patient, by which the others' nearness is measured (p,).
+        alike: Each image with the one of each patient, -inf for its own patient (n, p).
+        flips: Mirror images that are looked for.
+        step: Of the correlation.
+    """
+
+    images: Images
+    bands: Images
+    patients: Places
+    members: NDArray[np.bool_]
+    shown: Places
+    alike: NDArray[np.float32]
+    flips: tuple[Flip, ...]
+    step: int
+
+    def score(self, to_set: NDArray[Any], to_reals: NDArray[Any] | None = None) -> Suspects:
+        """Patients' scores from each image's correlation with the nearest of the set (n,)."""
+        near = self.alike.max(axis=1) if to_reals is None else to_reals
+        means = group_means(closeness(to_set, near), self.patients)
+        return Suspects(means[self.members], means[~self.members])
+
+
+def _taken(parts: tuple[Reals, ...], places: Places) -> Images:
+    """Images at places counted through all parts; the parts are never copied whole."""
+    starts = np.cumsum([0, *(len(part.images) for part in parts)])
+    which = np.searchsorted(starts, places, side="right") - 1
+    return np.stack([parts[k].images[place - starts[k]] for k, place in zip(which, places, strict=True)])
+
+
+def line_up(exhibits: Exhibits, rng: np.random.Generator) -> Lineup:
+    """At most `MOST_PATIENTS` patients of each side with at most `MOST_EACH` images, all drawn."""
+    sides = ((exhibits.train,), (exhibits.calibrate, exhibits.test))
+    images: list[Images] = []
+    patients: list[Places] = []
+    members: list[bool] = []
+    for member, parts in zip((True, False), sides, strict=True):
+        names = np.concatenate([part.patients for part in parts])
+        everyone = np.unique(names)
+        for name in everyone[at_most(len(everyone), MOST_PATIENTS, rng)]:
+            own = np.flatnonzero(names == name)
+            images.append(_taken(parts, own[at_most(len(own), MOST_EACH, rng)]))
+            patients.append(np.full(len(images[-1]), len(members), dtype=np.int64))
+            members.append(member)
+    stack, place = np.concatenate(images), np.concatenate(patients)
+    bands = prepare(stack)
+    shown = np.array([rng.choice(np.flatnonzero(place == patient)) for patient in range(len(members))])
+    flips = (Flip.NONE, Flip.LEFT_RIGHT) if exhibits.view == "chest" else tuple(Flip)
+    step = max(bands.shape[1] // 16, 1)
+    alike = pairwise(bands, bands[shown], flips, step=step, device=pick_device().kind)
+    alike[np.arange(len(place)), place] = -np.inf
+    return Lineup(stack, bands, place, np.array(members), shown, alike, flips, step)
+
+
+def by_distance(hearing: Hearing, progress: Progress) -> Finding:
+    """The claim on closeness."""
+    progress(0, 3, "real images")
+    lineup = line_up(hearing.exhibits, hearing.rng("lineup"))
+    progress(1, 3, "synthetic images")
+    made = prepare(hearing.exhibits.synthetic)
+    device = pick_device().kind
+    to_set = nearest(lineup.bands, made, lineup.flips, step=lineup.step, device=device).score
+    progress(2, 3, "planted copies")
+    half = plant_copies(lineup, to_set, COPIED, hearing.rng("membership copies"))
+    tenth = plant_copies(lineup, to_set, FEW_COPIED, hearing.rng("few copies"))
+    kin, kin_interval = auc_interval(*_kin(lineup, hearing.rng("kin")), hearing.settings.level)
+    extra = {
+        "training patients among themselves": kin,
+        "refuted with copies of one in ten": np.mean([_refuted(scores, hearing.settings.level) for scores in tenth]),
+    }
+    caveat = (
+        f" Training patients are more alike to each other than to others to begin with (chance {kin:.2f}), "
+        "so not all of it need be memory."
+        if kin_interval.low > 0.5
+        else ""
+    )
+    n = _counts(lineup, len(made))
+    control = ("copies of half of the training patients", _aucs(half))
+    return assess(DISTANCE, lineup.score(to_set), control, n, hearing, extra, caveat)
+
+
+def plant_copies(lineup: Lineup, to_set: Floats, share: float, rng: np.random.Generator) -> tuple[Suspects, ...]:
+    """Scores after slightly noisy copies of one image each of so many training patients were put in the set."""
+    copies = prepare(faults.noise(lineup.images[lineup.shown], 0.025, rng))
+    own = paired(copies[lineup.patients], lineup.bands, lineup.flips, step=lineup.step)
+    members = np.flatnonzero(lineup.members)
+    found = []
+    for _ in range(CONTROL_DRAWS):
+        copied = rng.permutation(members)[: max(round(share * len(members)), 1)]
+        near = np.maximum(to_set, lineup.alike[:, copied].max(axis=1))
+        near = np.where(np.isin(lineup.patients, copied), np.maximum(near, own), near)
+        found.append(lineup.score(near))
+    return tuple(found)
+
+
+def _aucs(draws: tuple[Suspects, ...]) -> Floats:
+    return np.array([auc(scores.members, scores.others) for scores in draws])
+
+
+def _refuted(scores: Suspects, level: float) -> bool:
+    _, interval = auc_interval(scores.members, scores.others, level)
+    return ruled(interval, exposed(scores.members, scores.others, FALSE_SHARE, level)) is Verdict.REFUTED
+
+
+def _kin(lineup: Lineup, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Patients' scores when training patients take the place of the set, and the others that of all real images.
+
+    Each patient is left out on the own side; on the other side one that is drawn is left out, so that all are compared
+    with as many.
+    """
+    count = len(lineup.members)
+    sides = [np.flatnonzero(lineup.members), np.flatnonzero(~lineup.members)]
+    alike = lineup.alike.copy()
+    left_out = np.array([rng.choice(sides[int(lineup.members[patient])]) for patient in range(count)])
+    alike[np.arange(len(alike)), left_out[lineup.patients]] = -np.inf
+    scores = lineup.score(alike[:, lineup.members].max(axis=1), alike[:, ~lineup.members].max(axis=1))
+    return scores.members, scores.others
+
+
+def by_discriminator(hearing: Hearing) -> Finding:
+    """The claim on the discriminator's scores."""
+    exhibits = hearing.exhibits
+    members, images = _rated(exhibits, exhibits.train)
+    others, other_images = _rated(exhibits, exhibits.calibrate, exhibits.test)
+    n = {
+        "training images": images,
+        "training patients": len(members),
+        "other images": other_images,
+        "other patients": len(others),
+    }
+    if min(len(members), len(others)) < LEAST_PATIENTS:
+        return Finding(not_assessable(DISCRIMINATOR, NO_SCORES, n if exhibits.scores else {}))
+    suspects = Suspects(members, others)
+    planted = plant_scores(suspects, hearing.rng("planted scores"))
+    control = ("scores shifted by one standard deviation", _aucs(planted))
+    return assess(DISCRIMINATOR, suspects, control, n, hearing)
+
+
+def _rated(exhibits: Exhibits, *parts: Reals) -> tuple[Floats, int]:
+    """Mean score of each patient of some parts, and the number of images that have one."""
+    cases = [case for part in parts for case in part.cases if case.case in exhibits.scores]
+    if not cases:
+        return np.empty(0), 0
+    values = np.array([exhibits.scores[case.case] for case in cases])
+    return group_means(values, np.array([case.patient for case in cases])), len(cases)
+
+
+def plant_scores(suspects: Suspects, rng: np.random.Generator) -> tuple[Suspects, ...]:
+    """Patients shared out at random, and the scores of the one side raised by `EFFECT`."""
+    pool = np.concatenate([suspects.members, suspects.others])
+    low, high = np.quantile(pool, (0.25, 0.75))
+    shift = EFFECT * (high - low) / 1.349  # the quartiles of a normal lie 1.349 standard deviations apart
+    members, found = len(suspects.members), []
+    for _ in range(CONTROL_DRAWS):
+        mixed = rng.permutation(pool)
+        found.append(Suspects(mixed[:members] + shift, mixed[members:]))
+    return tuple(found)
+
+
+def assess(
+    name: str,
+    scores: Suspects,
+    planted: tuple[str, Floats],
+    n: Mapping[str, int],
+    hearing: Hearing,
+    extra: Mapping[str, Any] | None = None,
+    caveat: str = "",
+) -> Finding:
+    """A claim from scores, by the rule in `docs/evidence.md`.
+
+    Args:
+        name: Of the claim.
+        scores: One for each patient.
+        planted: Name of the control, and the AUC of each planted draw.
+        n: Numbers of images and patients.
+        hearing: Settings and random numbers.
+        extra: Further figures to keep.
+        caveat: What has to be said besides.
+    """
+    level = hearing.settings.level
+    value, interval = auc_interval(scores.members, scores.others, level)
+    standing = exposed(scores.members, scores.others, FALSE_SHARE, level)
+    halves = patient_halves(np.arange(len(scores.others)), hearing.settings.draws, hearing.rng(name, "halves"))
+    floor = np.array([auc(scores.others[half], scores.others[~half]) for half in halves])
+    measured = Measurement(
+        value=value,
+        interval=interval,
+        level=level,
+        floor=floor_of("two random halves of the patients never trained on", floor),
+        control=(Control(planted[0], float(np.mean(planted[1] > MARGIN)), NEEDED),),
+        margin=MARGIN,
+        n=n,
+    )
+    figures = {
+        "members": scores.members.round(5).tolist(),
+        "others": scores.others.round(5).tolist(),
+        "floor": floor.round(5).tolist(),
+        "planted": planted[1].round(5).tolist(),
+        "exposed": {
+            "share": standing.share,
+            "interval": [standing.interval.low, standing.interval.high],
+            "passing": standing.passing,
+            "others": standing.others,
+        },
+        **(extra or {}),
+    }
+    ruling = ruled(interval, standing)
+    return Finding(decide(name, measured, _why(name, measured, standing, caveat), ruling), figures)
+
+
+def ruled(interval: Interval, standing: Exposed) -> Verdict:
+    """The verdict of the rule: by AUC, and by the share that stands out where the others can resolve it."""
+    if standing.others >= RESOLVING and standing.interval.low > MOST_EXPOSED:
+        return Verdict.REFUTED
+    return verdict(interval, MARGIN, Direction.AT_MOST)
+
+
+def _why(name: str, measured: Measurement, standing: Exposed, caveat: str) -> Mapping[Verdict, str]:
+    span = f"{measured.interval.low:.2f} to {measured.interval.high:.2f}"
+    what = (
+        "nearer to the set (against its nearness to other patients)"
+        if name == DISTANCE
+        else "rated more real by the run's discriminator"
+    )
+    ends = f"{percent(standing.interval.low)} to {percent(standing.interval.high)}"
+    passed = f"{standing.passing} of {standing.others} other patients pass"
+    start = (
+        f"Of a training patient and another patient, the one {what} is the training patient with a chance of "
+        f"{measured.value:.2f} ({measured.level:.0%} interval {span}; a guess is 0.50, the limit {MARGIN:.2f}). At a "
+        f"threshold that {passed}, {percent(standing.share)} of the training patients stand out ({ends})"
+    )
+    resolved = f"; fewer than {RESOLVING} others cannot resolve 1 in 100" if standing.others < RESOLVING else ""
+    start = f"{start}{resolved}.{caveat}"
+    told = (
+        "the set gives training patients away"
+        if name == DISTANCE
+        else "the discriminator gives training patients away: it must stay where their images are"
+    )
+    of_images = "" if name == DISTANCE else " It says nothing of the images themselves."
+    return {
+        Verdict.SHOWN: f"{start} So who was trained on is left open, by this measure; this is no proof of anonymity."
+        f"{of_images}",
+        Verdict.REFUTED: f"{start} So {told}.",
+        Verdict.NOT_SHOWN: f"{start} The data do not decide; more patients would.",
+    }
+
+
+def _counts(lineup: Lineup, made: int) -> Mapping[str, int]:
+    of_members = lineup.members[lineup.patients]
+    return {
+        "synthetic images": made,
+        "training images": int(of_members.sum()),
+        "training patients": int(lineup.members.sum()),
+        "other images": int((~of_members).sum()),
+        "other patients": int((~lineup.members).sum()),
+    }

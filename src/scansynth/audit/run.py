@@ -1,0 +1,269 @@
+"""One synthetic set before the court: exhibits in, claims out.
+
+The rules stand in `docs/evidence.md`. The judges' features are never those that a generator was trained or
+stopped on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from scansynth.audit import appearance
+from scansynth.audit.context import Hearing, at_most, open_hearing
+from scansynth.audit.encoders import Panel, empanel, network_digest
+from scansynth.audit.fairness import subgroups
+from scansynth.audit.material import LEAST_SYNTHETIC, MOST_IMAGES, Exhibits, gather
+from scansynth.audit.questions import (
+    copies,
+    coverage,
+    discrimination,
+    diversity,
+    fidelity,
+    identical,
+    membership,
+    telltales,
+)
+from scansynth.claims.claim import Claim, Finding, not_assessable, write_claims
+from scansynth.claims.rules import CLAIMS, RULE_VERSION, RULES
+from scansynth.config import EvidenceSettings
+from scansynth.console import Progress, silent
+from scansynth.files import new_directory, write_csv, write_json
+from scansynth.ledger import Reader
+from scansynth.seeds import generator
+from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_record
+from scansynth.statistics import Verdict
+
+MADE = "synthetic images"
+"""What a claim calls their number."""
+
+QUARANTINE = "quarantine.csv"
+"""Images that are real files or too close to one: path, nearest, score, p; in the order of likeness."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A part of the hearing.
+
+    Attributes:
+        name: What the progress bar calls it.
+        claims: Names of the claims that it can make.
+        hear: Makes them; a claim that it finds no data for it makes `not assessable` by itself.
+    """
+
+    name: str
+    claims: tuple[str, ...]
+    hear: Callable[[Hearing, Progress], tuple[Finding, ...]]
+
+
+QUESTIONS: tuple[Question, ...] = (
+    Question("realism", fidelity.CLAIMS, fidelity.hear),
+    Question("classifiers", discrimination.CLAIMS, discrimination.hear),
+    Question("variety", diversity.CLAIMS, diversity.hear),
+    Question("neighbours", coverage.CLAIMS, coverage.hear),
+    Question("real files", identical.CLAIMS, identical.hear),
+    Question("copies", copies.CLAIMS, copies.hear),
+    Question("membership", membership.CLAIMS, membership.hear),
+    Question("groups of patients", subgroups.CLAIMS, subgroups.hear),
+    Question("tell-tales", telltales.CLAIMS, telltales.hear),
+)
+_PARTS = 100  # of the bar for each question
+
+
+def audit_settings(settings: EvidenceSettings) -> dict[str, Any]:
+    """What the verdicts depend on beside the images: the settings, and the version of the rules."""
+    # what the user's own network is counts, not where it lies
+    own = {"encoder": network_digest(settings.encoder)}
+    return plain({**settings.model_dump(), **own, "rule_version": RULE_VERSION})
+
+
+def judge(
+    cohort_folder: Path,
+    set_folder: Path,
+    out: Path,
+    settings: EvidenceSettings,
+    seed: int,
+    progress: Progress = silent,
+    cache: Path | None = None,
+    scores: Path | None = None,
+) -> tuple[Claim, ...]:
+    """Judges a set and writes claims.json, pairs.json, distributions.json, quarantine.csv and stage.json.
+
+    Args:
+        cohort_folder: An ingested cohort.
+        set_folder: A synthetic set with its manifest.
+        out: Folder of the evidence; replaced when everything is written.
+        settings: Number of draws, level, number of pairs.
+        seed: Every draw derives from it.
+        progress: Told of the steps done.
+        cache: Folder in which learned encoders are kept.
+        scores: What the discriminator of the run that made the set says of real images; none: there is nothing.
+
+    Returns:
+        The claims in the order of `CLAIMS`; one for each judge or attribute where a claim is asked of several.
+
+    Raises:
+        EvidenceError: The set shows a label that the cohort does not have, a value is not a number, or a real image
+            holds one grey value only.
+        CohortError: The cohort or the set is missing or damaged.
+        StorageError: `out` cannot be written.
+    """
+    progress(0, _PARTS * (len(QUESTIONS) + 1), "reading")
+    exhibits = gather(cohort_folder, set_folder, scores)
+    with new_directory(out) as folder:
+        return judge_exhibits(exhibits, folder, settings, seed, progress, cache)
+
+
+def judge_exhibits(
+    exhibits: Exhibits,
+    folder: Path,
+    settings: EvidenceSettings,
+    seed: int,
+    progress: Progress = silent,
+    cache: Path | None = None,
+) -> tuple[Claim, ...]:
+    """Judges exhibits of any origin and writes what `judge` writes into an empty folder."""
+    start = time.monotonic()
+    findings = weigh(exhibits, settings, seed, progress, cache)
+    claims = tuple(_signed(finding.claim, exhibits) for finding in findings)
+    cases = [case for part in (exhibits.train, exhibits.calibrate, exhibits.test) for case in part.cases]
+    figures = [
+        {"claim": c.claim, "judge": c.judge, "attribute": c.attribute, "figures": finding.figures}
+        for c, finding in zip(claims, findings, strict=True)
+        if finding.figures
+    ]
+    write_claims(folder / "claims.json", claims)
+    write_json(folder / "pairs.json", [pair for finding in findings for pair in finding.pairs])
+    write_json(folder / "distributions.json", [*figures, *appearance.row(exhibits, seed)])
+    write_csv(folder / QUARANTINE, ("path", "nearest", "score", "p"), _quarantine(findings, exhibits))
+    record = StageRecord(
+        stage="audit",
+        inputs=exhibits.inputs,
+        settings=audit_settings(settings),
+        outputs=hash_outputs(folder, [*folder.glob("*.json"), folder / QUARANTINE]),
+        seed=seed,
+        roles=tuple(sorted({case.role.value for case in cases})),
+        patients=tuple(sorted({case.patient for case in cases})),
+        seconds=round(time.monotonic() - start, 1),
+        versions=versions(),
+    )
+    write_record(folder, record)
+    return claims
+
+
+def _quarantine(findings: tuple[Finding, ...], exhibits: Exhibits) -> list[Mapping[str, Any]]:
+    """Each flagged image once, real files first, with the nearest real image as the user knows it."""
+    rows: dict[str, Mapping[str, Any]] = {}
+    for row in (row for finding in findings for row in finding.flagged):
+        rows.setdefault(row["path"], {**row, "nearest": exhibits.names.get(row["nearest"], row["nearest"])})
+    return list(rows.values())
+
+
+def _signed(claim: Claim, exhibits: Exhibits) -> Claim:
+    """The claim with the hashes of what was read, and what has to be said of all of it."""
+    caveat = "" if claim.verdict is Verdict.NOT_ASSESSABLE else exhibits.caveat
+    return replace(claim, inputs=dict(exhibits.inputs), why=f"{claim.why} {caveat}".strip())
+
+
+def weigh(
+    exhibits: Exhibits,
+    settings: EvidenceSettings,
+    seed: int,
+    progress: Progress = silent,
+    cache: Path | None = None,
+) -> tuple[Finding, ...]:
+    """All findings in the order of `CLAIMS`; nothing is written but a learned encoder in `cache`."""
+    missing = {**_missing(exhibits), **exhibits.withheld}
+    total = _PARTS * (len(QUESTIONS) + 1)
+    progress(0, total, "looking")
+    hearing, lacking = _hearing(exhibits, settings, seed, missing, cache)
+    findings: list[Finding] = []
+    for place, question in enumerate(QUESTIONS, start=1):
+        asked = [name for name in question.claims if name not in missing]
+        if asked:
+            found = question.hear(hearing, _part_of(progress, place, total, question.name))
+            findings += [finding for finding in found if finding.claim.claim not in missing]
+        findings += [_unasked(exhibits, name, missing[name]) for name in question.claims if name in missing]
+    progress(total, total, "weighed")
+    order = {name: place for place, name in enumerate(CLAIMS)}
+    ordered = sorted(findings, key=lambda finding: order[finding.claim.claim])
+    ordered = [_with_lacking(finding, lacking) for finding in ordered]
+    flat = exhibits.flat
+    return tuple(_with_flat(finding, flat, len(exhibits.synthetic)) if flat else finding for finding in ordered)
+
+
+def _hearing(
+    exhibits: Exhibits, settings: EvidenceSettings, seed: int, missing: Mapping[str, str], cache: Path | None
+) -> tuple[Hearing, str]:
+    """The hearing, with judges where a claim needs them, and which judge is missing and why."""
+    if all(name in missing for name, rule in RULES.items() if Reader.ENCODER in rule.readers):
+        return open_hearing(exhibits, Panel((), None), settings, seed), ""
+    kept = at_most(len(exhibits.train.images), MOST_IMAGES, generator(seed, "evidence", "scale"))
+    panel = empanel(exhibits.train.images[kept], cache, settings.encoder)
+    return open_hearing(exhibits, panel, settings, seed), panel.lacking
+
+
+def _part_of(progress: Progress, place: int, whole: int, name: str) -> Progress:
+    """The progress of one question as a part of the whole."""
+
+    def tell(done: int, total: int, note: str = "") -> None:
+        progress(_PARTS * place + _PARTS * done // max(total, 1), whole, f"{name}: {note}" if note else name)
+
+    tell(0, 1)
+    return tell
+
+
+def _unasked(exhibits: Exhibits, name: str, why: str) -> Finding:
+    return Finding(not_assessable(name, why, _counts(exhibits, name)))
+
+
+def _with_lacking(finding: Finding, lacking: str) -> Finding:
+    """The finding of a judge, with the one that is missing beside it."""
+    if not lacking or not finding.claim.judge:
+        return finding
+    return replace(finding, claim=replace(finding.claim, why=f"{finding.claim.why} {lacking}"))
+
+
+def _with_flat(finding: Finding, flat: int, made: int) -> Finding:
+    """The finding with the number of synthetic images of one grey value, which no figure leaves out."""
+    claim = finding.claim
+    if MADE not in claim.n:
+        return finding
+    why = f"{claim.why} Of all synthetic images, {flat} of {made} hold one grey value only and are no scans."
+    return replace(finding, claim=replace(claim, why=why, n={**claim.n, "synthetic images of one grey value": flat}))
+
+
+def _missing(exhibits: Exhibits) -> dict[str, str]:
+    """Why a claim cannot be assessed, for those that lack labels, images or patients."""
+    if exhibits.unlabelled:
+        return dict.fromkeys(CLAIMS, "The cohort has no labels, so real images of the same kind cannot be chosen.")
+    always = ("copies.real_files",)
+    others = [name for name in CLAIMS if name not in always]
+    made = len(exhibits.synthetic)
+    if made < LEAST_SYNTHETIC:
+        why = f"The set holds {made} images; fewer than {LEAST_SYNTHETIC} say too little. Generate more."
+        return dict.fromkeys(others, why)
+    missing: dict[str, str] = {}
+    if exhibits.test.lack():
+        why = f"Too few patients were set aside for the test: {exhibits.test.lack()}."
+        missing |= {name: why for name in others if "test" in RULES[name].roles}
+    few = exhibits.calibrate.lack(copies.LEAST_PATIENTS, copies.LEAST_IMAGES)
+    if few:
+        why = f"Too few patients were kept for setting thresholds: {few}."
+        missing |= {name: why for name in others if Reader.COPY_THRESHOLD in RULES[name].readers}
+    if exhibits.train.patient_count < 2:
+        missing |= dict.fromkeys(others, "There are fewer than two training patients with the labels of the set.")
+    return missing
+
+
+def _counts(exhibits: Exhibits, name: str) -> Mapping[str, int]:
+    counts = {MADE: len(exhibits.synthetic)}
+    parts = {"train": exhibits.train, "calibrate": exhibits.calibrate, "test": exhibits.test}
+    words = {"train": "training {}", "calibrate": "{} kept for thresholds", "test": "test {}"}
+    for role in RULES[name].roles:
+        counts[words[role].format("images")] = len(parts[role].cases)
+        counts[words[role].format("patients")] = parts[role].patient_count
+    return counts

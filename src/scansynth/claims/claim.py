@@ -1,0 +1,249 @@
+"""Claims: one line of evidence for each question of `rules`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scansynth.claims.rules import EVERY_RULE, RULE_VERSION
+from scansynth.errors import EvidenceError
+from scansynth.files import read_json, write_json
+from scansynth.statistics import Direction, Interval, Verdict, verdict
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What real images give against real images: the middle 90% of the draws, and their mean."""
+
+    what: str
+    low: float
+    mean: float
+    high: float
+    draws: int
+
+
+def floor_of(what: str, draws: NDArray[np.float64]) -> Floor:
+    """The floor from its draws, (draws,)."""
+    low, high = np.quantile(draws, (0.05, 0.95))
+    return Floor(what, float(low), float(draws.mean()), float(high), len(draws))
+
+
+@dataclass(frozen=True)
+class Control:
+    """One planted fault: the share of it that was found, and the share that must be."""
+
+    name: str
+    found: float
+    needed: float
+
+    @property
+    def passed(self) -> bool:
+        """Enough was found."""
+        return self.found >= self.needed
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One line of evidence; the fields are those of `docs/evidence.md`.
+
+    A claim is known by its name, its judge (who made the features; empty where there are none) and its attribute
+    (of the patients, such as sex; empty where it is not asked by groups).
+
+    Raises:
+        ValueError: The claim is unknown, a figure is not finite, or the verdict lacks its figures.
+    """
+
+    claim: str
+    question: str
+    value: float | None
+    unit: str
+    interval: Interval | None
+    level: float | None
+    floor: Floor | None
+    control: tuple[Control, ...]
+    margin: float | None
+    direction: Direction
+    verdict: Verdict
+    why: str
+    n: Mapping[str, int]
+    roles: tuple[str, ...]
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    rule_version: int = RULE_VERSION
+    judge: str = ""
+    attribute: str = ""
+
+    def __post_init__(self) -> None:
+        if self.claim not in EVERY_RULE:
+            raise ValueError(f"there is no claim {self.claim}")
+        if any(figure is not None and not math.isfinite(figure) for figure in (self.value, self.margin)):
+            raise ValueError(f"{self.claim} has a figure that is not finite")
+        figures = (self.value, self.interval, self.level, self.floor, self.margin)
+        if self.verdict is not Verdict.NOT_ASSESSABLE and any(figure is None for figure in figures):
+            raise ValueError(f"{self.claim} has a verdict without its figures")
+
+    def as_row(self) -> dict[str, Any]:
+        """The claim as JSON holds it."""
+        row = asdict(self)
+        row["interval"] = None if self.interval is None else [self.interval.low, self.interval.high]
+        row["control"] = [{**asdict(control), "passed": control.passed} for control in self.control]
+        return row
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The figures of one claim before the verdict.
+
+    Attributes:
+        value: The figure.
+        interval: Of the figure.
+        level: Of the interval.
+        floor: Real against real.
+        control: Planted faults.
+        margin: Fixed by the rule, never by the synthetic set.
+        n: Numbers of images and patients.
+    """
+
+    value: float
+    interval: Interval
+    level: float
+    floor: Floor
+    control: tuple[Control, ...]
+    margin: float
+    n: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim, and what lies behind it.
+
+    Attributes:
+        claim: The line of evidence.
+        figures: Behind its pictures and tables; JSON as it stands.
+        flagged: Its rows of quarantine.csv (path, nearest, score, p).
+        pairs: Its rows of pairs.json.
+    """
+
+    claim: Claim
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    flagged: tuple[Mapping[str, Any], ...] = ()
+    pairs: tuple[Mapping[str, Any], ...] = ()
+
+    def by(self, judge: str) -> Finding:
+        """The finding as one judge's."""
+        return replace(self, claim=replace(self.claim, judge=judge))
+
+
+def decide(name: str, measured: Measurement, why: Mapping[Verdict, str], ruling: Verdict | None = None) -> Claim:
+    """The claim that follows from the figures: a failed control makes it not assessable.
+
+    Args:
+        name: One of `CLAIMS`.
+        measured: Its figures.
+        why: A sentence for each of the three verdicts that figures can give.
+        ruling: The verdict where the rule is another than interval against margin; a failed control still voids it.
+    """
+    rule = EVERY_RULE[name]
+    missed = [control for control in measured.control if not control.passed]
+    result = ruling or verdict(measured.interval, measured.margin, rule.direction)
+    reason = why[result]
+    if missed:
+        result = Verdict.NOT_ASSESSABLE
+        words = "; ".join(f"{c.name}: {c.found:.0%} found, {c.needed:.0%} needed" for c in missed)
+        reason = f"The measurement missed faults that were planted to test it ({words}), so its figure means nothing."
+    return Claim(
+        claim=name,
+        question=rule.question,
+        value=measured.value,
+        unit=rule.unit,
+        interval=measured.interval,
+        level=measured.level,
+        floor=measured.floor,
+        control=measured.control,
+        margin=measured.margin,
+        direction=rule.direction,
+        verdict=result,
+        why=reason,
+        n=measured.n,
+        roles=rule.roles,
+    )
+
+
+def not_assessable(name: str, why: str, n: Mapping[str, int]) -> Claim:
+    """A claim for which data are missing."""
+    rule = EVERY_RULE[name]
+    return Claim(
+        claim=name,
+        question=rule.question,
+        value=None,
+        unit=rule.unit,
+        interval=None,
+        level=None,
+        floor=None,
+        control=(),
+        margin=None,
+        direction=rule.direction,
+        verdict=Verdict.NOT_ASSESSABLE,
+        why=why,
+        n=n,
+        roles=rule.roles,
+    )
+
+
+def write_claims(path: Path, claims: tuple[Claim, ...]) -> None:
+    """Writes claims.json, whole or not at all."""
+    write_json(path, [claim.as_row() for claim in claims])
+
+
+def read_claims(path: Path) -> tuple[Claim, ...]:
+    """The claims of a claims.json.
+
+    Raises:
+        EvidenceError: The file is damaged, or was written under other rules.
+    """
+    try:
+        return tuple(_from_row(row) for row in read_json(path))
+    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        raise EvidenceError(f"{path.name} is damaged or of another version; run audit again") from fault
+
+
+def _from_row(row: Mapping[str, Any]) -> Claim:
+    controls = tuple(Control(item["name"], item["found"], item["needed"]) for item in row["control"])
+    return Claim(
+        **{
+            **row,
+            "interval": None if row["interval"] is None else Interval(*row["interval"]),
+            "floor": None if row["floor"] is None else Floor(**row["floor"]),
+            "control": controls,
+            "direction": Direction(row["direction"]),
+            "verdict": Verdict(row["verdict"]),
+            "roles": tuple(row["roles"]),
+        }
+    )
+
+
+def schema() -> dict[str, Any]:
+    """The published JSON Schema of claims.json (draft 2020-12)."""
+    resource = resources.files("scansynth") / "claims" / "claims.schema.json"
+    with resources.as_file(resource) as path:
+        content: dict[str, Any] = read_json(path)
+    return content
+
+
+def sensible(value: float) -> str:
+    """A figure with three significant digits, in plain notation down to a thousandth."""
+    if value == 0 or abs(value) < 5e-5:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:.{min(digits, 4)}f}"
+
+
+def percent(value: float) -> str:
+    """A share in per cent, with a decimal below 10%."""
+    return f"{value:.0%}" if value >= 0.0995 or value == 0 else f"{value:.1%}"

@@ -1,0 +1,182 @@
+"""Somebody else's synthetic images become a set of the study: `scansynth add-set`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from scansynth.console import Progress, silent
+from scansynth.data.foreign import DARK, PNG, Foreign, Scaling, Survey, read, survey
+from scansynth.data.sets import LABEL_SEPARATOR, write_manifest
+from scansynth.data.tensors import CohortFacts, load_facts
+from scansynth.dicom.sandbox import DecodePool
+from scansynth.errors import CohortError, StudyError
+from scansynth.files import new_directory, read_csv, sha256_json, storage_faults, write_bytes, write_csv
+from scansynth.stage import StageRecord, hash_outputs, plain, read_record, versions, write_record
+from scansynth.study import Study
+
+STAGE = "add-set"
+"""The stage that a record of an added set names."""
+
+SOURCES = "sources.csv"
+"""Beside the manifest: file, and the SHA-256 of the file that it was made from."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
+
+
+@dataclass(frozen=True)
+class Added:
+    """What was made of somebody else's images.
+
+    Attributes:
+        images: Number of images in the set.
+        label: The label that they are given.
+        left: Files left out, by reason.
+        notes: What the user should know of the change of scale and size, a sentence each.
+    """
+
+    images: int
+    label: str
+    left: Mapping[str, int]
+    notes: tuple[str, ...]
+
+
+def is_added(folder: Path) -> bool:
+    """Whether the set in `folder` came by `add-set`.
+
+    Raises:
+        StudyError: The record is damaged.
+    """
+    record = read_record(folder)
+    return record is not None and record.stage == STAGE
+
+
+def add_set_settings(study: Study) -> dict[str, Any]:
+    """What brings foreign images to the cohort's size and scale: when it changes, the set must be added again."""
+    facts, scaling = load_facts(study.cohort), study.config.cohort
+    window = {"hu_window": scaling.hu_window} if facts.modality == "CT" else {"percentiles": scaling.percentiles}
+    return plain({"size": facts.size, "modality": facts.modality, **window})
+
+
+def add_set(
+    study: Study, folder: Path, name: str, label: str | None, pool: DecodePool, progress: Progress = silent
+) -> Added:
+    """Brings images to the cohort's size and scale and writes them as the set `name`.
+
+    Args:
+        study: A study with a cohort.
+        folder: DICOM or grey PNG files.
+        name: Name of the set.
+        label: What all the images show; none: the classes that the study's generator is to learn.
+        pool: The confined processes that read the files.
+        progress: Told how far the work is.
+
+    Raises:
+        StudyError: The name is none, or a set of the study's own generator bears it.
+        CohortError: There is no cohort, no usable image, or no such label.
+        StorageError: The set cannot be written; an older one is intact.
+    """
+    began, target = time.monotonic(), study.synthetic(name)
+    if not _NAME.fullmatch(name):
+        raise StudyError("--name takes small letters, digits and hyphens, 41 at most; choose another name")
+    if target.exists() and not is_added(target):
+        raise StudyError(f"{name} is a set of the study's own generator; choose another --name")
+    facts, settings = load_facts(study.cohort), add_set_settings(study)
+    label = _label(study, facts, label)
+    found = survey(folder, "DIR", pool, facts.modality, True, progress)
+    scaling = Scaling(study.config.cohort.hu_window, study.config.cohort.percentiles)
+    made = read(found, facts.size, scaling, pool, True, progress)
+    if not len(made.images):
+        raise CohortError(f"no image of DIR could be decoded ({_most(made)}); look at the files with a viewer")
+    with new_directory(target) as out, storage_faults(target):
+        _write(out, made, label)
+        record = StageRecord(
+            stage=STAGE,
+            inputs={"files": sha256_json(sorted(made.files))},
+            settings=settings,
+            outputs=hash_outputs(out, [path for path in out.rglob("*") if path.is_file()]),
+            seed=study.config.seed,
+            seconds=round(time.monotonic() - began, 2),
+            versions=versions(),
+        )
+        write_record(out, record)
+    _write_names(study.linkage, name, made)
+    study.log(STAGE, "written", seconds=record.seconds, images=len(made.images), left_out=len(made.left))
+    return Added(len(made.images), label, made.reasons, _notes(found, made, facts.size))
+
+
+def _notes(found: Survey, made: Foreign, size: int) -> tuple[str, ...]:
+    """What the user should know of the change of scale and size."""
+    notes = []
+    if found.modality == PNG:
+        notes.append("PNG files have no units: their whole range was taken for the whole range of the cohort")
+        if made.images.max() < DARK:
+            notes.append(f"they use the darkest part of their range only: up to {made.images.max():,} of 65,535")
+    if found.shapes > 1 or found.side != size:
+        notes.append(f"images of {_sides(found.shapes, found.side)} were brought to {size} x {size} pixels")
+    return tuple(notes)
+
+
+def _sides(shapes: int, side: int) -> str:
+    return f"{shapes} sizes" if shapes > 1 else f"{side} pixels a side"
+
+
+def _most(made: Foreign) -> str:
+    reason, count = max(made.reasons.items(), key=lambda pair: pair[1])
+    return f"{count} {reason}"
+
+
+def _label(study: Study, facts: CohortFacts, asked: str | None) -> str:
+    """The label of the images, checked against the cohort."""
+    if facts.unlabelled:
+        if asked is not None:
+            raise CohortError("the cohort has no labels, so a set of it has none; leave --label out")
+        return ""
+    choices = ", ".join(facts.labels)
+    if asked is None:
+        classes = study.config.generator.classes or ((facts.positive,) if facts.positive else ())
+        if not classes:
+            raise CohortError(f"say with --label what the images show: one of {choices}")
+        return LABEL_SEPARATOR.join(classes)
+    if asked not in facts.labels:
+        raise CohortError(f"the cohort has no such label; give --label one of {choices}")
+    return asked
+
+
+def _write(out: Path, made: Foreign, label: str) -> None:
+    """The images as 16-bit PNG on the cohort's scale, exactly as they are judged; manifest and hashes of the files."""
+    (out / "images").mkdir()
+    rows, origins = [], []
+    for index, (image, digest) in enumerate(zip(made.images, made.files, strict=True)):
+        file = f"images/{index:06d}.png"
+        Image.fromarray(image).save(out / file)
+        blank = dict.fromkeys(("seed", "sop_instance_uid", "weights_sha256"), "")
+        rows.append({"file": file, "index": index, "label": label, **blank})
+        origins.append({"file": file, "source_sha256": digest})
+    write_manifest(out, rows)
+    write_csv(out / SOURCES, ("file", "source_sha256"), origins)
+
+
+def source_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of the file that each image of an added set was made from, by the image; empty for other sets."""
+    path = folder / SOURCES
+    return {row["file"]: row["source_sha256"] for row in read_csv(path)} if path.is_file() else {}
+
+
+def _write_names(folder: Path, name: str, made: Foreign) -> None:
+    """The table from images back to file names, for the owner of the study alone: a name may tell of a person."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("file", "source"))
+    writer.writerows((f"images/{index:06d}.png", source.relative) for index, source in enumerate(made.sources))
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    write_bytes(folder / f"set-{name}.csv", stream.getvalue().encode("utf-8", "surrogateescape"), mode=0o600)

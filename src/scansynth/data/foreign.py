@@ -1,0 +1,324 @@
+"""Images of any origin: a folder of DICOM or grey PNG files, brought to one size and scale.
+
+DICOM goes the way of ingest: CT by a fixed window of Hounsfield units, everything else by percentiles of its series.
+PNG has no units: 0..255 (8 bits) or 0..65535 (16 bits) is -1..1. Every file is read in a confined process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from scansynth.console import Progress, silent
+from scansynth.data.eligibility import commonest_modality, why_left_out
+from scansynth.data.join import Left
+from scansynth.data.sources import Source, find_images
+from scansynth.data.tensors import to_stored
+from scansynth.data.transforms import fit, series_window, to_window
+from scansynth.dicom.header import Header
+from scansynth.dicom.png import PngHeader
+from scansynth.dicom.read import Limits
+from scansynth.dicom.sandbox import DecodePool
+from scansynth.errors import CohortError, DicomError
+from scansynth.files import sha256_file
+
+PNG = "PNG"
+"""Stands for the Modality of a folder of PNG files, which have none."""
+
+DARK = 65535 // 8
+"""A folder of PNG files that stays below this was hardly written over its whole range."""
+
+_Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How DICOM values become [-1, 1]: see `config.CohortSettings`."""
+
+    hu_window: tuple[float, float]
+    percentiles: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a folder holds, before any image is decoded.
+
+    Attributes:
+        usable: Each file with its header; all DICOM or all PNG.
+        left: Files left out, and why.
+        modality: Of the DICOM files; `PNG` for a folder of PNG files.
+        found: Candidate files.
+    """
+
+    usable: tuple[tuple[Source, Header | PngHeader], ...]
+    left: tuple[Left, ...]
+    modality: str
+    found: int
+
+    @property
+    def side(self) -> int:
+        """The commonest longest side in pixels; the smaller one of two equally common."""
+        counts = Counter(max(header.rows, header.columns) for _, header in self.usable)
+        return min(counts, key=lambda side: (-counts[side], side))
+
+    @property
+    def shapes(self) -> int:
+        """How many different sizes there are."""
+        return len({(header.rows, header.columns) for _, header in self.usable})
+
+    @property
+    def reach(self) -> float | None:
+        """Median of the length that an image's longest side shows, mm; none where fewer than half of the files say."""
+        known = [
+            max(header.rows * header.pixel_spacing[0], header.columns * header.pixel_spacing[1])
+            for _, header in self.usable
+            if isinstance(header, Header) and header.pixel_spacing
+        ]
+        return float(np.median(known)) if 2 * len(known) >= len(self.usable) else None
+
+    @property
+    def bits(self) -> tuple[int, ...]:
+        """Bit depths that occur, sorted."""
+        depths = {header.bits if isinstance(header, PngHeader) else header.bits_stored for _, header in self.usable}
+        return tuple(sorted(depths))
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """Images of a folder in the order of their paths.
+
+    Attributes:
+        sources: The files, n.
+        headers: Of each.
+        images: uint16 (n, size, size), 0 is -1 and 65535 is 1.
+        files: SHA-256 of each file.
+        pixels: SHA-256 of each image's values as decoded, before any change of scale or size; empty for an image of
+            one grey value.
+        left: Files left out, and why.
+        modality: As in `Survey`.
+    """
+
+    sources: tuple[Source, ...]
+    headers: tuple[Header | PngHeader, ...]
+    images: npt.NDArray[np.uint16]
+    files: tuple[str, ...]
+    pixels: tuple[str, ...]
+    left: tuple[Left, ...]
+    modality: str
+
+    @property
+    def reasons(self) -> Mapping[str, int]:
+        """Number of files left out, by reason."""
+        return dict(Counter(item.reason for item in self.left))
+
+
+def reading_pool() -> DecodePool:
+    """Confined processes with the bounds of ingest, one for each core that this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return DecodePool(max(cores, 1), (1 << 29) + Limits().max_file_bytes, 30.0)
+
+
+def survey(
+    folder: Path, option: str, pool: DecodePool, modality: str | None, synthetic: bool, progress: Progress = silent
+) -> Survey:
+    """Looks at every file of a folder.
+
+    Args:
+        folder: The folder.
+        option: What it was given as, for messages.
+        pool: The confined processes.
+        modality: Modality that DICOM files must have; none: the commonest. PNG files are always taken.
+        synthetic: The images are synthetic: marks of a synthetic or derived image leave none out.
+        progress: Told of each file.
+
+    Raises:
+        CohortError: The folder holds no image that can be used.
+    """
+    sources = find_images(folder, option)
+    drawn = [source for source in sources if source.relative.lower().endswith(".png")]
+    scans = [source for source in sources if not source.relative.lower().endswith(".png")]
+    left: list[Left] = []
+    dicom: list[tuple[Source, Header]] = []
+    for source, header in zip(scans, pool.scan_all([source.path for source in scans], Limits()), strict=True):
+        progress(len(left) + len(dicom), len(sources), "reading headers")
+        if isinstance(header, DicomError):
+            left.append(Left(source, header.reason, header.detail))
+        else:
+            dicom.append((source, header))
+    modality = modality or commonest_modality(header for _, header in dicom) or PNG
+    usable: list[tuple[Source, Header | PngHeader]] = []
+    for source, header in dicom:
+        fault = _unfit(header, modality, synthetic)
+        if fault is None:
+            usable.append((source, header))
+        else:
+            left.append(Left(source, fault.reason, fault.detail))
+    if usable:
+        left += [Left(source, "PNG beside DICOM", "such files are commonly masks") for source in drawn]
+    else:
+        modality = PNG
+        for source, size in zip(drawn, pool.scan_png([source.path for source in drawn], Limits()), strict=True):
+            progress(len(left) + len(usable), len(sources), "reading headers")
+            if isinstance(size, DicomError):
+                left.append(Left(source, size.reason, size.detail))
+            else:
+                usable.append((source, size))
+    if not usable:
+        raise _nothing(option, left)
+    return Survey(tuple(usable), tuple(left), modality, len(sources))
+
+
+def _nothing(option: str, left: Sequence[Left]) -> CohortError:
+    """No image of a folder can be used."""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(item.reason for item in left).most_common(3))
+    return CohortError(f"{option} holds no image that can be read ({reasons}); give DICOM or grey PNG files")
+
+
+def _unfit(header: Header, modality: str, synthetic: bool) -> DicomError | None:
+    """Why a DICOM image is left out; nothing here needs millimetres, and synthetic images are marked as such."""
+    if synthetic:
+        return None if header.modality == modality else DicomError("other modality")
+    fault = why_left_out(header, modality)
+    return None if fault is not None and fault.reason == "no pixel spacing" else fault
+
+
+def read(
+    found: Survey, size: int, scaling: Scaling, pool: DecodePool, keep_constant: bool, progress: Progress = silent
+) -> Foreign:
+    """Decodes the images of a survey.
+
+    Args:
+        found: The survey.
+        size: Side of the result in pixels.
+        scaling: How DICOM values become [-1, 1].
+        pool: The confined processes.
+        keep_constant: Keep images of one grey value: in a synthetic set they count, a real one is no scan.
+        progress: Told of each image.
+
+    Returns:
+        The images that could be decoded; none at all when no file could be.
+    """
+    left = list(found.left)
+    images = np.empty((len(found.usable), size, size), np.uint16)
+    kept: dict[str, tuple[Source, int, str]] = {}
+    for done, (source, values, window) in enumerate(_decoded(found, scaling, pool), start=1):
+        progress(done, len(found.usable), "decoding")
+        if isinstance(values, DicomError):
+            left.append(Left(source, values.reason, values.detail))
+            continue
+        constant = values.min() == values.max() or not window[0] < window[1]
+        if constant and not keep_constant:
+            left.append(Left(source, "constant image", "all pixels have one value"))
+            continue
+        place = len(kept)
+        low, high = window if window[0] < window[1] else (window[0] - 1.0, window[0] + 1.0)
+        images[place] = to_stored(fit(to_window(values, low, high), size))
+        kept[source.relative] = (source, place, "" if constant else _digest(values))
+    order = [kept[name] for name in sorted(kept)]
+    headers = {source.relative: header for source, header in found.usable}
+    return Foreign(
+        sources=tuple(source for source, _, _ in order),
+        headers=tuple(headers[source.relative] for source, _, _ in order),
+        images=images[[place for _, place, _ in order]],
+        files=tuple(sha256_file(source.path) for source, _, _ in order),
+        pixels=tuple(digest for _, _, digest in order),
+        left=tuple(left),
+        modality=found.modality,
+    )
+
+
+def _decoded(
+    found: Survey, scaling: Scaling, pool: DecodePool
+) -> Iterator[tuple[Source, _Floats | DicomError, tuple[float, float]]]:
+    """Each file with its values, or why there are none, and the window that is to be -1..1."""
+    drawn = [(source, header) for source, header in found.usable if isinstance(header, PngHeader)]
+    results = pool.decode_png((source.path, header) for source, header in drawn)
+    for (source, _), image in zip(drawn, results, strict=True):
+        yield source, image if isinstance(image, DicomError) else image.astype(np.float32), (0.0, 65535.0)
+    scans = [(source, header) for source, header in found.usable if isinstance(header, Header)]
+    scans.sort(key=lambda pair: (pair[1].series_instance_uid, pair[0].relative))
+    decoded = zip(scans, pool.decode_all((source.path, header) for source, header in scans), strict=True)
+    again: list[tuple[_Scan, tuple[float, float]]] = []
+    for _, series in itertools.groupby(decoded, key=lambda pair: pair[0][1].series_instance_uid):
+        if found.modality == "CT":
+            for (source, _), values in series:
+                yield source, _finite(values), scaling.hu_window
+            continue
+        held, later, window = _look_at(series, scaling)
+        again += [(scan, window) for scan in later]
+        for (source, _), values in held:
+            yield source, values, window
+    jobs = ((source.path, header) for (source, header), _ in again)
+    for ((source, _), window), values in zip(again, pool.decode_all(jobs), strict=True):
+        yield source, _finite(values), window
+
+
+_Scan = tuple[Source, Header]
+
+_HELD = 1 << 25
+"""Pixels of a series that are kept in memory; of a longer one, other files are read again once its window is known."""
+
+_SAMPLED = 1 << 12
+"""Pixels of each image of a long series that set its window."""
+
+
+def _look_at(
+    series: Iterator[tuple[_Scan, _Floats | DicomError]], scaling: Scaling
+) -> tuple[list[tuple[_Scan, _Floats | DicomError]], list[_Scan], tuple[float, float]]:
+    """The first images of a series, the others without their values, and the window that all of them set.
+
+    A synthetic set is often one series of many thousand images: memory must not grow with their size.
+    """
+    held: list[tuple[_Scan, _Floats | DicomError]] = []
+    later: list[_Scan] = []
+    samples: list[_Floats] = []
+    pixels = 0
+    for scan, decoded in series:
+        values = _finite(decoded)
+        size = 0 if isinstance(values, DicomError) else values.size
+        pixels += size
+        if pixels <= _HELD:
+            held.append((scan, values))
+        else:
+            later.append(scan)
+            if not isinstance(values, DicomError):
+                samples.append(_sample(values))
+    good = [values for _, values in held if not isinstance(values, DicomError)]
+    everything = [*(_sample(values) for values in good), *samples] if later else good
+    return held, later, series_window(everything, scaling.percentiles) if everything else (0.0, 0.0)
+
+
+def _sample(values: _Floats) -> _Floats:
+    """Every k-th pixel of an image, so that long series stay small in memory."""
+    return values.reshape(-1)[:: -(-values.size // _SAMPLED) | 1].copy()
+
+
+def _finite(values: _Floats | DicomError) -> _Floats | DicomError:
+    if not isinstance(values, DicomError) and not np.isfinite(values).all():
+        return DicomError("values that are not numbers", "after rescale slope and intercept")
+    return values
+
+
+def _digest(values: _Floats) -> str:
+    """SHA-256 of an image's size and values."""
+    shape = "x".join(str(side) for side in values.shape)
+    return hashlib.sha256(shape.encode() + np.ascontiguousarray(values, "<f4").tobytes()).hexdigest()
+
+
+def printable(name: str) -> str:
+    """A file's name as text that can be written down, whatever bytes it has."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def reasons_in_words(foreign: Foreign) -> str:
+    """Files left out, by reason: `3 truncated, 1 colour image`."""
+    counts = Counter(item.reason for item in foreign.left)
+    return ", ".join(f"{count} {reason}" for reason, count in counts.most_common())

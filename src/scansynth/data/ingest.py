@@ -1,0 +1,380 @@
+"""Ingest: source files and labels.csv in, one cohort out.
+
+The cohort is made in a temporary folder and takes the old one's place at the very end. Names of source files
+go to `private/linkage.csv` and nowhere else.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scansynth.config import CohortSettings
+from scansynth.console import Progress, silent
+from scansynth.data.join import Found, Left, Scan, asked_roles, join, strata
+from scansynth.data.labels import Labels, read_labels
+from scansynth.data.masks import read_mask
+from scansynth.data.roles import check_key, inherited_roles, known_roles, merge_roles, roles_digest, write_roles
+from scansynth.data.sources import Source, find_sources, listing_digest
+from scansynth.data.split import Stratum, assign_roles, patients_needed
+from scansynth.data.stack import StackWriter
+from scansynth.data.summary import IngestSummary, summarise
+from scansynth.data.tensors import (
+    ATTRIBUTE,
+    CASE_COLUMNS,
+    CASES,
+    EXCLUDED,
+    IMAGES,
+    MASKS,
+    CohortFacts,
+    to_stored,
+    write_facts,
+)
+from scansynth.data.transforms import fit, fit_mask, fitted_spacing, series_window, to_window
+from scansynth.dicom.deidentify import InstitutionKey
+from scansynth.dicom.deidentify import facts as source_facts
+from scansynth.dicom.read import Limits
+from scansynth.dicom.sandbox import DecodePool
+from scansynth.errors import CohortError, DicomError
+from scansynth.files import new_directory, sha256_file, write_bytes, write_csv
+from scansynth.ledger import Role
+from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_record
+from scansynth.study import Study
+
+_DECODE_SECONDS = 30.0
+_DECODE_BYTES = (1 << 29) + Limits().max_file_bytes
+
+
+@dataclass(frozen=True)
+class _Made:
+    """One image as it goes into the cohort."""
+
+    scan: Scan
+    image: npt.NDArray[np.uint16]
+    low: float
+    high: float
+
+
+def ingest_settings(study: Study) -> dict[str, Any]:
+    """The settings that decide about the cohort; the paths are left out, what lies there is an input."""
+    settings = study.config.cohort.model_dump(mode="json", exclude={"dicom", "labels", "split_from", "key"})
+    return plain(settings)
+
+
+def ingest_inputs(study: Study, key: InstitutionKey) -> dict[str, str]:
+    """Digest of everything that ingest reads: tells whether the cohort is stale.
+
+    Raises:
+        ScansynthError: A source is missing.
+    """
+    settings = study.config.cohort
+    inputs = {
+        "dicom folder": listing_digest(study.source(settings.dicom)),
+        "institution key": key.fingerprint,
+    }
+    if settings.labels is not None:
+        path = study.source(settings.labels)
+        inputs["labels.csv"] = sha256_file(path) if path.is_file() else "missing"
+    if settings.split_from is not None:
+        inputs["split_from"] = roles_digest(inherited_roles(study.source(settings.split_from), key.fingerprint))
+    return inputs
+
+
+def ingest(study: Study, key: InstitutionKey, progress: Progress = silent) -> IngestSummary:
+    """Makes the cohort of a study.
+
+    Args:
+        study: The study.
+        key: The institution's key; the same for every study that shares patients.
+        progress: Told how far the work is.
+
+    Returns:
+        What was made, what was left out and why, and warnings.
+
+    Raises:
+        ScansynthError: The sources make no cohort; the old cohort is as it was.
+    """
+    started = time.monotonic()
+    check_key(study.cohort, key.fingerprint, "this study")
+    inputs = ingest_inputs(study, key)
+    with DecodePool(_workers(), _DECODE_BYTES, _DECODE_SECONDS) as pool, ExitStack() as stack:
+        plan = _plan(study, key, pool, progress)
+        folder = stack.enter_context(new_directory(study.cohort))
+        facts, cases, left, scans = _build(plan, folder, pool, progress)
+        roles = {case["patient"]: case["role"] for case in cases}
+        record = StageRecord(
+            stage="ingest",
+            inputs=inputs,
+            settings=ingest_settings(study),
+            outputs=hash_outputs(folder, [path for path in folder.iterdir() if path.is_file()]),
+            seed=study.config.seed,
+            roles=tuple(sorted(set(roles.values()))),
+            patients=tuple(sorted(roles)),
+            seconds=time.monotonic() - started,
+            versions=versions(),
+        )
+        write_record(folder, record)
+    _write_linkage(study.linkage, key, scans, left)
+    counts = {"cases": len(cases), "patients": len(roles), "left_out": len(left)}
+    study.log("ingest", "written", seconds=round(record.seconds, 3), **counts)
+    return summarise(facts, cases, record.seconds, sum(patient not in plan.known for patient in roles))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be decoded, and all that is known before.
+
+    Attributes:
+        study: The study.
+        key: The institution's key.
+        modality: The study's Modality.
+        labels: labels.csv; none in a cohort without.
+        scans: Scans that make cases, patients and series together.
+        left: Files left out so far.
+        given: Roles that patients already have.
+        known: Patients of an earlier ingest.
+        files: Candidate files found.
+    """
+
+    study: Study
+    key: InstitutionKey
+    modality: str
+    labels: Labels | None
+    scans: Sequence[Scan]
+    left: Sequence[Left]
+    given: Mapping[str, Role]
+    known: frozenset[str]
+    files: int
+
+
+def _plan(study: Study, key: InstitutionKey, pool: DecodePool, progress: Progress) -> _Plan:
+    """Reads labels and headers, and refuses what can be refused before hours of decoding."""
+    settings = study.config.cohort
+    labels = None
+    if settings.labels is not None:
+        labels = read_labels(study.source(settings.labels), settings.known_labels, settings.unlabelled)
+    sources = find_sources(study.source(settings.dicom))
+    if not sources:
+        raise CohortError("the DICOM folder holds no file that may be a scan; point cohort.dicom at the scans")
+    found = _scan_headers(sources, Limits(max_pixels=settings.max_pixels), pool, progress)
+    modality, scans, left = join(found, labels, settings, key)
+    _check_labels(settings, scans)
+    known = known_roles(study.cohort)
+    other = None if settings.split_from is None else study.source(settings.split_from)
+    given = merge_roles(asked_roles(scans), known, inherited_roles(other, key.fingerprint))
+    _roles(study, strata(scans), given)
+    scans.sort(key=lambda scan: (scan.patient, scan.header.series_instance_uid, scan.case))
+    return _Plan(study, key, modality, labels, scans, left, given, frozenset(known), len(sources))
+
+
+def _build(
+    plan: _Plan, folder: Path, pool: DecodePool, progress: Progress
+) -> tuple[CohortFacts, list[dict[str, str]], list[Left], list[Scan]]:
+    """Decodes the scans and writes every file of the cohort but the record; facts, cases, files left out and kept."""
+    study, key = plan.study, plan.key
+    rows, faults = _write_images(plan, folder, pool, progress)
+    left = [*plan.left, *faults]
+    scans = [scan for scan, _ in rows]
+    _check_labels(study.config.cohort, scans)
+    roles = _roles(study, strata(scans), plan.given)  # anew: a patient may have lost every image
+    cases = [{**row, "role": roles[scan.patient].value} for scan, row in rows]
+    facts = _facts(plan, scans, cases, left)
+    _write_tables(folder, key, cases, left)
+    write_roles(folder, {**plan.given, **roles})
+    write_facts(folder, facts)
+    return facts, cases, left, scans
+
+
+def _workers() -> int:
+    """Processes that decode: one for each core that this process may use."""
+    return max(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 1)
+
+
+def _scan_headers(sources: Sequence[Source], limits: Limits, pool: DecodePool, progress: Progress) -> Found:
+    """Every file with its header, or the fault that stopped it."""
+    found = []
+    results = pool.scan_all([source.path for source in sources], limits)
+    for done, (source, result) in enumerate(zip(sources, results, strict=True), start=1):
+        found.append((source, result))
+        progress(done, len(sources), "reading headers")
+    return found
+
+
+def _check_labels(settings: CohortSettings, scans: Sequence[Scan]) -> None:
+    """Refuses a cohort whose labels can answer no question."""
+    if not scans:
+        raise CohortError("no image could be decoded; look at the files with a DICOM viewer")
+    present = sorted({scan.label for scan in scans})
+    if settings.unlabelled:
+        return
+    if len(present) < 2:
+        raise CohortError(
+            "all images have one label, and evidence on labels needs two; add images of another label, or make the "
+            "study with --unlabelled"
+        )
+    if settings.positive is not None and settings.positive not in present:
+        raise CohortError(
+            f"no image has the positive label of study.toml; the labels are {', '.join(present)}: "
+            "set cohort.positive to one of them"
+        )
+
+
+def _roles(study: Study, patients: Mapping[str, Stratum], given: Mapping[str, Role]) -> dict[str, Role]:
+    """The role of each patient; all train when an unlabelled cohort is too small to share out."""
+    settings = study.config.cohort
+    shares = settings.shares.by_role()
+    if settings.unlabelled and len(patients) < patients_needed(shares):
+        return {patient: given.get(patient, Role.TRAIN) for patient in patients}
+    roles = assign_roles(patients, shares, study.config.seed, given)
+    if Role.TRAIN not in roles.values():
+        raise CohortError("no patient has the role train, so nothing can be trained; give one of them that role")
+    return roles
+
+
+def _write_images(
+    plan: _Plan, folder: Path, pool: DecodePool, progress: Progress
+) -> tuple[list[tuple[Scan, dict[str, str]]], list[Left]]:
+    """Decodes every scan into `images.npy` and `masks.npy`; rows of cases.csv without roles, and the faults."""
+    settings, labels = plan.study.config.cohort, plan.labels
+    size, shape = settings.size, (settings.size, settings.size)
+    mask_folders = [plan.study.source(settings.dicom)]
+    if settings.labels is not None:
+        mask_folders.append(plan.study.source(settings.labels).parent)
+    rows: list[tuple[Scan, dict[str, str]]] = []
+    faults: list[Left] = []
+    with ExitStack() as stack:
+        images = stack.enter_context(StackWriter(folder / IMAGES, shape, "<u2"))
+        masks = stack.enter_context(StackWriter(folder / MASKS, shape, "u1")) if labels and labels.masked else None
+        for done, made in enumerate(_images(pool, plan.modality, plan.scans, settings), start=1):
+            progress(done, len(plan.scans), "decoding")
+            if isinstance(made, Left):
+                faults.append(made)
+                continue
+            header = made.scan.header
+            images.append(made.image)
+            if masks is not None:
+                source = (header.rows, header.columns)
+                mask = read_mask(made.scan.row, mask_folders, source) if made.scan.row else None
+                masks.append(np.zeros(shape, np.uint8) if mask is None else fit_mask(mask, size))
+            rows.append((made.scan, _case_row(made, size, plan.key)))
+    return rows, faults
+
+
+def _images(pool: DecodePool, modality: str, scans: Sequence[Scan], settings: CohortSettings) -> Iterator[_Made | Left]:
+    """Each scan as a cohort image, in order, or why it makes none.
+
+    A fixed window needs one image at a time; percentiles need a whole series.
+    """
+    decoded = zip(scans, pool.decode_all((scan.source.path, scan.header) for scan in scans), strict=True)
+    fixed = settings.hu_window if modality == "CT" else None
+    for _, series in itertools.groupby(decoded, key=lambda pair: (pair[0].patient, pair[0].header.series_instance_uid)):
+        if fixed is not None:
+            for scan, result in series:
+                yield _made(scan, result, fixed, settings.size)
+            continue
+        together = list(series)
+        good = [result for _, result in together if not isinstance(result, DicomError)]
+        window = series_window(good, settings.percentiles) if good else (0.0, 0.0)
+        del good
+        for scan, result in together:
+            yield _made(scan, result, window, settings.size)
+
+
+def _made(
+    scan: Scan, result: npt.NDArray[np.float32] | DicomError, window: tuple[float, float], size: int
+) -> _Made | Left:
+    """One decoded scan on the study's grid and scale."""
+    if isinstance(result, DicomError):
+        return Left(scan.source, result.reason, result.detail)
+    low, high = window
+    if not low < high or result.min() == result.max():
+        return Left(scan.source, "constant image", "all pixels have one value")
+    return _Made(scan, to_stored(fit(to_window(result, low, high), size)), low, high)
+
+
+def _case_row(made: _Made, size: int, key: InstitutionKey) -> dict[str, str]:
+    """A row of cases.csv, but for the role."""
+    scan, header = made.scan, made.scan.header
+    if header.pixel_spacing is None:
+        raise ValueError("a scan without pixel spacing was let through")
+    spacing = fitted_spacing((header.rows, header.columns), header.pixel_spacing, size)
+    attributes = {**source_facts(header), **((scan.row.attributes if scan.row else None) or {})}
+    return {
+        "case": scan.case,
+        "patient": scan.patient,
+        "label": scan.label,
+        "low": repr(made.low),
+        "high": repr(made.high),
+        "spacing_row": f"{spacing[0]:.9g}",
+        "spacing_col": f"{spacing[1]:.9g}",
+        "sop": key.keyed_uid(header.sop_instance_uid),
+        "source_sha256": sha256_file(scan.source.path),
+        "source_side": str(max(header.rows, header.columns)),
+        **{ATTRIBUTE + name: value for name, value in attributes.items() if value},
+    }
+
+
+def _facts(plan: _Plan, scans: Sequence[Scan], cases: Sequence[Mapping[str, str]], left: Sequence[Left]) -> CohortFacts:
+    """What is true of the whole; figures that a generator's output rests on come from the train role alone."""
+    settings = plan.study.config.cohort
+    pairs = [(scan, case) for scan, case in zip(scans, cases, strict=True) if case["role"] == Role.TRAIN.value]
+    headers = [scan.header for scan, _ in pairs]
+
+    def median(column: str) -> float:
+        return float(np.median([float(case[column]) for _, case in pairs]))
+
+    def commonest(values: Iterable[Any]) -> Any:
+        return Counter(values).most_common(1)[0][0]
+
+    return CohortFacts(
+        modality=plan.modality,
+        sop_class_uid=commonest(header.sop_class_uid for header in headers),
+        size=settings.size,
+        view=settings.view,
+        labels=tuple(sorted({scan.label for scan in scans})),
+        positive=settings.positive,
+        unlabelled=settings.unlabelled,
+        files_found=plan.files,
+        excluded=dict(Counter(item.reason for item in left)),
+        low=median("low"),
+        high=median("high"),
+        spacing=(median("spacing_row"), median("spacing_col")),
+        bits_stored=commonest(header.bits_stored for header in headers),
+        signed=commonest(header.pixel_representation == 1 for header in headers),
+        rescale_slope=commonest(header.rescale_slope for header in headers),
+        rescale_intercept=commonest(header.rescale_intercept for header in headers),
+        key_fingerprint=plan.key.fingerprint,
+    )
+
+
+def _write_tables(folder: Path, key: InstitutionKey, cases: Sequence[Mapping[str, str]], left: Sequence[Left]) -> None:
+    """Writes cases.csv and excluded.csv."""
+    attributes = sorted({name for case in cases for name in case if name.startswith(ATTRIBUTE)})
+    write_csv(folder / CASES, (*CASE_COLUMNS, *attributes), cases)
+    rows = [{"key": key.file_key(item.source.relative), "reason": item.reason, "detail": item.detail} for item in left]
+    write_csv(folder / EXCLUDED, ("key", "reason", "detail"), sorted(rows, key=lambda row: row["key"]))
+
+
+def _write_linkage(folder: Path, key: InstitutionKey, scans: Sequence[Scan], left: Sequence[Left]) -> None:
+    """Writes the table from keyed hashes back to file names, for the owner of the study alone."""
+    pairs = [(scan.source.relative, scan.case) for scan in scans] + [(item.source.relative, "") for item in left]
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("key", "case", "file"))
+    writer.writerows((key.file_key(relative), case, relative) for relative, case in sorted(pairs))
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    # A file name need not be UTF-8; surrogateescape writes its bytes as they are.
+    write_bytes(folder / "linkage.csv", stream.getvalue().encode("utf-8", "surrogateescape"), mode=0o600)

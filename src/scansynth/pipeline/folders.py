@@ -1,0 +1,267 @@
+"""The audit of images of any origin: two folders, no study. Evidence and page go into one new folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from scansynth.audit.folders import (
+    CAVEAT,
+    FILES_AS_PATIENTS,
+    ONE_PATIENT,
+    TrainList,
+    check_listed,
+    gather_loose,
+    nameless,
+    patients_of,
+    read_train_list,
+    shared_patients,
+)
+from scansynth.audit.material import Exhibits
+from scansynth.audit.run import judge_exhibits
+from scansynth.claims.claim import Claim
+from scansynth.config import CohortSettings, EvidenceSettings
+from scansynth.console import Progress
+from scansynth.data.foreign import (
+    DARK,
+    PNG,
+    Foreign,
+    Scaling,
+    Survey,
+    printable,
+    read,
+    reading_pool,
+    reasons_in_words,
+    survey,
+)
+from scansynth.data.tensors import CohortFacts
+from scansynth.errors import CohortError, StudyError
+from scansynth.files import new_directory, write_csv
+from scansynth.ledger import Role
+from scansynth.report.collect import Loose
+from scansynth.report.folders import write_loose_page
+
+SEED = 0
+"""Of every draw of such an audit; it cannot be chosen, so that no verdict can be."""
+
+LEAST_SIDE, MOST_SIDE = 32, 256
+"""Sides at which sets are compared, pixels: below the search and the features see too little; above memory grows."""
+
+EXCLUDED = "excluded.csv"
+_DEFAULTS = CohortSettings(dicom="none", unlabelled=True)
+_REAL, _SYNTHETIC = "--real", "--synthetic"
+
+
+@dataclass(frozen=True)
+class Folders:
+    """What is audited: real and synthetic images, a new folder for the result, and the list of training images."""
+
+    real: Path
+    synthetic: Path
+    out: Path
+    train_list: Path | None
+
+
+def audit_folders(
+    folders: Folders, bar: Callable[[str], AbstractContextManager[Progress]], say: Callable[[str], None]
+) -> tuple[Claim, ...]:
+    """Audits synthetic images against real ones; writes evidence and page.
+
+    Args:
+        folders: What is audited.
+        bar: Opens a progress bar with a title.
+        say: Prints a line for the user.
+
+    Raises:
+        CohortError: A folder holds no usable image, or the train list is wrong.
+        StudyError: The folders cannot be told apart, or the result's folder is taken.
+        StorageError: The result cannot be written.
+    """
+    _check(folders)
+    with reading_pool() as pool, bar("reading images") as progress:
+        real = survey(folders.real, _REAL, pool, None, False, progress)
+        modality = None if real.modality == PNG else real.modality
+        synthetic = survey(folders.synthetic, _SYNTHETIC, pool, modality, True, progress)
+        listed = _listed(folders.train_list, real)
+        side = _side(real, synthetic)
+        scaling = Scaling(_DEFAULTS.hu_window, _DEFAULTS.percentiles)
+        reals = _some(read(real, side, scaling, pool, False, progress), _REAL)
+        made = _some(read(synthetic, side, scaling, pool, True, progress), _SYNTHETIC)
+    exhibits = gather_loose(reals, made, listed, SEED)
+    settings = EvidenceSettings()
+    notes = _notes(real, synthetic, reals, made, listed, side)
+    for note in notes:
+        say(note)
+    loose = Loose(notes, _words(exhibits, side), _uses(listed), COMMAND)
+    with new_directory(folders.out) as out:
+        with bar("weighing the evidence") as progress:
+            # no encoder is kept: the result may be handed on, and what learned from real scans may not
+            claims = judge_exhibits(exhibits, out, settings, SEED, progress)
+        _write_excluded(out, reals, made)
+        write_loose_page(out, exhibits, _facts(real, reals, side), loose, settings, SEED)
+    return claims
+
+
+_NEAR = 0.9  # fields of view within a tenth of each other are one
+
+COMMAND = "scansynth audit --real REAL --synthetic SYNTHETIC --out NEW    # and --train-list, where one was given"
+
+
+def _check(folders: Folders) -> None:
+    """Refuses folders that cannot be told apart, before anything is read."""
+    real, synthetic, out = (path.resolve() for path in (folders.real, folders.synthetic, folders.out))
+    for option, path in ((_REAL, real), (_SYNTHETIC, synthetic)):
+        if not path.is_dir():
+            raise CohortError(f"{option} is not a folder; give the folder with the images")
+    if real == synthetic:
+        raise StudyError("--real and --synthetic are the same folder; give real and synthetic images apart")
+    if real in synthetic.parents or synthetic in real.parents:
+        raise StudyError("one of --real and --synthetic lies within the other; give real and synthetic images apart")
+    if {real, synthetic} & {out, *out.parents}:
+        raise StudyError("--out lies within the images; choose a folder elsewhere")
+    if folders.out.exists() or folders.out.is_symlink():
+        raise StudyError("--out exists; choose a new folder, or remove the old result first")
+
+
+def _listed(path: Path | None, real: Survey) -> TrainList | None:
+    """The train list, if there is one, with every readable real image in it."""
+    if path is None:
+        return None
+    files = [source.relative for source, _ in real.usable]
+    listed = read_train_list(path, [*files, *(item.source.relative for item in real.left)])
+    check_listed(listed, files)
+    return listed
+
+
+def _side(real: Survey, synthetic: Survey) -> int:
+    """The side at which both sets are compared, pixels: of each the commonest longest side, the smaller of the two."""
+    side = min(real.side, synthetic.side, MOST_SIDE)
+    if side < LEAST_SIDE:
+        raise CohortError(f"the images have {side} pixels on a side, and {LEAST_SIDE} are needed; give larger images")
+    return side
+
+
+def _some(foreign: Foreign, option: str) -> Foreign:
+    """The images, when there are any."""
+    if not len(foreign.images):
+        words = reasons_in_words(foreign)
+        raise CohortError(f"no image of {option} can be used ({words}); look at the files with a viewer")
+    return foreign
+
+
+def _notes(
+    real: Survey, synthetic: Survey, reals: Foreign, made: Foreign, listed: TrainList | None, side: int
+) -> tuple[str, ...]:
+    """What was done to bring the sets together."""
+    notes = _of_patients(reals, listed)
+    resized = real.shapes > 1 or synthetic.shapes > 1 or {real.side, synthetic.side} != {side}
+    if resized:
+        notes.append(
+            f"The images differ in size (real: {_sizes(real)}; synthetic: {_sizes(synthetic)}) or are larger than "
+            f"{MOST_SIDE} pixels. All were brought to {side} × {side} pixels; finer detail was not judged."
+        )
+    if real.bits != synthetic.bits:
+        notes.append(
+            f"Real files hold {_bits(real)} and synthetic ones {_bits(synthetic)}. That alone can tell them apart; "
+            "grey values were brought to one scale."
+        )
+    if real.reach and synthetic.reach and not _NEAR < synthetic.reach / real.reach < 1.0 / _NEAR:
+        notes.append(
+            f"By their pixel spacing, real images show {real.reach:.0f} mm and synthetic ones "
+            f"{synthetic.reach:.0f} mm. They were laid on each other as they are: a difference of scale counts "
+            "against the set."
+        )
+    notes += [
+        f"The {name} PNG files use the darkest part of their range only (up to {foreign.images.max():,} of 65,535). "
+        "Grey values were taken as they are; write them over the whole range if they are 12 bits in 16."
+        for name, foreign in (("real", reals), ("synthetic", made))
+        if foreign.modality == PNG and foreign.images.max() < DARK
+    ]
+    if PNG in {real.modality, synthetic.modality} and real.modality != synthetic.modality:
+        notes.append(
+            "One set is DICOM and the other PNG. A PNG has no units: its whole range was taken for the range of the "
+            "DICOM images, which is right only if it was written with the same window."
+        )
+    notes += [
+        f"{count} {name} files were left out: {reasons_in_words(foreign)}. They are listed in {EXCLUDED}."
+        for name, foreign in (("real", reals), ("synthetic", made))
+        if (count := len(foreign.left))
+    ]
+    return tuple(notes)
+
+
+def _of_patients(reals: Foreign, listed: TrainList | None) -> list[str]:
+    """How patients were told apart, and what nobody knows of the training."""
+    if listed:
+        shared = shared_patients(reals, listed)
+        return [SHARED.format(shared)] if shared else []
+    ids = patients_of(reals, None)
+    notes = [CAVEAT]
+    if len(set(ids)) == 1 and len(ids) > 1:
+        return [*notes, ONE_PATIENT]
+    alone = nameless(ids)
+    return [*notes, FILES_AS_PATIENTS.format(alone, len(ids))] if alone else notes
+
+
+SHARED = (
+    "{} held-out real images carry the Patient ID of a training image. If they are of the same people, copies of them "
+    "count as chance: correct the train list."
+)
+
+
+def _sizes(found: Survey) -> str:
+    return f"{found.shapes} sizes, most often {found.side} pixels" if found.shapes > 1 else f"{found.side} pixels"
+
+
+def _bits(found: Survey) -> str:
+    return " or ".join(str(bits) for bits in found.bits) + " bits"
+
+
+def _words(exhibits: Exhibits, side: int) -> str:
+    """The real images in one sentence."""
+    parts = (exhibits.train, exhibits.calibrate, exhibits.test)
+    images = sum(len(part.cases) for part in parts)
+    return f"{images} real images, {side} × {side} pixels, each in one role by its patient."
+
+
+def _uses(listed: TrainList | None) -> dict[Role, str]:
+    """What the roles are read for where nobody knows the training images."""
+    if listed:
+        return {Role.TRAIN: "the generator learned from these, as the train list says; copies are looked for here"}
+    return {Role.TRAIN: "half of the patients, drawn by the seed: they set the scale of the features"}
+
+
+def _facts(found: Survey, reals: Foreign, side: int) -> CohortFacts:
+    """What the page needs of a cohort's facts; what nobody knows of loose files is left neutral."""
+    low, high = _DEFAULTS.hu_window if found.modality == "CT" else (0.0, 1.0)
+    return CohortFacts(
+        modality=found.modality,
+        sop_class_uid="",
+        size=side,
+        view="any",
+        labels=("",),
+        positive=None,
+        unlabelled=False,
+        files_found=found.found,
+        excluded=reals.reasons,
+        low=low,
+        high=high,
+        spacing=(1.0, 1.0),
+        bits_stored=max(found.bits),
+        signed=False,
+        rescale_slope=1.0,
+        rescale_intercept=0.0,
+        key_fingerprint="",
+    )
+
+
+def _write_excluded(out: Path, reals: Foreign, made: Foreign) -> None:
+    """Files left out, with the reason of each."""
+    rows = [
+        {"set": name, "path": printable(item.source.relative), "reason": item.reason, "detail": item.detail}
+        for name, foreign in (("real", reals), ("synthetic", made))
+        for item in foreign.left
+    ]
+    write_csv(out / EXCLUDED, ("set", "path", "reason", "detail"), rows)

@@ -1,0 +1,99 @@
+"""What a run will cost, before it begins: hours and disk."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from scansynth.config import CohortSettings
+from scansynth.data.labels import read_labels
+from scansynth.data.sources import find_sources
+from scansynth.data.tensors import cases_for, load_cohort
+from scansynth.gan.dcgan import noise
+from scansynth.gan.state import new_state, to_checkpoint
+from scansynth.gan.step import round_of_steps
+from scansynth.learning.device import Device
+from scansynth.ledger import Reader, Role
+from scansynth.recipe import Recipe
+from scansynth.study import Study
+
+_PROBE_SECONDS = 3.0
+_FILES_A_SECOND = 150.0  # of ingest; a rough figure: files and machines differ
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is to be expected.
+
+    Attributes:
+        train_images: Real images that the generator will see; a guess from the labels before ingest.
+        training_images: Images of all epochs together.
+        images_per_second: Measured on this machine with the study's recipe.
+        ingest_hours: Of reading the scans.
+        disk_bytes: Of the cohort's array, the checkpoints and the synthetic set.
+    """
+
+    train_images: int
+    training_images: int
+    images_per_second: float
+    ingest_hours: float
+    disk_bytes: int
+
+
+def forecast(study: Study, device: Device, synthetic: int) -> Forecast:
+    """Hours and disk of the study's run; trains for a few seconds on noise to know this machine's speed.
+
+    Raises:
+        ScansynthError: Settings, labels or scans are wrong.
+    """
+    generator = study.config.generator
+    recipe = study.recipe()
+    settings = study.config.cohort
+    files = len(find_sources(study.source(settings.dicom)))
+    train_images = _train_images(study, files)
+    batch = max(2, min(recipe.schedule.batch, train_images))
+    training_images = recipe.schedule.epochs * (train_images // batch) * batch
+    speed, checkpoint_bytes = probe(recipe, settings.size, batch, device)
+    pixels = settings.size**2
+    return Forecast(
+        train_images=train_images,
+        training_images=training_images,
+        images_per_second=speed,
+        ingest_hours=files / _FILES_A_SECOND / 3600.0,
+        disk_bytes=files * pixels * 3 + generator.keep_checkpoints * checkpoint_bytes + synthetic * (pixels * 2 + 2000),
+    )
+
+
+def _train_images(study: Study, files: int) -> int:
+    """Images of the train role: counted after ingest, guessed from labels.csv before."""
+    settings: CohortSettings = study.config.cohort
+    classes = study.config.generator.classes or ((settings.positive,) if settings.positive else ())
+    if (study.cohort / "cohort.json").exists():
+        return len(cases_for(load_cohort(study.cohort), Reader.GENERATOR, classes or None))
+    if settings.labels is None:
+        return round(files * settings.shares.by_role()[Role.TRAIN])
+    rows = read_labels(study.source(settings.labels)).rows
+    of_classes = sum(row.label in classes for row in rows) if classes else len(rows)
+    return round(of_classes * settings.shares.by_role()[Role.TRAIN])
+
+
+def probe(recipe: Recipe, size: int, batch: int, device: Device) -> tuple[float, int]:
+    """Images/s of the recipe on this machine over some seconds, and bytes of one checkpoint."""
+    state = new_state(recipe, size, 0, device)
+    random = torch.Generator().manual_seed(0)
+    real = torch.rand(batch, 1, size, size, generator=random).to(device.torch_device) * 2 - 1
+
+    def step() -> None:
+        latent = noise(batch, recipe.network.noise, random).to(device.torch_device)
+        round_of_steps(state, real, latent, random, recipe, device).tolist()  # waits for the device
+
+    step()
+    steps, began = 0, time.monotonic()
+    while steps < 2 or time.monotonic() - began < _PROBE_SECONDS:
+        step()
+        steps += 1
+    seconds = time.monotonic() - began
+    checkpoint = to_checkpoint(state)
+    return steps * batch / seconds, sum(value.numel() * value.element_size() for value in checkpoint.tensors.values())

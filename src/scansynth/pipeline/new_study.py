@@ -1,0 +1,189 @@
+"""A new study: looks at the scans and the labels, and writes a `study.toml` that says what it found."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from scansynth.config import FORMAT, CohortSettings, StudyConfig, parse
+from scansynth.data.eligibility import commonest_modality
+from scansynth.data.labels import read_labels
+from scansynth.data.sources import find_sources
+from scansynth.dicom.read import Limits
+from scansynth.dicom.sandbox import scan_all
+from scansynth.errors import CohortError, DicomError, StudyError
+from scansynth.files import write_text
+from scansynth.recipe import load_recipe
+from scansynth.study import Study, open_study
+
+_SAMPLE = 64  # files looked at for the guesses
+_SIZES = (32, 64, 128, 256)
+_NEGATIVE = frozenset({"0", "absent", "benign", "clear", "control", "healthy", "negative", "no", "none", "normal"})
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asked for; none: found out from the scans and labels.
+
+    Attributes:
+        dicom: Folder with the scans.
+        labels: labels.csv, or none for an unlabelled cohort.
+        recipe: Name of a recipe, or a path to one.
+        split_from: Study whose patients keep their roles.
+        view: chest, patch or any.
+        size: Side of the images in pixels.
+        positive: The label that means that the lesion is there.
+        name: Title of the study.
+        seed: Every draw derives from it.
+        key: The institution's key; none: where it always stands.
+        overrides: Keys of the recipe set otherwise.
+    """
+
+    dicom: Path
+    labels: Path | None
+    recipe: str = "dcgan"
+    split_from: Path | None = None
+    view: str = "any"
+    size: int | None = None
+    positive: str | None = None
+    name: str | None = None
+    seed: int = 0
+    key: Path | None = None
+    overrides: dict[str, Any] | None = None
+
+
+def create(folder: Path, wishes: Wishes) -> Study:
+    """Writes `study.toml` into a new study folder.
+
+    Raises:
+        StudyError: There is a study already.
+        CohortError: No DICOM was found, or labels.csv is wrong.
+        ConfigError: The recipe or an option is unknown.
+        StorageError: The folder cannot be written.
+    """
+    if (folder / "study.toml").exists():
+        raise StudyError(f"{folder} is a study already; change its study.toml, or choose another folder")
+    _check_places(folder, wishes)
+    load_recipe(wishes.recipe, wishes.overrides)
+    if wishes.split_from is not None:
+        open_study(wishes.split_from)
+    modality, side = _look(wishes.dicom)
+    known: tuple[str, ...] = ()
+    if wishes.labels is not None:
+        known = tuple(sorted({row.label for row in read_labels(wishes.labels).rows}))
+    home = folder.resolve()
+    values: dict[str, Any] = {
+        "format": FORMAT,
+        "name": wishes.name or home.name,
+        "seed": wishes.seed,
+        "cohort": {
+            "dicom": _beside(wishes.dicom, home),
+            **({"labels": _beside(wishes.labels, home)} if wishes.labels else {}),
+            "unlabelled": wishes.labels is None,
+            **({"positive": _positive(known, wishes.positive)} if known else {}),
+            **({"known_labels": list(known)} if known else {}),
+            "modality": modality,
+            "view": wishes.view,
+            "size": wishes.size or next((size for size in _SIZES if size >= side), _SIZES[-1]),
+            **({"key": _beside(wishes.key, home)} if wishes.key else {}),
+            **({"split_from": _beside(wishes.split_from, home)} if wishes.split_from else {}),
+        },
+        "generator": {
+            "recipe": _recipe(wishes.recipe),
+            **({"overrides": wishes.overrides} if wishes.overrides else {}),
+        },
+    }
+    parse(StudyConfig, values, "study.toml")
+    write_text(home / "study.toml", _commented(values))
+    study = open_study(home)
+    study.log("init", "written")
+    return study
+
+
+def _check_places(folder: Path, wishes: Wishes) -> None:
+    """Passes when scans and labels are where they are said to be, and the study stands elsewhere.
+
+    Raises:
+        CohortError: Scans or labels are not there.
+        StudyError: The study would stand in the folder of the scans.
+    """
+    if not wishes.dicom.is_dir():
+        raise CohortError(f"there is no folder {wishes.dicom}; point --dicom at the folder with the scans")
+    if wishes.labels is not None and not wishes.labels.is_file():
+        raise CohortError(f"there is no file {wishes.labels}; point --labels at labels.csv")
+    if wishes.dicom.resolve() == folder.resolve():
+        raise StudyError("the study needs a folder of its own: name another than that of the scans")
+
+
+def _look(folder: Path) -> tuple[str, int]:
+    """The commonest modality, and the median longer side in pixels, of some files spread over the folder.
+
+    Raises:
+        CohortError: None of them is a usable image.
+    """
+    sources = find_sources(folder)
+    chosen = sources[:: max(1, len(sources) // _SAMPLE)]
+    found = list(scan_all([source.path for source in chosen], Limits(), 1))
+    headers = [result for result in found if not isinstance(result, DicomError)]
+    modality = commonest_modality(headers)
+    if modality is None:
+        reasons = Counter(result.reason for result in found if isinstance(result, DicomError))
+        detail = f" ({reasons.most_common(1)[0][0]})" if reasons else ""
+        raise CohortError(f"no usable DICOM image was found in {folder}{detail}; point --dicom at the folder of scans")
+    sides = sorted(max(header.rows, header.columns) for header in headers if header.modality == modality)
+    return modality, sides[len(sides) // 2]
+
+
+def _positive(known: Sequence[str], asked: str | None) -> str:
+    """The label that means a lesion: as asked, or the only one that is no word for its absence.
+
+    Raises:
+        CohortError: It does not occur, or cannot be told.
+    """
+    if asked is not None:
+        if asked not in known:
+            raise CohortError(f"no row has the label {asked}; the labels are {', '.join(known)}")
+        return asked
+    candidates = [label for label in known if label.lower() not in _NEGATIVE]
+    if len(candidates) != 1:
+        raise CohortError(f"which label means a lesion cannot be told; add --positive with one of {', '.join(known)}")
+    return candidates[0]
+
+
+def _recipe(name: str) -> str:
+    """A recipe as `study.toml` keeps it: a name, or a path that does not depend on where a command is run."""
+    return str(Path(name).resolve()) if name.endswith(".toml") else name
+
+
+def _beside(path: Path, home: Path) -> str:
+    """A path as `study.toml` keeps it: relative where both lie in one place, so that they can move together."""
+    full = path.resolve()
+    return os.path.relpath(full, home) if full.is_relative_to(home.parent) else str(full)
+
+
+def _commented(values: dict[str, Any]) -> str:
+    """The settings as TOML, each explained."""
+    document = tomlkit.document()
+    document.add(tomlkit.comment("A scansynth study. Every key, with its unit and its default: docs/configuration.md"))
+    for key, value in values.items():
+        if not isinstance(value, dict):
+            _add(document, key, value, StudyConfig.model_fields[key].description)
+    cohort = tomlkit.table()
+    for key, value in values["cohort"].items():
+        _add(cohort, key, value, CohortSettings.model_fields[key].description)
+    document["cohort"] = cohort
+    document["generator"] = values["generator"]
+    return tomlkit.dumps(document)
+
+
+def _add(table: Any, key: str, value: Any, about: str | None) -> None:
+    """One key with its explanation in the line above."""
+    if about:
+        table.add(tomlkit.comment(about))
+    table.add(key, value)

@@ -1,0 +1,237 @@
+"""What the reading page asks and sends, as JSON; see `docs/reader_study.md`.
+
+A reader gets the current image and the next, and nothing else: no other item exists for this reader.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Annotated, Any, NoReturn, TypeVar
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from scansynth.reader.server.access import csrf_token, end_session
+from scansynth.reader.server.refusals import OutOfTurn, Refused, nothing_here
+from scansynth.reader.server.sessions import (
+    READER,
+    Service,
+    Visit,
+    changing_visit_of,
+    clear_cookie,
+    service_of,
+    visit_of,
+)
+from scansynth.reader.server.store import Answer, Draft, Progress, lock_answer, note_event, progress, save_draft
+
+router = APIRouter(prefix="/api")
+
+_MONTH_SECONDS = 31 * 86400.0
+_CONFIDENCES = 5
+
+Seconds = Annotated[float, Field(ge=0.0, le=_MONTH_SECONDS)]
+
+
+class Sent(BaseModel):
+    """Base of what a page sends: no unknown keys, no texts for numbers, no numbers that are none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class SentDraft(Sent):
+    """An answer that is not locked."""
+
+    answer: int | None = Field(None, ge=1, le=6)
+    second: int | None = Field(None, ge=1)
+    confidence: int | None = Field(None, ge=1, le=_CONFIDENCES)
+
+
+class SentLock(Sent):
+    """An answer to be locked; see `store.Answer`."""
+
+    answer: int = Field(ge=1, le=6)
+    second: int | None = Field(None, ge=1)
+    confidence: int | None = Field(None, ge=1, le=_CONFIDENCES)
+    seconds: Seconds
+    hidden_seconds: Seconds = 0.0
+    window_changes: int = Field(0, ge=0, le=1_000_000)
+    zoomed: bool = False
+    nonce: str = Field(pattern=r"^[0-9A-Za-z_-]{8,64}$")
+
+
+class SentPause(Sent):
+    """A pause begins or ends."""
+
+    paused: bool
+    seconds: Seconds = 0.0
+
+
+S = TypeVar("S", bound=Sent)
+
+
+async def sent_json(request: Request) -> bytes:
+    """The body of a request, which must call itself JSON: a form of another site cannot.
+
+    Raises:
+        Refused: It is something else.
+    """
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
+        raise Refused(415, "This is not JSON.")
+    return await request.body()
+
+
+Body = Annotated[bytes, Depends(sent_json)]
+
+
+@router.get("/state")
+def state(request: Request) -> Response:
+    """Where this reader stands."""
+    visit = visit_of(request)
+    service = service_of(request)
+    return JSONResponse(_state(service, visit, _progress(service, visit)))
+
+
+@router.get("/buffer/{item}")
+def buffer(item: str, request: Request) -> Response:
+    """The pixels of the current or the next image: headers and length are the same for every image."""
+    service, visit = service_of(request), visit_of(request)
+    done, place = _progress(service, visit), visit.order.index.get(item)
+    if place is None or done.closed or place not in {done.locked, done.locked + 1}:
+        raise nothing_here()
+    return Response(service.served.buffer(visit.order.places[place]), media_type="application/octet-stream")
+
+
+@router.put("/draft/{item}")
+def draft(item: str, request: Request, body: Body) -> Response:
+    """Keeps what is chosen so far."""
+    service, visit = service_of(request), changing_visit_of(request)
+    sent = _checked(SentDraft, body)
+    _check_second(service, sent.second, sent.confidence, complete=False)
+    kept = Draft(sent.answer, sent.second, sent.confidence)
+    try:
+        save_draft(service.database, visit.order, item, kept, service.stamp(), service.served.closed())
+    except OutOfTurn as refusal:
+        return _out_of_turn(service, visit, refusal)
+    return JSONResponse({})
+
+
+@router.post("/lock/{item}")
+def lock(item: str, request: Request, body: Body) -> Response:
+    """Locks an answer; the answer to this is the new state, and after a practice case what it was."""
+    service, visit = service_of(request), changing_visit_of(request)
+    sent = _checked(SentLock, body)
+    _check_second(service, sent.second, sent.confidence, complete=True)
+    answer = Answer(**sent.model_dump())
+
+    marked = service.served.closed()
+    try:
+        now = lock_answer(service.database, visit.order, item, answer, service.stamp(), marked)
+    except OutOfTurn as refusal:
+        return _out_of_turn(service, visit, refusal)
+    truth = visit.order.places[visit.order.index[item]].answer  # of practice cases alone
+    feedback = {"feedback": {"truth": truth}} if truth else {}
+    return JSONResponse(_state(service, visit, replace(now, closed=now.closed or marked)) | feedback)
+
+
+@router.post("/pause")
+def pause(request: Request, body: Body) -> Response:
+    """Notes that a pause begins or ends."""
+    service, visit = service_of(request), changing_visit_of(request)
+    sent = _checked(SentPause, body)
+    with service.database.write() as connection:
+        kind = "paused" if sent.paused else "unpaused"
+        note_event(connection, visit.order.seat.reader, kind, service.stamp(), sent.seconds)
+    return JSONResponse({})
+
+
+@router.post("/logout")
+def logout(request: Request) -> Response:
+    """Signs out."""
+    service, visit = service_of(request), changing_visit_of(request)
+    end_session(service.database, visit.token, service.now())
+    response = JSONResponse({})
+    clear_cookie(response, service, READER)
+    return response
+
+
+def _out_of_turn(service: Service, visit: Visit, refusal: OutOfTurn) -> Response:
+    """Says so, with the state: the page goes where the reading is."""
+    told = {"error": refusal.sentence} | _state(service, visit, _progress(service, visit))
+    return JSONResponse(told, status_code=refusal.status)
+
+
+def _progress(service: Service, visit: Visit) -> Progress:
+    with service.database.read() as connection:
+        found = progress(connection, visit.order)
+    return replace(found, closed=found.closed or service.served.closed())
+
+
+def _state(service: Service, visit: Visit, now: Progress) -> dict[str, Any]:
+    desk, order = service.served.desk, visit.order
+    practice, total = order.practice, len(order.places)
+    phase = "done" if now.locked == total else "practice" if now.locked < practice else "reading"
+    going_on = phase != "done" and not now.closed
+    return {
+        "csrf": csrf_token(visit.token),
+        "title": desk.title,
+        "image": asdict(desk.image),
+        "presets": [asdict(preset) for preset in desk.presets],
+        "scale": desk.scale,
+        "second_question": asdict(desk.second_question) if desk.second_question else None,
+        "break_every": desk.break_every,
+        "phase": "closed" if now.closed else phase,
+        "done": max(0, now.locked - practice),
+        "total": total - practice,
+        "practice_done": min(now.locked, practice),
+        "practice_total": practice,
+        "item": _named(visit, now.locked) if going_on else None,
+        "next": _named(visit, now.locked + 1) if going_on and now.locked + 1 < total else None,
+        "draft": asdict(now.draft) if going_on and now.draft else None,
+    }
+
+
+def _named(visit: Visit, place: int) -> dict[str, Any]:
+    return {"id": visit.order.places[place].item, "position": visit.order.position(place)}
+
+
+def _checked(kind: type[S], body: bytes) -> S:
+    """What was sent, when it is of its kind to the last key.
+
+    Raises:
+        Refused: It is not.
+    """
+    try:
+        values = json.loads(body, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+        return kind.model_validate(values)
+    except ValidationError as fault:
+        where = ".".join(str(part) for part in fault.errors()[0]["loc"])[:40]
+        raise Refused(422, f"The answer cannot be used: {where or 'its form'} is missing or wrong.") from None
+    except (ValueError, RecursionError):  # also bytes that are not UTF-8
+        raise Refused(400, "This is not JSON.") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)  # NaN and Infinity are no JSON (RFC 8259, section 6)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return values
+
+
+def _check_second(service: Service, second: int | None, confidence: int | None, complete: bool) -> None:
+    """Refuses an answer to a second question that is not asked, or, when complete, that is missing."""
+    question = service.served.desk.second_question
+    asked = (question is not None, question is not None and question.confidence)
+    for value, is_asked in zip((second, confidence), asked, strict=True):
+        if value is not None and not is_asked:
+            raise Refused(422, "The answer cannot be used: this study asks no second question.")
+        if complete and is_asked and value is None:
+            raise Refused(422, "The second question is not answered yet.")
+    if question and second is not None and second > len(question.options):
+        raise Refused(422, "The second question has no such answer.")

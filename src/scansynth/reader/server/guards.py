@@ -1,0 +1,183 @@
+"""What every request passes before anything else sees it, and what every answer carries.
+
+One plain ASGI layer around the application, so that no route can be forgotten. In order: host, visitor's rate, origin,
+length of the body; then the application; then the same headers on whatever comes back, refusals and faults included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from scansynth.reader.server.database import UNREACHABLE
+from scansynth.reader.server.limits import Limit
+
+MOST_BYTES = 16 * 1024
+"""Longest body of a request; an answer needs 300 bytes."""
+
+_BODY_SECONDS = 10.0  # a body that dribbles in is cut off
+_SAFE = {"GET", "HEAD", "OPTIONS"}
+
+HEADERS: Mapping[str, str] = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "referrer-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+"""On every answer, always the same. No outside request is possible from a page (CSP), nothing is kept or sniffed."""
+
+_NEVER = ("etag", "last-modified", "server")
+
+_log = logging.getLogger("scansynth.reader")
+
+
+class TooLarge(Exception):
+    """The body of a request is longer than `MOST_BYTES`."""
+
+
+class Guard:
+    """The layer around the application.
+
+    Args:
+        app: The application.
+        hosts: Names by which the server may be called; empty: any. Against rebinding of names to a loopback server.
+        visitors: Requests that one address may make.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Iterable[str] = (), visitors: Limit | None = None) -> None:
+        self._app = app
+        self._hosts = frozenset(hosts)
+        self._visitors = visitors or Limit(rate=200.0, burst=2000.0)  # a ward may share one address
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def guarded(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                _set_headers(MutableHeaders(scope=message))
+            await send(message)
+
+        try:
+            status, sentence = self._verdict(scope)
+            if not status:
+                await self._app(scope, await _whole_body(scope, receive), guarded)
+                return
+        except TooLarge:
+            status, sentence = 413, "This is longer than any answer; nothing was kept."
+        except TimeoutError:
+            status, sentence = 408, "The rest of the request did not come; send it again."
+        except UNREACHABLE as fault:
+            status, sentence = 503, "The readings cannot be stored just now; nothing is lost, send it again."
+            _log.error("the database failed: %s", type(fault).__name__)
+        except Exception as fault:
+            status, sentence = 500, "Something went wrong on the server; nothing is lost, send it again."
+            _log.error("a request failed: %s at %s", type(fault).__name__, _place(fault))
+        if not started:
+            await _answer(guarded, status, sentence)
+
+    def _verdict(self, scope: Scope) -> tuple[int, str]:
+        """Status and sentence of a refusal; 0 when the request may go on."""
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if self._hosts and _name(host) not in self._hosts:
+            return 400, "The server is not called by this name."
+        client = scope.get("client")
+        if not self._visitors.take(client[0] if client else ""):
+            return 429, "Too many requests; wait a minute."
+        if scope["method"] not in _SAFE and not _same_origin(headers, scope["scheme"], host):
+            return 403, "This came from another site."
+        return 0, ""
+
+
+def _same_origin(headers: Headers, scheme: str, host: str) -> bool:
+    """Whether a change was asked for by a page of this server, or by no page at all.
+
+    The browser says so (Fetch Metadata, W3C 2021); an old one says at least the origin (RFC 6454). Neither can be set
+    by a script. Programs send neither: for them the token of `access.csrf_token` decides.
+    """
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site in {"same-origin", "none"}
+    origin = headers.get("origin")
+    return origin is None or origin == f"{scheme}://{host}"
+
+
+def _name(host: str) -> str:
+    """The host without its port."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+async def _whole_body(scope: Scope, receive: Receive) -> Receive:
+    """Takes in the whole body, counting, and hands it on as one piece.
+
+    Raises:
+        TooLarge: It is declared, or turns out, longer than `MOST_BYTES`.
+        TimeoutError: It does not come in time.
+    """
+    declared = Headers(scope=scope).get("content-length", "0")
+    if not (declared.isascii() and declared.isdigit()) or len(declared) > 9 or int(declared) > MOST_BYTES:
+        raise TooLarge
+    body, more = b"", True
+    async with asyncio.timeout(_BODY_SECONDS):
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise TimeoutError
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > MOST_BYTES:
+                raise TooLarge
+    pieces: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return pieces.pop() if pieces else await receive()
+
+    return replay
+
+
+def _set_headers(headers: MutableHeaders) -> None:
+    for name in _NEVER:
+        if name in headers:
+            del headers[name]
+    for name, value in HEADERS.items():
+        headers[name] = value
+
+
+async def _answer(send: Send, status: int, sentence: str) -> None:
+    body = json.dumps({"error": sentence}).encode()
+    headers: list[Any] = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if status in {408, 413}:
+        headers.append((b"connection", b"close"))  # the rest of the body is not waited for
+    if status in {429, 503}:
+        headers.append((b"retry-after", b"5"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _place(fault: BaseException) -> str:
+    """File and line of a fault: enough to find it, and no value of a request."""
+    trace = fault.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "an unknown place"

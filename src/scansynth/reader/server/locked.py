@@ -1,0 +1,142 @@
+"""The readings of a study as the analysis takes them: closed, checked, in the order in which they were locked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import select
+
+from scansynth.errors import ReaderError
+from scansynth.reader.server.access import renew_code
+from scansynth.reader.server.chain import ChainEnd, verify_chain
+from scansynth.reader.server.clock import Clock, stamp, steady_clock
+from scansynth.reader.server.database import UNREACHABLE, open_database
+from scansynth.reader.server.refusals import Refused
+from scansynth.reader.server.served import ServedDesk, open_desk
+from scansynth.reader.server.store import close_readings
+from scansynth.reader.server.tables import readings, study
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One locked answer.
+
+    Attributes:
+        reader: r01, r02 and so on.
+        item: The presentation.
+        position: In this reader's sequence, from 1.
+        answer: 1 to 6; 6 is definitely synthetic.
+        second: Number of the option of the second question, from 1; none where none is asked.
+        confidence: In it, from 1.
+        seconds: From the first sight to the lock as the page measured them, pauses left out.
+        hidden_seconds: How long of it the page was out of sight.
+        window_changes: How often the window was changed.
+        zoomed: Whether the image was enlarged.
+        locked_at: The server's time, UTC; never earlier than that of the reading before in the chain.
+    """
+
+    reader: str
+    item: str
+    position: int
+    answer: int
+    second: int | None
+    confidence: int | None
+    seconds: float
+    hidden_seconds: float
+    window_changes: int
+    zoomed: bool
+    locked_at: str
+
+
+@dataclass(frozen=True)
+class Export:
+    """All readings of a study, practice left out.
+
+    Attributes:
+        readings: By the order in which they were locked.
+        end: Of the chain, practice included.
+        closed: When the database was closed, UTC; empty while it takes readings.
+    """
+
+    readings: tuple[Reading, ...]
+    end: ChainEnd
+    closed: str = ""
+
+
+def export_readings(desk: Path, database_url: str | None = None) -> Export:
+    """The readings of a desk, when the chain holds and they are those of this desk.
+
+    Args:
+        desk: Folder of the desk.
+        database_url: As it was given to the server.
+
+    Raises:
+        ReaderError: The desk is damaged, the database cannot be used, or a reading was tampered with.
+    """
+    served = open_desk(desk)
+    database = open_database(desk, served.desk, database_url)
+    try:
+        with database.snapshot() as connection:
+            end = verify_chain(connection)
+            rows = connection.execute(select(readings).order_by(readings.c.n)).mappings().all()
+            closed = connection.execute(select(study.c.closed_at)).scalar_one()
+    except UNREACHABLE:
+        raise ReaderError("the database cannot be read; check that it can be reached, and try again") from None
+    finally:
+        database.close()
+    _check_against(served, [(row["reader"], row["item"], row["position"], row["practice"]) for row in rows])
+    names = Reading.__dataclass_fields__
+    kept = tuple(Reading(**{name: row[name] for name in names}) for row in rows if not row["practice"])
+    return Export(kept, end, closed or "")
+
+
+def close_database(desk: Path, database_url: str | None = None, clock: Clock | None = None) -> ChainEnd:
+    """Closes a study in its database: when this returns, no answer can be locked any more, by any server.
+
+    Returns:
+        The end of the chain, to be kept with the protocol of the closing.
+
+    Raises:
+        ReaderError: The desk is damaged, the database cannot be used, or a reading was tampered with.
+    """
+    served = open_desk(desk)
+    database = open_database(desk, served.desk, database_url)
+    try:
+        close_readings(database, stamp((clock or steady_clock())()))
+        with database.snapshot() as connection:
+            return verify_chain(connection)
+    except UNREACHABLE:
+        raise ReaderError("the database cannot be written; check that it can be reached, and try again") from None
+    finally:
+        database.close()
+
+
+def new_code(desk: Path, reader: str, database_url: str | None = None) -> str:
+    """A new personal code for a reader who lost the old one, or whose invitation went astray; the old ones end.
+
+    Raises:
+        ReaderError: There is no such reader, or the desk or the database cannot be used.
+    """
+    served = open_desk(desk)
+    database = open_database(desk, served.desk, database_url)
+    try:
+        return renew_code(served.desk, database, reader, steady_clock()())
+    except Refused as refusal:
+        raise ReaderError(f"{refusal.sentence[:-1]}; see the readers in reader/protocol.json") from None
+    except UNREACHABLE:
+        raise ReaderError("the database cannot be written; check that it can be reached, and try again") from None
+    finally:
+        database.close()
+
+
+def _check_against(served: ServedDesk, rows: list[tuple[str, str, int, bool]]) -> None:
+    """Each reading must stand where the desk's order says: also a chain that was made anew cannot name others."""
+    count: dict[str, int] = {}
+    for reader, item, position, practice in rows:
+        place = count.get(reader, 0)
+        count[reader] = place + 1
+        order = served.orders.get(reader)
+        fits = order is not None and place < len(order.places) and order.places[place].item == item
+        if order is None or not fits or (order.position(place), place < order.practice) != (position, practice):
+            raise ReaderError("the readings do not agree with the desk; give the database of this very study")

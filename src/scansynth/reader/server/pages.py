@@ -1,0 +1,149 @@
+"""The pages of a reader: invitation, personal code, going on elsewhere, the reading page; and the files they load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from scansynth.reader.server import access
+from scansynth.reader.server.clock import moment
+from scansynth.reader.server.refusals import Refused, nothing_here
+from scansynth.reader.server.sessions import READER, against_guessing, service_of, set_cookie, visit_of
+
+router = APIRouter()
+
+_HERE = Path(__file__).parent
+_KINDS = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".woff2": "font/woff2",
+}
+_FORM = "application/x-www-form-urlencoded"
+
+_templates = Environment(
+    loader=FileSystemLoader(_HERE / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def _read_static() -> Mapping[str, tuple[bytes, str]]:
+    """Every file that pages load, with its kind, read once: what is not in this table does not exist."""
+    paths = [path for path in sorted((_HERE / "static").iterdir()) if path.suffix in _KINDS]
+    return MappingProxyType({path.name: (path.read_bytes(), _KINDS[path.suffix]) for path in paths})
+
+
+STATIC = _read_static()
+
+
+def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page made from a template; everything in `values` is escaped."""
+    title = service_of(request).served.desk.title
+    return HTMLResponse(_templates.get_template(template).render(title=title, **values), status)
+
+
+def notice(request: Request, status: int, sentence: str, resume: bool = False) -> HTMLResponse:
+    """A page that says one thing, and where to go from there."""
+    heading = {401: "Please sign in", 404: "Not here", 429: "Please wait"}.get(status, "This did not work")
+    link = {"href": "/resume", "text": "Go on with your personal code"} if resume else None
+    return page(request, "notice.html", status, heading=heading, lines=[sentence], link=link)
+
+
+async def sent_form(request: Request) -> dict[str, str]:
+    """The fields of a form, the first value of each.
+
+    Raises:
+        Refused: It is no form.
+    """
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() != _FORM:
+        raise Refused(415, "This is not a form.")
+    try:
+        fields = parse_qs((await request.body()).decode("ascii"), max_num_fields=8, errors="strict")
+    except ValueError:
+        raise Refused(400, "This is not a form.") from None
+    return {name: values[0] for name, values in fields.items()}
+
+
+Form = Annotated[dict[str, str], Depends(sent_form)]
+
+
+@router.get("/")
+def entrance() -> Response:
+    """Leads to the reading."""
+    return RedirectResponse("/read", 303)
+
+
+@router.get("/i/{token}")
+def invitation(token: str, request: Request) -> Response:
+    """The invitation; looking at it uses nothing up, so that a mail program's preview does no harm."""
+    service = service_of(request)
+    with against_guessing(request), service.database.read() as connection:
+        reader = access.invited(service.served.desk, connection, token, service.now())
+    order = service.served.orders[reader]
+    expires = min(moment(order.seat.expires), moment(service.served.desk.expires))
+    return page(
+        request,
+        "invitation.html",
+        total=len(order.places) - order.practice,
+        practice=order.practice,
+        minutes=None,
+        expires=f"{expires:%d %B %Y, %H:%M} UTC",
+        csrf=None,
+    )
+
+
+@router.post("/i/{token}")
+def begin(token: str, request: Request) -> Response:
+    """Uses up the invitation: session, and the personal code, which is shown this once."""
+    service = service_of(request)
+    with against_guessing(request):
+        entry = access.spend_invitation(service.served.desk, service.database, token, service.now())
+    response = page(request, "code.html", code=entry.code)
+    set_cookie(response, service, READER, entry.token)
+    return response
+
+
+@router.get("/resume")
+def ask_code(request: Request) -> Response:
+    """Asks for the personal code."""
+    return page(request, "resume.html", error=None, csrf=None)
+
+
+@router.post("/resume")
+def resume(request: Request, form: Form) -> Response:
+    """Goes on on this device, and ends the session on the other."""
+    service = service_of(request)
+    try:
+        with against_guessing(request):
+            entry = access.resume(service.database, form.get("code", ""), service.now())
+    except Refused as refusal:
+        return page(request, "resume.html", refusal.status, error=refusal.sentence, csrf=None)
+    response = RedirectResponse("/read", 303)
+    set_cookie(response, service, READER, entry.token)
+    return response
+
+
+@router.get("/read")
+def read(request: Request) -> Response:
+    """The reading page; it asks for everything else by itself."""
+    visit_of(request)
+    return page(request, "read.html")
+
+
+@router.get("/static/{name}")
+def static(name: str) -> Response:
+    """A file of the pages."""
+    if name not in STATIC:
+        raise nothing_here()
+    data, kind = STATIC[name]
+    return Response(data, headers={"content-type": kind})

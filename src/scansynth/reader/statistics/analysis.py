@@ -1,0 +1,375 @@
+"""The analysis of a closed reader study: one primary result, and everything else beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scansynth.claims.claim import Claim, Control, Floor, not_assessable
+from scansynth.claims.rules import EVERY_RULE
+from scansynth.errors import ReaderError
+from scansynth.reader.statistics import agreement, controls, strata
+from scansynth.reader.statistics.course import course
+from scansynth.reader.statistics.crossed import crossed_logit
+from scansynth.reader.statistics.detection import detect
+from scansynth.reader.statistics.mrmc import Average, average
+from scansynth.reader.statistics.readings import Reading, Table, counted, repeats, table
+from scansynth.reader.statistics.roc import reader_estimates
+from scansynth.reader.statistics.strata import Attributes
+from scansynth.reader.statistics.verdict import (
+    CLAIMED,
+    LEAST_READERS,
+    Decision,
+    Outcome,
+    decide,
+    equivalence_level,
+    missing,
+)
+from scansynth.seeds import generator
+from scansynth.statistics import Interval, Verdict
+
+CLAIM = "reader.indistinguishable"
+LEAST_IMAGES = 10
+"""Of either class, for there to be a verdict at all."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What was fixed before anybody read, as far as the analysis asks.
+
+    Attributes:
+        margin: Of equivalence.
+        level: Of the intervals.
+        readers: Planned.
+        images: Planned for each reader, both classes, without repeats.
+        break_every: Images after which a break was proposed.
+        override: Who went on although the probe had found the answer, and why; empty where nobody did.
+    """
+
+    margin: float
+    level: float
+    readers: int
+    images: int
+    break_every: int = 0
+    override: str = ""
+
+
+def read_protocol_values(values: Mapping[str, Any]) -> Protocol:
+    """The analysis's part of a protocol.json.
+
+    Raises:
+        ReaderError: A value is missing or impossible.
+    """
+    try:
+        override = values.get("override") or {}
+        found = Protocol(
+            float(values["margin"]),
+            float(values["level"]),
+            int(values["readers"]),
+            int(values["images"]),
+            int(values.get("break_every", 0)),
+            "; ".join(str(override[key]) for key in ("name", "reason") if override.get(key)),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise ReaderError(f"the protocol lacks or misstates {fault}; put protocol.json back as it was") from None
+    if not (0 < found.margin < 0.5 and 0.5 < found.level < 1 and found.readers > 0 and found.images > 0):
+        raise ReaderError("the protocol's margin, level or numbers are out of range; put protocol.json back as it was")
+    return found
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Everything that the report shows.
+
+    Attributes:
+        decision: The verdict on readers in general.
+        claim: The same as a line of evidence.
+        protocol: What it was judged by.
+        primary: Readers' mean AUC and its parts; none where there is none.
+        readers: One row for each reader, also of those who did not finish.
+        beside: Agreement, course, groups, images, crossed logit: nothing that decides.
+        machine: What a machine made of the same images; never among the readers.
+        n: Numbers of readers and images.
+        notes: Sentences that must stand beside the verdict.
+    """
+
+    decision: Decision
+    claim: Claim
+    protocol: Protocol
+    primary: Mapping[str, Any] | None
+    readers: tuple[Mapping[str, Any], ...]
+    beside: Mapping[str, Any]
+    machine: Mapping[str, Any] | None
+    n: Mapping[str, int]
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """As analysis.json holds it."""
+        return {
+            "verdict": self.decision.as_row(),
+            "margin": self.protocol.margin,
+            "level": self.protocol.level,
+            "planned": {"readers": self.protocol.readers, "images": self.protocol.images},
+            "primary": None if self.primary is None else dict(self.primary),
+            "readers": [dict(row) for row in self.readers],
+            **self.beside,
+            "machine": None if self.machine is None else dict(self.machine),
+            "n": dict(self.n),
+            "notes": list(self.notes),
+        }
+
+
+def analyse(
+    readings: Sequence[Reading],
+    protocol: Protocol,
+    machine: Mapping[str, Any] | None = None,
+    attributes: Attributes | None = None,
+    seed: int = 0,
+    inputs: Mapping[str, str] | None = None,
+) -> Analysis:
+    """Analyses a closed study by the rule of `docs/reader_statistics.md`.
+
+    Args:
+        readings: All locked answers of the reading, repeats included, practice left out; in any order.
+        protocol: What was fixed.
+        machine: What machine.json holds.
+        attributes: Of the real cases, for figures by group of patients.
+        seed: Of bootstrap, shuffles and planted differences.
+        inputs: Digests for the claim.
+
+    Raises:
+        ReaderError: There is no reading.
+    """
+    ordered = sorted(readings, key=lambda reading: (reading.reader, reading.position))
+    if not ordered:
+        raise ReaderError("there are no readings; nobody has read yet")
+    whole = table(ordered, protocol.images)
+    n = _numbers(ordered, whole, protocol)
+    found = average(whole.answers, whole.synthetic) if _two_by_two(whole) else None
+    checks = _controls(whole, tuple(counted(ordered)), protocol, seed) if found is not None else ()
+    decision = _decision(whole, found, checks, protocol)
+    notes = _notes(whole, ordered, protocol, checks)
+    floor = controls.floor(whole, generator(seed, "reader floor")) if found is not None else None
+    return Analysis(
+        decision=decision,
+        claim=_claim(decision, found, floor, checks, protocol, n, notes, inputs or {}),
+        protocol=protocol,
+        primary=None if found is None else _primary(found, floor, checks, protocol),
+        readers=_reader_rows(ordered, whole, protocol),
+        beside=_beside(ordered, whole, protocol, attributes or {}, seed),
+        machine=machine,
+        n=n,
+        notes=notes,
+    )
+
+
+def _two_by_two(whole: Table) -> bool:
+    """Whether there is something to average: two readers, and two images of each class."""
+    made = int(whole.synthetic.sum())
+    return len(whole.readers) >= 2 and min(made, len(whole.synthetic) - made) >= 2
+
+
+def _numbers(readings: Sequence[Reading], whole: Table, protocol: Protocol) -> dict[str, int]:
+    first = counted(readings)
+    return {
+        "readers": len(whole.readers),
+        "readers who began": len({reading.reader for reading in readings}),
+        "readers planned": protocol.readers,
+        "synthetic images": int(whole.synthetic.sum()),
+        "real images": int((~whole.synthetic).sum()),
+        "real patients": len({reading.patient for reading in first if not reading.synthetic}),
+        "answers": len(first),
+        "repeated answers": len(readings) - len(first),
+    }
+
+
+def _controls(whole: Table, first: tuple[Reading, ...], protocol: Protocol, seed: int) -> tuple[Control, ...]:
+    rng = generator(seed, "reader planted")
+    planted = controls.found_when_planted(whole, protocol.margin, protocol.level, rng)
+    return (planted, *controls.asked_of_readers(whole, first))
+
+
+def _decision(whole: Table, found: Average | None, checks: tuple[Control, ...], protocol: Protocol) -> Decision:
+    """The verdict on readers in general, or what is missing for one."""
+    made, real = int(whole.synthetic.sum()), int((~whole.synthetic).sum())
+    if whole.readers and not real:
+        return missing("F missing: no real image was read, so nobody knows how often those are called synthetic.")
+    if len(whole.readers) < protocol.readers:
+        return missing(
+            f"fewer readers than planned: {len(whole.readers)} of {protocol.readers} read all {protocol.images} images."
+        )
+    if min(made, real) < LEAST_IMAGES:
+        return missing(f"too few images: {made} synthetic and {real} real ones, and {LEAST_IMAGES} of each are needed.")
+    if len(whole.readers) < LEAST_READERS or found is None:
+        return missing(
+            f"{len(whole.readers)} of at least {LEAST_READERS} readers: their figures stand one by one, and say "
+            "nothing of readers in general."
+        )
+    reached = decide(found.general, protocol.margin, protocol.level)
+    failed = [check for check in checks if not check.passed]
+    # a difference that was found needs no proof that it would have been
+    if failed and reached.outcome in {Outcome.EQUIVALENT, Outcome.WITHIN}:
+        return missing(f"the study might not have noticed a difference ({_words(failed)}).")
+    return reached
+
+
+def _words(failed: Sequence[Control]) -> str:
+    return "; ".join(f"{check.name}: {check.found:.0%}, needed {check.needed:.0%}" for check in failed)
+
+
+def _notes(whole: Table, readings: Sequence[Reading], protocol: Protocol, checks: Sequence[Control]) -> tuple[str, ...]:
+    """What must be read with the verdict."""
+    notes = []
+    if protocol.override:
+        notes.append(
+            "Before the reading, the probe found traces in the image files that give the answer away. The study went "
+            f"on by decision of: {protocol.override}."
+        )
+    dropped = len({reading.reader for reading in readings}) - len(whole.readers)
+    if dropped:
+        notes.append(f"{dropped} of the readers did not finish. They are listed, and not part of the primary result.")
+    failed = [check for check in checks if not check.passed]
+    if failed:
+        notes.append(f"Not all was as it should be: {_words(failed)}.")
+    if len(whole.readers) == 2:
+        notes.append("Two readers say nothing of readers in general, whatever their figures are.")
+    return tuple(notes)
+
+
+def _primary(found: Average, floor: Floor | None, checks: tuple[Control, ...], protocol: Protocol) -> dict[str, Any]:
+    level = protocol.level
+    general, these = found.general.interval(level), found.these.interval(level)
+    narrow = found.general.interval(equivalence_level(level))
+    return {
+        "auc": found.general.auc,
+        "interval": [general.low, general.high],
+        "equivalence_interval": [narrow.low, narrow.high],
+        "equivalence_p": found.general.equivalence(protocol.margin),
+        "standard_error": found.general.error,
+        "degrees_of_freedom": min(found.general.freedom, 1e9),
+        "interval_for_these_readers": [these.low, these.high],
+        "reader_sd": found.spread,
+        "mean_squares": {
+            "readers": found.squares.readers,
+            "images": found.squares.images,
+            "readers_by_images": found.squares.rest,
+        },
+        "floor": None if floor is None else {"low": floor.low, "mean": floor.mean, "high": floor.high},
+        "controls": [
+            {"name": check.name, "found": check.found, "needed": check.needed, "passed": check.passed}
+            for check in checks
+        ],
+    }
+
+
+def _reader_rows(readings: Sequence[Reading], whole: Table, protocol: Protocol) -> tuple[dict[str, Any], ...]:
+    """Each reader alone: of this reader, on images like these."""
+    rows = []
+    for name in sorted({reading.reader for reading in readings}):
+        own = table(reading for reading in readings if reading.reader == name)
+        made, real = int(own.synthetic.sum()), int((~own.synthetic).sum())
+        row: dict[str, Any] = {
+            "reader": name,
+            "images": len(own.images),
+            "finished": name in whole.readers,
+            "answers": _counts(own.answers),
+            "answers_real": _counts(own.answers[:, ~own.synthetic]),
+            "answers_synthetic": _counts(own.answers[:, own.synthetic]),
+        }
+        if min(made, real) < 2:
+            decision = missing(
+                "F missing: this reader read no real image." if not real else "too few images of a class were read."
+            )
+        else:
+            estimate = reader_estimates(own.answers, own.synthetic)[0]
+            interval = estimate.interval(protocol.level)
+            row |= detect(own.answers[0], own.synthetic).as_row(protocol.level)
+            row |= {"auc": estimate.auc, "auc_interval": [interval.low, interval.high]}
+            if min(made, real) < LEAST_IMAGES:
+                decision = missing(f"{LEAST_IMAGES} images of each class are needed.")
+            elif controls.used_the_scale(own.answers)[0] == 0.0:
+                decision = missing("this reader gave nearly the same answer to all images.")
+            else:
+                decision = decide(estimate, protocol.margin, protocol.level)
+        rows.append({**row, "verdict": decision.as_row()})
+    return tuple(rows)
+
+
+def _counts(answers: NDArray[np.int64]) -> list[int]:
+    """How often each of the six answers was given, in order."""
+    return [int(amount) for amount in np.bincount(answers.ravel(), minlength=7)[1:]]
+
+
+def _beside(
+    readings: Sequence[Reading], whole: Table, protocol: Protocol, attributes: Attributes, seed: int
+) -> dict[str, Any]:
+    """What is told beside the primary result."""
+    first, level = counted(readings), protocol.level
+    everyone = sorted({reading.reader for reading in readings})
+    alike = agreement.between(whole.answers, level, generator(seed, "kappa between")) if whole.images else None
+    again = repeats(readings, everyone)
+    same = agreement.within(again, level, generator(seed, "kappa within"))
+    alone = {
+        name: agreement.within([rows], level, generator(seed, "kappa within", name))
+        for name, rows in zip(everyone, again, strict=True)
+    }
+    return {
+        "agreement": {
+            "between": None if alike is None else alike.as_row(),
+            "within": None if same is None else same.as_row(),
+            "within_readers": {name: None if found is None else found.as_row() for name, found in alone.items()},
+        },
+        "course": course(first, protocol.break_every, level),
+        "labels": strata.by_label(whole, level) if whole.images else {},
+        "groups": strata.by_group(whole, attributes, level) if whole.images else {},
+        "images": strata.by_image(whole) if whole.images else {},
+        "second_question": strata.second_question(first),
+        "crossed_logit": crossed_logit(whole.answers, whole.synthetic).as_row(level) if _two_by_two(whole) else None,
+    }
+
+
+def _claim(
+    decision: Decision,
+    found: Average | None,
+    floor: Floor | None,
+    checks: tuple[Control, ...],
+    protocol: Protocol,
+    n: Mapping[str, int],
+    notes: tuple[str, ...],
+    inputs: Mapping[str, str],
+) -> Claim:
+    """The verdict as a line of evidence: the figure is the distance of the mean AUC from chance."""
+    why = " ".join([decision.why[0].upper() + decision.why[1:], *notes])
+    if found is None or floor is None:
+        return not_assessable(CLAIM, why, n)
+    rule = EVERY_RULE[CLAIM]
+    level = equivalence_level(protocol.level)
+    verdict: Verdict = CLAIMED[decision.outcome]
+    return Claim(
+        claim=CLAIM,
+        question=rule.question,
+        value=abs(found.general.auc - 0.5),
+        unit=rule.unit,
+        interval=distance(found.general.interval(level)),
+        level=level,
+        floor=floor,
+        control=checks,
+        margin=protocol.margin,
+        direction=rule.direction,
+        verdict=verdict,
+        why=why,
+        n=n,
+        roles=rule.roles,
+        inputs=inputs,
+    )
+
+
+def distance(interval: Interval) -> Interval:
+    """The interval of |AUC - 0.5| that belongs to an interval of the AUC."""
+    ends = (abs(interval.low - 0.5), abs(interval.high - 0.5))
+    holds = interval.low <= 0.5 <= interval.high
+    return Interval(0.0 if holds else min(ends), max(ends))

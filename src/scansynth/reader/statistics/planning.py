@@ -1,0 +1,186 @@
+"""Before a reader study: how many readers and images it takes to show that synthetic images cannot be told.
+
+Power is the share of made-up studies that come to the verdict when there is nothing to see at all: the mean AUC is 0.5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from scansynth.console import Progress, silent
+from scansynth.errors import ReaderError
+from scansynth.reader.statistics.simulation import ShareWorld, World, share_interval, study
+from scansynth.reader.statistics.verdict import LEAST_READERS, Outcome, decide, equivalence_level
+from scansynth.seeds import generator
+
+READERS, IMAGES = (2, 3, 5, 8, 12), (100, 200, 400)
+RUNS = 400
+"""Made-up studies for each cell: a power is known to within 5 points."""
+
+ENOUGH = 0.8
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One design.
+
+    Attributes:
+        readers: How many.
+        images: That each reader reads, half of them synthetic, repeats not counted.
+        equivalent: Share of the studies that show equivalence, or a difference within the margin, when AUC is 0.5.
+        found: Share that come to `distinguishable` when the AUC is 0.5 plus twice the margin.
+    """
+
+    readers: int
+    images: int
+    equivalent: float
+    found: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A table of designs.
+
+    Attributes:
+        margin: Of equivalence, as distance of the AUC from 0.5.
+        level: Of the study's intervals.
+        reader_sd: Standard deviation of the readers' true AUC.
+        runs: Made-up studies behind each cell.
+        cells: The designs.
+        single: Images of each class that one reader needs for a share within the margin, readers left aside.
+    """
+
+    margin: float
+    level: float
+    reader_sd: float
+    runs: int
+    cells: tuple[Cell, ...]
+    single: int
+
+
+def power(
+    world: World, readers: int, images: int, margin: float, level: float, runs: int, seed: int
+) -> dict[Outcome, float]:
+    """Share of the made-up studies that come to each outcome.
+
+    Args:
+        world: The truth.
+        readers: Two at least, for there to be an analysis; fewer than `LEAST_READERS` get no verdict in a real study.
+        images: That each reader reads.
+        margin: Of equivalence.
+        level: Of the intervals.
+        runs: Made-up studies.
+        seed: Of the draws.
+    """
+    outcomes = dict.fromkeys(Outcome, 0)
+    for run in range(runs):
+        rng = generator(seed, "plan reader", world, readers, images, run)
+        outcomes[decide(study(world, readers, images, rng).general, margin, level).outcome] += 1
+    return {outcome: count / runs for outcome, count in outcomes.items()}
+
+
+def plan(
+    margin: float = 0.1,
+    level: float = 0.95,
+    reader_sd: float = 0.1,
+    readers: Sequence[int] = READERS,
+    images: Sequence[int] = IMAGES,
+    runs: int = RUNS,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Plan:
+    """The table of `scansynth plan reader`.
+
+    Raises:
+        ReaderError: A number is out of range.
+    """
+    if not 0.0 < margin < 0.5 or not 0.5 < level < 1.0 or not 0.0 <= reader_sd <= 0.4:
+        raise ReaderError(
+            "give a margin between 0 and 0.5, a level between 0.5 and 1, and a spread of readers from 0 to 0.4"
+        )
+    if min(readers, default=0) < 2 or min(images, default=0) < 8:
+        raise ReaderError("a plan needs two readers and eight images at least")
+    cells: list[Cell] = []
+    for count in readers:
+        for size in images:
+            progress(len(cells), len(readers) * len(images), f"{count} readers, {size} images")
+            none = power(World(0.5, reader_sd), count, size, margin, level, runs, seed)
+            seen = power(World(min(0.5 + 2 * margin, 0.95), reader_sd), count, size, margin, level, runs, seed)
+            shown = none[Outcome.EQUIVALENT] + none[Outcome.WITHIN]
+            cells.append(Cell(count, size, shown, seen[Outcome.DISTINGUISHABLE]))
+    return Plan(margin, level, reader_sd, runs, tuple(cells), exact_images(margin, level))
+
+
+def exact_power(images: int | NDArray[np.int64], margin: float, level: float) -> NDArray[np.float64]:
+    """Chance that one reader who guesses shows a share within 0.5 +- margin by Clopper-Pearson bounds.
+
+    The upper bound of x lies below p exactly when so few, or fewer, have at most a chance of 1 - level under p.
+
+    Args:
+        images: That the reader answers; one number, or several at once.
+        margin: Around one half.
+        level: Of each of the two bounds.
+    """
+    count = np.asarray(images)
+    most = stats.binom.ppf(1.0 - level, count, 0.5 + margin)
+    most = np.where(stats.binom.cdf(most, count, 0.5 + margin) > 1.0 - level, most - 1, most)
+    within = stats.binom.cdf(most, count, 0.5) - stats.binom.cdf(count - most - 1, count, 0.5)
+    return np.asarray(np.maximum(within, 0.0), dtype=np.float64)
+
+
+def exact_images(margin: float, level: float = 0.95, enough: float = ENOUGH) -> int:
+    """Images from which on one reader has the power, whatever more are added: exact, by trying.
+
+    The normal approximation starts the search: (z_level + z_((1 + power) / 2))^2 / (4 margin^2). Power saws up and
+    down with the number, so the last number that falls short is looked for, not the first that does not.
+    """
+    start = (stats.norm.ppf(level) + stats.norm.ppf((1.0 + enough) / 2.0)) ** 2 / (4.0 * margin**2)
+    numbers = np.arange(max(math.floor(0.7 * start), 1), math.ceil(1.4 * start) + 20)
+    return 1 + int(numbers[exact_power(numbers, margin, level) < enough].max())
+
+
+def share_power(
+    world: ShareWorld, readers: int, images: int, margin: float, level: float, runs: int, seed: int
+) -> float:
+    """Share of made-up studies that show a share of "called real" within 0.5 +- margin, readers and images random.
+
+    It looks at synthetic images alone, as the published study did; a study by our rule looks at the AUC (`power`).
+    """
+    shown = 0
+    for run in range(runs):
+        calls = world.calls(readers, images, generator(seed, "plan shares", world, readers, images, run))
+        found = share_interval(calls, equivalence_level(level))
+        shown += 0.5 - margin <= found.low and found.high <= 0.5 + margin
+    return shown / runs
+
+
+def sentences(made: Plan) -> tuple[str, ...]:
+    """The plan in plain words."""
+    enough = [cell for cell in made.cells if cell.equivalent >= ENOUGH and cell.readers >= LEAST_READERS]
+    least = min(enough, key=lambda cell: (cell.readers * cell.images, cell.readers), default=None)
+    points = round(100 * made.margin)
+    spread = f"readers whose AUCs differ by a standard deviation of {round(100 * made.reader_sd)} points"
+    first = (
+        f"With {spread}, {least.readers} readers of {least.images} images each show equivalence within {points} points "
+        f"in {least.equivalent:.0%} of studies, if there is nothing to see; it is the least reading of this table that "
+        f"reaches {ENOUGH:.0%}."
+        if least
+        else f"With {spread}, no design of this table shows equivalence within {points} points in {ENOUGH:.0%} of "
+        "studies, even if there is nothing to see. Add readers, or plan with a wider margin and say so."
+    )
+    return (
+        first,
+        "More readers help more than more images: images make each reader's figure sharper, and only readers say how "
+        "much readers differ.",
+        f"One reader alone needs {made.single} images of a class for a share within {points} points of one half, and "
+        "then knows it of that reader only.",
+        "Two readers can never show that readers in general cannot tell: what two differ by is a single number, and "
+        "any verdict beyond the two would rest on it. Their figures are reported one by one, and the study says so. "
+        f"A verdict needs {LEAST_READERS} readers, and a fair chance of one needs more.",
+    )

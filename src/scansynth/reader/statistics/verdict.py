@@ -1,0 +1,140 @@
+"""The verdict of a reader study: five outcomes, and one rule that was fixed before anybody read.
+
+The rule in prose, and why: `docs/reader_statistics.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from scansynth.reader.statistics.detection import Share, auc_of, d_prime
+from scansynth.reader.statistics.roc import Estimate
+from scansynth.statistics import Interval, Verdict
+
+LEAST_READERS = 3
+"""Fewer say nothing of readers in general: what two differ by is one number."""
+
+
+class Outcome(StrEnum):
+    """What a reader study came to."""
+
+    DISTINGUISHABLE = "distinguishable"
+    EQUIVALENT = "equivalent within the margin"
+    WITHIN = "different but within the margin"
+    INCONCLUSIVE = "inconclusive"
+    NOT_ASSESSABLE = "not assessable"
+
+
+CLAIMED = {
+    Outcome.DISTINGUISHABLE: Verdict.REFUTED,
+    Outcome.EQUIVALENT: Verdict.SHOWN,
+    Outcome.WITHIN: Verdict.SHOWN,
+    Outcome.INCONCLUSIVE: Verdict.NOT_SHOWN,
+    Outcome.NOT_ASSESSABLE: Verdict.NOT_ASSESSABLE,
+}
+"""What the claim `reader.indistinguishable` says for each."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict with its figures.
+
+    Attributes:
+        outcome: One of five.
+        why: Plain words.
+        interval: At the level of the study; chance within it or not decides on a difference.
+        equivalence: At 1 - 2 (1 - level), the two one-sided tests' interval; decides on equivalence.
+        p: Of the two one-sided tests.
+    """
+
+    outcome: Outcome
+    why: str
+    interval: Interval | None = None
+    equivalence: Interval | None = None
+    p: float | None = None
+
+    def as_row(self) -> dict[str, Any]:
+        """The decision as JSON holds it."""
+        return {
+            "outcome": self.outcome.value,
+            "why": self.why,
+            "interval": None if self.interval is None else [self.interval.low, self.interval.high],
+            "equivalence_interval": None if self.equivalence is None else [self.equivalence.low, self.equivalence.high],
+            "equivalence_p": self.p,
+        }
+
+
+def equivalence_level(level: float) -> float:
+    """Level of the interval that is the two one-sided tests, each at 1 - level: 0.90 for 0.95."""
+    return 1.0 - 2.0 * (1.0 - level)
+
+
+def decide(estimate: Estimate, margin: float, level: float) -> Decision:
+    """The rule.
+
+    1. The equivalence interval lies within 0.5 +- margin: equivalent if the interval holds 0.5, else different but
+       within the margin.
+    2. Otherwise, the interval does not hold 0.5: distinguishable.
+    3. Otherwise: inconclusive.
+
+    Args:
+        estimate: The AUC.
+        margin: Largest distance from 0.5 that does not matter, 0..0.5.
+        level: Of the interval, such as 0.95.
+
+    Raises:
+        ValueError: The margin or the level is out of range.
+    """
+    if not 0.0 < margin < 0.5 or not 0.5 < level < 1.0:
+        raise ValueError(f"a margin lies between 0 and 0.5 and a level between 0.5 and 1, not {margin} and {level}")
+    interval, narrow = estimate.interval(level), estimate.interval(equivalence_level(level))
+    chance = interval.low <= 0.5 <= interval.high
+    span = f"The AUC is {estimate.auc:.2f} ({level:.0%} interval {interval.low:.2f} to {interval.high:.2f})"
+    within = f"{0.5 - margin:.2f} to {0.5 + margin:.2f}"
+    if 0.5 - margin <= narrow.low and narrow.high <= 0.5 + margin:
+        outcome = Outcome.EQUIVALENT if chance else Outcome.WITHIN
+        start = f"{span}, and lies within {within}"
+        why = f"{start}." if chance else f"{start}, but it is not chance: a small difference is seen."
+    elif not chance:
+        outcome = Outcome.DISTINGUISHABLE
+        more = "told from the real ones" if estimate.auc > 0.5 else "told from the real ones, but taken for them"
+        why = f"{span}: chance, 0.5, is excluded. The synthetic images are {more}."
+    else:
+        outcome = Outcome.INCONCLUSIVE
+        why = f"{span}. It holds chance, 0.5, and is too wide to show that the AUC lies within {within}."
+    return Decision(outcome, why, interval, narrow, estimate.equivalence(margin))
+
+
+def missing(why: str) -> Decision:
+    """No verdict is possible."""
+    return Decision(Outcome.NOT_ASSESSABLE, why)
+
+
+@dataclass(frozen=True)
+class Published:
+    """What can be said of a study that reports how many synthetic images were called real.
+
+    Attributes:
+        fooled: Synthetic images called real.
+        false_alarms: F, the share of real images called synthetic; none where it was not reported.
+    """
+
+    fooled: Share
+    false_alarms: float | None = None
+
+    @property
+    def d_prime(self) -> float | None:
+        """From the raw shares; none without F."""
+        return None if self.false_alarms is None else d_prime(1.0 - self.fooled.value, self.false_alarms)
+
+    def decide(self) -> Decision:
+        """Always not assessable: without F nothing can be said, and with F the readers are still pooled."""
+        distance = self.d_prime
+        if distance is None:
+            return missing("F missing: how often real images were called synthetic was not reported.")
+        return missing(
+            f"answers of the single readers missing: pooled, d' is {distance:.2f} and the AUC {auc_of(distance):.2f}, "
+            "without an interval that holds for readers."
+        )

@@ -1,0 +1,334 @@
+"""The five questions that the evidence answers, and the rule by which claims become one plain sentence.
+
+The rule. An answer is `refuted` when any claim of the question is, by any judge; `shown` when all are; `not assessable`
+when none could be assessed; else `not shown`. The sentence names what is refuted; where nothing is, what is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from scansynth.claims.claim import Claim
+from scansynth.report.figures.words import clean, count
+from scansynth.statistics import Verdict
+
+_NAMED = 3
+"""Findings that a sentence names, at most; the others are counted."""
+
+_NUMBERS = {2: "two", 3: "three"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question of the page.
+
+    Attributes:
+        anchor: Of its section.
+        title: The question.
+        aim: What a verdict on it is about: "shown: that the images look real".
+        rooms: Names of its claims begin with one of these.
+        bad: Opens the sentence when something is refuted.
+        good: The sentence when everything is shown.
+    """
+
+    anchor: str
+    title: str
+    aim: str
+    rooms: tuple[str, ...]
+    bad: str
+    good: str
+
+
+QUESTIONS: tuple[Question, ...] = (
+    Question(
+        "realism",
+        "Do the images look real?",
+        "that they look real",
+        ("fidelity",),
+        "No",
+        "Yes, as far as was measured: nothing tells them from scans of new patients.",
+    ),
+    Question(
+        "variety",
+        "Are they varied?",
+        "that they are varied",
+        ("diversity",),
+        "No",
+        "Yes, as far as was measured: they differ from each other as real patients do.",
+    ),
+    Question(
+        "copies",
+        "Were they copied?",
+        "that nobody was copied",
+        ("copies", "membership"),
+        "There are signs of it",
+        "No sign of it was found, which is no proof of anonymity.",
+    ),
+    Question(
+        "groups",
+        "Whom do they leave out?",
+        "that nobody is left out",
+        ("fairness",),
+        "Not all are shown alike",
+        "None of the groups that were looked at.",
+    ),
+    Question(
+        "traces",
+        "Does anything of the pipeline give them away?",
+        "that nothing gives them away",
+        ("telltales",),
+        "Yes",
+        "No: nothing that was looked for gives them away.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Words:
+    """A claim in words.
+
+    Attributes:
+        short: Names it within a sentence.
+        refuted: What it means when refuted, as a clause.
+        about: What its figure is, in a sentence.
+    """
+
+    short: str
+    refuted: str
+    about: str
+
+
+_TELL = "Of two images, one real and one synthetic, the synthetic one is picked so often in 100; 50 is guessing."
+_WHO = "Of two patients, one trained on and one not, the first is picked so often in 100; 50 is guessing."
+
+WORDS: Mapping[str, Words] = {
+    "fidelity.kid": Words(
+        "the distance of the whole set from new patients",
+        "the set as a whole differs from scans of new patients",
+        "KID: a distance between two sets of images; 0 where they cannot be told apart.",
+    ),
+    "fidelity.c2st_features": Words(
+        "the simple classifier", "a simple classifier tells the images from real ones", _TELL
+    ),
+    "fidelity.c2st_pixels": Words("the neural network", "a neural network tells the images from real ones", _TELL),
+    "fidelity.c2st_native": Words(
+        "the network at the size of the scans", "a neural network tells them at the size of the scans", _TELL
+    ),
+    "fidelity.precision": Words(
+        "how near each image lies to real patients",
+        "some images resemble no real patient",
+        "Precision: the share of synthetic images with a real patient close by; 1 is as new patients would give.",
+    ),
+    "fidelity.density": Words(
+        "how many real patients are near each image",
+        "images lie where real patients are few",
+        "Density: how many real patients stand close to a synthetic image; 1 is as many as new patients would give.",
+    ),
+    "diversity.pair_distance": Words(
+        "the typical difference between images",
+        "the images differ less from each other than real patients do",
+        "The median difference between two images; 1 is as much as between two real patients.",
+    ),
+    "diversity.near_pairs": Words(
+        "the most alike pairs",
+        "the most alike images are too much alike",
+        "The difference within the most alike pairs, one in twenty; 1 is as much as among real patients.",
+    ),
+    "diversity.nearest": Words(
+        "the nearest neighbours within the set",
+        "images have closer neighbours in the set than real patients have",
+        "How far an image is from the one most like it in the set; 1 is as far as among real patients.",
+    ),
+    "diversity.vendi": Words(
+        "the number of different images",
+        "there are fewer different images than among as many real patients",
+        "Vendi score: how many truly different images there are; 1 is as many as among as many real patients.",
+    ),
+    "diversity.coverage": Words(
+        "how many kinds of patients are reached",
+        "some kinds of patients are not reached",
+        "Coverage: the share of real patients with a synthetic image close by; 1 is as new patients would.",
+    ),
+    "diversity.recall": Words(
+        "how many real patients lie within its spread",
+        "some real patients lie outside the spread of the set",
+        "Recall: the share of real patients within the spread of the set; 1 is as many as new patients would give.",
+    ),
+    "copies.real_files": Words(
+        "real files in the set",
+        "real images are among the synthetic ones",
+        "Every synthetic image is compared with all real ones, also as if written anew at another size.",
+    ),
+    "copies.flag_rate": Words(
+        "the search for copies",
+        "more images are close to a training image than chance allows",
+        "The share of synthetic images closer to a training image than nearly all scans of patients never trained on.",
+    ),
+    "membership.distance": Words(
+        "what closeness tells of who was trained on",
+        "closeness to the set tells who was among the training patients",
+        _WHO,
+    ),
+    "membership.discriminator": Words(
+        "what the discriminator tells of who was trained on",
+        "the discriminator’s score tells who was among the training patients",
+        _WHO,
+    ),
+    "fairness.share": Words(
+        "how often groups are shown",
+        "groups are shown too often or too rarely",
+        "How many times too often or too rarely the group most out of proportion is shown; 1 is as often as it occurs.",
+    ),
+    "fairness.coverage": Words(
+        "how well groups are reached",
+        "the set reaches a group less than all patients",
+        "The share of a group with a synthetic image close by, for the group worst off; 1 is as for all patients.",
+    ),
+    "fairness.kid": Words(
+        "how real each group looks",
+        "the images of a group are less real than chance allows",
+        "KID: a distance between two sets of images, less what chance gives, for the group worst off; 0 is none.",
+    ),
+    "fairness.flag_rate": Words(
+        "how often groups are copied",
+        "images of a group come too close to a training image more often",
+        "How many more of a group’s images are too close to a training image than of the others, for the worst group.",
+    ),
+    "fairness.lesion_size": Words(
+        "the smallest and the largest lesions",
+        "the smallest or the largest lesions are shown too rarely",
+        "How much rarer the smallest or the largest lesions are in the set than among the training patients.",
+    ),
+    "telltales.pixels": Words("traces in the pixels", "traces in the pixels tell them from real images", _TELL),
+    "telltales.files": Words(
+        "sizes and headers of files", "sizes or headers of the files tell them from real files", _TELL
+    ),
+}
+"""Of every claim; a test holds that none is missing."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question with its claims, and what follows.
+
+    Attributes:
+        question: Which.
+        claims: All of it, in the order of the rules, with the number that each has on the page.
+        verdict: Of all together.
+        sentence: The answer.
+        disagreement: Where the judges differ; empty where they do not.
+    """
+
+    question: Question
+    claims: tuple[tuple[int, Claim], ...]
+    verdict: Verdict
+    sentence: str
+    disagreement: str
+
+    @property
+    def tally(self) -> list[tuple[Verdict, int]]:
+        """How many claims came to each verdict that occurs."""
+        found = [(verdict, sum(claim.verdict is verdict for _, claim in self.claims)) for verdict in Verdict]
+        return [(verdict, amount) for verdict, amount in found if amount]
+
+
+def answers(claims: Sequence[Claim]) -> tuple[Answer, ...]:
+    """Every question answered from the claims; numbers begin at 1."""
+    numbered = list(enumerate(claims, start=1))
+    return tuple(
+        _answer(question, tuple(row for row in numbered if row[1].claim.partition(".")[0] in question.rooms))
+        for question in QUESTIONS
+    )
+
+
+def spoken(claims: Sequence[Claim]) -> tuple[str, ...]:
+    """A line for each question, as the command line says it."""
+    return tuple(
+        " ".join(filter(None, (answer.question.title, f"[{answer.verdict}]", answer.sentence, answer.disagreement)))
+        for answer in answers(claims)
+    )
+
+
+def _answer(question: Question, rows: tuple[tuple[int, Claim], ...]) -> Answer:
+    claims = [claim for _, claim in rows]
+    verdict = overall(claim.verdict for claim in claims)
+    return Answer(question, rows, verdict, _sentence(question, claims, verdict), disagreement(claims))
+
+
+def overall(verdicts: Iterable[Verdict]) -> Verdict:
+    """One verdict of several, by the rule above."""
+    found = set(verdicts)
+    if Verdict.REFUTED in found:
+        return Verdict.REFUTED
+    if found <= {Verdict.NOT_ASSESSABLE}:
+        return Verdict.NOT_ASSESSABLE
+    return Verdict.SHOWN if found == {Verdict.SHOWN} else Verdict.NOT_SHOWN
+
+
+def _sentence(question: Question, claims: Sequence[Claim], verdict: Verdict) -> str:
+    if not claims:
+        return "This was not asked. Run audit again."
+    if verdict is Verdict.SHOWN:
+        return question.good
+    if verdict is Verdict.REFUTED:
+        return f"{question.bad}: {_listed(_parts(claims, Verdict.REFUTED, 'refuted'))}."
+    if verdict is Verdict.NOT_ASSESSABLE:
+        reasons = {clean(claim.why) for claim in claims}
+        return f"This could not be assessed. {reasons.pop() if len(reasons) == 1 else 'The reasons stand with each.'}"
+    return _open(claims)
+
+
+def _open(claims: Sequence[Claim]) -> str:
+    """What is open where nothing is refuted and not everything is shown."""
+    parts = []
+    undecided = _parts(claims, Verdict.NOT_SHOWN, "short")
+    if undecided:
+        parts.append(f"the data do not decide on {_listed(undecided)}")
+    unasked = [part for part in _parts(claims, Verdict.NOT_ASSESSABLE, "short") if part not in undecided]
+    if unasked:
+        parts.append(f"{_listed(unasked)} could not be assessed")
+    shown = sum(claim.verdict is Verdict.SHOWN for claim in claims)
+    rest = f"; {count(shown, 'claim is', 'claims are')} shown" if shown else ""
+    return f"Not settled: {'; '.join(parts)}{rest}."
+
+
+def _parts(claims: Sequence[Claim], verdict: Verdict, field: str) -> list[str]:
+    """Each claim of a verdict once, with the attributes of which it holds."""
+    found: dict[str, list[str]] = {}
+    for claim in claims:
+        if claim.verdict is verdict:
+            attributes = found.setdefault(claim.claim, [])
+            if claim.attribute and claim.attribute not in attributes:
+                attributes.append(claim.attribute)
+    return [
+        getattr(WORDS[name], field) + (f" (by {_listed([clean(item) for item in attributes])})" if attributes else "")
+        for name, attributes in found.items()
+    ]
+
+
+def _listed(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`, `a, b, c and 2 more`."""
+    named = list(parts[:_NAMED])
+    if len(parts) > _NAMED:
+        named.append(f"{len(parts) - _NAMED} more")
+    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
+
+
+def disagreement(claims: Sequence[Claim]) -> str:
+    """The claims on which judges who could judge came to different verdicts, in a sentence; or nothing."""
+    by_claim: dict[tuple[str, str], dict[str, Verdict]] = {}
+    for claim in claims:
+        if claim.judge and claim.verdict is not Verdict.NOT_ASSESSABLE:
+            by_claim.setdefault((claim.claim, claim.attribute), {})[claim.judge] = claim.verdict
+    differ = {key: found for key, found in by_claim.items() if len(set(found.values())) > 1}
+    if not differ:
+        return ""
+    judges = {judge for found in by_claim.values() for judge in found}
+    ways = _NUMBERS.get(len(judges), str(len(judges)))
+    parts = []
+    for (name, attribute), found in differ.items():
+        told = "; ".join(f"{clean(judge)}: {verdict.value}" for judge, verdict in found.items())
+        parts.append(WORDS[name].short + (f" by {clean(attribute)}" if attribute else "") + f" ({told})")
+    listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f"The {ways} ways of describing images disagree on {listed}."

@@ -1,0 +1,1 @@
+"""How a training went: its course, its curves, its words."""

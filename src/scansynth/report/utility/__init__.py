@@ -1,0 +1,1 @@
+"""The utility trial on the page."""

@@ -1,0 +1,288 @@
+"""From the cohort and the synthetic sets to what one job learns from and is tried on. Everything goes by the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scansynth.data.fractions import patients_with
+from scansynth.data.sets import LABEL_SEPARATOR, load_set
+from scansynth.data.tensors import MASKS, Case, Cohort, Selection, cases_for, select
+from scansynth.data.transforms import permission
+from scansynth.errors import CohortError
+from scansynth.ledger import Reader
+from scansynth.metrics.ncc import Flip
+from scansynth.utility.arms import ARM_PLANS, Extra, Sources, images_asked, reads_set
+from scansynth.utility.detector.heatmap import draw_target
+from scansynth.utility.detector.material import Material, Places
+from scansynth.utility.detector.networks import SIZES, map_factor
+from scansynth.utility.filter import choose, nearest_of
+from scansynth.utility.provenance import check_apart
+
+Images = NDArray[np.uint16]
+
+_READERS = (Reader.DETECTOR, Reader.THRESHOLD, Reader.UTILITY, Reader.POSITIVE_CONTROL)
+
+
+@dataclass(frozen=True)
+class Division:
+    """Real images by what they are for.
+
+    Attributes:
+        train: Of the subset that the job's detector learns from.
+        calibrate: Set its threshold and temperature.
+        test: It is tried on.
+        reserve: Join the training of the positive control alone.
+    """
+
+    train: Selection
+    calibrate: Selection
+    test: Selection
+    reserve: Selection
+
+
+def divide(cohort: Cohort, subset: frozenset[str], left_out: tuple[str, str] | None = None) -> Division:
+    """The real images of a job.
+
+    Args:
+        cohort: The cohort.
+        subset: Train patients whose images may be learned from.
+        left_out: A column and its value, such as a site: patients who have it are tried on, and nothing else.
+
+    Raises:
+        CohortError: A class is missing where it is needed.
+        LedgerError: A patient stands in two roles.
+    """
+    kept = check_division(cohort, subset, left_out)
+    parts = []
+    for reader, cases in zip(_READERS, kept, strict=True):
+        found, wanted = select(cohort, reader), {case.index for case in cases}
+        parts.append(_of(found, [case.index in wanted for case in found.cases]))
+    return Division(*parts)
+
+
+def check_division(
+    cohort: Cohort, subset: frozenset[str], left_out: tuple[str, str] | None = None
+) -> tuple[tuple[Case, ...], ...]:
+    """The cases of a job for train, calibrate, test and reserve, without their images; see `divide`.
+
+    Raises:
+        CohortError: A class is missing where it is needed.
+        LedgerError: A patient stands in two roles.
+    """
+    train, calibrate, test, reserve = (cases_for(cohort, reader) for reader in _READERS)
+    groups = {"train": train, "calibrate": calibrate, "test": test, "reserve": reserve}
+    check_apart(**{name: frozenset(case.patient for case in cases) for name, cases in groups.items()})
+    train = tuple(case for case in train if case.patient in subset)
+    if left_out is not None:
+        there = patients_with(cohort, *left_out)
+        train, calibrate, reserve = (
+            tuple(case for case in cases if case.patient not in there) for cases in (train, calibrate, reserve)
+        )
+        test = tuple(case for case in test if case.patient in there)
+    _check_classes(cohort, {"train": train, "calibrate": calibrate, "test": test}, left_out)
+    return train, calibrate, test, reserve
+
+
+def positives(cohort: Cohort, cases: Iterable[Case]) -> NDArray[np.bool_]:
+    """Whether each case shows the lesion."""
+    return np.array([case.label == cohort.facts.positive for case in cases], np.bool_)
+
+
+def _of(selection: Selection, kept: Sequence[bool]) -> Selection:
+    if all(kept):
+        return selection
+    cases = tuple(case for case, stays in zip(selection.cases, kept, strict=True) if stays)
+    return Selection(cases, selection.images[np.array(kept, np.bool_)])
+
+
+def _check_classes(cohort: Cohort, groups: Mapping[str, Sequence[Case]], left_out: tuple[str, str] | None) -> None:
+    """Both classes stand in train, calibrate and test."""
+    where = "" if left_out is None else f" once {left_out[0]} {left_out[1]} is left out"
+    for name, cases in groups.items():
+        positive = positives(cohort, cases)
+        lacking = "positive" if not positive.any() else "negative" if positive.all() else ""
+        if lacking:
+            raise CohortError(
+                f"the role {name} has no {lacking} image{where} ({len(positive)} images; positive means "
+                f"{cohort.facts.positive}): a detector cannot be tried; add cases, or change cohort.shares"
+            )
+
+
+def mirrored(cohort: Cohort) -> tuple[Flip, ...]:
+    """In which mirror images a copy is looked for: those that augmentation may make."""
+    may = permission(cohort.facts.modality, cohort.facts.view)
+    flips = [Flip.NONE]
+    flips += [Flip.LEFT_RIGHT] if may.flip_left_right else []
+    flips += [Flip.TOP_BOTTOM] if may.flip_up_down else []
+    flips += [Flip.BOTH] if may.flip_left_right and may.flip_up_down else []
+    return tuple(flips)
+
+
+@dataclass(frozen=True)
+class Pools:
+    """What one job learns from.
+
+    Attributes:
+        material: All its images.
+        sources: Places among them.
+        notes: What should be known of it, a sentence each.
+    """
+
+    material: Material
+    sources: Sources
+    notes: tuple[str, ...] = ()
+
+
+def gather(
+    cohort: Cohort, division: Division, arm: str, ratio: float, sets: Sequence[Path], network: str, lesions: bool
+) -> Pools:
+    """The images of one arm, in memory.
+
+    Args:
+        cohort: The cohort.
+        division: Its real images.
+        arm: A name of `arms.ARM_PLANS`.
+        ratio: Synthetic images for each real positive one.
+        sets: Folders of the synthetic sets that may be read.
+        network: A name of `networks.SIZES`; decides the size of the lesions' maps.
+        lesions: Whether maps are wanted.
+
+    Raises:
+        CohortError: A set is damaged, of another label, or has too few images.
+    """
+    train, extra = division.train, ARM_PLANS[arm].extra
+    is_positive = positives(cohort, train.cases)
+    real = (np.flatnonzero(is_positive), np.flatnonzero(~is_positive))
+    images, cases, notes = [train.images], list(train.cases), list[str]()
+    sources = Sources(real)
+    if extra is Extra.RESERVE:
+        shown = positives(cohort, division.reserve.cases)
+        start = len(train.cases)
+        images.append(division.reserve.images)
+        cases += division.reserve.cases
+        sources = Sources(real, (start + np.flatnonzero(shown), start + np.flatnonzero(~shown)))
+        notes.append(
+            f"{int(shown.sum())} real positive and {int((~shown).sum())} real negative images of reserve patients "
+            f"joined {len(real[0])} and {len(real[1])}"
+        )
+    elif reads_set(arm):
+        made, labels = read_sets(cohort, sets)
+        chosen, told = _chosen(cohort, division, arm, ratio, made, labels)
+        notes += told
+        if extra is Extra.NEAREST:
+            sources = Sources(real, _nearest(cohort, train, real, [made[part] for part in chosen]))
+        else:
+            start = len(train.cases)
+            images += [made[part] for part in chosen]
+            ends = (start + len(chosen[0]), start + len(chosen[0]) + len(chosen[1]))
+            sources = Sources(real, (np.arange(start, ends[0]), np.arange(ends[0], ends[1])))
+    together = images[0] if len(images) == 1 else np.concatenate(images)
+    targets, known = _maps(cohort, cases, len(together), network) if lesions else (None, None)
+    if known is not None and len(sources.extra[1]) and extra is not Extra.NEAREST:
+        known[sources.extra[1]] = True  # a clear image has no lesion anywhere
+    return Pools(Material(together, targets, known), sources, tuple(notes))
+
+
+def read_sets(cohort: Cohort, sets: Sequence[Path]) -> tuple[Images, NDArray[np.bool_]]:
+    """Images of the sets, and whether each is to show the lesion.
+
+    Raises:
+        CohortError: There is none, or one shows labels that the generator did not tell apart.
+    """
+    if not sets:
+        raise CohortError("there is no synthetic set for this arm; run: scansynth utility STUDY")
+    images, shown = [], list[bool]()
+    for folder in sets:
+        made = load_set(folder, cohort.facts)
+        for row in made.rows:
+            label = row["label"]
+            if label not in cohort.facts.labels:
+                what = "several labels that were not told apart" if LABEL_SEPARATOR in label else "an unknown label"
+                raise CohortError(f"the set {folder.name} shows {what}; make one set for each label")
+            shown.append(label == cohort.facts.positive)
+        images.append(made.images)
+    return np.concatenate(images), np.array(shown, np.bool_)
+
+
+def _chosen(
+    cohort: Cohort, division: Division, arm: str, ratio: float, made: Images, shown: NDArray[np.bool_]
+) -> tuple[tuple[Places, Places], list[str]]:
+    """Places of the synthetic images that join, positive and negative; the first ones of each label."""
+    parts, notes = [], list[str]()
+    asked = images_asked(arm, int(positives(cohort, division.train.cases).sum()), ratio)
+    for label, of_label in (("positive", shown), ("negative", ~shown)):
+        places = np.flatnonzero(of_label)
+        if not len(places):
+            parts.append(places)
+            continue
+        if len(places) < asked:
+            raise CohortError(
+                f"the arm {arm} at the ratio {ratio:g} takes {asked} synthetic {label} images, and the sets have "
+                f"{len(places)}; generate more, or choose smaller utility.ratios"
+            )
+        places = places[:asked]
+        if ARM_PLANS[arm].extra is Extra.FILTERED:
+            places, told = _filtered(cohort, division.train, label, made, places)
+            notes.append(told)
+        parts.append(places)
+    if not len(parts[0]):
+        raise CohortError("the synthetic sets show no lesion; name sets of the positive label")
+    return (parts[0], parts[1]), notes
+
+
+def _filtered(cohort: Cohort, train: Selection, label: str, made: Images, places: Places) -> tuple[Places, str]:
+    """The more real-looking half, without copies of training images."""
+    tune = select(cohort, Reader.SET_FILTER)
+    wanted = label == "positive"
+    like = positives(cohort, tune.cases) == wanted
+    learned = positives(cohort, train.cases) == wanted
+    choice = choose(made[places], len(places) // 2, train.images[learned], tune.images[like], mirrored(cohort))
+    told = (
+        f"of {len(places)} synthetic {label} images {len(choice.places)} were kept: {choice.copies} lay nearer to a "
+        f"training image than 99 of 100 images of tune patients do, and the others were the less real-looking"
+    )
+    return places[choice.places], told
+
+
+def _nearest(
+    cohort: Cohort, train: Selection, real: tuple[Places, Places], made: Sequence[Images]
+) -> tuple[Places, Places]:
+    """Places of the training images nearest to synthetic ones of the same label."""
+    flips = mirrored(cohort)
+    found = [
+        places[nearest_of(images, train.images[places], flips)] if len(images) else places[:0]
+        for places, images in zip(real, made, strict=True)
+    ]
+    return found[0], found[1]
+
+
+def masks_of(cohort: Cohort, cases: Sequence[Case]) -> NDArray[np.uint8] | None:
+    """Masks of cases that were selected, uint8 (n, side, side), 0 or 1; none where the cohort has no masks."""
+    path = cohort.folder / MASKS
+    if not path.is_file():
+        return None
+    masks: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return np.array(masks[[case.index for case in cases]], np.uint8)
+
+
+def _maps(
+    cohort: Cohort, cases: Sequence[Case], count: int, network: str
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Maps of the first images, which are real; those of synthetic ones are empty and not known."""
+    masks = masks_of(cohort, cases)
+    if masks is None:
+        raise CohortError("the cohort has no lesion masks; set utility.lesions to off, or give masks in labels.csv")
+    factor = map_factor(cohort.facts.size, SIZES[network])
+    side = cohort.facts.size // factor
+    targets = np.zeros((count, side, side), np.uint8)
+    known = np.zeros(count, np.bool_)
+    for place, (case, mask) in enumerate(zip(cases, masks, strict=True)):
+        if mask.any():
+            targets[place] = np.rint(draw_target(mask, factor) * 255.0)
+        known[place] = bool(mask.any()) or case.label != cohort.facts.positive
+    return targets, known

@@ -1,0 +1,31 @@
+"""How a study's trial stands."""
+
+from __future__ import annotations
+
+from scansynth.stage import RECORD, plain, read_record
+from scansynth.study import Study
+from scansynth.utility.grid import PLAN, STAGE, read_plan, trial_folder
+
+
+def standing(study: Study) -> str:
+    """In words; empty while there is no trial.
+
+    Raises:
+        StudyError: The declaration or a record is damaged.
+    """
+    folder = trial_folder(study)
+    if not (folder / PLAN).exists():
+        return ""
+    plan = read_plan(study)
+    record, cohort = read_record(folder), read_record(study.cohort)
+    done = sum((folder / "jobs" / str(job["name"]) / RECORD).exists() for job in plan["jobs"])
+    detectors = f"{done} of {len(plan['jobs'])} detectors"
+    declared = plain(study.config.utility.model_dump(mode="json"))
+    changed = sorted(key for key, value in declared.items() if key != "external" and plan["settings"].get(key) != value)
+    if cohort is not None and plan["cohort"] != cohort.digest:
+        changed.insert(0, "cohort")
+    if changed:
+        return f"stale     changed: {', '.join(changed)}; run: scansynth {STAGE} {study.folder}"
+    if record is None or record.stage != STAGE or done < len(plan["jobs"]):
+        return f"not yet   {detectors}; run: scansynth {STAGE} {study.folder}"
+    return f"done      {detectors}"

@@ -1,0 +1,142 @@
+"""The trial's lines of evidence: claims from the contrasts of the block that was declared first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from scansynth.claims.claim import Claim, Control, Floor, floor_of, not_assessable
+from scansynth.claims.rules import EVERY_RULE
+from scansynth.statistics import Verdict
+from scansynth.utility.statistics.effects import Estimate, Outcome, Outcomes
+from scansynth.utility.statistics.outcomes import BASIC, PLACEBO, POSITIVE_CONTROL, PUBLISHED, REAL, Block
+from scansynth.utility.statistics.rulings import PRIMARY, Contrast, points
+
+GAIN, ALARMS = "utility.gain", "utility.false_alarms"
+QUESTIONS: Mapping[str, tuple[str, str]] = {
+    GAIN: PRIMARY,
+    ALARMS: PRIMARY,
+    "utility.published": (PUBLISHED, REAL),
+    "utility.placebo": (PLACEBO, BASIC),
+    "utility.positive_control": (POSITIVE_CONTROL, BASIC),
+}
+"""Claims, and the contrast that each rests on."""
+
+MIDDLE = 0.90
+"""Of the floor, as of all floors."""
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """What claims are made from.
+
+    Attributes:
+        block: The one that was declared first.
+        outcomes: Measured on it; None where that was impossible.
+        contrasts: Judged.
+        why: Why nothing could be measured.
+        margin: Most that false alarms may rise.
+        level: Of the intervals.
+        draws: Of the patients.
+    """
+
+    block: Block
+    outcomes: Outcomes | None
+    contrasts: Sequence[Contrast]
+    why: str
+    margin: float
+    level: float
+    draws: int
+
+    def contrast(self, arm: str, other: str) -> Contrast | None:
+        """A contrast by its arms."""
+        return next((one for one in self.contrasts if (one.arm, one.other) == (arm, other)), None)
+
+
+def counts(block: Block) -> dict[str, int]:
+    """Numbers behind a claim."""
+    test, calibrate = block.test, block.calibrate
+    return {
+        "test images": len(test.patients),
+        "test images with a lesion": int(test.positive.sum()),
+        "test patients": len(np.unique(test.patients)),
+        "test patients with a lesion": test.patients_with(True),
+        "test patients without a lesion": test.patients_with(False),
+        "calibrate patients": len(np.unique(calibrate.patients)),
+        "calibrate images without a lesion": int((~calibrate.positive).sum()),
+        "pairs": block.pairs,
+    }
+
+
+def answer(hearing: Hearing) -> tuple[Claim, ...]:
+    """All claims of the trial, in the order of the rules."""
+    return tuple(_answer(hearing, name, *arms) for name, arms in QUESTIONS.items())
+
+
+def _answer(hearing: Hearing, name: str, arm: str, other: str) -> Claim:
+    one, outcomes, n = hearing.contrast(arm, other), hearing.outcomes, counts(hearing.block)
+    if outcomes is None:
+        return not_assessable(name, hearing.why, n)
+    if one is None:
+        absent = " and ".join(sorted({arm, other} - set(hearing.block.arms)))
+        return not_assessable(name, f"The trial has no arm {absent}.", n)
+    figure = one.false_alarms if name == ALARMS else one.gain
+    verdict, why = _alarms(one, hearing) if name == ALARMS else (one.verdict, one.why)
+    claim = not_assessable(name, why, n)
+    return replace(
+        claim,
+        value=figure.value,
+        interval=figure.interval,
+        level=hearing.level,
+        floor=_floor(hearing, outcomes, name),
+        control=_controls(hearing) if arm not in {PLACEBO, POSITIVE_CONTROL} else (),
+        margin=hearing.margin if name == ALARMS else 0.0,
+        verdict=verdict,
+        roles=EVERY_RULE[name].roles,
+    )
+
+
+def _alarms(one: Contrast, hearing: Hearing) -> tuple[Verdict, str]:
+    """The verdict on false alarms alone; what voids the contrast voids it too."""
+    if one.verdict is Verdict.NOT_ASSESSABLE:
+        return one.verdict, one.why
+    interval, limit = one.false_alarms.interval, f"{hearing.margin * 100:g} points"
+    told = f"The rate of false alarms changed by {points(one.false_alarms)} points"
+    if interval.high < hearing.margin:
+        return Verdict.SHOWN, f"{told}, which is less than {limit}."
+    if interval.low > hearing.margin:
+        return Verdict.REFUTED, f"{told}, which is more than {limit}."
+    return Verdict.NOT_SHOWN, f"{told}: whether it is less than {limit} is open."
+
+
+def _floor(hearing: Hearing, outcomes: Outcomes, name: str) -> Floor | None:
+    """What a gain from nothing looks like: the placebo, and for the placebo two trainings of the same arm."""
+    figure = outcomes.false_alarms if name == ALARMS else outcomes.sensitivity
+    placebo = hearing.contrast(PLACEBO, BASIC)
+    if name == "utility.placebo" or placebo is None:
+        return _twins(figure, hearing.block.place(BASIC)) if BASIC in hearing.block.arms else None
+    places = hearing.block.place(PLACEBO), hearing.block.place(BASIC)
+    middle: Estimate = figure.contrast(*places, MIDDLE)
+    what = "duplicates of real images in place of synthetic ones"
+    return Floor(what, middle.interval.low, middle.value, middle.interval.high, hearing.draws)
+
+
+def _twins(figure: Outcome, basic: int) -> Floor:
+    values = figure.values[basic]
+    apart = values[:, None] - values[None, :]
+    return floor_of("two trainings of the basic arm against each other", apart[~np.eye(len(values), dtype=np.bool_)])
+
+
+def _controls(hearing: Hearing) -> tuple[Control, ...]:
+    """Did the trial find a gain that is there, and none where none is?"""
+    found = []
+    for arm, wanted, name in (
+        (POSITIVE_CONTROL, True, "more real patients bring a gain"),
+        (PLACEBO, False, "duplicates bring none"),
+    ):
+        control = hearing.contrast(arm, BASIC)
+        passed = control is not None and (control.verdict is Verdict.SHOWN) is wanted
+        found.append(Control(name, float(passed), 1.0))
+    return tuple(found)

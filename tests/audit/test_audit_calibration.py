@@ -1,0 +1,135 @@
+"""How often the court errs, by simulation: the rates that `docs/evidence.md` promises to measure.
+
+`benchmarks/audit_error_rates.py` holds the made-up patients, and runs 200 of each case; here are fewer.
+"""
+
+import importlib
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from scansynth.audit.questions import diversity, fidelity
+from scansynth.claims.claim import Claim
+from scansynth.statistics import Verdict, patient_halves
+
+D = 24
+RUNS = 25
+
+
+def cohort(rng: np.random.Generator, patients: int = 40, each: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Features of test patients, images of one patient alike: (n, d) and (n,)."""
+    names = np.repeat(np.arange(patients), each)
+    return 0.8 * rng.normal(size=(patients, D))[names] + 0.6 * rng.normal(size=(len(names), D)), names
+
+
+def few(features: np.ndarray, kinds: int, rng: np.random.Generator) -> np.ndarray:
+    return features[np.arange(64) % kinds] + rng.normal(0, 0.05, (64, D))
+
+
+def fidelity_of(synthetic: np.ndarray, rng: np.random.Generator) -> Claim:
+    real, names = cohort(rng)
+    halves = patient_halves(names, 60, rng)
+    return fidelity.assess(synthetic, real, names, halves, {"shift": real + 0.6}, 0.95, rng).claim
+
+
+def variety_of(synthetic: np.ndarray, rng: np.random.Generator) -> dict[str, Claim]:
+    real, names = cohort(rng)
+    halves = patient_halves(names, 60, rng)
+    seconds = [rng.permutation(real[~half]) for half in halves[:10]]
+    planted = {
+        "diversity.pair_distance": {"one": [few(x, 1, rng) for x in seconds], "half": [x / 2 for x in seconds]},
+        "diversity.near_pairs": {"eight": [few(x, 8, rng) for x in seconds]},
+    }
+    found = diversity.assess(synthetic, real, names, halves, planted, 0.95)
+    return {finding.claim.claim: finding.claim for finding in found}
+
+
+def test_new_patients_are_not_called_fakes_and_shifted_ones_are() -> None:
+    fresh, shifted = Counter(), Counter()
+    for seed in range(RUNS):
+        rng = np.random.default_rng(seed)
+        fresh[fidelity_of(rng.normal(size=(120, D)), rng).verdict] += 1
+        shifted[fidelity_of(rng.normal(0.6, 1, (120, D)), rng).verdict] += 1
+    assert fresh[Verdict.REFUTED] <= 2
+    assert fresh[Verdict.SHOWN] >= RUNS / 2
+    assert shifted[Verdict.SHOWN] == 0
+    assert shifted[Verdict.REFUTED] >= 0.8 * RUNS
+
+
+def test_new_patients_are_not_called_poor_and_few_images_are() -> None:
+    fresh, eight, calm = Counter(), Counter(), Counter()
+    for seed in range(RUNS):
+        rng = np.random.default_rng(seed)
+        images = rng.normal(size=(120, D))
+        for name, claim in variety_of(images, rng).items():
+            fresh[name, claim.verdict] += 1
+        eight[variety_of(few(images, 8, rng), rng)["diversity.near_pairs"].verdict] += 1
+        calm[variety_of(images / 2, rng)["diversity.pair_distance"].verdict] += 1
+    for name in diversity.SHARES:
+        assert fresh[name, Verdict.REFUTED] <= 2
+        assert fresh[name, Verdict.SHOWN] >= RUNS / 2
+    assert eight == {Verdict.REFUTED: RUNS}
+    assert calm == {Verdict.REFUTED: RUNS}
+
+
+def test_a_control_that_is_missed_takes_the_verdict_away() -> None:
+    rng = np.random.default_rng(0)
+    real, names = cohort(rng)
+    halves = patient_halves(names, 60, rng)
+    claim = fidelity.assess(rng.normal(size=(120, D)), real, names, halves, {"nothing": real}, 0.95, rng).claim
+    assert claim.verdict is Verdict.NOT_ASSESSABLE
+
+
+def test_a_set_of_one_image_has_finite_figures() -> None:
+    rng = np.random.default_rng(0)
+    claims = variety_of(np.zeros((60, D)), rng)
+    assert {claim.verdict for claim in claims.values()} == {Verdict.REFUTED}
+
+
+# Both judges, all claims that rest on features
+
+
+@pytest.fixture(scope="module")
+def simulation() -> ModuleType:
+    with pytest.MonkeyPatch.context() as patch:  # benchmarks import each other as scripts of one folder do
+        patch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+        return importlib.import_module("audit_error_rates")
+
+
+def rates(simulation: ModuleType, fault: str, runs: int) -> dict:
+    audits = (simulation.one_audit(40, 3, 120, fault, 40, np.random.default_rng(seed)) for seed in range(runs))
+    return dict(simulation.rates(audits))
+
+
+@pytest.mark.parametrize("fault", ["none", "none, three images of each patient"])
+def test_with_nothing_wrong_no_claim_is_refuted_by_either_judge(simulation: ModuleType, fault: str) -> None:
+    """At most one of 20 audits may hold any wrong `refuted`: 5% for all claims read together."""
+    found = rates(simulation, fault, 20)
+    assert set(found["refuted"]) == set(simulation.CLAIMS)
+    assert found["family_wise"]["any"] <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("fault", "finders"),
+    [
+        ("shifted", ("fidelity.kid", "fidelity.density")),
+        ("eight images", ("diversity.near_pairs", "diversity.nearest", "diversity.vendi", "fidelity.kid")),
+        ("half the variation", ("diversity.pair_distance", "diversity.nearest", "diversity.recall", "diversity.vendi")),
+    ],
+)
+def test_what_is_wrong_is_found_by_the_claims_that_are_for_it(
+    simulation: ModuleType, fault: str, finders: tuple[str, ...]
+) -> None:
+    found = rates(simulation, fault, 5)
+    for name in finders:
+        assert found["refuted"][name] >= 0.8, name
+
+
+def test_the_judges_of_the_simulation_see_the_same_images_in_part(simulation: ModuleType) -> None:
+    first, second = simulation.seen(simulation.images(2000, 1, np.random.default_rng(0)))
+    assert first.var(axis=0).mean() == pytest.approx(1.0, abs=0.35)
+    strongest = np.linalg.svd(np.corrcoef(first.T, second.T)[:24, 24:])[1].mean()
+    assert 0.4 < strongest < 0.9

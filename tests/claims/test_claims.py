@@ -1,0 +1,128 @@
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+from scansynth.claims.claim import (
+    Control,
+    Floor,
+    Measurement,
+    decide,
+    floor_of,
+    not_assessable,
+    percent,
+    read_claims,
+    schema,
+    sensible,
+    write_claims,
+)
+from scansynth.claims.rules import CLAIMS, RULE_VERSION, RULES
+from scansynth.errors import EvidenceError
+from scansynth.files import read_json
+from scansynth.report.audit.words import QUESTIONS
+from scansynth.statistics import Interval, Verdict
+
+MEASURED = Measurement(
+    value=0.01,
+    interval=Interval(0.0, 0.02),
+    level=0.95,
+    floor=Floor("halves", -0.01, 0.0, 0.01, 200),
+    control=(Control("blur", 0.9, 0.8),),
+    margin=0.03,
+    n={"synthetic images": 100},
+)
+WHY = {kind: str(kind) for kind in Verdict}
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "evidence.md"
+
+
+def test_the_verdict_follows_the_figures() -> None:
+    assert decide("fidelity.kid", MEASURED, WHY).verdict is Verdict.SHOWN
+    worse = replace(MEASURED, interval=Interval(0.04, 0.05))
+    assert decide("fidelity.kid", worse, WHY).verdict is Verdict.REFUTED
+    assert decide("diversity.near_pairs", worse, WHY).verdict is Verdict.SHOWN
+    wide = replace(MEASURED, interval=Interval(0.0, 0.05))
+    assert decide("fidelity.kid", wide, WHY).verdict is Verdict.NOT_SHOWN
+
+
+def test_a_failed_control_takes_the_verdict_away_and_says_which() -> None:
+    missed = replace(MEASURED, control=(Control("blur", 0.9, 0.8), Control("noise", 0.5, 0.8)))
+    claim = decide("fidelity.kid", missed, WHY)
+    assert claim.verdict is Verdict.NOT_ASSESSABLE
+    assert "noise: 50% found" in claim.why
+    assert "blur" not in claim.why
+
+
+def test_claims_come_back_as_written_and_fit_the_schema(tmp_path: Path) -> None:
+    claims = (
+        decide("copies.flag_rate", MEASURED, WHY),
+        not_assessable("fidelity.kid", "Too few.", {"synthetic images": 3}),
+    )
+    write_claims(tmp_path / "claims.json", claims)
+    jsonschema.Draft202012Validator.check_schema(schema())
+    jsonschema.validate(read_json(tmp_path / "claims.json"), schema())
+    assert read_claims(tmp_path / "claims.json") == claims
+
+
+@pytest.mark.parametrize(("key", "value"), [("verdict", "fine"), ("value", None), ("interval", [1]), ("extra", 1)])
+def test_the_schema_refuses_what_is_no_claim(key: str, value: object) -> None:
+    row = decide("fidelity.kid", MEASURED, WHY).as_row() | {key: value}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate([row], schema())
+
+
+def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "claims.json").write_text('[{"claim": 3}]')
+    with pytest.raises(EvidenceError, match="run audit again") as refusal:
+        read_claims(tmp_path / "claims.json")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_verdict_needs_its_figures() -> None:
+    with pytest.raises(ValueError, match="without its figures"):
+        replace(not_assessable("fidelity.kid", "x", {}), verdict=Verdict.SHOWN)
+    with pytest.raises(ValueError, match="no claim"):
+        replace(not_assessable("fidelity.kid", "x", {}), claim="fidelity.feeling")
+
+
+def test_every_claim_and_the_version_stand_on_the_page() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    for name in CLAIMS:
+        assert f"\n## {name}: {RULES[name].question}\n" in text
+    assert f"rule version {RULE_VERSION}" in text
+    for verdict in Verdict:
+        assert f"`{verdict.value}`" in text
+
+
+def test_readme_and_rules_ask_the_questions_of_the_report() -> None:
+    readme, page = (ROOT / "README.md").read_text(encoding="utf-8"), PAGE.read_text(encoding="utf-8")
+    for question in QUESTIONS:
+        rooms = ", ".join(f"`{room}.*`" for room in question.rooms)
+        assert f"| {question.title} | " in readme
+        assert f"{rooms} |\n" in readme
+        assert f"| {question.title} | {rooms} |" in page
+    assert {name.partition(".")[0] for name in CLAIMS} == {room for q in QUESTIONS for room in q.rooms}
+
+
+def test_error_rates_on_the_page_are_those_of_the_results() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    rows = read_json(ROOT / "docs" / "results" / "copies_error_rates.json")["rows"]
+    assert rows
+    for row in rows:
+        rates = " | ".join(percent(row[verdict]) for verdict in ("shown", "not shown", "refuted"))
+        start = f"| {row['calibrate_patients']} | {row['images_each']} | {row['share_of_copies']:.0%} |"
+        assert f"{start} {rates} |" in text
+
+
+def test_floor_is_the_middle_of_the_draws() -> None:
+    floor = floor_of("x", np.arange(101.0))
+    assert (floor.low, floor.mean, floor.high, floor.draws) == (5.0, 50.0, 95.0, 101)
+
+
+def test_figures_are_rounded_for_people() -> None:
+    assert [sensible(v) for v in (0, 1e-6, 0.01234, 0.5, 1.2345, 12.345, -123.4)] == [
+        "0", "0", "0.0123", "0.500", "1.23", "12.3", "-123",
+    ]  # fmt: skip
+    assert [percent(v) for v in (0, 0.012, 0.0996, 0.5)] == ["0%", "1.2%", "10%", "50%"]

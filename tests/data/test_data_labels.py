@@ -1,0 +1,130 @@
+from pathlib import Path
+
+import pytest
+
+from scansynth.data.labels import check_present, read_labels
+from scansynth.errors import CohortError
+from scansynth.ledger import Role
+
+
+def write(tmp_path: Path, text: str | bytes) -> Path:
+    path = tmp_path / "labels.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def refusal(path: Path, **options: object) -> str:
+    with pytest.raises(CohortError) as caught:
+        read_labels(path, **options)  # type: ignore[arg-type]
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_every_column_arrives(tmp_path: Path) -> None:
+    text = (
+        "\ufeffPath,Label,patient_id,mask,site,role,Diameter (mm)\r\n"
+        '"a/b,c.dcm",nodule,P1,m/1.png,North,Train,7.5\r\n'
+        "\r\n"
+        "./x\\y,clear,,,,,\r\n"
+    )
+    first, second = read_labels(write(tmp_path, text)).rows
+    assert (first.row, first.path, first.label, first.patient_id) == (2, "a/b,c.dcm", "nodule", "P1")
+    assert (first.mask, first.role) == ("m/1.png", Role.TRAIN)
+    assert first.attributes == {"site": "North", "diameter_mm": "7.5"}
+    assert (second.row, second.path, second.patient_id, second.role, second.attributes) == (4, "x/y", None, None, {})
+
+
+def test_box_columns_make_a_box_only_together(tmp_path: Path) -> None:
+    both = read_labels(write(tmp_path, "path,label,x,y,width,height\na,l,1,2,3.5,4\nb,l,,,,\n"))
+    assert both.rows[0].box == (1, 2, 3.5, 4)
+    assert both.rows[1].box is None
+    assert both.masked
+    alone = read_labels(write(tmp_path, "path,label,x\na,l,1\n"))
+    assert alone.rows[0].box is None
+    assert alone.rows[0].attributes == {"x": "1"}
+    assert not alone.masked
+
+
+def test_uid_instead_of_path(tmp_path: Path) -> None:
+    labels = read_labels(write(tmp_path, "sop_instance_uid,label\n1.2.3,nodule\n"))
+    assert labels.by_sop["1.2.3"].label == "nodule"
+    assert labels.by_path == {}
+
+
+def test_unlabelled_needs_no_label(tmp_path: Path) -> None:
+    assert read_labels(write(tmp_path, "path,patient_id\na,P\n"), unlabelled=True).rows[0].label == "unlabelled"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ["empty"]),
+        ("path,label\n", ["no rows"]),
+        ("path;label\na;b\n", ["semicolons"]),
+        ("file_,label\na,b\n", ["path", "sop_instance_uid"]),
+        ("path,class\na,b\n", ["no column label"]),
+        ("path,label,label\na,b,c\n", ["label twice"]),
+        ("path,label,\na,b,c\n", ["column 3 has no name"]),
+        ("path,label,Patient Name\na,b,Doe\n", ["patient name", "remove"]),
+        ("path,label,a b,a-b\na,l,1,2\n", ["a_b", "rename"]),
+        ("path,label\na,b\nc,d,e\n", ["row 3", "3 cells"]),
+        ("path,label\na,b\nc,\n", ["row 3", "label is empty"]),
+        ("path,label\na,b\n,c\n", ["row 3", "filled"]),
+        ("path,label\na,b|c\n", ["row 2", "plain characters"]),
+        ('path,label\na,"b\nc"\n', ["row 2", "plain characters"]),
+        ("path,label\na," + "b" * 65 + "\n", ["row 2", "64"]),
+        ("path,label\na,b\nc,b\na,c\n", ["row 4", "row 2"]),
+        ("path,label\na/./b,b\na\\b,c\n", ["row 3", "row 2"]),
+        ("sop_instance_uid,label\n1.2,b\n1.2,c\n", ["row 3", "row 2"]),
+        ("sop_instance_uid,label\n1.2/../x,b\n", ["row 2", "UID"]),
+        ("path,label\n../a,b\n", ["row 2", "leads out"]),
+        ("path,label\na/../../b,b\n", ["row 2", "leads out"]),
+        ("path,label\n/etc/passwd,b\n", ["row 2", "leads out"]),
+        ("path,label\nC:\\a,b\n", ["row 2", "leads out"]),
+        ("path,label\n..\\a,b\n", ["row 2", "leads out"]),
+        ("path,label\na\0b,b\n", ["row 2"]),
+        ("path,label,mask\na,b,../m.png\n", ["row 2", "mask"]),
+        ("path,label,role\na,b,trian\n", ["row 2", "nearest is train"]),
+        ("path,label,role\na,b,validation\n", ["row 2", "nearest is"]),
+        ("path,label,x,y,width,height\na,b,1,2,3,\n", ["row 2", "numbers"]),
+        ("path,label,x,y,width,height\na,b,1,2,0,4\n", ["row 2", "box"]),
+        ("path,label,x,y,width,height\na,b,nan,2,1,4\n", ["row 2", "box"]),
+        ("path,label,x,y,width,height\na,b,1,2,inf,4\n", ["row 2", "box"]),
+        ("path,label,mask,x,y,width,height\na,b,m.png,1,2,3,4\n", ["row 2", "both"]),
+        ('path,label\n"a,b\n', ["CSV"]),
+        ("path,label\n" + "a" * 200_000 + ",b\n", ["CSV"]),
+        ("path,label\na,b\n".encode("utf-16"), ["UTF-8"]),
+        ("path,label\nM\xfcller,b\n".encode("latin-1"), ["UTF-8"]),
+    ],
+)
+def test_refusals_say_where_and_what(tmp_path: Path, text: str | bytes, words: list[str]) -> None:
+    message = refusal(write(tmp_path, text))
+    assert all(word in message for word in words), message
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    assert "there is no" in refusal(tmp_path / "labels.csv")
+    assert "there is no" in refusal(tmp_path)
+
+
+def test_unknown_label_does_not_repeat_the_cell(tmp_path: Path) -> None:
+    path = write(tmp_path, "path,label\na,clear\nb,John Doe\n")
+    message = refusal(path, known=("nodule", "clear"))
+    assert "row 3" in message
+    assert "clear, nodule" in message
+    assert "Doe" not in message
+    assert read_labels(path).rows[1].label == "John Doe"
+
+
+def test_absent_images_are_counted(tmp_path: Path) -> None:
+    labels = read_labels(write(tmp_path, "path,label\na,x\nb,x\nc,x\n"))
+    check_present(labels, {"a", "b", "c", "d"}, set())
+    with pytest.raises(CohortError, match=r"row 3.*2 rows"):
+        check_present(labels, {"a"}, set())
+    labels = read_labels(write(tmp_path, "path,label\ndicom/a,x\n"))
+    with pytest.raises(CohortError, match=r"one folder higher"):
+        check_present(labels, {"a"}, set())
+    labels = read_labels(write(tmp_path, "sop_instance_uid,label\n1.2,x\n1.3,x\n"))
+    with pytest.raises(CohortError, match=r"row 3.*1 row "):
+        check_present(labels, set(), {"1.2"})

@@ -1,0 +1,122 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from scansynth.data.transforms import (
+    PERMITTED_AUGMENTATION,
+    fit,
+    fit_mask,
+    fitted_spacing,
+    from_window,
+    permission,
+    series_window,
+    to_window,
+)
+
+SHAPES = [(40, 40), (352, 300), (300, 352), (33, 250), (64, 64)]
+
+
+def centre(image: np.ndarray) -> np.ndarray:
+    grid = np.mgrid[: image.shape[0], : image.shape[1]]
+    return (grid * image).sum(axis=(1, 2)) / image.sum()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("size", [32, 64, 512])
+def test_a_constant_stays_constant_and_padding_is_low(shape: tuple[int, int], size: int) -> None:
+    made = fit(np.full(shape, 0.5, np.float32), size)
+    assert made.shape == (size, size)
+    assert made.dtype == np.float32
+    inside = made > -0.99
+    rows, columns = inside.any(axis=1).sum(), inside.any(axis=0).sum()
+    assert max(rows, columns) == size
+    assert rows / columns == pytest.approx(shape[0] / shape[1], abs=0.6 / min(rows, columns) * max(1, rows / columns))
+    assert np.abs(made[inside] - 0.5).max() < 2e-4  # MONAI's kernel ends at four standard deviations
+    assert (made[~inside] == -1).all()
+
+
+def test_no_resize_is_the_identity() -> None:
+    image = np.random.default_rng(0).uniform(-1, 1, (64, 64)).astype(np.float32)
+    assert (fit(image, 64) == image).all()
+    assert (fit_mask((image > 0).astype(np.uint8), 64) == (image > 0)).all()
+
+
+def test_shrinking_does_not_alias() -> None:
+    stripes = np.tile(np.array([-1, 1], np.float32), (256, 128))
+    assert stripes[::4, ::4].mean() == -1.0  # what plain sampling makes of them
+    assert np.abs(fit(stripes, 64)).max() < 0.35
+
+
+@pytest.mark.parametrize(("shape", "size"), list(itertools.product(SHAPES[:3], [32, 128, 512])))
+def test_image_and_mask_move_together(shape: tuple[int, int], size: int) -> None:
+    mask = np.zeros(shape, np.uint8)
+    mask[shape[0] // 4 : shape[0] // 2, shape[1] // 2 : 3 * shape[1] // 4] = 1
+    image = fit(mask.astype(np.float32) * 2 - 1, size)
+    moved = fit_mask(mask, size)
+    assert set(np.unique(moved)) == {0, 1}
+    assert np.abs(centre(image + 1.0) - centre(moved)).max() < 0.6
+    area = mask.sum() * (size / max(shape)) ** 2
+    assert moved.sum() == pytest.approx(area, rel=0.15)
+
+
+def test_a_tiny_lesion_is_never_lost() -> None:
+    mask = np.zeros((512, 512), np.uint8)
+    mask[100, 200] = 1
+    small = fit_mask(mask, 32)
+    assert small.sum() == 1
+    assert small[100 // 16, 200 // 16] == 1
+    assert fit_mask(np.zeros((512, 512), np.uint8), 32).sum() == 0
+
+
+def test_window_and_its_inverse() -> None:
+    values = np.linspace(-1000, 400, 97, dtype=np.float32).reshape(1, -1)
+    x = to_window(values, -1000, 400)
+    assert (x.min(), x.max()) == (-1, 1)
+    assert np.abs(from_window(x, -1000, 400) - values).max() < 1e-3
+    assert (to_window(np.float32([[-2000, 3000]]), -1000, 400) == [[-1, 1]]).all()
+    with pytest.raises(ValueError, match="rise"):
+        to_window(values, 5, 5)
+
+
+def test_percentiles_are_of_the_whole_series() -> None:
+    first, second = np.zeros((10, 10), np.float32), np.arange(100, dtype=np.float32).reshape(10, 10)
+    both = np.concatenate([first.ravel(), second.ravel()])
+    low, high = series_window([first, second], (10.0, 90.0))
+    assert (low, high) == pytest.approx(tuple(np.percentile(both, [10, 90])))
+    assert second[0, 3] == 3  # the images were not sorted in place
+
+
+def test_percentiles_of_a_huge_series_are_sampled_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scansynth.data.transforms._SAMPLE", 1000)
+    draw = np.random.default_rng(0)
+    images = [draw.normal(size=(64, 64)).astype(np.float32) for _ in range(8)]
+    low, high = series_window(images, (10.0, 90.0))
+    assert (low, high) == pytest.approx((-1.2816, 1.2816), abs=0.2)
+
+
+def test_spacing_keeps_the_size_in_mm() -> None:
+    assert fitted_spacing((512, 512), (0.7, 0.7), 256) == pytest.approx((1.4, 1.4))
+    assert fitted_spacing((40, 40), (0.6, 0.6), 64) == pytest.approx((0.375, 0.375))
+    row, column = fitted_spacing((352, 300), (1.0, 1.0), 256)
+    image = fit(np.zeros((352, 300), np.float32), 256)
+    columns = (image[128] > -0.9).sum()
+    assert (row * 256, column * columns) == pytest.approx((352, 300))
+
+
+def test_the_table_of_permissions() -> None:
+    for modality, view in itertools.product(("MR", "CT", "PT", "XX"), ("chest", "patch", "any")):
+        allowed = permission(modality, view)
+        assert not allowed.intensity  # never: the published work forbids it
+        assert 0 < allowed.rotation_degrees <= 15
+        refused = {name for name in ("flip_left_right", "flip_up_down", "intensity") if not getattr(allowed, name)}
+        assert refused <= allowed.reasons.keys()
+        assert all(allowed.reasons.values())
+    assert "heart" in permission("MR", "chest").reasons["flip_left_right"]
+    assert not permission("CT", "chest").flip_left_right
+    assert permission("CT", "patch").flip_left_right
+    assert permission("CT", "patch").flip_up_down
+    assert not permission("MR", "any").flip_left_right
+    assert permission("MR", "chest").rotation_degrees <= 5
+    with pytest.raises(TypeError):
+        PERMITTED_AUGMENTATION["MR", "chest"] = permission("MR", "patch")  # type: ignore[index]
