@@ -40,7 +40,7 @@ import torch
 from audit_page import write_page
 from numpy.typing import NDArray
 
-from scansynth.audit.material import Exhibits, Reals, gather
+from scansynth.audit.compared import Compared, Reals, gather
 from scansynth.audit.run import weigh
 from scansynth.claims.claim import Finding
 from scansynth.config import EvidenceSettings
@@ -67,18 +67,18 @@ class Row:
     """
 
     title: str
-    spoil: Callable[[Exhibits, tuple[Case, ...], np.random.Generator], Images]
+    spoil: Callable[[Compared, tuple[Case, ...], np.random.Generator], Images]
     must: tuple[str, ...] = ()
 
 
-def _as_they_are(exhibits: Exhibits, cases: tuple[Case, ...], rng: np.random.Generator) -> Images:
-    return exhibits.synthetic
+def _as_they_are(compared: Compared, cases: tuple[Case, ...], rng: np.random.Generator) -> Images:
+    return compared.synthetic
 
 
-def _with_training_images(exhibits: Exhibits, rng: np.random.Generator, change: bool) -> Images:
-    images = exhibits.synthetic.copy()
+def _with_training_images(compared: Compared, rng: np.random.Generator, change: bool) -> Images:
+    images = compared.synthetic.copy()
     count = max(1, round(SHARE_OF_COPIES * len(images)))
-    sources = exhibits.train.images[rng.permutation(len(exhibits.train.images))[:count]]
+    sources = compared.train.images[rng.permutation(len(compared.train.images))[:count]]
     changes: tuple[Callable[[Images], Images], ...] = (
         lambda x: planted.noise(x, 0.025, rng),
         planted.shift,
@@ -92,25 +92,25 @@ def _with_training_images(exhibits: Exhibits, rng: np.random.Generator, change: 
     return images
 
 
-def _copies(exhibits: Exhibits, cases: tuple[Case, ...], rng: np.random.Generator) -> Images:
-    return _with_training_images(exhibits, rng, change=True)
+def _copies(compared: Compared, cases: tuple[Case, ...], rng: np.random.Generator) -> Images:
+    return _with_training_images(compared, rng, change=True)
 
 
-def _files(exhibits: Exhibits, cases: tuple[Case, ...], rng: np.random.Generator) -> Images:
-    return _with_training_images(exhibits, rng, change=False)
+def _files(compared: Compared, cases: tuple[Case, ...], rng: np.random.Generator) -> Images:
+    return _with_training_images(compared, rng, change=False)
 
 
-def _blurred(exhibits: Exhibits, cases: tuple[Case, ...], rng: np.random.Generator) -> Images:
-    return planted.blur(exhibits.synthetic)
+def _blurred(compared: Compared, cases: tuple[Case, ...], rng: np.random.Generator) -> Images:
+    return planted.blur(compared.synthetic)
 
 
-def _no_large_lesions(exhibits: Exhibits, cases: tuple[Case, ...], rng: np.random.Generator) -> Images:
+def _no_large_lesions(compared: Compared, cases: tuple[Case, ...], rng: np.random.Generator) -> Images:
     diameters = np.array([float(case.attributes["diameter_mm"]) for case in cases])
-    return exhibits.synthetic[diameters <= np.quantile(diameters, 2 / 3)]
+    return compared.synthetic[diameters <= np.quantile(diameters, 2 / 3)]
 
 
-def _jpeg(exhibits: Exhibits, cases: tuple[Case, ...], rng: np.random.Generator) -> Images:
-    return planted.jpeg(exhibits.synthetic, 90)
+def _jpeg(compared: Compared, cases: tuple[Case, ...], rng: np.random.Generator) -> Images:
+    return planted.jpeg(compared.synthetic, 90)
 
 
 FIDELITY = (
@@ -140,8 +140,8 @@ ROWS: Mapping[str, Row] = {
 }
 
 
-def dealt(cohort: Cohort, images: NDArray[np.uint16], label: str, draw: int) -> tuple[Exhibits, tuple[Case, ...]]:
-    """Exhibits in which other patients stand for the synthetic set, and the cases of these."""
+def dealt(cohort: Cohort, images: NDArray[np.uint16], label: str, draw: int) -> tuple[Compared, tuple[Case, ...]]:
+    """Compared in which other patients stand for the synthetic set, and the cases of these."""
     cases = [case for case in cohort.cases if case.label == label]
     others = sorted({case.patient for case in cases if case.role is not Role.TRAIN})
     shuffled = np.random.default_rng(draw).permutation(np.array(others))
@@ -158,7 +158,7 @@ def dealt(cohort: Cohort, images: NDArray[np.uint16], label: str, draw: int) -> 
         return Reals(chosen, to_signed(np.array(images[[case.index for case in chosen]])))
 
     made = tuple(case for case in cases if case.patient in passed_off)
-    exhibits = Exhibits(
+    compared = Compared(
         files=tuple(f"{place:06d}" for place in range(len(made))),
         synthetic=to_signed(np.array(images[[case.index for case in made]])),
         labels=(label,),
@@ -169,7 +169,7 @@ def dealt(cohort: Cohort, images: NDArray[np.uint16], label: str, draw: int) -> 
         test=of(Role.TEST),
         inputs={},
     )
-    return exhibits, made
+    return compared, made
 
 
 def audit(study: Path, work: Path, kind: str, draw: int) -> dict[str, Any]:
@@ -180,19 +180,19 @@ def audit(study: Path, work: Path, kind: str, draw: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     cohort = load_cohort(study / "cohort")
     if kind == "dcgan":
-        exhibits = gather(study / "cohort", study / "synthetic" / "main", study / "gan" / "main" / "scores.csv")
+        compared = gather(study / "cohort", study / "synthetic" / "main", study / "gan" / "main" / "scores.csv")
     else:
         images = np.load(study / "cohort" / "images.npy", mmap_mode="r")
-        exhibits, cases = dealt(cohort, images, str(cohort.facts.positive), draw)
-        spoilt = ROWS[kind].spoil(exhibits, cases, np.random.default_rng([draw, 1]))
-        exhibits = replace(exhibits, synthetic=spoilt, files=exhibits.files[: len(spoilt)])
+        compared, cases = dealt(cohort, images, str(cohort.facts.positive), draw)
+        spoilt = ROWS[kind].spoil(compared, cases, np.random.default_rng([draw, 1]))
+        compared = replace(compared, synthetic=spoilt, files=compared.files[: len(spoilt)])
     start = time.monotonic()
-    findings = weigh(exhibits, EvidenceSettings(), draw, cache=work / "encoders")
+    findings = weigh(compared, EvidenceSettings(), draw, cache=work / "encoders")
     result = {
         "set": kind,
         "draw": draw,
         "seconds": round(time.monotonic() - start, 1),
-        "synthetic": len(exhibits.synthetic),
+        "synthetic": len(compared.synthetic),
         "claims": [_short(finding) for finding in findings],
     }
     write_json(kept, result)

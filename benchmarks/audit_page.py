@@ -28,7 +28,7 @@ def write_page(content: Mapping[str, Any], path: Path) -> None:
     slowest = max(audit["seconds"] for audit in audits)
     text = f"""# The audit audited
 
-Sets whose truth is known were put before the same court as a generator's set. How each was made, and what it must
+Sets whose truth is known were put through the same audit as a generator's set. How each was made, and what it must
 read, stands at the top of `benchmarks/audit.py` and was written down before these runs.
 
 ## What each set read

@@ -57,7 +57,7 @@ from scansynth.gan.training_loop import TrainingJob, train
 from scansynth.learning import checkpoint
 from scansynth.learning.checkpoint import Checkpoint
 from scansynth.learning.device import pick_device
-from scansynth.ledger import Reader
+from scansynth.ledger import Use
 from scansynth.recipe import Change, Recipe, load_recipe
 
 BASE, LASTS, TIMES = 20_000, 3_000, 20.0
@@ -117,8 +117,8 @@ def job_of(cohort_folder: Path, folder: Path, arm: Arm, seed: int) -> TrainingJo
     """The training of one arm."""
     cohort = load_cohort(cohort_folder)
     classes = [str(cohort.facts.positive)]
-    reals = select(cohort, Reader.GENERATOR, classes)
-    watched, _ = watched_images(reals, select(cohort, Reader.COLLAPSE_NULL, classes), seed)
+    reals = select(cohort, Use.GENERATOR, classes)
+    watched, _ = watched_images(reals, select(cohort, Use.COLLAPSE_NULL, classes), seed)
     batch = 16
     per_epoch = len(reals.cases) // batch * batch
     schedule = {"epochs": -(-arm.until // per_epoch), "batch": batch, "log_every_images": LOOK}

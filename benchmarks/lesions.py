@@ -44,7 +44,7 @@ from scansynth.data.tensors import load_cohort, select
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.files import new_directory, read_csv, write_csv, write_json
 from scansynth.learning.device import pick_device
-from scansynth.ledger import Reader
+from scansynth.ledger import Use
 from scansynth.phantom.cohort import write_phantom_cohort
 from scansynth.seeds import generator
 from scansynth.statistics import Direction, verdict
@@ -174,7 +174,7 @@ def mark_middles(scores: NDArray[np.float64], side: int, lesions: Lesions) -> Ma
 
 def strangers(study: Study, block: Block, lesions: Lesions, other: Grid) -> Row:
     """The detectors of another cohort of the same patients on the test images."""
-    test = select(load_cohort(study.cohort), Reader.UTILITY)
+    test = select(load_cohort(study.cohort), Use.UTILITY)
     place = {case.case: index for index, case in enumerate(test.cases)}
     images = test.images[[place[str(case)] for case in block.test.cases]]
     device, marks = pick_device(), []

@@ -46,15 +46,15 @@ def beside(pair: GridPair) -> Image.Image:
     edge, head = 20, 56
     canvas = Image.new("L", (2 * PANEL + 3 * edge, head + panels[0].height + edge), GROUND)
     pen = ImageDraw.Draw(canvas)
-    for column, (panel, title) in enumerate(zip(panels, ("Real", "Synthetic"), strict=True)):
+    for column, (encoders, title) in enumerate(zip(panels, ("Real", "Synthetic"), strict=True)):
         left = edge + column * (PANEL + edge)
         pen.text((left, head / 2), title, font=font, fill=225, anchor="lm")
-        canvas.paste(panel, (left, head))
+        canvas.paste(encoders, (left, head))
     return canvas
 
 
 def screenshot(page_file: Path, target: Path, chromium: str) -> None:
-    """The top of the report, as a browser on a desk shows it."""
+    """The top of the report, as a browser on a worklist shows it."""
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only this picture needs a browser
 
     with sync_playwright() as play:

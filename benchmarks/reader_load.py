@@ -34,9 +34,9 @@ import httpx
 import numpy as np
 
 from scansynth.config import SCALE
-from scansynth.reader.server.desk import REAL, SYNTHETIC, Desk, Display, Place, Preset, Seat, write_desk
 from scansynth.reader.server.invitations import expiry, new_token, token_sha256
 from scansynth.reader.server.locked import export_readings
+from scansynth.reader.server.worklist import REAL, SYNTHETIC, Display, Place, Preset, Seat, Worklist, write_worklist
 from scansynth.seeds import generator
 
 BUFFERS = 64
@@ -104,8 +104,8 @@ class Reader:
         return answer.raise_for_status()
 
 
-def make_desk(folder: Path, readers: int, images: int, size: int) -> list[str]:
-    """Writes a desk of noise; gives the invitations."""
+def make_worklist(folder: Path, readers: int, images: int, size: int) -> list[str]:
+    """Writes a worklist of noise; gives the invitations."""
     rng = generator(0, "reader load", "images")
     names = [secrets.token_hex(16) for _ in range(BUFFERS)]
     buffers = {name: rng.integers(0, 1 << 16, (size, size), np.uint16).astype("<u2").tobytes() for name in names}
@@ -115,7 +115,7 @@ def make_desk(folder: Path, readers: int, images: int, size: int) -> list[str]:
         places = [Place(secrets.token_hex(16), names[place % BUFFERS]) for place in range(images + 2)]
         practice = (Place(places[0].item, places[0].buffer, REAL), Place(places[1].item, places[1].buffer, SYNTHETIC))
         seats.append(Seat(f"r{number + 1:02d}", token_sha256(token), expires, practice, tuple(places[2:])))
-    desk = Desk(
+    worklist = Worklist(
         study=secrets.token_hex(16),
         title="Load",
         protocol_sha256=secrets.token_hex(32),
@@ -129,14 +129,14 @@ def make_desk(folder: Path, readers: int, images: int, size: int) -> list[str]:
         readers=tuple(seats),
     )
     used = {place.buffer for seat in seats for place in (*seat.practice, *seat.sequence)}
-    write_desk(folder, desk, {name: buffers[name] for name in used})
+    write_worklist(folder, worklist, {name: buffers[name] for name in used})
     return tokens
 
 
 @contextlib.contextmanager
-def server(desk: Path, database_url: str | None) -> Iterator[tuple[str, int]]:
+def server(worklist: Path, database_url: str | None) -> Iterator[tuple[str, int]]:
     """The real server in its own process; gives its address and its process."""
-    command = [sys.executable, "-c", _SERVER, str(desk), database_url or ""]
+    command = [sys.executable, "-c", _SERVER, str(worklist), database_url or ""]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -165,9 +165,9 @@ def spread(times: list[tuple[float, float]], start: float, seconds: float) -> di
     }
 
 
-def check(desk: Path, database_url: str | None, readers: list[Reader]) -> dict[str, int]:
+def check(worklist: Path, database_url: str | None, readers: list[Reader]) -> dict[str, int]:
     """Compares what is stored with what was told; the chain is checked on the way."""
-    export = export_readings(desk, database_url)
+    export = export_readings(worklist, database_url)
     told = {item: answer for reader in readers for item, answer in reader.told.items()}
     stored = {row.item: row.answer for row in export.readings}
     practice = export.end.rows - len(export.readings)
@@ -194,10 +194,10 @@ def measure(
     """
     images = max(4, round(seconds / think) - 2)
     with tempfile.TemporaryDirectory() as folder:
-        desk = Path(folder) / "desk"
-        crowd = [Reader(token, seed) for seed, token in enumerate(make_desk(desk, readers, images, size))]
+        worklist = Path(folder) / "worklist"
+        crowd = [Reader(token, seed) for seed, token in enumerate(make_worklist(worklist, readers, images, size))]
         load = os.getloadavg()[0]
-        with server(desk, database_url) as (url, process):
+        with server(worklist, database_url) as (url, process):
             before, start = waiting(), time.monotonic()
             arrivals = [start + think * number / readers for number in range(readers)]
             asyncio.run(_all_read(crowd, url, think, arrivals, start + 2 * seconds))
@@ -210,7 +210,7 @@ def measure(
             kind: spread([one for reader in crowd for one in reader.times[kind]], start, took)
             for kind in ("lock", "buffer", "draft")
         }
-        kept = check(desk, database_url, crowd)
+        kept = check(worklist, database_url, crowd)
     return {
         "database": "postgresql" if database_url else "sqlite",
         "readers": readers,

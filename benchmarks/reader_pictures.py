@@ -30,23 +30,23 @@ from PIL import Image
 from scansynth.config import SCALE
 from scansynth.phantom.cohort import draw_images, draw_patient
 from scansynth.reader.server.app import create_app
-from scansynth.reader.server.desk import (
+from scansynth.reader.server.invitations import expiry, new_token, token_sha256
+from scansynth.reader.server.worklist import (
     REAL,
     SYNTHETIC,
-    Desk,
     Display,
     Place,
     Preset,
     Seat,
     SecondQuestion,
-    write_desk,
+    Worklist,
+    write_worklist,
 )
-from scansynth.reader.server.invitations import expiry, new_token, token_sha256
 
 SIZE, IMAGES, PRACTICE, READERS = 256, 40, 3, 5
 WIDE, UPRIGHT = {"width": 1280, "height": 800}, {"width": 820, "height": 1180}
 COLOURS, SHRINK = 96, 0.75
-READY = "#desk:not([hidden]) #lock:enabled"
+READY = "#worklist:not([hidden]) #lock:enabled"
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def slices(count: int) -> list[np.ndarray]:
 
 
 def make_study(folder: Path) -> Shown:
-    """A desk in `folder` with READERS readers, who all see the same slices in their own order."""
+    """A worklist in `folder` with READERS readers, who all see the same slices in their own order."""
     images = slices(12)
     rng = np.random.default_rng(4)
     buffers, seats, tokens = {}, [], [new_token() for _ in range(READERS)]
@@ -86,7 +86,7 @@ def make_study(folder: Path) -> Shown:
         )
         seats.append(Seat(f"r{number:02d}", token_sha256(token), expires, practice, tuple(places[PRACTICE:])))
     administrator = new_token()
-    desk = Desk(
+    worklist = Worklist(
         study=secrets.token_hex(16),
         title="Chest MR: real or synthetic",
         protocol_sha256=secrets.token_hex(32),
@@ -99,7 +99,7 @@ def make_study(folder: Path) -> Shown:
         administrator_sha256=token_sha256(administrator),
         readers=tuple(seats),
     )
-    write_desk(folder, desk, buffers)
+    write_worklist(folder, worklist, buffers)
     return Shown("", tuple(tokens), administrator, folder)
 
 
@@ -242,7 +242,7 @@ def main() -> None:
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only this needs a browser
 
     album = Album(options.out)
-    with tempfile.TemporaryDirectory() as place, served(Path(place) / "desk") as study, sync_playwright() as play:
+    with tempfile.TemporaryDirectory() as place, served(Path(place) / "worklist") as study, sync_playwright() as play:
         browser = play.chromium.launch(executable_path=options.chromium, args=["--no-sandbox", "--disable-gpu"])
         for photograph in (photograph_reading, photograph_tablet, photograph_rest):
             photograph(browser, study, album)

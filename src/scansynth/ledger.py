@@ -18,8 +18,8 @@ class Role(StrEnum):
     TEST = "test"
 
 
-class Reader(StrEnum):
-    """A purpose that reads real images."""
+class Use(StrEnum):
+    """What real images are read for."""
 
     GENERATOR = "generator"
     ENCODER = "encoder"
@@ -43,40 +43,40 @@ class Reader(StrEnum):
     EXAMPLES = "examples"
 
 
-PERMITTED: Mapping[Reader, frozenset[Role]] = {
-    Reader.GENERATOR: frozenset({Role.TRAIN}),
-    Reader.ENCODER: frozenset({Role.TRAIN}),
-    Reader.COPY_SEARCH: frozenset({Role.TRAIN}),
-    Reader.NORMALISATION: frozenset({Role.TRAIN}),
-    Reader.STOPPING: frozenset({Role.TUNE}),
-    Reader.COPY_THRESHOLD: frozenset({Role.CALIBRATE}),
-    Reader.COLLAPSE_NULL: frozenset({Role.CALIBRATE}),
-    Reader.REALISM: frozenset({Role.TEST}),
-    Reader.PICTURES: frozenset({Role.TRAIN}),
-    Reader.MEMBERSHIP: frozenset({Role.TRAIN, Role.CALIBRATE, Role.TEST}),
-    Reader.SUBGROUPS: frozenset({Role.TRAIN, Role.TEST}),
-    Reader.DETECTOR: frozenset({Role.TRAIN}),
-    Reader.SET_FILTER: frozenset({Role.TUNE}),
-    Reader.THRESHOLD: frozenset({Role.CALIBRATE}),
-    Reader.POSITIVE_CONTROL: frozenset({Role.RESERVE}),
-    Reader.UTILITY: frozenset({Role.TEST}),
-    Reader.EXTERNAL: frozenset(Role),  # of another cohort, none of whose patients was learned from here
-    Reader.READER_STUDY: frozenset({Role.TEST}),
-    Reader.READER_PRACTICE: frozenset({Role.TRAIN}),
-    Reader.EXAMPLES: frozenset({Role.TEST}),
+PERMITTED: Mapping[Use, frozenset[Role]] = {
+    Use.GENERATOR: frozenset({Role.TRAIN}),
+    Use.ENCODER: frozenset({Role.TRAIN}),
+    Use.COPY_SEARCH: frozenset({Role.TRAIN}),
+    Use.NORMALISATION: frozenset({Role.TRAIN}),
+    Use.STOPPING: frozenset({Role.TUNE}),
+    Use.COPY_THRESHOLD: frozenset({Role.CALIBRATE}),
+    Use.COLLAPSE_NULL: frozenset({Role.CALIBRATE}),
+    Use.REALISM: frozenset({Role.TEST}),
+    Use.PICTURES: frozenset({Role.TRAIN}),
+    Use.MEMBERSHIP: frozenset({Role.TRAIN, Role.CALIBRATE, Role.TEST}),
+    Use.SUBGROUPS: frozenset({Role.TRAIN, Role.TEST}),
+    Use.DETECTOR: frozenset({Role.TRAIN}),
+    Use.SET_FILTER: frozenset({Role.TUNE}),
+    Use.THRESHOLD: frozenset({Role.CALIBRATE}),
+    Use.POSITIVE_CONTROL: frozenset({Role.RESERVE}),
+    Use.UTILITY: frozenset({Role.TEST}),
+    Use.EXTERNAL: frozenset(Role),  # of another cohort, none of whose patients was learned from here
+    Use.READER_STUDY: frozenset({Role.TEST}),
+    Use.READER_PRACTICE: frozenset({Role.TRAIN}),
+    Use.EXAMPLES: frozenset({Role.TEST}),
 }
 """One table, obeyed by every stage: a purpose and the roles that it may read."""
 
 
-def check(reader: Reader, roles: frozenset[Role]) -> None:
-    """Passes when `reader` may read all of `roles`.
+def check(use: Use, roles: frozenset[Role]) -> None:
+    """Passes when `use` may read all of `roles`.
 
     Raises:
-        LedgerError: A role is forbidden to this reader.
+        LedgerError: A role is forbidden to this use.
     """
-    forbidden = sorted(roles - PERMITTED[reader])
+    forbidden = sorted(roles - PERMITTED[use])
     if forbidden:
         raise LedgerError(
-            f"the {reader} may not read patients of the role {', '.join(forbidden)}: "
-            f"the ledger permits {', '.join(sorted(PERMITTED[reader]))}"
+            f"the {use} may not read patients of the role {', '.join(forbidden)}: "
+            f"the ledger permits {', '.join(sorted(PERMITTED[use]))}"
         )

@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from scansynth.audit import appearance
-from scansynth.audit.material import Exhibits, Reals
+from scansynth.audit.compared import Compared, Reals
 from scansynth.data.tensors import Case
 from scansynth.ledger import Role
 from scansynth.metrics import planted
@@ -40,10 +40,10 @@ def reals(rng: np.random.Generator, role: Role, patients: int) -> Reals:
 
 
 @pytest.fixture(scope="module")
-def exhibits() -> Exhibits:
+def compared() -> Compared:
     rng = np.random.default_rng(3)
     made = textures(rng, 120)
-    return Exhibits(
+    return Compared(
         files=tuple(f"{index}.dcm" for index in range(len(made))),
         synthetic=made,
         labels=("nodule",),
@@ -56,37 +56,37 @@ def exhibits() -> Exhibits:
     )
 
 
-def outside(exhibits: Exhibits, curve: str) -> float:
-    (row,) = appearance.row(exhibits, 1)
+def outside(compared: Compared, curve: str) -> float:
+    (row,) = appearance.row(compared, 1)
     made, low, high = (np.array(row["figures"][curve][key]) for key in ("synthetic", "low", "high"))
     return float(np.mean((made < low) | (made > high)))
 
 
-def test_images_of_the_same_source_lie_within_the_band(exhibits: Exhibits) -> None:
-    assert outside(exhibits, "spectrum") < 0.15
-    assert outside(exhibits, "histogram") < 0.15
-    (row,) = appearance.row(exhibits, 1)
+def test_images_of_the_same_source_lie_within_the_band(compared: Compared) -> None:
+    assert outside(compared, "spectrum") < 0.15
+    assert outside(compared, "histogram") < 0.15
+    (row,) = appearance.row(compared, 1)
     assert (row["claim"], row["judge"], row["attribute"]) == ("appearance", "", "")
     for curve in (row["figures"]["spectrum"], row["figures"]["histogram"]):
         assert len({len(curve[key]) for key in ("x", "synthetic", "low", "high")}) == 1
         assert np.all(np.array(curve["low"]) <= curve["high"])
 
 
-def test_faults_leave_the_band(exhibits: Exhibits) -> None:
-    blurred = replace(exhibits, synthetic=planted.blur(exhibits.synthetic, 0.7))
+def test_faults_leave_the_band(compared: Compared) -> None:
+    blurred = replace(compared, synthetic=planted.blur(compared.synthetic, 0.7))
     assert outside(blurred, "spectrum") > 0.5
-    assert outside(replace(exhibits, synthetic=exhibits.synthetic * 0.7), "histogram") > 0.5
-    black = replace(exhibits, synthetic=np.full_like(exhibits.synthetic, -1.0))
+    assert outside(replace(compared, synthetic=compared.synthetic * 0.7), "histogram") > 0.5
+    black = replace(compared, synthetic=np.full_like(compared.synthetic, -1.0))
     assert outside(black, "spectrum") == 1.0
 
 
-def test_the_same_seed_gives_the_same_curves_and_the_order_does_not_matter(exhibits: Exhibits) -> None:
-    assert appearance.row(exhibits, 1) == appearance.row(exhibits, 1)
-    (one,), (other,) = (appearance.row(e, 1) for e in (exhibits, replace(exhibits, synthetic=exhibits.synthetic[::-1])))
+def test_the_same_seed_gives_the_same_curves_and_the_order_does_not_matter(compared: Compared) -> None:
+    assert appearance.row(compared, 1) == appearance.row(compared, 1)
+    (one,), (other,) = (appearance.row(e, 1) for e in (compared, replace(compared, synthetic=compared.synthetic[::-1])))
     assert one["figures"]["spectrum"]["synthetic"] == pytest.approx(other["figures"]["spectrum"]["synthetic"])
 
 
-def test_too_few_images_give_no_curve(exhibits: Exhibits) -> None:
-    assert appearance.row(replace(exhibits, synthetic=exhibits.synthetic[:49]), 1) == []
-    few = Reals(exhibits.test.cases[:16], exhibits.test.images[:16])
-    assert appearance.row(replace(exhibits, test=few), 1) == []
+def test_too_few_images_give_no_curve(compared: Compared) -> None:
+    assert appearance.row(replace(compared, synthetic=compared.synthetic[:49]), 1) == []
+    few = Reals(compared.test.cases[:16], compared.test.images[:16])
+    assert appearance.row(replace(compared, test=few), 1) == []

@@ -1,4 +1,4 @@
-"""How often the court errs, by simulation: the rates that `docs/evidence.md` promises to measure.
+"""How often the audit errs, by simulation: the rates that `docs/evidence.md` promises to measure.
 
 `benchmarks/audit_error_rates.py` holds the made-up patients, and runs 200 of each case; here are fewer.
 """

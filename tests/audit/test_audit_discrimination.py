@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from scansynth.audit.context import Hearing, View, open_hearing
-from scansynth.audit.encoders import Panel
-from scansynth.audit.material import Exhibits, Reals
+from scansynth.audit.compared import Compared, Reals
+from scansynth.audit.context import Context, View, open_context
+from scansynth.audit.encoders import Encoders
 from scansynth.audit.questions import discrimination
 from scansynth.audit.questions.discrimination import FEATURES, MARGIN, NATIVE, PIXELS, Effort, assess, native_side
 from scansynth.config import EvidenceSettings
@@ -37,8 +37,8 @@ def reals(patients: int, role: Role, seed: int, source_side: int = 0) -> Reals:
     return Reals(cases, scans(2 * patients, seed))
 
 
-def hearing(patients: int = PATIENTS, source_side: int = 0) -> Hearing:
-    exhibits = Exhibits(
+def context(patients: int = PATIENTS, source_side: int = 0) -> Context:
+    compared = Compared(
         files=tuple(f"{i}" for i in range(80)),
         synthetic=scans(80, 1),
         labels=("a",),
@@ -49,10 +49,10 @@ def hearing(patients: int = PATIENTS, source_side: int = 0) -> Hearing:
         test=reals(patients, Role.TEST, 4, source_side),
         inputs={},
     )
-    return open_hearing(exhibits, Panel((), None), EvidenceSettings(draws=20), seed=7)
+    return open_context(compared, Encoders((), None), EvidenceSettings(draws=20), seed=7)
 
 
-def seen(heard: Hearing) -> Hearing:
+def seen(heard: Context) -> Context:
     """With one judge, who sees an 8 x 8 thumbnail and the strength of the grain."""
 
     def encode(images: np.ndarray) -> np.ndarray:
@@ -72,8 +72,8 @@ def _little_effort(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_new_patients_are_not_told_and_a_blurred_set_is() -> None:
-    good = seen(hearing())
-    fine = {finding.claim.claim: finding.claim for finding in discrimination.hear(good, silent)}
+    good = seen(context())
+    fine = {finding.claim.claim: finding.claim for finding in discrimination.answer(good, silent)}
     assert set(fine) == {FEATURES, PIXELS}
     for claim in fine.values():
         assert claim.verdict in {Verdict.SHOWN, Verdict.NOT_SHOWN}, claim.why
@@ -83,16 +83,16 @@ def test_new_patients_are_not_told_and_a_blurred_set_is() -> None:
     assert fine[FEATURES].judge == "thumbnail"
     poor = planted.blur(good.synthetic, 1.0)
     view = replace(good.views[0], synthetic=good.views[0].encode(poor))
-    found = discrimination.hear(replace(good, synthetic=poor, views=(view,)), silent)
+    found = discrimination.answer(replace(good, synthetic=poor, views=(view,)), silent)
     assert [finding.claim.verdict for finding in found] == [Verdict.REFUTED, Verdict.REFUTED]
     assert {"floor", "synthetic", "planted"} <= set(found[0].figures)
 
 
 def test_a_network_that_was_hardly_trained_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(c2st, "STEPS", 1)
-    heard = hearing()
+    heard = context()
     for synthetic in (heard.synthetic, planted.blur(heard.synthetic, 1.0)):
-        (finding,) = discrimination.hear(replace(heard, synthetic=synthetic), silent)
+        (finding,) = discrimination.answer(replace(heard, synthetic=synthetic), silent)
         assert finding.claim.claim == PIXELS
         assert finding.claim.verdict is Verdict.NOT_ASSESSABLE
         assert {control.name for control in finding.claim.control if not control.passed} >= {discrimination.KNOWN}
@@ -100,8 +100,8 @@ def test_a_network_that_was_hardly_trained_is_not_believed(monkeypatch: pytest.M
 
 def test_the_native_size_is_asked_where_images_were_enlarged_and_nowhere_else() -> None:
     for side, asked in ((0, [PIXELS]), (SIDE, [PIXELS]), (48, [PIXELS]), (20, [PIXELS, NATIVE]), (8, [PIXELS])):
-        heard = hearing(PATIENTS if side == 20 else 12, side)
-        found = discrimination.hear(heard, silent)
+        heard = context(PATIENTS if side == 20 else 12, side)
+        found = discrimination.answer(heard, silent)
         assert [finding.claim.claim for finding in found] == asked
     few = Reals(
         tuple(replace(case, source_side=20 * (i % 3 == 0)) for i, case in enumerate(heard.real.cases)),
@@ -111,7 +111,7 @@ def test_the_native_size_is_asked_where_images_were_enlarged_and_nowhere_else() 
 
 
 def test_too_few_patients_train_nothing() -> None:
-    found = discrimination.hear(seen(hearing(patients=19)), silent)
+    found = discrimination.answer(seen(context(patients=19)), silent)
     assert [(finding.claim.claim, finding.claim.judge) for finding in found] == [(FEATURES, "thumbnail"), (PIXELS, "")]
     for finding in found:
         assert finding.claim.verdict is Verdict.NOT_ASSESSABLE

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scansynth.audit.context import Hearing, open_hearing
-from scansynth.audit.encoders import Judge, Panel
+from scansynth.audit.compared import Compared, Reals
+from scansynth.audit.context import Context, open_context
+from scansynth.audit.encoders import Encoders, Judge
 from scansynth.audit.fairness import flags, lesion_size, reach, shares, subgroups
 from scansynth.audit.fairness.groups import OTHERS, lesion_sizes, read_attributes
-from scansynth.audit.material import Exhibits, Reals
 from scansynth.claims.claim import Claim, Finding
 from scansynth.config import EvidenceSettings
 from scansynth.console import silent
@@ -63,12 +63,12 @@ def reals(rng: np.random.Generator, people: int, each: int, role: Role) -> Reals
     return Reals(tuple(cases), images)
 
 
-def hearing(seed: int, chosen: Chosen | None = None, draws: int = 20, **changed: Any) -> Hearing:
+def context(seed: int, chosen: Chosen | None = None, draws: int = 20, **changed: Any) -> Context:
     rng = np.random.default_rng(seed)
     parts = [reals(rng, 130, 3, Role.TRAIN), reals(rng, 40, 2, Role.CALIBRATE), reals(rng, 90, 2, Role.TEST)]
     images, rows, _ = drawn(rng, 1200, 1)
     made = images if chosen is None else images[chosen(rows, images)]
-    exhibits = Exhibits(
+    compared = Compared(
         files=tuple(str(place) for place in range(400)),
         synthetic=made[:400],
         labels=("nodule",),
@@ -79,8 +79,8 @@ def hearing(seed: int, chosen: Chosen | None = None, draws: int = 20, **changed:
         test=parts[2],
         inputs={},
     )
-    exhibits = replace(exhibits, **changed)
-    return open_hearing(exhibits, Panel((Judge("fixed", encode),), None), EvidenceSettings(draws=draws), seed)
+    compared = replace(compared, **changed)
+    return open_context(compared, Encoders((Judge("fixed", encode),), None), EvidenceSettings(draws=draws), seed)
 
 
 def claims(found: tuple[Finding, ...]) -> dict[tuple[str, str], Claim]:
@@ -96,13 +96,13 @@ def three_to_one(rows: list[dict[str, str]], images: np.ndarray) -> np.ndarray:
 def test_real_patients_are_not_called_unfair_and_a_skew_is() -> None:
     refuted, shown = [], []
     for seed in range(2):
-        even = claims(subgroups.hear(hearing(seed), silent))
+        even = claims(subgroups.answer(context(seed), silent))
         refuted += [key for key, claim in even.items() if claim.verdict is Verdict.REFUTED]
         shown += [key for key, claim in even.items() if claim.verdict is Verdict.SHOWN]
         assert set(even) == {(name, a) for name in subgroups.BY_GROUP for a in ("sex", "diameter mm")} | {(SIZE, "")}
     assert not refuted
     assert shown
-    skewed = claims(subgroups.hear(hearing(9, three_to_one), silent))
+    skewed = claims(subgroups.answer(context(9, three_to_one), silent))
     assert skewed[SHARE, "sex"].verdict is Verdict.REFUTED
     assert "group F" in skewed[SHARE, "sex"].why
 
@@ -111,7 +111,7 @@ def test_missing_small_lesions_are_found() -> None:
     def large(rows: list[dict[str, str]], images: np.ndarray) -> np.ndarray:
         return np.flatnonzero([float(row["diameter_mm"]) > 8.0 for row in rows])[:400]
 
-    found = subgroups.hear(hearing(3, large), silent)
+    found = subgroups.answer(context(3, large), silent)
     sizes = next(finding for finding in found if finding.claim.claim == SIZE)
     assert sizes.claim.verdict is Verdict.REFUTED
     small, big = sizes.figures["tails"]
@@ -121,25 +121,25 @@ def test_missing_small_lesions_are_found() -> None:
 
 
 def test_copies_of_one_group_are_found() -> None:
-    room = hearing(4)
-    train = room.exhibits.train
+    room = context(4)
+    train = room.compared.train
     women = np.flatnonzero([c.attributes["sex"] == "F" for c in train.cases])[:100]
-    made = room.exhibits.synthetic.copy()
+    made = room.compared.synthetic.copy()
     made[:100] = train.images[women]
-    found = claims(subgroups.hear(hearing(4, synthetic=made), silent))
+    found = claims(subgroups.answer(context(4, synthetic=made), silent))
     assert found[FLAGS, "sex"].verdict is Verdict.REFUTED
 
 
 def test_few_patients_are_not_assessable() -> None:
-    room = hearing(5)
+    room = context(5)
 
     def relabelled(part: Reals) -> Reals:
         rare = {name: place < 12 for place, name in enumerate(sorted(set(part.patients)))}
         cases = (replace(c, attributes={"site": "south" if rare[c.patient] else "north"}) for c in part.cases)
         return Reals(tuple(cases), part.images)
 
-    found = subgroups.hear(
-        hearing(5, train=relabelled(room.exhibits.train), test=relabelled(room.exhibits.test)), silent
+    found = subgroups.answer(
+        context(5, train=relabelled(room.compared.train), test=relabelled(room.compared.test)), silent
     )
     by_site = [finding for finding in found if finding.claim.attribute == "site"]
     assert len(by_site) == 4
@@ -151,26 +151,26 @@ def test_few_patients_are_not_assessable() -> None:
 
 
 def test_a_group_that_no_image_shows_is_not_assessable() -> None:
-    room, rng = hearing(6), np.random.default_rng(0)
+    room, rng = context(6), np.random.default_rng(0)
 
     def random_blood(part: Reals) -> Reals:
         group = {name: str(rng.choice(["A", "B"])) for name in sorted(set(part.patients))}
         return Reals(tuple(replace(c, attributes={"blood": group[c.patient]}) for c in part.cases), part.images)
 
-    found = subgroups.hear(
-        hearing(6, train=random_blood(room.exhibits.train), test=random_blood(room.exhibits.test)), silent
+    found = subgroups.answer(
+        context(6, train=random_blood(room.compared.train), test=random_blood(room.compared.test)), silent
     )
     assert all(finding.claim.verdict is Verdict.NOT_ASSESSABLE for finding in found)
     assert "cannot be told apart" in claims(found)[SHARE, "blood"].why
 
 
 def test_a_cohort_that_knows_nothing() -> None:
-    room = hearing(7)
+    room = context(7)
 
     def blank(part: Reals) -> Reals:
         return Reals(tuple(replace(c, attributes={}) for c in part.cases), part.images)
 
-    found = subgroups.hear(hearing(7, train=blank(room.exhibits.train), test=blank(room.exhibits.test)), silent)
+    found = subgroups.answer(context(7, train=blank(room.compared.train), test=blank(room.compared.test)), silent)
     assert [(f.claim.claim, f.claim.attribute, f.claim.verdict) for f in found] == [
         (name, "", Verdict.NOT_ASSESSABLE) for name in subgroups.CLAIMS
     ]

@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scansynth.audit import run as court
-from scansynth.audit.encoders import FIXED, Judge, Panel
+from scansynth.audit import run as audit_run
+from scansynth.audit.compared import Compared
+from scansynth.audit.encoders import FIXED, Encoders, Judge
 from scansynth.audit.folders import CAVEAT, ONE_PATIENT, TrainList, gather_loose, shared_patients
-from scansynth.audit.material import Exhibits
 from scansynth.claims.claim import schema
 from scansynth.cli import main
 from scansynth.config import EvidenceSettings
@@ -42,10 +42,10 @@ Run = Callable[..., tuple[int, str, str]]
 QUICK = ("realism", "real files", "copies", "tell-tales")
 
 
-def fixed_filters_alone(train: np.ndarray, cache: Path | None, onnx: Path | None) -> Panel:
+def fixed_filters_alone(train: np.ndarray, cache: Path | None, onnx: Path | None) -> Encoders:
     encode = random_encoder(JUDGE_SEED)
     scale = fit_scale(encode(train))
-    return Panel((Judge(FIXED, lambda images: scale(encode(images))),), None)
+    return Encoders((Judge(FIXED, lambda images: scale(encode(images))),), None)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,8 +54,8 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SCANSYNTH_INSTITUTION_KEY", str(tmp_path_factory.mktemp("key") / "institution.key"))
         patch.setattr(loose, "EvidenceSettings", lambda: EvidenceSettings(draws=20, pairs=4))
-        patch.setattr(court, "QUESTIONS", tuple(q for q in court.QUESTIONS if q.name in QUICK))
-        patch.setattr(court, "empanel", fixed_filters_alone)
+        patch.setattr(audit_run, "QUESTIONS", tuple(q for q in audit_run.QUESTIONS if q.name in QUICK))
+        patch.setattr(audit_run, "make_encoders", fixed_filters_alone)
         yield
 
 
@@ -149,7 +149,7 @@ def write_list(path: Path, rows: list[Row]) -> Path:
 def claims_of(folder: Path) -> dict[str, dict[str, Any]]:
     rows = read_json(folder / "claims.json")
     jsonschema.validate(rows, schema())
-    assert {row["claim"] for row in rows} == {name for question in court.QUESTIONS for name in question.claims}
+    assert {row["claim"] for row in rows} == {name for question in audit_run.QUESTIONS for name in question.claims}
     return {row["claim"]: row for row in reversed(rows)}  # of several judges the first
 
 
@@ -328,7 +328,7 @@ def test_a_wrong_train_list_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def gathered(real: Foreign, made: Foreign, listed: TrainList | None = None) -> Exhibits:
+def gathered(real: Foreign, made: Foreign, listed: TrainList | None = None) -> Compared:
     return gather_loose(real, made, listed, 0)
 
 
@@ -349,14 +349,14 @@ def drawn(pngs: Path) -> Foreign:
 
 
 def test_patients_are_told_apart_by_patient_id_and_numbered(real: Foreign, drawn: Foreign) -> None:
-    exhibits = gathered(real, drawn)
-    cases = {case.case: case for part in (exhibits.train, exhibits.test) for case in part.cases}
+    compared = gathered(real, drawn)
+    cases = {case.case: case for part in (compared.train, compared.test) for case in part.cases}
     assert len({case.patient for case in cases.values()}) == 90
     for left, right in itertools.pairwise(sorted(cases)):
-        same = exhibits.names[left].split("/")[0] == exhibits.names[right].split("/")[0]
+        same = compared.names[left].split("/")[0] == compared.names[right].split("/")[0]
         assert same == (cases[left].patient == cases[right].patient)
     assert not any("PHANTOM" in case.patient for case in cases.values())
-    assert exhibits.caveat == CAVEAT
+    assert compared.caveat == CAVEAT
     # PNG files name nobody
     loose = gathered(drawn, real)
     assert loose.test.patient_count + loose.train.patient_count == 80
@@ -367,9 +367,9 @@ def test_one_patient_id_for_all_is_said_and_nothing_compared(real: Foreign, draw
     same = dataclasses.replace(
         real, headers=tuple(dataclasses.replace(header, patient_id=" ANON ") for header in real.headers)
     )
-    exhibits = gathered(same, drawn)
-    assert ONE_PATIENT in exhibits.withheld["fidelity.kid"]
-    assert "copies.real_files" not in exhibits.withheld
+    compared = gathered(same, drawn)
+    assert ONE_PATIENT in compared.withheld["fidelity.kid"]
+    assert "copies.real_files" not in compared.withheld
     files = [source.relative for source in real.sources]
     listed = TrainList({f: f.split("/")[0] for f in files}, frozenset({"PHANTOM-0001"}), "0" * 64)
     assert "fidelity.kid" not in gathered(same, drawn, listed).withheld

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from scansynth.audit.context import Hearing
-from scansynth.audit.material import Exhibits, Reals
+from scansynth.audit.compared import Compared, Reals
+from scansynth.audit.context import Context
 from scansynth.audit.questions import identical
-from scansynth.audit.questions.identical import ALIKE, hear, likeness_of_patients, nearest, pictures, value_digests
+from scansynth.audit.questions.identical import ALIKE, answer, likeness_of_patients, nearest, pictures, value_digests
 from scansynth.claims.claim import Finding
 from scansynth.config import EvidenceSettings
 from scansynth.console import silent
@@ -37,8 +37,8 @@ def reals(images: Images, role: Role) -> Reals:
     return Reals(cases, images)
 
 
-def exhibits(synthetic: Images) -> Exhibits:
-    return Exhibits(
+def compared(synthetic: Images) -> Compared:
+    return Compared(
         files=tuple(f"{i}.dcm" for i in range(len(synthetic))),
         synthetic=synthetic,
         labels=("",),
@@ -51,25 +51,25 @@ def exhibits(synthetic: Images) -> Exhibits:
     )
 
 
-def asked(exhibits: Exhibits) -> Finding:
+def asked(compared: Compared) -> Finding:
     none = np.zeros((0, 1), np.bool_)
-    hearing = Hearing(exhibits, EvidenceSettings(), 0, exhibits.synthetic, exhibits.test, none, (), None)
-    (finding,) = hear(hearing, silent)
+    context = Context(compared, EvidenceSettings(), 0, compared.synthetic, compared.test, none, (), None)
+    (finding,) = answer(context, silent)
     return finding
 
 
 @pytest.fixture(scope="module")
-def honest() -> Exhibits:
-    return exhibits(scans(80, 9))
+def honest() -> Compared:
+    return compared(scans(80, 9))
 
 
-def with_image(honest: Exhibits, image: Images) -> Exhibits:
+def with_image(honest: Compared, image: Images) -> Compared:
     made = honest.synthetic.copy()
     made[5] = image
     return replace(honest, synthetic=made)
 
 
-def test_new_patients_are_shown_with_every_control_met(honest: Exhibits) -> None:
+def test_new_patients_are_shown_with_every_control_met(honest: Compared) -> None:
     finding = asked(honest)
     assert finding.claim.verdict is Verdict.SHOWN
     assert (finding.claim.value, finding.claim.margin, finding.flagged) == (0.0, 0.0, ())
@@ -80,7 +80,7 @@ def test_new_patients_are_shown_with_every_control_met(honest: Exhibits) -> None
 
 
 @pytest.mark.parametrize("role", ["train", "calibrate", "test"])
-def test_a_real_image_of_any_role_is_refuted_and_flagged(honest: Exhibits, role: str) -> None:
+def test_a_real_image_of_any_role_is_refuted_and_flagged(honest: Compared, role: str) -> None:
     finding = asked(with_image(honest, getattr(honest, role).images[3]))
     assert finding.claim.verdict is Verdict.REFUTED
     assert finding.claim.value == pytest.approx(1 / 80)
@@ -107,7 +107,7 @@ def compressed(image: Images) -> Images:
 
 
 @pytest.mark.parametrize("rewrite", [eight_bits, other_window, resized, compressed])
-def test_a_real_image_written_anew_is_found(honest: Exhibits, rewrite: Callable[[Images], Images]) -> None:
+def test_a_real_image_written_anew_is_found(honest: Compared, rewrite: Callable[[Images], Images]) -> None:
     finding = asked(with_image(honest, rewrite(honest.train.images[7])))
     assert finding.claim.verdict is Verdict.REFUTED
     assert "1 written anew" in finding.claim.why
@@ -125,11 +125,11 @@ def test_a_real_image_written_anew_is_found(honest: Exhibits, rewrite: Callable[
         np.zeros_like,
     ],
 )
-def test_what_was_moved_or_is_empty_is_no_real_file(honest: Exhibits, change: Callable[[Images], Images]) -> None:
+def test_what_was_moved_or_is_empty_is_no_real_file(honest: Compared, change: Callable[[Images], Images]) -> None:
     assert asked(with_image(honest, change(honest.train.images[7]))).claim.verdict is Verdict.SHOWN
 
 
-def test_the_hash_of_a_file_refutes_whatever_its_image_shows(honest: Exhibits) -> None:
+def test_the_hash_of_a_file_refutes_whatever_its_image_shows(honest: Compared) -> None:
     finding = asked(replace(honest, same_files={4: "case-of-another-label"}))
     assert finding.claim.verdict is Verdict.REFUTED
     assert finding.flagged[0]["nearest"] == "case-of-another-label"
@@ -146,11 +146,11 @@ def test_where_two_patients_look_the_same_only_the_same_picture_counts() -> None
     assert limit > ALIKE
     twice = np.concatenate([images, images[:1]])  # one scan under two names is no likeness
     assert likeness_of_patients(pictures(twice), np.arange(41)) == pytest.approx(limit, abs=1e-5)
-    assert not asked(replace(exhibits(images[:10]), train=reals(images[10:], Role.TRAIN))).flagged
+    assert not asked(replace(compared(images[:10]), train=reals(images[10:], Role.TRAIN))).flagged
 
 
 def test_a_search_that_misses_what_was_planted_is_not_assessable(
-    honest: Exhibits, monkeypatch: pytest.MonkeyPatch
+    honest: Compared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(identical, "REWRITTEN", {"mirrored": lambda images: images[:, :, ::-1]})
     assert asked(honest).claim.verdict is Verdict.NOT_ASSESSABLE

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from scansynth.audit.encoders import FIXED, LEARNED, OWN, empanel
+from scansynth.audit.encoders import FIXED, LEARNED, OWN, make_encoders
 from scansynth.audit.run import audit_settings
 from scansynth.config import EvidenceSettings
 from scansynth.errors import EvidenceError
@@ -29,24 +29,24 @@ def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_two_judges_at_scale_and_vectors_for_copies(tmp_path: Path) -> None:
     train = scans(160, 0)
-    panel = empanel(train, tmp_path)
-    assert [judge.name for judge in panel.judges] == [FIXED, LEARNED]
-    assert not panel.lacking
-    for judge in panel.judges:
+    encoders = make_encoders(train, tmp_path)
+    assert [judge.name for judge in encoders.judges] == [FIXED, LEARNED]
+    assert not encoders.lacking
+    for judge in encoders.judges:
         features = judge.encode(train)
         assert features.shape == (160, 40)
         assert np.abs(features).max() <= 2
         np.testing.assert_allclose(features.mean(axis=0), 0, atol=0.1)
-    assert panel.embed is not None
-    np.testing.assert_allclose(np.linalg.norm(panel.embed(train), axis=1), 1)
+    assert encoders.embed is not None
+    np.testing.assert_allclose(np.linalg.norm(encoders.embed(train), axis=1), 1)
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_few_training_images_leave_one_judge_and_say_so() -> None:
-    panel = empanel(scans(31, 0))
-    assert [judge.name for judge in panel.judges] == [FIXED]
-    assert panel.embed is None
-    assert "31 training images are too few" in panel.lacking
+    encoders = make_encoders(scans(31, 0))
+    assert [judge.name for judge in encoders.judges] == [FIXED]
+    assert encoders.embed is None
+    assert "31 training images are too few" in encoders.lacking
 
 
 def network(path: Path, channels: int = 1, side: int | None = None, **how: Any) -> Path:
@@ -76,11 +76,11 @@ def network(path: Path, channels: int = 1, side: int | None = None, **how: Any) 
 def test_an_own_network_is_the_third_judge(tmp_path: Path, channels: int, side: int | None, fixed: int) -> None:
     own = network(tmp_path / "own.onnx", channels, side, fixed=fixed)
     train = scans(40, 0)
-    panel = empanel(train, tmp_path, own)
-    assert [judge.name for judge in panel.judges] == [FIXED, LEARNED, OWN]
-    features = panel.judges[-1].encode(train)
+    encoders = make_encoders(train, tmp_path, own)
+    assert [judge.name for judge in encoders.judges] == [FIXED, LEARNED, OWN]
+    features = encoders.judges[-1].encode(train)
     assert features.shape == (40, 10)
-    np.testing.assert_allclose(panel.judges[-1].encode(train[7:8])[0], features[7], atol=1e-4)
+    np.testing.assert_allclose(encoders.judges[-1].encode(train[7:8])[0], features[7], atol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -97,21 +97,21 @@ def test_networks_of_another_form_are_refused(tmp_path: Path) -> None:
     }
     for path, words in refused.values():
         with pytest.raises(EvidenceError, match=words) as fault:
-            empanel(scans(20, 0), None, path)
+            make_encoders(scans(20, 0), None, path)
         assert "\n" not in str(fault.value)
         assert fault.value.exit_code == 2
 
 
 def test_files_that_are_no_networks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EvidenceError, match="no file"):
-        empanel(scans(20, 0), None, tmp_path / "none.onnx")
+        make_encoders(scans(20, 0), None, tmp_path / "none.onnx")
     with pytest.raises(EvidenceError, match="no file"):
-        empanel(scans(20, 0), None, tmp_path)
+        make_encoders(scans(20, 0), None, tmp_path)
     pytest.importorskip("onnxruntime")
     for data in (b"", b"\x80\x04 something else", bytes(range(256))):
         (tmp_path / "x.onnx").write_bytes(data)
         with pytest.raises(EvidenceError, match=r"x\.onnx is not an ONNX network|must have"):
-            empanel(scans(20, 0), None, tmp_path / "x.onnx")
+            make_encoders(scans(20, 0), None, tmp_path / "x.onnx")
 
 
 def test_without_onnxruntime_the_refusal_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,7 @@ def test_without_onnxruntime_the_refusal_says_how_to_get_it(tmp_path: Path, monk
 
     monkeypatch.setattr(importlib, "import_module", without)
     with pytest.raises(EvidenceError, match=r"pip install 'scansynth\[onnx\]'"):
-        empanel(scans(20, 0), None, tmp_path / "x.onnx")
+        make_encoders(scans(20, 0), None, tmp_path / "x.onnx")
 
 
 def test_the_network_counts_and_not_its_place(tmp_path: Path) -> None:

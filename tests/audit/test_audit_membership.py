@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from scansynth.audit.context import Hearing, open_hearing
-from scansynth.audit.encoders import Panel
-from scansynth.audit.material import Exhibits, Reals, read_scores
+from scansynth.audit.compared import Compared, Reals, read_scores
+from scansynth.audit.context import Context, open_context
+from scansynth.audit.encoders import Encoders
 from scansynth.audit.questions import membership
 from scansynth.audit.questions.membership import (
     DISCRIMINATOR,
@@ -23,8 +23,8 @@ from scansynth.audit.questions.membership import (
     MARGIN,
     RESOLVING,
     Suspects,
+    answer,
     assess,
-    hear,
     line_up,
     ruled,
 )
@@ -138,7 +138,7 @@ def reals(patients: int, role: Role, seed: int, each: int = 2) -> Reals:
 
 
 @pytest.fixture(scope="module")
-def honest() -> Exhibits:
+def honest() -> Compared:
     """A set that knows nobody, and scores that know nobody."""
     parts = {
         "train": reals(60, Role.TRAIN, 2),
@@ -146,7 +146,7 @@ def honest() -> Exhibits:
         "test": reals(40, Role.TEST, 4),
     }
     rng = np.random.default_rng(9)
-    return Exhibits(
+    return Compared(
         files=tuple(f"dicom/{i:06d}.dcm" for i in range(120)),
         synthetic=scans(120, 1),
         labels=("nodule",),
@@ -158,15 +158,15 @@ def honest() -> Exhibits:
     )
 
 
-def hearing_of(exhibits: Exhibits) -> Hearing:
-    return open_hearing(exhibits, Panel((), None), EvidenceSettings(draws=40), 7)
+def context_of(compared: Compared) -> Context:
+    return open_context(compared, Encoders((), None), EvidenceSettings(draws=40), 7)
 
 
-def found_in(exhibits: Exhibits) -> Mapping[str, Finding]:
-    return {finding.claim.claim: finding for finding in hear(hearing_of(exhibits), silent)}
+def found_in(compared: Compared) -> Mapping[str, Finding]:
+    return {finding.claim.claim: finding for finding in answer(context_of(compared), silent)}
 
 
-def test_an_honest_set_gives_nobody_away(honest: Exhibits) -> None:
+def test_an_honest_set_gives_nobody_away(honest: Compared) -> None:
     for finding in found_in(honest).values():
         claim = finding.claim
         assert claim.verdict in {Verdict.SHOWN, Verdict.NOT_SHOWN}, claim.why
@@ -178,7 +178,7 @@ def test_an_honest_set_gives_nobody_away(honest: Exhibits) -> None:
         assert "cannot resolve 1 in 100" in claim.why
 
 
-def test_copies_of_training_patients_give_them_away(honest: Exhibits) -> None:
+def test_copies_of_training_patients_give_them_away(honest: Compared) -> None:
     rng = np.random.default_rng(0)
     synthetic = honest.synthetic.copy()
     synthetic[:40] = (honest.train.images[:80:2] + rng.normal(0, 0.05, (40, SIZE, SIZE)))[:, :, ::-1]
@@ -188,7 +188,7 @@ def test_copies_of_training_patients_give_them_away(honest: Exhibits) -> None:
     assert found[DISTANCE].figures["exposed"]["share"] > 0.5
 
 
-def test_copies_of_other_patients_refute_nothing(honest: Exhibits) -> None:
+def test_copies_of_other_patients_refute_nothing(honest: Compared) -> None:
     synthetic = honest.synthetic.copy()
     synthetic[:40] = honest.test.images[:80:2]
     claim = found_in(replace(honest, synthetic=synthetic))[DISTANCE].claim
@@ -197,43 +197,43 @@ def test_copies_of_other_patients_refute_nothing(honest: Exhibits) -> None:
     assert claim.verdict is not Verdict.REFUTED
 
 
-def test_a_discriminator_that_knows_its_patients_gives_them_away(honest: Exhibits) -> None:
+def test_a_discriminator_that_knows_its_patients_gives_them_away(honest: Compared) -> None:
     scores = {case: value + 2.0 * case.startswith("train") for case, value in honest.scores.items()}
     found = found_in(replace(honest, scores=scores))
     assert found[DISCRIMINATOR].claim.verdict is Verdict.REFUTED
     assert found[DISTANCE].claim.verdict is not Verdict.REFUTED
 
 
-def test_scores_of_one_value_are_not_assessable(honest: Exhibits) -> None:
+def test_scores_of_one_value_are_not_assessable(honest: Compared) -> None:
     claim = found_in(replace(honest, scores=dict.fromkeys(honest.scores, 1.0)))[DISCRIMINATOR].claim
     assert claim.verdict is Verdict.NOT_ASSESSABLE
     assert "0% found" in claim.why
 
 
-def test_a_measurement_that_misses_copies_is_not_assessable(honest: Exhibits, monkeypatch: Any) -> None:
+def test_a_measurement_that_misses_copies_is_not_assessable(honest: Compared, monkeypatch: Any) -> None:
     monkeypatch.setattr(membership, "paired", lambda queries, *rest, **more: np.zeros(len(queries)))
     monkeypatch.setattr(membership, "COPIED", 0.05)
     claim = found_in(honest)[DISTANCE].claim
     assert claim.verdict is Verdict.NOT_ASSESSABLE, claim.control
 
 
-def test_without_scores_or_patients_it_says_what_is_missing(honest: Exhibits) -> None:
+def test_without_scores_or_patients_it_says_what_is_missing(honest: Compared) -> None:
     claim = found_in(replace(honest, scores={}))[DISCRIMINATOR].claim
     assert claim.verdict is Verdict.NOT_ASSESSABLE
     assert "made elsewhere" in claim.why
     few = replace(honest, train=reals(LEAST_PATIENTS - 1, Role.TRAIN, 2))
-    for finding in hear(hearing_of(few), silent):
+    for finding in answer(context_of(few), silent):
         assert finding.claim.verdict is Verdict.NOT_ASSESSABLE
         assert "There are 19 training patients and 60 others" in finding.claim.why
 
 
-def test_training_patients_who_differ_from_the_start_are_told_of(honest: Exhibits) -> None:
+def test_training_patients_who_differ_from_the_start_are_told_of(honest: Compared) -> None:
     shifted = np.clip(ndimage.gaussian_filter(honest.train.images, (0, 2.5, 2.5)) * 2, -1, 1).astype(np.float32)
     claim = found_in(replace(honest, train=replace(honest.train, images=shifted)))[DISTANCE].claim
     assert "more alike to each other" in claim.why
 
 
-def test_no_image_is_compared_with_its_own_patient(honest: Exhibits) -> None:
+def test_no_image_is_compared_with_its_own_patient(honest: Compared) -> None:
     lineup = line_up(honest, np.random.default_rng(0))
     own = lineup.alike[np.arange(len(lineup.patients)), lineup.patients]
     assert (own == -np.inf).all()
@@ -248,20 +248,20 @@ def test_all_pairs_are_scored_as_the_search_scores_them() -> None:
     np.testing.assert_allclose(np.diag(scores), paired(queries[:20], references, tuple(Flip)), atol=1e-5)
 
 
-def test_the_same_hearing_gives_the_same_claims(honest: Exhibits) -> None:
+def test_the_same_context_gives_the_same_claims(honest: Compared) -> None:
     def claims() -> list[Claim]:
-        return [finding.claim for finding in hear(hearing_of(honest), silent)]
+        return [finding.claim for finding in answer(context_of(honest), silent)]
 
     assert claims() == claims()
 
 
-def test_assess_does_not_mind_the_order_of_patients(honest: Exhibits) -> None:
+def test_assess_does_not_mind_the_order_of_patients(honest: Compared) -> None:
     rng = np.random.default_rng(5)
     members, others = rng.normal(size=50), rng.normal(size=40)
-    hearing = hearing_of(honest)
+    context = context_of(honest)
     planted = ("planted", np.ones(5))
-    one = assess(DISTANCE, Suspects(members, others), planted, {}, hearing).claim
-    other = assess(DISTANCE, Suspects(rng.permutation(members), rng.permutation(others)), planted, {}, hearing).claim
+    one = assess(DISTANCE, Suspects(members, others), planted, {}, context).claim
+    other = assess(DISTANCE, Suspects(rng.permutation(members), rng.permutation(others)), planted, {}, context).claim
     assert (one.value, one.verdict) == (other.value, other.verdict)
     assert one.interval is not None
     assert other.interval is not None

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from scansynth.audit import material as exhibits_room
-from scansynth.audit import run as court
-from scansynth.audit.encoders import FIXED, Judge, Panel
-from scansynth.audit.material import Exhibits, Reals, check_numbers, flat_images, gather
+from scansynth.audit import material as compared_room
+from scansynth.audit import run as audit_run
+from scansynth.audit.compared import Compared, Reals, check_numbers, flat_images, gather
+from scansynth.audit.encoders import FIXED, Encoders, Judge
 from scansynth.audit.questions import diversity
 from scansynth.audit.run import judge, weigh
 from scansynth.claims.claim import Claim, read_claims, schema
@@ -38,14 +38,14 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four questions, one judge: the others have tests of their own."""
     monkeypatch.setattr(diversity, "CONTROL_DRAWS", 3)
     monkeypatch.setattr(diversity, "CONTROL_IMAGES", 32)
-    monkeypatch.setattr(court, "QUESTIONS", tuple(q for q in court.QUESTIONS if q.name in QUICK))
-    monkeypatch.setattr(court, "empanel", fixed_filters_alone)
+    monkeypatch.setattr(audit_run, "QUESTIONS", tuple(q for q in audit_run.QUESTIONS if q.name in QUICK))
+    monkeypatch.setattr(audit_run, "make_encoders", fixed_filters_alone)
 
 
-def fixed_filters_alone(train: np.ndarray, cache: Path | None, onnx: Path | None) -> Panel:
+def fixed_filters_alone(train: np.ndarray, cache: Path | None, onnx: Path | None) -> Encoders:
     encode = random_encoder(JUDGE_SEED)
     scale = fit_scale(encode(train))
-    return Panel((Judge(FIXED, lambda images: scale(encode(images))),), None)
+    return Encoders((Judge(FIXED, lambda images: scale(encode(images))),), None)
 
 
 def scans(count: int, seed: int) -> np.ndarray:
@@ -64,9 +64,9 @@ def reals(count: int, role: Role, seed: int) -> Reals:
 
 
 @pytest.fixture(scope="module")
-def healthy() -> Exhibits:
+def healthy() -> Compared:
     """A set that is as good as new patients."""
-    return Exhibits(
+    return Compared(
         files=tuple(f"dicom/{i:06d}.dcm" for i in range(120)),
         synthetic=scans(120, 1),
         labels=("nodule",),
@@ -81,22 +81,22 @@ def healthy() -> Exhibits:
 
 def asked() -> tuple[str, ...]:
     """The claims of the questions that are asked here, in order."""
-    names = {name for question in court.QUESTIONS for name in question.claims}
+    names = {name for question in audit_run.QUESTIONS for name in question.claims}
     return tuple(name for name in CLAIMS if name in names)
 
 
-def verdicts(exhibits: Exhibits) -> dict[str, Claim]:
-    findings = weigh(exhibits, SETTINGS, seed=7)
+def verdicts(compared: Compared) -> dict[str, Claim]:
+    findings = weigh(compared, SETTINGS, seed=7)
     assert [finding.claim.claim for finding in findings] == list(asked())
     return {finding.claim.claim: finding.claim for finding in findings}
 
 
 def test_every_claim_belongs_to_one_question(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    assert sorted(name for question in court.QUESTIONS for name in question.claims) == sorted(CLAIMS)
+    assert sorted(name for question in audit_run.QUESTIONS for name in question.claims) == sorted(CLAIMS)
 
 
-def test_new_patients_pass_for_a_good_set(healthy: Exhibits) -> None:
+def test_new_patients_pass_for_a_good_set(healthy: Compared) -> None:
     for claim in verdicts(healthy).values():
         assert claim.verdict in {Verdict.SHOWN, Verdict.NOT_SHOWN}, claim.why
         assert all(control.passed for control in claim.control)
@@ -111,12 +111,12 @@ def test_new_patients_pass_for_a_good_set(healthy: Exhibits) -> None:
         (planted.halfway_to_mean, "diversity.pair_distance"),
     ],
 )
-def test_planted_faults_are_found(healthy: Exhibits, spoil: Callable[[np.ndarray], np.ndarray], refuted: str) -> None:
+def test_planted_faults_are_found(healthy: Compared, spoil: Callable[[np.ndarray], np.ndarray], refuted: str) -> None:
     claims = verdicts(replace(healthy, synthetic=spoil(healthy.synthetic)))
     assert claims[refuted].verdict is Verdict.REFUTED, claims[refuted].why
 
 
-def test_planted_copies_are_refuted_and_named(healthy: Exhibits) -> None:
+def test_planted_copies_are_refuted_and_named(healthy: Compared) -> None:
     rng = np.random.default_rng(0)
     synthetic = healthy.synthetic.copy()
     source = rng.permutation(200)[:24]
@@ -144,7 +144,7 @@ def test_planted_copies_are_refuted_and_named(healthy: Exhibits) -> None:
     ],
 )
 def test_missing_data_read_not_assessable_and_never_fail(
-    healthy: Exhibits, change: dict[str, object], judged: set[str]
+    healthy: Compared, change: dict[str, object], judged: set[str]
 ) -> None:
     claims = verdicts(replace(healthy, **change))
     lacking = set(asked()) - judged
@@ -160,7 +160,7 @@ def test_missing_data_read_not_assessable_and_never_fail(
     # black and white images lie far apart: the typical distance alone cannot refute them
     [([0.0], Verdict.REFUTED), ([-1.0, 1.0], Verdict.SHOWN), (list(np.linspace(-1, 1, 120)), Verdict.REFUTED)],
 )
-def test_a_set_of_flat_images_is_refuted(healthy: Exhibits, values: list[float], typical: Verdict) -> None:
+def test_a_set_of_flat_images_is_refuted(healthy: Compared, values: list[float], typical: Verdict) -> None:
     greys = np.resize(np.array(values, np.float32), 120)
     flat = replace(healthy, synthetic=np.ones_like(healthy.synthetic) * greys[:, None, None])
     assert flat.flat == 120
@@ -177,7 +177,7 @@ def test_a_set_of_flat_images_is_refuted(healthy: Exhibits, values: list[float],
         assert "120 of 120 hold one grey value" in claim.why
 
 
-def test_some_flat_images_are_counted_and_change_the_figures(healthy: Exhibits) -> None:
+def test_some_flat_images_are_counted_and_change_the_figures(healthy: Compared) -> None:
     synthetic = healthy.synthetic.copy()
     synthetic[:30] = 0.25
     claims, before = verdicts(replace(healthy, synthetic=synthetic)), verdicts(healthy)
@@ -204,7 +204,7 @@ def test_a_real_image_of_one_grey_value_is_refused(tmp_path: Path, monkeypatch: 
     train.images[0] = 0.25
     write_cohort(tmp_path / "cohort", (train,))
     fake = SyntheticSet(tmp_path, ({"file": "x", "label": "nodule"},), to_stored(scans(1, 1)))
-    monkeypatch.setattr(exhibits_room, "load_set", lambda folder, facts: fake)
+    monkeypatch.setattr(compared_room, "load_set", lambda folder, facts: fake)
     with pytest.raises(EvidenceError, match="1 of 4 images of the cohort's role train hold one grey value"):
         gather(tmp_path / "cohort", tmp_path)
 
@@ -228,14 +228,14 @@ def write_cohort(folder: Path, parts: Iterable[Reals]) -> CohortFacts:
     return facts
 
 
-def test_judge_writes_what_it_states(healthy: Exhibits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_judge_writes_what_it_states(healthy: Compared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_cohort(tmp_path / "cohort", (healthy.train, healthy.calibrate, healthy.test))
     made = tmp_path / "set"
     made.mkdir()
     rows = [{"file": name, "label": "nodule"} for name in healthy.files]
     write_csv(made / "manifest.csv", ["file", "label"], rows)
     fake = SyntheticSet(made, tuple(rows), to_stored(healthy.synthetic))
-    monkeypatch.setattr(exhibits_room, "load_set", lambda folder, facts: fake)
+    monkeypatch.setattr(compared_room, "load_set", lambda folder, facts: fake)
 
     steps: list[tuple[int, int]] = []
     out = tmp_path / "evidence" / "main"

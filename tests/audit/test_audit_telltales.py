@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from scansynth.audit.context import Hearing
-from scansynth.audit.material import Exhibits, Reals
+from scansynth.audit.compared import Compared, Reals
+from scansynth.audit.context import Context
 from scansynth.audit.questions import telltales
-from scansynth.audit.questions.telltales import hear
+from scansynth.audit.questions.telltales import answer
 from scansynth.claims.claim import Claim, Finding, not_assessable
 from scansynth.claims.traces import AS_STORED, FILES, PIXELS, blocks_reader_export, ruling
 from scansynth.config import EvidenceSettings
@@ -39,8 +39,8 @@ def reals(images: Images, role: Role, each: int = 1) -> Reals:
     return Reals(cases, images)
 
 
-def exhibits(synthetic: Images, seed: int = 0, patients: int = PATIENTS, each: int = 2) -> Exhibits:
-    return Exhibits(
+def compared(synthetic: Images, seed: int = 0, patients: int = PATIENTS, each: int = 2) -> Compared:
+    return Compared(
         files=tuple(f"{i}.dcm" for i in range(len(synthetic))),
         synthetic=synthetic,
         labels=("",),
@@ -53,11 +53,11 @@ def exhibits(synthetic: Images, seed: int = 0, patients: int = PATIENTS, each: i
     )
 
 
-def asked(exhibits: Exhibits, seed: int = 0) -> Mapping[str, Finding]:
-    hearing = Hearing(
-        exhibits, EvidenceSettings(), seed, exhibits.synthetic, exhibits.test, np.zeros((0, 1), np.bool_), (), None
+def asked(compared: Compared, seed: int = 0) -> Mapping[str, Finding]:
+    context = Context(
+        compared, EvidenceSettings(), seed, compared.synthetic, compared.test, np.zeros((0, 1), np.bool_), (), None
     )
-    return {finding.claim.claim: finding for finding in hear(hearing, silent)}
+    return {finding.claim.claim: finding for finding in answer(context, silent)}
 
 
 def in_whole_units(images: Images) -> Images:
@@ -80,7 +80,7 @@ def with_an_edge(images: Images) -> Images:
     ],
 )
 def test_a_history_that_readers_would_see_is_refuted_and_named(spoil: Callable[[Images], Images], trace: str) -> None:
-    finding = asked(exhibits(spoil(scans(120, 1))))[PIXELS]
+    finding = asked(compared(spoil(scans(120, 1))))[PIXELS]
     assert finding.claim.verdict is Verdict.REFUTED
     assert finding.figures["by_model"]["boosting"] > 0.9
     assert trace in finding.claim.why
@@ -90,7 +90,7 @@ def test_a_history_that_readers_would_see_is_refuted_and_named(spoil: Callable[[
 
 
 def test_how_values_were_written_down_is_told_and_does_not_count() -> None:
-    finding = asked(exhibits(in_whole_units(scans(120, 1))))[PIXELS]
+    finding = asked(compared(in_whole_units(scans(120, 1))))[PIXELS]
     assert finding.claim.verdict is not Verdict.REFUTED
     assert finding.figures["extra"][AS_STORED] > 0.95
     assert "As they are stored it is" in finding.claim.why
@@ -100,14 +100,14 @@ def test_how_values_were_written_down_is_told_and_does_not_count() -> None:
 def test_real_against_real_is_held_up_at_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """The p of the rule, on made-up reals: 12 draws; docs/evidence.md has 40 of real scans."""
     monkeypatch.setattr(probe, "PERMUTATIONS", 40)
-    found = [asked(exhibits(scans(60, 1000 + seed), 2000 + seed, 40, 1), seed)[PIXELS] for seed in range(12)]
+    found = [asked(compared(scans(60, 1000 + seed), 2000 + seed, 40, 1), seed)[PIXELS] for seed in range(12)]
     assert sum(finding.figures["p"] < 0.05 for finding in found) <= stats.binom.ppf(0.995, 12, 0.05)
     assert all(finding.claim.verdict in {Verdict.SHOWN, Verdict.NOT_SHOWN} for finding in found)
 
 
 def test_what_was_not_found_may_be_shown_and_what_was_not_looked_for_may_not() -> None:
     n = {"synthetic images": 3}
-    ok = asked(exhibits(scans(120, 1)))[PIXELS].claim
+    ok = asked(compared(scans(120, 1)))[PIXELS].claim
     assert blocks_reader_export([ok]) is None
     assert "run audit" in str(blocks_reader_export([]))
     assert "run audit" in str(blocks_reader_export([not_assessable(FILES, "", n)]))
@@ -132,16 +132,16 @@ def test_the_rule(interval: tuple[float, float], value: float, p: float, verdict
 
 def test_a_failed_control_voids_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planted, "jpeg", lambda images: images)
-    claim = asked(exhibits(with_an_edge(scans(120, 1))))[PIXELS].claim
+    claim = asked(compared(with_an_edge(scans(120, 1))))[PIXELS].claim
     assert claim.verdict is Verdict.NOT_ASSESSABLE
     assert "JPEG" in claim.why
     assert blocks_reader_export([claim]) is not None
 
 
 def test_too_few_patients_or_pixels_and_no_files_are_said() -> None:
-    few = asked(exhibits(scans(60, 1), patients=telltales.LEAST_PATIENTS - 1))
+    few = asked(compared(scans(60, 1), patients=telltales.LEAST_PATIENTS - 1))
     assert "30 are needed" in few[PIXELS].claim.why
-    small = exhibits(scans(60, 1))
+    small = compared(scans(60, 1))
     small = replace(
         small, synthetic=small.synthetic[:, :8, :8], test=Reals(small.test.cases, small.test.images[:, :8, :8])
     )
@@ -150,12 +150,12 @@ def test_too_few_patients_or_pixels_and_no_files_are_said() -> None:
 
 
 def test_images_of_one_grey_value_are_figures_like_any_other() -> None:
-    finding = asked(exhibits(np.zeros((60, SIDE, SIDE), np.float32)))[PIXELS]
+    finding = asked(compared(np.zeros((60, SIDE, SIDE), np.float32)))[PIXELS]
     assert finding.claim.verdict is Verdict.REFUTED
 
 
-def test_the_same_exhibits_give_the_same_figures() -> None:
-    one, two = (asked(exhibits(scans(80, 5)))[PIXELS] for _ in range(2))
+def test_the_same_images_give_the_same_figures() -> None:
+    one, two = (asked(compared(scans(80, 5)))[PIXELS] for _ in range(2))
     assert one == two
     assert tuple(one.figures["traces"]) != ()
     assert set(one.figures["traces"]) == set(TRACES)
@@ -171,7 +171,7 @@ def facts(count: int, seed: int, **changes: Any) -> tuple[dict[str, Any], ...]:
 
 
 def with_files(real: Mapping[str, Any], made: Mapping[str, Any]) -> Claim:
-    base = exhibits(scans(80, 1))
+    base = compared(scans(80, 1))
     full = replace(base, test_files=facts(2 * PATIENTS, 1, **real), synthetic_files=facts(80, 2, **made))
     return asked(full)[FILES].claim
 

@@ -21,7 +21,7 @@ from scansynth.data.tensors import (
 from scansynth.dicom.write import SyntheticFacts, Uids, write_synthetic
 from scansynth.errors import CohortError, LedgerError
 from scansynth.files import read_csv, write_csv
-from scansynth.ledger import PERMITTED, Reader, Role
+from scansynth.ledger import PERMITTED, Role, Use
 
 FACTS = CohortFacts(
     modality="MR", sop_class_uid="1.2.840.10008.5.1.4.1.1.4", size=32, view="chest", labels=("clear", "nodule"),
@@ -63,29 +63,29 @@ def test_a_cohort_of_before_does_not_know_the_side_of_its_sources(cohort: Cohort
     assert {case.source_side for case in load_cohort(cohort.folder).cases} == {0}
 
 
-@pytest.mark.parametrize("reader", list(Reader))
-def test_no_reader_sees_a_forbidden_role(cohort: Cohort, reader: Reader) -> None:
-    chosen = select(cohort, reader)
-    assert {case.role for case in chosen.cases} == PERMITTED[reader]
-    assert chosen.roles == tuple(sorted(role.value for role in PERMITTED[reader]))
+@pytest.mark.parametrize("use", list(Use))
+def test_no_reader_sees_a_forbidden_role(cohort: Cohort, use: Use) -> None:
+    chosen = select(cohort, use)
+    assert {case.role for case in chosen.cases} == PERMITTED[use]
+    assert chosen.roles == tuple(sorted(role.value for role in PERMITTED[use]))
     assert chosen.images[:, 0, 0].tolist() == [case.index for case in chosen.cases]
     assert chosen.patients == tuple(case.patient for case in chosen.cases)
-    only = select(cohort, reader, ["nodule"])
+    only = select(cohort, use, ["nodule"])
     assert {case.label for case in only.cases} == {"nodule"}
     assert len(only.images) == len(chosen.images) // 2
 
 
 def test_select_obeys_the_ledger(cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
-    every = {**PERMITTED, Reader.GENERATOR: frozenset(Role)}
+    every = {**PERMITTED, Use.GENERATOR: frozenset(Role)}
     monkeypatch.setattr("scansynth.data.tensors.PERMITTED", every)
     with pytest.raises(LedgerError, match="generator may not read"):
-        select(cohort, Reader.GENERATOR)
+        select(cohort, Use.GENERATOR)
 
 
 def test_select_refuses_an_unknown_label_and_may_be_empty(cohort: Cohort) -> None:
     with pytest.raises(CohortError, match="clear, nodule"):
-        select(cohort, Reader.GENERATOR, ["nodul"])
-    none = select(dataclasses.replace(cohort, cases=cohort.cases[:2]), Reader.REALISM)
+        select(cohort, Use.GENERATOR, ["nodul"])
+    none = select(dataclasses.replace(cohort, cases=cohort.cases[:2]), Use.REALISM)
     assert none.images.shape == (0, 32, 32)
     assert none.patients == none.roles == ()
 

@@ -24,7 +24,7 @@ from scansynth.gan.run import train_run
 from scansynth.gan.scores import COLUMNS, SCORES, scores_of, write_scores
 from scansynth.gan.weights import WEIGHTS
 from scansynth.learning.checkpoint import weights_bytes
-from scansynth.ledger import Reader, Role, check
+from scansynth.ledger import Role, Use, check
 from scansynth.recipe import NetworkSettings
 from scansynth.stage import StageRecord, hash_outputs, read_record, write_record
 from scansynth.study import Study
@@ -66,7 +66,7 @@ def test_scoring_leaves_the_discriminator_as_it_came(discriminator: torch.nn.Mod
 def test_a_score_that_is_no_number_is_refused(tmp_path: Path, discriminator: torch.nn.Module) -> None:
     with torch.no_grad():
         next(discriminator.parameters()).fill_(torch.nan)
-    asked = select(cohort(tmp_path / "cohort"), Reader.MEMBERSHIP)
+    asked = select(cohort(tmp_path / "cohort"), Use.MEMBERSHIP)
     with pytest.raises(TrainingError, match="no numbers"):
         write_scores(tmp_path, discriminator, asked)
     assert not (tmp_path / SCORES).exists()
@@ -137,9 +137,9 @@ def test_the_record_names_scores_roles_and_patients(whole: Study) -> None:
     assert record.outputs[SCORES] == sha256_file(whole.run() / SCORES)
     assert record.roles == ("calibrate", "test", "train")
     known = {case.patient: case.role for case in load_cohort(whole.cohort).cases}
-    check(Reader.MEMBERSHIP, frozenset(known[patient] for patient in record.patients))
+    check(Use.MEMBERSHIP, frozenset(known[patient] for patient in record.patients))
     with pytest.raises(LedgerError):
-        check(Reader.MEMBERSHIP, frozenset({Role.RESERVE}))
+        check(Use.MEMBERSHIP, frozenset({Role.RESERVE}))
     # what the training itself read stands apart
     assert set(read_json(whole.run() / "run.json")["roles_in_training"]) <= {"train", "calibrate"}
 
@@ -160,9 +160,9 @@ def test_images_of_test_patients_are_read_after_the_weights_are_final(
 ) -> None:
     study, real = new_study(tmp_path / "study"), run_room.select
 
-    def watched(found: object, reader: Reader, *rest: object) -> Selection:
-        assert reader is not Reader.MEMBERSHIP or (study.run() / WEIGHTS).exists()
-        return real(found, reader, *rest)
+    def watched(found: object, use: Use, *rest: object) -> Selection:
+        assert use is not Use.MEMBERSHIP or (study.run() / WEIGHTS).exists()
+        return real(found, use, *rest)
 
     monkeypatch.setattr(run_room, "select", watched)
     trained(study)

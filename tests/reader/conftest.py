@@ -19,7 +19,7 @@ def postgres_server() -> Iterator[str]:
 
 @pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest) -> str | None:
-    """Where readings go: none is SQLite in the desk."""
+    """Where readings go: none is SQLite in the worklist."""
     if request.param == "sqlite":
         return None
     return emptied_database(request.getfixturevalue("postgres_server"))

@@ -1,4 +1,4 @@
-"""A served desk and a browser, for the tests of the pages: every request that a page makes is written down."""
+"""A served worklist and a browser, for the tests of the pages: every request that a page makes is written down."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from desk_factory import Kit, make_desk
+from worklist_factory import Kit, make_worklist
 
 from scansynth.reader.server.app import create_app
 
 WIDE, SMALL, UPRIGHT = (1280, 800), (1024, 768), (820, 1180)
-"""A screen on a desk, a tablet lying, a tablet standing; CSS pixels."""
+"""A screen on a worklist, a tablet lying, a tablet standing; CSS pixels."""
 
-READY = "#desk:not([hidden]) #lock:enabled"
+READY = "#worklist:not([hidden]) #lock:enabled"
 TAKEN = ("reader", "item", "practice", "answer", "second", "confidence", "seconds", "hidden_seconds", "window_changes")
 
 
@@ -29,7 +29,7 @@ class Served:
     """A study under a loopback address.
 
     Attributes:
-        kit: The desk and what its administrator knows.
+        kit: The worklist and what its administrator knows.
         address: Where it is served.
     """
 
@@ -48,14 +48,14 @@ class Served:
 
     def items(self, reader: str = "r01") -> list[str]:
         """Items of a reader in their order, practice first."""
-        seat = next(seat for seat in self.kit.desk.readers if seat.reader == reader)
+        seat = next(seat for seat in self.kit.worklist.readers if seat.reader == reader)
         return [place.item for place in (*seat.practice, *seat.sequence)]
 
 
 @contextlib.contextmanager
 def served(folder: Path, **changes: Any) -> Iterator[Served]:
-    """Makes a desk in `folder` and serves it from a thread, on a free port of this machine."""
-    kit = make_desk(folder / "desk", **changes)
+    """Makes a worklist in `folder` and serves it from a thread, on a free port of this machine."""
+    kit = make_worklist(folder / "worklist", **changes)
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     config = uvicorn.Config(create_app(kit.folder), log_config=None, access_log=False, server_header=False)
@@ -171,6 +171,6 @@ def begin(study: Served, at: Device, reader: str = "r01") -> str:
 
 def skip_practice(study: Served, at: Device) -> None:
     """Answers the practice cases."""
-    for _ in study.kit.desk.readers[0].practice:
-        at.answer(*(["4", "y", "7"] if study.kit.desk.second_question else ["4"]))
+    for _ in study.kit.worklist.readers[0].practice:
+        at.answer(*(["4", "y", "7"] if study.kit.worklist.second_question else ["4"]))
     at.ready()

@@ -1,4 +1,4 @@
-"""The real server in a process of its own, to be killed; as a program it serves the desk that it is given."""
+"""The real server in a process of its own, to be killed; as a program it serves the worklist that it is given."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class Server:
         return self.process.returncode, out
 
 
-def start_server(desk: Path, database_url: str | None = None, **address: Any) -> Server:
+def start_server(worklist: Path, database_url: str | None = None, **address: Any) -> Server:
     """Starts a server on a free port of this machine, and waits until it listens."""
-    told = {"desk": str(desk), "database_url": database_url, "address": {"port": 0, **address}}
+    told = {"worklist": str(worklist), "database_url": database_url, "address": {"port": 0, **address}}
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         [sys.executable, __file__, json.dumps(told)],
@@ -64,9 +64,9 @@ def start_server(desk: Path, database_url: str | None = None, **address: Any) ->
 
 
 @contextlib.contextmanager
-def running_server(desk: Path, database_url: str | None = None, **address: Any) -> Iterator[Server]:
+def running_server(worklist: Path, database_url: str | None = None, **address: Any) -> Iterator[Server]:
     """A server for the time of the block."""
-    server = start_server(desk, database_url, **address)
+    server = start_server(worklist, database_url, **address)
     try:
         yield server
     finally:
@@ -90,7 +90,7 @@ def main() -> None:
     paths = {name: Path(value) for name, value in told["address"].items() if name in {"certificate", "key"}}
     address = Address(**{**told["address"], **paths})
     try:
-        serve(Path(told["desk"]), address, told["database_url"], lambda url: print(url, flush=True))
+        serve(Path(told["worklist"]), address, told["database_url"], lambda url: print(url, flush=True))
     except ScansynthError as refusal:
         print(f"refused: {refusal}", flush=True)
         sys.exit(refusal.exit_code)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from desk_factory import pictures
 from PIL import Image
+from worklist_factory import pictures
 
 from scansynth.claims.claim import Claim, Control, Measurement, decide, floor_of, write_claims
 from scansynth.claims.traces import PIXELS

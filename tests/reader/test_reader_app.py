@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browsing import Browser, browsers, code_in
-from desk_factory import Kit, make_desk
+from worklist_factory import Kit, make_worklist
 
 from scansynth.reader.server.app import create_app
-from scansynth.reader.server.desk import BUFFERS, CLOSED
 from scansynth.reader.server.guards import HEADERS
 from scansynth.reader.server.locked import close_database, export_readings
+from scansynth.reader.server.worklist import BUFFERS, CLOSED
 
 
 @pytest.fixture
 def kit(tmp_path: Path) -> Kit:
-    return make_desk(tmp_path / "desk", readers=2, count=5, practice=2, side=16)
+    return make_worklist(tmp_path / "worklist", readers=2, count=5, practice=2, side=16)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def two(kit: Kit, database_url: str | None) -> Iterator[list[Browser]]:
 def test_a_study_is_read_from_the_invitation_to_the_last_image(
     kit: Kit, two: list[Browser], database_url: str | None
 ) -> None:
-    browser, seat = two[0], kit.desk.readers[0]
+    browser, seat = two[0], kit.worklist.readers[0]
     assert browser.get("/read").status_code == 401
     assert browser.get(f"/i/{kit.tokens['r01']}").status_code == 200
     browser.begin(kit.tokens["r01"])
@@ -101,7 +101,7 @@ def test_signing_out_ends_the_session_on_the_server(kit: Kit, two: list[Browser]
 
 
 def test_the_second_question_is_asked_whole(tmp_path: Path) -> None:
-    kit = make_desk(tmp_path / "desk", count=2, practice=0, side=16, second_question=True)
+    kit = make_worklist(tmp_path / "worklist", count=2, practice=0, side=16, second_question=True)
     with browsers(create_app(kit.folder)) as (browser,):
         browser.begin(kit.tokens["r01"])
         item = browser.state()["item"]["id"]
@@ -180,7 +180,7 @@ def test_pages_load_nothing_from_elsewhere(kit: Kit, two: list[Browser]) -> None
     for page in shown:
         assert "http://" not in page.replace("http://www.w3.org/", "")
         assert "https://" not in page
-        assert kit.desk.title in page
+        assert kit.worklist.title in page
     assert code_in(shown[-2])
 
 

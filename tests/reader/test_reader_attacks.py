@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 from browsing import Browser, browsers, lock_of
-from desk_factory import Kit, make_desk
 from sqlalchemy import event
+from worklist_factory import Kit, make_worklist
 
 from scansynth.reader.server.app import create_app
 from scansynth.reader.server.guards import MOST_BYTES, Guard
@@ -44,7 +44,7 @@ def hands() -> Hands:
 
 @pytest.fixture
 def kit(tmp_path: Path) -> Kit:
-    return make_desk(tmp_path / "desk", readers=2, count=5, practice=1, side=16, now=NOW, days=7)
+    return make_worklist(tmp_path / "worklist", readers=2, count=5, practice=1, side=16, now=NOW, days=7)
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_what_is_another_readers_is_as_what_is_not_there(kit: Kit, two: list[Bro
     other.begin(kit.tokens["r02"])
     invented = "0" * 32
     theirs = other.state()["item"]["id"]
-    later = kit.desk.readers[0].sequence[3].item  # mine, and not shown yet
+    later = kit.worklist.readers[0].sequence[3].item  # mine, and not shown yet
     for method, path in (("GET", "/api/buffer/"), ("PUT", "/api/draft/"), ("POST", "/api/lock/")):
         value = {"GET": None, "PUT": {"answer": 1}, "POST": lock_of()}[method]
         answers = [told(mine.change(method, path + item, value)) for item in (invented, theirs, later)]
@@ -156,7 +156,7 @@ def test_what_is_another_readers_is_as_what_is_not_there(kit: Kit, two: list[Bro
 
 
 def test_only_the_current_and_the_next_image_are_given_out(kit: Kit, lone: Browser) -> None:
-    places = (*kit.desk.readers[0].practice, *kit.desk.readers[0].sequence)
+    places = (*kit.worklist.readers[0].practice, *kit.worklist.readers[0].sequence)
     for current in range(len(places)):
         status = [lone.get(f"/api/buffer/{place.item}").status_code for place in places]
         assert [number for number, code in enumerate(status) if code == 200] == [
@@ -190,7 +190,7 @@ def test_a_resend_gives_the_same_and_counts_once(kit: Kit, two: list[Browser], d
     browser, other = two
     browser.begin(kit.tokens["r01"])
     other.begin(kit.tokens["r02"])
-    practice, first = kit.desk.readers[0].practice[0].item, kit.desk.readers[0].sequence[0].item
+    practice, first = kit.worklist.readers[0].practice[0].item, kit.worklist.readers[0].sequence[0].item
     for item in (practice, first):
         sent = lock_of(4, nonce=f"nonce-of-{item[:8]}")
         answers = [browser.change("POST", f"/api/lock/{item}", sent) for _ in range(3)]
@@ -391,10 +391,10 @@ def test_a_body_that_dribbles_in_is_cut_off(monkeypatch: pytest.MonkeyPatch, lon
         "/static/base.css/",
         "/static//etc/passwd",
         "/static/.",
-        "/api/buffer/..%2f..%2fdesk.json",
-        "/api/buffer/%2e%2e%2fdesk.json",
+        "/api/buffer/..%2f..%2fworklist.json",
+        "/api/buffer/%2e%2e%2fworklist.json",
         "/api/buffer//etc/passwd",
-        "/desk.json",
+        "/worklist.json",
         "/sealed.bin",
         "/readings.db",
         "/templates/base.html",
@@ -498,7 +498,7 @@ def test_faults_say_nothing_of_what_was_asked(
 
 def test_a_full_disk_loses_no_answer_that_was_confirmed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The database may not grow: the answer is refused for now, and is taken when there is room again."""
-    kit = make_desk(tmp_path / "desk", readers=1, count=80, practice=0, side=8)
+    kit = make_worklist(tmp_path / "worklist", readers=1, count=80, practice=0, side=8)
     room = 0
 
     def tighten(connection: Any, _: Any) -> None:

@@ -24,10 +24,10 @@ from scansynth.reader.create import create
 from scansynth.reader.machine import read_by_machine
 from scansynth.reader.seal import default_seal_path, load_key, new_key, unseal
 from scansynth.reader.server.database import open_database
-from scansynth.reader.server.desk import CLOSED
 from scansynth.reader.server.refusals import OutOfTurn
-from scansynth.reader.server.served import open_desk
+from scansynth.reader.server.served import open_worklist
 from scansynth.reader.server.store import Answer, lock_answer
+from scansynth.reader.server.worklist import CLOSED
 from scansynth.reader.statistics.readings import read_readings
 from scansynth.reader.truth import from_json
 from scansynth.stage import RECORD
@@ -50,7 +50,7 @@ def whole(environment: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
     create(study, small(readers=2, images=30, practice=2))
     truth = truth_of(study)
     knows = {entry.item: 6 if entry.synthetic else 1 for entry in truth.entries}
-    read(study.reader / "desk", lambda reader, item: knows.get(item, 1) if reader == "r01" else 3)
+    read(study.reader / "worklist", lambda reader, item: knows.get(item, 1) if reader == "r01" else 3)
     return study.folder
 
 
@@ -66,10 +66,10 @@ def truth_of(study: Study):  # noqa: ANN201
     return from_json(unseal(data, key, protocol["study"], protocol["commitment"]), protocol["study"])
 
 
-def read(desk: Path, says: Callable[[str, str], int], most: dict[str, int] | None = None) -> None:
+def read(worklist: Path, says: Callable[[str, str], int], most: dict[str, int] | None = None) -> None:
     """Locks answers as the server does."""
-    served = open_desk(desk)
-    database = open_database(desk, served.desk)
+    served = open_worklist(worklist)
+    database = open_database(worklist, served.worklist)
     for reader, order in served.orders.items():
         for place in order.places[: (most or {}).get(reader)]:
             answer = Answer(says(reader, place.item), None, None, 4.0, 1.0, 2, False, secrets.token_hex(16))
@@ -92,7 +92,7 @@ def test_every_answer_gets_its_truth(study: Study) -> None:
     closing = read_json(study.reader / CLOSING)
     assert closing["chain"]["rows"] == 2 * 38, "the practice is in the chain, and not in the readings"
     assert closing["readings_sha256"] == sha256_file(study.reader / READINGS)
-    assert read_json(study.reader / "desk" / CLOSED)["unfinished"] == {}
+    assert read_json(study.reader / "worklist" / CLOSED)["unfinished"] == {}
 
 
 def test_the_machine_is_named_a_machine_and_stands_apart(study: Study) -> None:
@@ -110,8 +110,8 @@ def test_closing_again_gives_the_same_and_nothing_is_taken_after(study: Study) -
     before = {name: (study.reader / name).read_bytes() for name in (READINGS, MACHINE, CLOSING)}
     close(study)
     assert {name: (study.reader / name).read_bytes() for name in before} == before
-    served = open_desk(study.reader / "desk")
-    database = open_database(study.reader / "desk", served.desk)
+    served = open_worklist(study.reader / "worklist")
+    database = open_database(study.reader / "worklist", served.worklist)
     order = served.orders["r01"]
     with pytest.raises(OutOfTurn):
         lock_answer(database, order, order.places[-1].item, Answer(1, None, None, 1.0, 0.0, 0, False, "n" * 32), AT)
@@ -124,12 +124,12 @@ def test_a_wrong_key_leaves_the_study_open(study: Study, tmp_path: Path) -> None
         close(study, seal_file=tmp_path / "another")
     with pytest.raises(ReaderError, match="no key of the seal"):
         close(study, seal_file=tmp_path / "none")
-    assert not (study.reader / "desk" / CLOSED).exists()
+    assert not (study.reader / "worklist" / CLOSED).exists()
     assert not (study.reader / READINGS).exists()
 
 
 def test_a_tampered_answer_is_named(study: Study) -> None:
-    with sqlite3.connect(study.reader / "desk" / "readings.db") as database:
+    with sqlite3.connect(study.reader / "worklist" / "readings.db") as database:
         for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             database.execute(f"DROP TRIGGER {name}")
         database.execute("UPDATE readings SET answer = 7 - answer WHERE n = 17")
@@ -148,9 +148,9 @@ def test_a_tampered_answer_is_named(study: Study) -> None:
     ],
 )
 def test_what_was_altered_is_found(study: Study, name: str, words: str) -> None:
-    desk = study.reader / "desk"
-    buffer = desk / "buffers" / f"{truth_of(study).entries[0].buffer}.bin"
-    path = {"buffer": buffer, "order": desk / "desk.json"}.get(name, study.reader / name)
+    worklist = study.reader / "worklist"
+    buffer = worklist / "buffers" / f"{truth_of(study).entries[0].buffer}.bin"
+    path = {"buffer": buffer, "order": worklist / "worklist.json"}.get(name, study.reader / name)
     if name == "order":
         first, second = (entry.buffer for entry in truth_of(study).entries[:2])
         text = path.read_text().replace(first, "x").replace(second, first).replace('"x"', f'"{second}"')
@@ -168,31 +168,31 @@ def test_unfinished_readers_are_waited_for_or_printed(tmp_path: Path, environmen
     create(study, small(readers=2, images=30, practice=2))
     with pytest.raises(ReaderError, match="nobody has read anything"):
         close(study)
-    read(study.reader / "desk", lambda reader, item: 4, {"r01": 38, "r02": 12})
+    read(study.reader / "worklist", lambda reader, item: 4, {"r01": 38, "r02": 12})
     with pytest.raises(ReaderError, match="r02 has answered 10 of 36; wait, or give --early"):
         close(study)
-    assert not (study.reader / "desk" / CLOSED).exists()
+    assert not (study.reader / "worklist" / CLOSED).exists()
     closed = close(study, early=True)
     assert closed.unfinished == {"r02": (10, 36)}
     assert closed.readings == 46
     assert read_json(study.reader / CLOSING)["unfinished"] == {"r02": [10, 36]}
 
 
-def test_a_mark_in_the_desk_does_not_stand_for_a_closing(tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
+def test_a_mark_in_the_worklist_does_not_stand_for_a_closing(tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
     study = make_study(tmp_path / "study")
     create(study, small(readers=2, images=30, practice=2))
-    read(study.reader / "desk", lambda reader, item: 4, {"r01": 38, "r02": 12})
-    (study.reader / "desk" / CLOSED).write_text('{"closed": "2026-01-01T00:00:00+00:00", "unfinished": {}}')
+    read(study.reader / "worklist", lambda reader, item: 4, {"r01": 38, "r02": 12})
+    (study.reader / "worklist" / CLOSED).write_text('{"closed": "2026-01-01T00:00:00+00:00", "unfinished": {}}')
     with pytest.raises(ReaderError, match="r02 has answered 10 of 36"):
         close(study)
     assert close(study, early=True).unfinished == {"r02": (10, 36)}
-    (study.reader / "desk" / CLOSED).unlink()
+    (study.reader / "worklist" / CLOSED).unlink()
     assert close(study).unfinished == {"r02": (10, 36)}, "the database knows that it was closed"
 
 
 def test_readings_that_were_made_anew_after_the_closing_are_refused(study: Study) -> None:
     close(study)
-    with sqlite3.connect(study.reader / "desk" / "readings.db") as database:
+    with sqlite3.connect(study.reader / "worklist" / "readings.db") as database:
         for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
             database.execute(f"DROP TRIGGER {name}")
         ((previous,),) = database.execute("SELECT previous FROM readings ORDER BY n DESC LIMIT 1").fetchall()
@@ -209,14 +209,14 @@ def test_readings_that_were_made_anew_after_the_closing_are_refused(study: Study
     [("protocol.json", "changed after the study was closed"), ("probe.json", "missing or was changed")],
 )
 def test_what_was_fixed_cannot_be_changed_after_the_closing(study: Study, name: str, words: str) -> None:
-    """A wider margin, with the hash in the desk made to fit; or a probe that never refused."""
+    """A wider margin, with the hash in the worklist made to fit; or a probe that never refused."""
     close(study)
     conclude(study)
-    path, desk = study.reader / name, study.reader / "desk" / "desk.json"
+    path, worklist = study.reader / name, study.reader / "worklist" / "worklist.json"
     before = sha256_file(path)
     path.write_text(path.read_text().replace('"margin": 0.1', '"margin": 0.3').replace('"auc": 0.', '"auc": 0.0'))
     assert sha256_file(path) != before
-    desk.write_text(desk.read_text().replace(before, sha256_file(path)))
+    worklist.write_text(worklist.read_text().replace(before, sha256_file(path)))
     with pytest.raises(ReaderError, match=words):
         conclude(study)
 
@@ -240,20 +240,20 @@ def test_another_seed_after_the_reading_changes_nothing(study: Study) -> None:
 
 
 def test_a_scale_that_was_turned_round_is_found(study: Study) -> None:
-    path = study.reader / "desk" / "desk.json"
+    path = study.reader / "worklist" / "worklist.json"
     values = read_json(path)
     path.write_text(json.dumps({**values, "scale": values["scale"][::-1]}))
-    with pytest.raises(ReaderError, match="questions of the desk are not those of the protocol"):
+    with pytest.raises(ReaderError, match="questions of the worklist are not those of the protocol"):
         close(study)
 
 
-def test_a_desk_that_was_served_elsewhere_is_closed_there(study: Study, tmp_path: Path) -> None:
-    desk = study.reader / "desk"
-    elsewhere = Path(shutil.copytree(desk, tmp_path / "elsewhere"))
-    (desk / "readings.db").unlink()
+def test_a_worklist_that_was_served_elsewhere_is_closed_there(study: Study, tmp_path: Path) -> None:
+    worklist = study.reader / "worklist"
+    elsewhere = Path(shutil.copytree(worklist, tmp_path / "elsewhere"))
+    (worklist / "readings.db").unlink()
     with pytest.raises(ReaderError, match="nobody has read anything"):
         close(study)
-    assert close(study, desk_folder=elsewhere).readings == 72
+    assert close(study, worklist_folder=elsewhere).readings == 72
     assert (elsewhere / CLOSED).exists()
 
 

@@ -19,7 +19,7 @@ from scansynth.dicom.deidentify import KEY_VARIABLE
 from scansynth.files import read_csv, read_json, sha256_file
 from scansynth.metrics import planted
 from scansynth.reader.server.app import create_app
-from scansynth.reader.server.desk import mark_served
+from scansynth.reader.server.worklist import mark_served
 from scansynth.stage import read_record
 from scansynth.statistics import Verdict
 from scansynth.study import Study, open_study
@@ -64,13 +64,13 @@ def test_a_study_from_invitations_to_the_verdict(tmp_path: Path, command: Callab
     tokens = dict(re.findall(r"(r\d\d)  https://reading\.example/i/([\w-]{43})\n", said))
     assert set(tokens) == {"r01", "r02", "r03"}
     assert said.splitlines()[-1].startswith(f"next: scansynth reader serve {study.folder}")
-    desk = study.reader / "desk"
-    app = create_app(desk)
+    worklist = study.reader / "worklist"
+    app = create_app(worklist)
     with browsers(app, 3) as opened:
         for answer, (browser, token) in enumerate(zip(opened, tokens.values(), strict=True), start=2):
             browser.begin(token)
             assert browser.read_on(answer=answer)["phase"] == "done"
-    mark_served(desk, app.state.service.clock())
+    mark_served(worklist, app.state.service.clock())
     assert "was served" in command("reader", "create", study.folder, "--replace")
     said = command("reader", "close", study.folder)
     assert f"next: scansynth report {study.folder}" in said
@@ -116,6 +116,6 @@ def test_refusals_say_what_to_do(tmp_path: Path, command: Callable[..., str]) ->
     assert read_json(study.reader / "protocol.json")["override"] == {"name": "A. Person", "reason": "a test"}
     assert "There is no reader r77" in command("reader", "code", study.folder, "r77")
     code = command("reader", "code", study.folder, "r02").splitlines()[0].rpartition(" ")[2]
-    with browsers(create_app(study.reader / "desk")) as (browser,):
+    with browsers(create_app(study.reader / "worklist")) as (browser,):
         assert browser.post("/resume", data={"code": code}).status_code in {200, 303}
         assert browser.state()["phase"] == "practice"

@@ -1,4 +1,4 @@
-"""A reader study is written whole or not at all, and its desk tells nothing of the truth."""
+"""A reader study is written whole or not at all, and its worklist tells nothing of the truth."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from scansynth.reader.create import Created, create
 from scansynth.reader.probe import Override
 from scansynth.reader.protocol import Fixed, read_protocol, write_up
 from scansynth.reader.seal import load_key, unseal
-from scansynth.reader.server.desk import Desk, load_desk, mark_served
 from scansynth.reader.server.invitations import expired, expiry, new_token, opens, token_sha256
+from scansynth.reader.server.worklist import Worklist, load_worklist, mark_served
 from scansynth.reader.statistics.verdict import equivalence_level
 from scansynth.reader.truth import Truth, from_json
 from scansynth.stage import read_record
@@ -50,8 +50,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Created]:
 
 
 @pytest.fixture
-def desk(made: tuple[Study, Created]) -> Desk:
-    return load_desk(made[1].folder / "desk")
+def worklist(made: tuple[Study, Created]) -> Worklist:
+    return load_worklist(made[1].folder / "worklist")
 
 
 @pytest.fixture
@@ -63,31 +63,31 @@ def truth(made: tuple[Study, Created]) -> Truth:
     return from_json(values, protocol["study"])
 
 
-def desk_bytes(folder: Path) -> bytes:
+def worklist_bytes(folder: Path) -> bytes:
     names = b"\n".join(str(path.relative_to(folder)).encode() for path in sorted(folder.rglob("*")))
-    return names + b"\n" + (folder / "desk.json").read_bytes()
+    return names + b"\n" + (folder / "worklist.json").read_bytes()
 
 
-def test_the_truth_is_nowhere_in_the_desk(made: tuple[Study, Created], truth: Truth, desk: Desk) -> None:
-    folder = made[1].folder / "desk"
-    values = read_json(folder / "desk.json")
+def test_the_truth_is_nowhere_in_the_worklist(made: tuple[Study, Created], truth: Truth, worklist: Worklist) -> None:
+    folder = made[1].folder / "worklist"
+    values = read_json(folder / "worklist.json")
     for seat in values["readers"]:
         seat["practice"] = []
     text = json.dumps(values).lower()
     for word in ("synthetic-", "truth", "repeat", "label", "case", "patient", *LABELS):
         allowed = text.replace("is there a nodule?", "")
         assert word not in allowed, word
-    without_scale = text.replace(json.dumps(list(desk.scale)).lower(), "")
+    without_scale = text.replace(json.dumps(list(worklist.scale)).lower(), "")
     assert "synthetic" not in without_scale
     assert "real" not in without_scale
-    everything = desk_bytes(folder)
+    everything = worklist_bytes(folder)
     for entry in truth.entries:
         if not entry.synthetic:
             assert entry.case.encode() not in everything
             assert entry.patient.encode() not in everything
     counts = {sum(e.synthetic is kind and not e.repeat_of for e in truth.entries) // 3 for kind in (True, False)}
     numbers = set(_numbers(values))
-    assert not counts & numbers, "no number in the desk is that of either kind"
+    assert not counts & numbers, "no number in the worklist is that of either kind"
     assert made[1].seal.read_bytes().strip() not in everything
     assert truth.secret.value.hex().encode() not in everything
 
@@ -100,8 +100,8 @@ def _numbers(value: object) -> list[float]:
     return [value] if isinstance(value, int | float) and not isinstance(value, bool) else []
 
 
-def test_buffers_are_alike_in_size_and_no_two_are_equal(made: tuple[Study, Created], desk: Desk) -> None:
-    files = sorted((made[1].folder / "desk" / "buffers").iterdir())
+def test_buffers_are_alike_in_size_and_no_two_are_equal(made: tuple[Study, Created], worklist: Worklist) -> None:
+    files = sorted((made[1].folder / "worklist" / "buffers").iterdir())
     assert {path.stat().st_size for path in files} == {48 * 48 * 2}
     assert len({path.stat().st_mtime_ns for path in files}) == 1
     assert len({path.read_bytes() for path in files}) == len(files) == 60 + 6
@@ -111,8 +111,8 @@ def test_buffers_are_alike_in_size_and_no_two_are_equal(made: tuple[Study, Creat
         assert not (image % 257).any(), "256 levels, whatever the image was before"
 
 
-def test_items_are_unique_and_not_to_be_guessed(desk: Desk, truth: Truth) -> None:
-    items = [place.item for seat in desk.readers for place in (*seat.practice, *seat.sequence)]
+def test_items_are_unique_and_not_to_be_guessed(worklist: Worklist, truth: Truth) -> None:
+    items = [place.item for seat in worklist.readers for place in (*seat.practice, *seat.sequence)]
     assert len(set(items)) == len(items) == 3 * 66
     assert all(len(item) == 32 and int(item, 16) >= 0 for item in items)
     other = [truth.secret.item("another study", "r01", 1), truth.secret.item(truth.study, "r01", 10_000)]
@@ -121,17 +121,17 @@ def test_items_are_unique_and_not_to_be_guessed(desk: Desk, truth: Truth) -> Non
     assert "secret" not in repr(truth.secret).lower().replace("secret(...)", "")
 
 
-def test_orders_are_stored_and_differ_and_buffers_are_shared(desk: Desk) -> None:
-    orders = [[place.buffer for place in seat.sequence] for seat in desk.readers]
+def test_orders_are_stored_and_differ_and_buffers_are_shared(worklist: Worklist) -> None:
+    orders = [[place.buffer for place in seat.sequence] for seat in worklist.readers]
     assert len({tuple(order) for order in orders}) == 3
     assert len({tuple(sorted(order)) for order in orders}) == 1
 
 
-def test_the_sealed_truth_says_what_each_item_is(made: tuple[Study, Created], desk: Desk, truth: Truth) -> None:
+def test_the_sealed_truth_says_what_each_item_is(made: tuple[Study, Created], worklist: Worklist, truth: Truth) -> None:
     study, created = made
     images = {False: np.load(study.cohort / "images.npy"), True: None}
     cases = {row.split(",")[0]: n for n, row in enumerate((study.cohort / "cases.csv").read_text().splitlines()[1:])}
-    for seat in desk.readers:
+    for seat in worklist.readers:
         mine = [entry for entry in truth.entries if entry.reader == seat.reader]
         assert [entry.item for entry in mine] == [place.item for place in seat.sequence]
         assert [entry.position for entry in mine] == list(range(1, 61))
@@ -145,21 +145,21 @@ def test_the_sealed_truth_says_what_each_item_is(made: tuple[Study, Created], de
             assert first.synthetic is entry.synthetic
             assert first.buffer != entry.buffer
     for entry in truth.entries[:60]:
-        shown = decode((created.folder / "desk" / "buffers" / f"{entry.buffer}.bin").read_bytes(), 48, 48)
+        shown = decode((created.folder / "worklist" / "buffers" / f"{entry.buffer}.bin").read_bytes(), 48, 48)
         if not entry.synthetic:
             original = images[False][cases[entry.case]]
             assert np.corrcoef(shown.ravel(), original.ravel())[0, 1] > 0.98
             assert abs(float(shown.mean()) - float(original.mean())) < 257
     sums = {
-        name: hashlib.sha256((created.folder / "desk/buffers" / f"{name}.bin").read_bytes()).hexdigest()
+        name: hashlib.sha256((created.folder / "worklist/buffers" / f"{name}.bin").read_bytes()).hexdigest()
         for name in truth.buffers
     }
     assert sums == truth.buffers
 
 
-def test_the_protocol_is_fixed_and_hashed(made: tuple[Study, Created], desk: Desk, truth: Truth) -> None:
+def test_the_protocol_is_fixed_and_hashed(made: tuple[Study, Created], worklist: Worklist, truth: Truth) -> None:
     study = made[0]
-    protocol = read_protocol(study.reader, desk.protocol_sha256)
+    protocol = read_protocol(study.reader, worklist.protocol_sha256)
     assert protocol["margin"] == 0.1
     assert protocol["level"] == 0.95
     assert protocol["images"] == 50
@@ -173,18 +173,18 @@ def test_the_protocol_is_fixed_and_hashed(made: tuple[Study, Created], desk: Des
     before = path.read_text()
     path.write_text(before.replace('"margin": 0.1', '"margin": 0.2'))
     with pytest.raises(ReaderError, match="changed after the study was created"):
-        read_protocol(study.reader, desk.protocol_sha256)
+        read_protocol(study.reader, worklist.protocol_sha256)
     path.write_text(before)
 
 
-def test_tokens_are_shown_once_and_kept_as_hashes(made: tuple[Study, Created], desk: Desk) -> None:
+def test_tokens_are_shown_once_and_kept_as_hashes(made: tuple[Study, Created], worklist: Worklist) -> None:
     study, created = made
     tokens = [*created.invitations.values(), created.administrator]
     assert len(set(tokens)) == 4
     assert all(len(token) >= 43 for token in tokens)
-    for seat in desk.readers:
+    for seat in worklist.readers:
         assert opens(created.invitations[seat.reader], seat.invitation_sha256)
-    assert opens(created.administrator, desk.administrator_sha256)
+    assert opens(created.administrator, worklist.administrator_sha256)
     for path in study.folder.rglob("*"):
         if path.is_file():
             assert not any(token.encode() in path.read_bytes() for token in tokens), path
@@ -198,13 +198,13 @@ def test_the_record_names_roles_and_patients(made: tuple[Study, Created]) -> Non
     assert read_json_lines(made[0].journal)[-1]["event"] == "written"
 
 
-def test_the_question_and_the_windows_reach_the_desk(desk: Desk) -> None:
-    assert desk.second_question is not None
-    assert desk.second_question.text == "Is there a nodule?"
-    assert desk.second_question.confidence
-    assert desk.title == "Chest MR"
-    assert desk.presets[0].width == 1500.0
-    assert desk.image.spacing == (1.5, 1.5)
+def test_the_question_and_the_windows_reach_the_worklist(worklist: Worklist) -> None:
+    assert worklist.second_question is not None
+    assert worklist.second_question.text == "Is there a nodule?"
+    assert worklist.second_question.confidence
+    assert worklist.title == "Chest MR"
+    assert worklist.presets[0].width == 1500.0
+    assert worklist.image.spacing == (1.5, 1.5)
 
 
 def full_disk(*_: object) -> None:
@@ -219,16 +219,16 @@ def test_a_second_study_needs_leave_and_a_served_one_stays(tmp_path: Path) -> No
         create(study, small())
     assert (study.reader / "protocol.json").read_bytes() == first
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "write_desk", full_disk)
+        patch.setattr(room, "write_worklist", full_disk)
         with pytest.raises(StorageError):
             create(study, small(), replace=True)
     assert (study.reader / "protocol.json").read_bytes() == first
     create(study, small(), replace=True)
     (aside,) = study.folder.glob("reader-*")
-    assert (aside / "protocol.json").read_bytes() == first, "a copy of its desk may be served elsewhere"
+    assert (aside / "protocol.json").read_bytes() == first, "a copy of its worklist may be served elsewhere"
     second = (study.reader / "protocol.json").read_bytes()
     assert second != first
-    mark_served(study.reader / "desk", NOW)
+    mark_served(study.reader / "worklist", NOW)
     with pytest.raises(ReaderError, match="was served, and there may be readings"):
         create(study, small(), replace=True)
     assert (study.reader / "protocol.json").read_bytes() == second
@@ -267,7 +267,7 @@ def test_a_fault_while_writing_leaves_neither_study_nor_key(
     tmp_path: Path, keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = make_study(tmp_path / "study")
-    monkeypatch.setattr(room, "write_desk", full_disk)
+    monkeypatch.setattr(room, "write_worklist", full_disk)
     with pytest.raises(StorageError):
         create(study, small())
     assert not study.reader.exists()
@@ -275,13 +275,13 @@ def test_a_fault_while_writing_leaves_neither_study_nor_key(
     assert not [path for path in study.folder.iterdir() if path.name.startswith(".reader")]
 
 
-def test_invitations_end(made: tuple[Study, Created], desk: Desk) -> None:
+def test_invitations_end(made: tuple[Study, Created], worklist: Worklist) -> None:
     token = new_token()
     assert opens(token, token_sha256(token))
     assert not opens(new_token(), token_sha256(token))
     assert not opens("", token_sha256(token))
     assert not opens("\udcff", token_sha256(token))
     end = expiry(NOW, 60)
-    assert {seat.expires for seat in desk.readers} == {end} == {desk.expires}
+    assert {seat.expires for seat in worklist.readers} == {end} == {worklist.expires}
     assert not expired(end, NOW + datetime.timedelta(days=59))
     assert expired(end, NOW + datetime.timedelta(days=60))

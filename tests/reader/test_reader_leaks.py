@@ -22,13 +22,13 @@ import numpy as np
 import pytest
 import uvicorn
 from browsing import lock_of
-from desk_factory import Kit, make_desk, pictures
 from scipy.stats import rankdata
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from worklist_factory import Kit, make_worklist, pictures
 
 from scansynth.reader.server.app import create_app
-from scansynth.reader.server.desk import BUFFERS
 from scansynth.reader.server.serve import Address, _listening, server_config
+from scansynth.reader.server.worklist import BUFFERS
 
 IMAGES, REPEATS, SIDE = 60, 20, 24
 DRAWS = 19_999
@@ -37,10 +37,10 @@ ALARM = 1e-4
 
 @dataclass
 class Study:
-    """A desk of images and hidden repeats, with the truth of each item of one reader.
+    """A worklist of images and hidden repeats, with the truth of each item of one reader.
 
     Attributes:
-        kit: The desk.
+        kit: The worklist.
         synthetic: By item.
         repeat: By item.
     """
@@ -56,10 +56,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     first = pictures(IMAGES, SIDE, seed=3)
     again = first[rng.choice(IMAGES, REPEATS, replace=False)] + rng.integers(0, 257, (REPEATS, SIDE, SIDE))
     images = np.concatenate([first, again.clip(0, 65535).astype(np.uint16)])
-    kit = make_desk(tmp_path_factory.mktemp("leaks") / "desk", images, readers=1, practice=0, seed=4)
+    kit = make_worklist(tmp_path_factory.mktemp("leaks") / "worklist", images, readers=1, practice=0, seed=4)
     number = {image.astype("<u2").tobytes(): place for place, image in enumerate(images)}
     repeat = {}
-    for place in kit.desk.readers[0].sequence:
+    for place in kit.worklist.readers[0].sequence:
         data = (kit.folder / BUFFERS / f"{place.buffer}.bin").read_bytes()
         repeat[place.item] = number[data] >= IMAGES
     return Study(kit, {item: kit.truth[item] for item in repeat}, repeat)

@@ -47,13 +47,13 @@ def test_waiting_for_a_core_is_measured(load: ModuleType) -> None:
 
 
 def test_the_load_test_sees_what_is_lost_doubled_or_changed(load: ModuleType, tmp_path: Path) -> None:
-    tokens = load.make_desk(tmp_path / "desk", readers=2, images=4, size=8)
+    tokens = load.make_worklist(tmp_path / "worklist", readers=2, images=4, size=8)
     crowd = [load.Reader(token, seed) for seed, token in enumerate(tokens)]
-    with load.server(tmp_path / "desk", None) as (url, _):
+    with load.server(tmp_path / "worklist", None) as (url, _):
         load.asyncio.run(load._all_read(crowd, url, 0.0, [0.0, 0.0], sys.maxsize))
-    assert load.check(tmp_path / "desk", None, crowd) == {"told_locked": 12, "lost": 0, "doubled": 0, "wrong": 0}
+    assert load.check(tmp_path / "worklist", None, crowd) == {"told_locked": 12, "lost": 0, "doubled": 0, "wrong": 0}
     item = next(reversed(crowd[0].told))
     crowd[0].told[item] = crowd[0].told[item] % 6 + 1
-    assert load.check(tmp_path / "desk", None, crowd)["wrong"] == 1
+    assert load.check(tmp_path / "worklist", None, crowd)["wrong"] == 1
     crowd[0].told["f" * 32] = 1
-    assert load.check(tmp_path / "desk", None, crowd)["lost"] == 1
+    assert load.check(tmp_path / "worklist", None, crowd)["lost"] == 1

@@ -15,7 +15,7 @@ from scansynth.reader.protocol import QUESTION
 
 STATIC = Path(__file__).parents[2] / "src" / "scansynth" / "reader" / "server" / "static"
 TEMPLATES = STATIC.parent / "templates"
-SIZES = {"desk": WIDE, "tablet lying": SMALL, "tablet standing": UPRIGHT}
+SIZES = {"worklist": WIDE, "tablet lying": SMALL, "tablet standing": UPRIGHT}
 CONTROLS = "button, a[href], input:not([type=hidden]), select, [tabindex='0']"
 
 # Text and ground of everything that is seen, opacity and stacking included where the pages use them.
@@ -168,7 +168,7 @@ def test_a_screen_reader_finds_every_control_by_name(browser: Any, study: Served
         found = names(at)
         assert all(name for _, name in found), found
         assert [name for role, name in found if role == "radio"] == [
-            *(label.capitalize() for label in study.kit.desk.scale),
+            *(label.capitalize() for label in study.kit.worklist.scale),
             "Yes", "No", "Cannot say", "Unsure", "Fairly sure", "Sure",
         ]  # fmt: skip
         for group in (QUESTION, "Is there a nodule?", "How sure are you of that?", "Image tools"):

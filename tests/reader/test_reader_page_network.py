@@ -34,7 +34,7 @@ def reader(readers: Iterator[str]) -> str:
 
 
 @pytest.fixture
-def desk(browser: Any, study: Served, reader: str) -> Iterator[Device]:
+def worklist(browser: Any, study: Served, reader: str) -> Iterator[Device]:
     """A page after its practice."""
     with device(browser) as made:
         begin(study, made, reader)
@@ -48,26 +48,28 @@ def answers(study: Served, reader: str) -> list[int]:
     return [row["answer"] for row in study.readings(reader)]
 
 
-def test_a_cut_network_keeps_answers_and_sends_each_once(study: Served, desk: Device, reader: str) -> None:
-    desk.context.set_offline(True)
-    desk.answer("5")
-    assert desk.text("#where") == "Image 2 of 6"  # the next image was here already
-    desk.page.wait_for_selector("#network.cut")
-    assert "kept in this browser" in desk.text("#network")
-    desk.keys("2", "Enter")
-    desk.page.wait_for_selector("#cover:not([hidden])")
-    assert desk.text("#cover") == "Waiting for the next image"
-    assert len([key for key in desk.kept() if "lock" in key]) == 2
+def test_a_cut_network_keeps_answers_and_sends_each_once(study: Served, worklist: Device, reader: str) -> None:
+    worklist.context.set_offline(True)
+    worklist.answer("5")
+    assert worklist.text("#where") == "Image 2 of 6"  # the next image was here already
+    worklist.page.wait_for_selector("#network.cut")
+    assert "kept in this browser" in worklist.text("#network")
+    worklist.keys("2", "Enter")
+    worklist.page.wait_for_selector("#cover:not([hidden])")
+    assert worklist.text("#cover") == "Waiting for the next image"
+    assert len([key for key in worklist.kept() if "lock" in key]) == 2
     assert answers(study, reader) == []
-    desk.context.set_offline(False)
-    desk.ready()
-    assert desk.text("#where") == "Image 3 of 6"
+    worklist.context.set_offline(False)
+    worklist.ready()
+    assert worklist.text("#where") == "Image 3 of 6"
     assert answers(study, reader) == [5, 2]
-    assert desk.text("#network") == "Connected again. All answers have arrived."
-    assert [key for key in desk.kept() if "lock" in key] == []
+    assert worklist.text("#network") == "Connected again. All answers have arrived."
+    assert [key for key in worklist.kept() if "lock" in key] == []
 
 
-def test_a_lost_confirmation_is_asked_for_again_with_the_same_nonce(study: Served, desk: Device, reader: str) -> None:
+def test_a_lost_confirmation_is_asked_for_again_with_the_same_nonce(
+    study: Served, worklist: Device, reader: str
+) -> None:
     sent: list[dict[str, Any]] = []
 
     def lose_first(route: Any) -> None:
@@ -78,19 +80,19 @@ def test_a_lost_confirmation_is_asked_for_again_with_the_same_nonce(study: Serve
         else:
             route.continue_()
 
-    desk.page.route("**/api/lock/*", lose_first)
-    desk.answer("6")
-    desk.arrived()
+    worklist.page.route("**/api/lock/*", lose_first)
+    worklist.answer("6")
+    worklist.arrived()
     assert len(sent) == 2
     assert sent[0] == sent[1]
     assert answers(study, reader) == [6]
-    desk.answer("1")
-    desk.arrived()
+    worklist.answer("1")
+    worklist.arrived()
     assert answers(study, reader) == [6, 1]
     assert sent[2]["nonce"] != sent[0]["nonce"]
 
 
-def test_a_busy_server_is_asked_again(study: Served, desk: Device, reader: str) -> None:
+def test_a_busy_server_is_asked_again(study: Served, worklist: Device, reader: str) -> None:
     answered: list[int] = []
 
     def busy_once(route: Any) -> None:
@@ -100,57 +102,57 @@ def test_a_busy_server_is_asked_again(study: Served, desk: Device, reader: str) 
         else:
             route.continue_()
 
-    desk.page.route("**/api/lock/*", busy_once)
-    desk.answer("3")
-    desk.page.wait_for_selector("#network.cut")
-    assert desk.text("#network").startswith("The server is busy. Your last answer is kept in this browser")
-    desk.arrived()
+    worklist.page.route("**/api/lock/*", busy_once)
+    worklist.answer("3")
+    worklist.page.wait_for_selector("#network.cut")
+    assert worklist.text("#network").startswith("The server is busy. Your last answer is kept in this browser")
+    worklist.arrived()
     assert answers(study, reader) == [3]
 
 
-def test_a_refused_answer_can_be_given_again(study: Served, desk: Device, reader: str) -> None:
+def test_a_refused_answer_can_be_given_again(study: Served, worklist: Device, reader: str) -> None:
     refusal = {"error": "The answer cannot be used."}
-    desk.page.route("**/api/lock/*", lambda route: route.fulfill(status=422, json=refusal))
-    desk.keys("3", "Enter")
-    desk.page.wait_for_selector("#hint:has-text('cannot be used')")
-    desk.ready()
-    assert desk.text("#where") == "Image 1 of 6"
-    assert desk.page.is_checked("#scale input[value='3']")
-    assert not any("lock" in key for key in desk.kept())
-    desk.page.unroute("**/api/lock/*")
-    desk.answer("4")
-    desk.arrived()
+    worklist.page.route("**/api/lock/*", lambda route: route.fulfill(status=422, json=refusal))
+    worklist.keys("3", "Enter")
+    worklist.page.wait_for_selector("#hint:has-text('cannot be used')")
+    worklist.ready()
+    assert worklist.text("#where") == "Image 1 of 6"
+    assert worklist.page.is_checked("#scale input[value='3']")
+    assert not any("lock" in key for key in worklist.kept())
+    worklist.page.unroute("**/api/lock/*")
+    worklist.answer("4")
+    worklist.arrived()
     assert answers(study, reader) == [4]
 
 
-def test_an_answer_kept_over_a_reload_is_sent(study: Served, desk: Device, reader: str) -> None:
-    desk.page.route("**/api/lock/*", lambda route: route.abort())
-    desk.answer("4")
-    desk.page.wait_for_selector("#network.cut")
-    desk.page.unroute("**/api/lock/*")
-    desk.page.reload()
-    desk.ready()
-    desk.arrived()
+def test_an_answer_kept_over_a_reload_is_sent(study: Served, worklist: Device, reader: str) -> None:
+    worklist.page.route("**/api/lock/*", lambda route: route.abort())
+    worklist.answer("4")
+    worklist.page.wait_for_selector("#network.cut")
+    worklist.page.unroute("**/api/lock/*")
+    worklist.page.reload()
+    worklist.ready()
+    worklist.arrived()
     assert answers(study, reader) == [4]
-    assert desk.text("#where") == "Image 2 of 6"
+    assert worklist.text("#where") == "Image 2 of 6"
 
 
-def test_two_windows_follow_each_other(study: Served, desk: Device, reader: str) -> None:
-    first = desk.page
-    second = desk.watch(desk.context.new_page())
+def test_two_windows_follow_each_other(study: Served, worklist: Device, reader: str) -> None:
+    first = worklist.page
+    second = worklist.watch(worklist.context.new_page())
     second.goto(f"{study.address}/read")
-    desk.page = second
-    desk.ready()
-    desk.answer("2")
-    desk.arrived()
-    desk.page = first
-    assert desk.text("#where") == "Image 1 of 6"
-    desk.keys("5", "Enter")
+    worklist.page = second
+    worklist.ready()
+    worklist.answer("2")
+    worklist.arrived()
+    worklist.page = first
+    assert worklist.text("#where") == "Image 1 of 6"
+    worklist.keys("5", "Enter")
     first.wait_for_selector("#hint:has-text('another window')")
-    assert desk.text("#where") == "Image 2 of 6"
-    desk.ready()
-    desk.answer("3")
-    desk.arrived()
+    assert worklist.text("#where") == "Image 2 of 6"
+    worklist.ready()
+    worklist.answer("3")
+    worklist.arrived()
     assert answers(study, reader) == [2, 3]
 
 
@@ -192,70 +194,70 @@ def test_an_answer_of_another_reader_in_this_browser_is_left_for_them(
         assert answers(study, reader) == [5]
 
 
-def test_a_pause_hides_the_image_and_stops_the_clock(study: Served, desk: Device, reader: str) -> None:
-    desk.keys("p")
-    assert desk.page.is_visible("#paused")
-    assert not desk.page.is_visible("#canvas")
-    desk.page.wait_for_timeout(900)
-    desk.keys("3", "Enter")  # 3 is for the image, which is not there; Enter goes on
-    assert desk.page.is_hidden("#paused")
-    assert desk.page.locator("#scale input:checked").count() == 0
-    desk.answer("6")
-    desk.arrived()
+def test_a_pause_hides_the_image_and_stops_the_clock(study: Served, worklist: Device, reader: str) -> None:
+    worklist.keys("p")
+    assert worklist.page.is_visible("#paused")
+    assert not worklist.page.is_visible("#canvas")
+    worklist.page.wait_for_timeout(900)
+    worklist.keys("3", "Enter")  # 3 is for the image, which is not there; Enter goes on
+    assert worklist.page.is_hidden("#paused")
+    assert worklist.page.locator("#scale input:checked").count() == 0
+    worklist.answer("6")
+    worklist.arrived()
     assert study.readings(reader)[0]["seconds"] < 0.9
 
 
-def test_a_pause_goes_on_after_a_reload(desk: Device) -> None:
-    desk.keys("p")
-    desk.page.reload()
-    desk.page.wait_for_selector("#paused[open]")
-    assert not desk.page.is_visible("#canvas")
-    desk.keys("Enter")
-    desk.page.wait_for_selector("#canvas", state="visible")
+def test_a_pause_goes_on_after_a_reload(worklist: Device) -> None:
+    worklist.keys("p")
+    worklist.page.reload()
+    worklist.page.wait_for_selector("#paused[open]")
+    assert not worklist.page.is_visible("#canvas")
+    worklist.keys("Enter")
+    worklist.page.wait_for_selector("#canvas", state="visible")
 
 
-def test_time_out_of_sight_is_counted(study: Served, desk: Device, reader: str) -> None:
+def test_time_out_of_sight_is_counted(study: Served, worklist: Device, reader: str) -> None:
     hide = """hidden => { Object.defineProperty(document, "hidden", {configurable: true, get: () => hidden});
         document.dispatchEvent(new Event("visibilitychange")); }"""
-    desk.page.evaluate(hide, True)
-    desk.page.wait_for_timeout(700)
-    desk.page.evaluate(hide, False)
-    desk.answer("6")
-    desk.arrived()
+    worklist.page.evaluate(hide, True)
+    worklist.page.wait_for_timeout(700)
+    worklist.page.evaluate(hide, False)
+    worklist.answer("6")
+    worklist.arrived()
     row = study.readings(reader)[0]
     assert 0.6 < row["hidden_seconds"] < row["seconds"]
 
 
-def test_a_page_left_open_for_weeks_can_still_lock(study: Served, desk: Device, reader: str) -> None:
-    desk.page.evaluate(
+def test_a_page_left_open_for_weeks_can_still_lock(study: Served, worklist: Device, reader: str) -> None:
+    worklist.page.evaluate(
         "() => { const now = performance.now.bind(performance); performance.now = () => now() + 40 * 86400 * 1000; }"
     )
-    desk.answer("6")
-    desk.arrived()
+    worklist.answer("6")
+    worklist.arrived()
     assert study.readings(reader)[0]["seconds"] == 7 * 86400
 
 
-def test_a_held_key_locks_one_image(study: Served, desk: Device, reader: str) -> None:
-    desk.keys("6")
+def test_a_held_key_locks_one_image(study: Served, worklist: Device, reader: str) -> None:
+    worklist.keys("6")
     for _ in range(5):
-        desk.page.keyboard.down("Enter")
-    desk.page.keyboard.up("Enter")
-    desk.page.wait_for_timeout(200)
-    assert desk.text("#where") == "Image 2 of 6"
+        worklist.page.keyboard.down("Enter")
+    worklist.page.keyboard.up("Enter")
+    worklist.page.wait_for_timeout(200)
+    assert worklist.text("#where") == "Image 2 of 6"
     assert answers(study, reader) == [6]
 
 
-def test_the_closed_study_says_so(study: Served, desk: Device) -> None:
+def test_the_closed_study_says_so(study: Served, worklist: Device) -> None:
     (study.kit.folder / "closed.json").write_text("{}")
-    desk.keys("2", "Enter")
-    desk.page.wait_for_selector("#screen:not([hidden])")
+    worklist.keys("2", "Enter")
+    worklist.page.wait_for_selector("#screen:not([hidden])")
     (study.kit.folder / "closed.json").unlink()
-    assert desk.text("#screen-title") == "This study is closed"
+    assert worklist.text("#screen-title") == "This study is closed"
 
 
-def test_leaving_signs_out(study: Served, desk: Device) -> None:
-    desk.keys("p", "Tab", "Enter")
-    desk.page.wait_for_selector("#screen:not([hidden])")
-    assert desk.text("#screen-title") == "You are signed out"
-    desk.page.goto(f"{study.address}/read")
-    assert desk.text("h1") == "Please sign in"
+def test_leaving_signs_out(study: Served, worklist: Device) -> None:
+    worklist.keys("p", "Tab", "Enter")
+    worklist.page.wait_for_selector("#screen:not([hidden])")
+    assert worklist.text("#screen-title") == "You are signed out"
+    worklist.page.goto(f"{study.address}/read")
+    assert worklist.text("h1") == "Please sign in"

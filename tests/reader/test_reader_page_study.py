@@ -33,35 +33,35 @@ def study(tmp_path: Path) -> Iterator[Served]:
 
 
 def test_a_study_is_read_by_keyboard_over_a_reload_and_on_another_device(browser: Any, study: Served) -> None:
-    with device(browser) as desk:
-        code = begin(study, desk)
-        assert desk.text("#where") == "Practice image 1 of 2"
-        desk.keys("5", "y", "9", "Enter")
-        desk.page.wait_for_selector("#feedback:not([hidden])")
+    with device(browser) as worklist:
+        code = begin(study, worklist)
+        assert worklist.text("#where") == "Practice image 1 of 2"
+        worklist.keys("5", "y", "9", "Enter")
+        worklist.page.wait_for_selector("#feedback:not([hidden])")
         truth = "synthetic" if study.kit.truth[study.items()[0]] else "real"
-        assert desk.text("#feedback-title") == f"This image was {truth}."
-        desk.keys("Enter")
-        desk.answer("5", "y", "9")
-        assert desk.text("#where") == "Image 1 of 10"
-        assert desk.page.is_hidden("#practice")
+        assert worklist.text("#feedback-title") == f"This image was {truth}."
+        worklist.keys("Enter")
+        worklist.answer("5", "y", "9")
+        assert worklist.text("#where") == "Image 1 of 10"
+        assert worklist.page.is_hidden("#practice")
         for answer in ANSWERS[:4]:
-            desk.answer(answer, "n", "8")
-        desk.ready()
-        assert "You have read 4 images" in desk.text("#rest")
-        desk.keys(ANSWERS[4], "c")
-        desk.page.wait_for_timeout(600)  # the draft is on the server
-        desk.page.reload()
-        desk.ready()
-        assert desk.text("#where") == "Image 5 of 10"
-        assert desk.page.is_checked("#scale input[value='5']")
-        assert desk.page.is_checked("#second input[value='3']")
-        assert desk.page.locator("#confidence input:checked").count() == 0
-        desk.keys("Enter")
-        assert "how sure you are" in desk.text("#hint")
-        assert desk.text("#where") == "Image 5 of 10"
-        desk.keys("7", "Enter")
-        desk.moved("Image 5 of 10")
-        desk.arrived()
+            worklist.answer(answer, "n", "8")
+        worklist.ready()
+        assert "You have read 4 images" in worklist.text("#rest")
+        worklist.keys(ANSWERS[4], "c")
+        worklist.page.wait_for_timeout(600)  # the draft is on the server
+        worklist.page.reload()
+        worklist.ready()
+        assert worklist.text("#where") == "Image 5 of 10"
+        assert worklist.page.is_checked("#scale input[value='5']")
+        assert worklist.page.is_checked("#second input[value='3']")
+        assert worklist.page.locator("#confidence input:checked").count() == 0
+        worklist.keys("Enter")
+        assert "how sure you are" in worklist.text("#hint")
+        assert worklist.text("#where") == "Image 5 of 10"
+        worklist.keys("7", "Enter")
+        worklist.moved("Image 5 of 10")
+        worklist.arrived()
         with device(browser) as other:
             other.page.goto(f"{study.address}/resume")
             other.page.wait_for_selector("#code:focus")  # the field waits for the code by itself
@@ -73,11 +73,11 @@ def test_a_study_is_read_by_keyboard_over_a_reload_and_on_another_device(browser
                 other.answer(answer, "n", "8")
             assert other.text("#screen-title") == "Thank you. You have read everything."
             assert other.kept() == []
-            desk.keys("6", "n", "8", "Enter")
-            desk.page.wait_for_selector("#screen:not([hidden])")
-            assert desk.text("#screen-title") == "This page is no longer signed in"
-        assert [url for url in desk.asked if urlsplit(url).hostname != "127.0.0.1" and url != "data:,"] == []
-        assert [text for text in desk.said if "401" not in text] == []
+            worklist.keys("6", "n", "8", "Enter")
+            worklist.page.wait_for_selector("#screen:not([hidden])")
+            assert worklist.text("#screen-title") == "This page is no longer signed in"
+        assert [url for url in worklist.asked if urlsplit(url).hostname != "127.0.0.1" and url != "data:,"] == []
+        assert [text for text in worklist.said if "401" not in text] == []
     rows = study.readings()
     assert [row["item"] for row in rows] == study.items()[2:]
     assert [row["answer"] for row in rows] == [int(answer) for answer in ANSWERS]
@@ -89,14 +89,14 @@ def test_a_study_is_read_by_keyboard_over_a_reload_and_on_another_device(browser
 
 
 def test_the_next_image_stands_there_at_once(browser: Any, study: Served) -> None:
-    with device(browser) as desk:
-        begin(study, desk)
-        skip_practice(study, desk)
+    with device(browser) as worklist:
+        begin(study, worklist)
+        skip_practice(study, worklist)
         for answer, following in zip(ANSWERS, study.items()[3:], strict=False):
-            desk.arrived()
-            desk.fetched(following)
-            desk.answer(answer, "y", "8")
-        measured = desk.page.evaluate("performance.getEntriesByName('lock-to-next').map(entry => entry.duration)")
+            worklist.arrived()
+            worklist.fetched(following)
+            worklist.answer(answer, "y", "8")
+        measured = worklist.page.evaluate("performance.getEntriesByName('lock-to-next').map(entry => entry.duration)")
     print(f"lock to next: {[round(value) for value in measured]} ms")
     assert len(measured) == 9
     assert statistics.median(measured) < 100
@@ -110,16 +110,16 @@ STATE |= {"practice_done", "practice_total", "item", "next", "draft"}
 def test_nothing_that_a_browser_receives_tells_class_repeat_or_order(browser: Any, study: Served) -> None:
     """The scale names both classes, and practice is told: nothing else in a whole study may."""
     got: list[tuple[str, dict[str, str], bytes]] = []
-    with device(browser) as desk:
-        begin(study, desk)
-        skip_practice(study, desk)
-        desk.arrived()
+    with device(browser) as worklist:
+        begin(study, worklist)
+        skip_practice(study, worklist)
+        worklist.arrived()
         first = study.items()[2:]
-        desk.page.on("response", lambda answer: got.append((answer.url, answer.all_headers(), answer.body())))
+        worklist.page.on("response", lambda answer: got.append((answer.url, answer.all_headers(), answer.body())))
         for answer in ANSWERS:
-            desk.answer(answer, "y", "8")
-            desk.arrived()
-        desk.page.wait_for_timeout(100)
+            worklist.answer(answer, "y", "8")
+            worklist.arrived()
+        worklist.page.wait_for_timeout(100)
     buffers = [(url, headers, body) for url, headers, body in got if "/api/buffer/" in url]
     states = [json.loads(body) for url, _, body in got if "/api/lock/" in url]
     assert len(states) == len(first)
@@ -160,8 +160,8 @@ def test_the_class_cannot_be_learned_from_what_travels(browser: Any, tmp_path: P
     """Sizes, headers, timing, names and bytes of every image of a study, against its class; a planted leak is found."""
     rows: list[list[float]] = []
     truth: list[bool] = []
-    with served(tmp_path, count=32, practice=1, side=16) as study, device(browser) as desk:
-        begin(study, desk)
+    with served(tmp_path, count=32, practice=1, side=16) as study, device(browser) as worklist:
+        begin(study, worklist)
 
         def note(answer: Any) -> None:
             if "/api/buffer/" not in answer.url:
@@ -177,12 +177,12 @@ def test_the_class_cannot_be_learned_from_what_travels(browser: Any, tmp_path: P
                 int(stored[0]), int(stored[-1]),
             ])  # fmt: skip
 
-        desk.page.on("response", note)
-        desk.answer("4")
+        worklist.page.on("response", note)
+        worklist.answer("4")
         for _ in range(30):
-            desk.answer("4")
-            desk.arrived()
-        desk.page.wait_for_timeout(200)
+            worklist.answer("4")
+            worklist.arrived()
+        worklist.page.wait_for_timeout(200)
     features, synthetic = np.array(rows, np.float64), np.array(truth)
     assert len(features) >= 29
     assert best_guess(features, synthetic) > 0.0006

@@ -14,7 +14,7 @@ from browser import chromium
 from numpy.typing import NDArray
 from page_kit import Device, Served, begin, device, served
 
-from scansynth.reader.server.desk import Display, Preset
+from scansynth.reader.server.worklist import Display, Preset
 
 LOW, HIGH = -1000.0, 1600.0
 DISPLAY = Display(48, 64, LOW, HIGH, "HU", (1.0, 1.0))
@@ -63,7 +63,7 @@ def shared(browser: Any, study: Served) -> Iterator[Device]:
 
 
 @pytest.fixture
-def desk(shared: Device) -> Device:
+def worklist(shared: Device) -> Device:
     """The page with its image as at first."""
     if shared.page.get_attribute("#smooth", "aria-pressed") == "false":
         shared.keys("s")
@@ -72,7 +72,7 @@ def desk(shared: Device) -> Device:
 
 
 def stored(study: Served, reader: str = "r01", ordinal: int = 0) -> NDArray[np.uint16]:
-    seat = next(seat for seat in study.kit.desk.readers if seat.reader == reader)
+    seat = next(seat for seat in study.kit.worklist.readers if seat.reader == reader)
     place = (*seat.practice, *seat.sequence)[ordinal]
     data = (study.kit.folder / "buffers" / f"{place.buffer}.bin").read_bytes()
     return np.frombuffer(data, "<u2").reshape(48, 64)
@@ -102,47 +102,47 @@ def window(at: Device) -> tuple[float, float]:
     return float(found[1]), float(found[2])
 
 
-def test_pixels_are_what_the_window_says(study: Served, desk: Device) -> None:
-    desk.keys("s")
+def test_pixels_are_what_the_window_says(study: Served, worklist: Device) -> None:
+    worklist.keys("s")
     first = stored(study)
-    assert np.abs(shown(desk) - expected(first, -600, 1200)).max() <= 1
-    desk.keys("i")
-    assert np.abs(shown(desk) - expected(first, -600, 1200, True)).max() <= 1
-    desk.keys("i", "w")
-    assert window(desk) == (40, 400)
-    assert np.abs(shown(desk) - expected(first, 40, 400)).max() <= 1
-    desk.keys("w")
-    assert desk.page.eval_on_selector("#preset", "list => list.selectedOptions[0].text") == "Full range"
-    greys = shown(desk)
+    assert np.abs(shown(worklist) - expected(first, -600, 1200)).max() <= 1
+    worklist.keys("i")
+    assert np.abs(shown(worklist) - expected(first, -600, 1200, True)).max() <= 1
+    worklist.keys("i", "w")
+    assert window(worklist) == (40, 400)
+    assert np.abs(shown(worklist) - expected(first, 40, 400)).max() <= 1
+    worklist.keys("w")
+    assert worklist.page.eval_on_selector("#preset", "list => list.selectedOptions[0].text") == "Full range"
+    greys = shown(worklist)
     assert np.abs(greys - expected(first, 300, 2600)).max() <= 1
     assert len(np.unique(greys)) == 256
 
 
-def test_the_image_fills_the_stage_and_keeps_its_shape(desk: Device) -> None:
-    desk.keys("w", "w", "i")  # full range, inverted: the image is told from the black around it nearly everywhere
-    lit = canvas(desk) > 0
+def test_the_image_fills_the_stage_and_keeps_its_shape(worklist: Device) -> None:
+    worklist.keys("w", "w", "i")  # full range, inverted: the image is told from the black around it nearly everywhere
+    lit = canvas(worklist) > 0
     rows, columns = np.flatnonzero(lit.any(1)), np.flatnonzero(lit.any(0))
     size = (rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)
     assert size[0] == lit.shape[0] or size[1] == lit.shape[1]
     assert size[1] / size[0] == pytest.approx(64 / 48, abs=0.01)
 
 
-def test_a_drag_turns_the_window(desk: Device) -> None:
-    box = desk.page.locator("#stage").bounding_box()
+def test_a_drag_turns_the_window(worklist: Device) -> None:
+    box = worklist.page.locator("#stage").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    mouse = desk.page.mouse
+    mouse = worklist.page.mouse
     mouse.move(x, y)
     mouse.down()
     mouse.move(x + 50, y, steps=5)
     mouse.up()
-    center, width = window(desk)
+    center, width = window(worklist)
     assert center == -600
     assert width == pytest.approx(1200 * np.exp(50 / 250), abs=1)
     mouse.move(x, y)
     mouse.down()
     mouse.move(x, y - 25, steps=5)
     mouse.up()
-    assert window(desk)[0] == pytest.approx(-600 - 0.1 * width, abs=1)  # up is brighter: the level falls
+    assert window(worklist)[0] == pytest.approx(-600 - 0.1 * width, abs=1)  # up is brighter: the level falls
 
 
 def test_window_changes_and_zoom_are_recorded(browser: Any, study: Served) -> None:
@@ -159,50 +159,53 @@ def test_window_changes_and_zoom_are_recorded(browser: Any, study: Served) -> No
     assert study.readings("r02")[0]["window_changes"] == 0
 
 
-def test_wheel_zooms_about_the_pointer_and_reset_returns(study: Served, desk: Device) -> None:
-    desk.keys("s", "w", "w")
-    whole = canvas(desk)
-    box = desk.page.locator("#stage").bounding_box()
+def test_wheel_zooms_about_the_pointer_and_reset_returns(study: Served, worklist: Device) -> None:
+    worklist.keys("s", "w", "w")
+    whole = canvas(worklist)
+    box = worklist.page.locator("#stage").bounding_box()
     spot = (round(box["width"] * 0.4), round(box["height"] * 0.6))
-    desk.page.mouse.move(box["x"] + spot[0], box["y"] + spot[1])
+    worklist.page.mouse.move(box["x"] + spot[0], box["y"] + spot[1])
     for _ in range(4):
-        desk.page.mouse.wheel(0, -100)
-    desk.page.wait_for_timeout(50)
-    near = canvas(desk)
-    assert desk.text("#zoom-text") == f"{round(1.15**4 * 100)}%"
+        worklist.page.mouse.wheel(0, -100)
+    worklist.page.wait_for_timeout(50)
+    near = canvas(worklist)
+    assert worklist.text("#zoom-text") == f"{round(1.15**4 * 100)}%"
     assert near[spot[1], spot[0]] == whole[spot[1], spot[0]]  # what lies under the pointer stays there
     assert (near != whole).any()
-    desk.keys("r", "w", "w")
-    assert (canvas(desk) == whole).all()
+    worklist.keys("r", "w", "w")
+    assert (canvas(worklist) == whole).all()
 
 
-def test_moving_and_zooming_by_keyboard(desk: Device) -> None:
-    desk.keys("+", "+", "+", "+")
-    near = canvas(desk)
-    desk.keys("Shift+ArrowRight")
-    assert np.abs(canvas(desk)[:, 40:] - near[:, :-40]).max() <= 1  # smoothing rounds
-    desk.keys("-", "-", "-", "-")
-    assert desk.text("#zoom-text") == "100%"
-    desk.keys("ArrowRight")
-    assert window(desk)[1] == pytest.approx(1200 * np.exp(0.1), abs=1)
+def test_moving_and_zooming_by_keyboard(worklist: Device) -> None:
+    worklist.keys("+", "+", "+", "+")
+    near = canvas(worklist)
+    worklist.keys("Shift+ArrowRight")
+    assert np.abs(canvas(worklist)[:, 40:] - near[:, :-40]).max() <= 1  # smoothing rounds
+    worklist.keys("-", "-", "-", "-")
+    assert worklist.text("#zoom-text") == "100%"
+    worklist.keys("ArrowRight")
+    assert window(worklist)[1] == pytest.approx(1200 * np.exp(0.1), abs=1)
 
 
-def test_smoothing_is_a_choice(desk: Device) -> None:
-    desk.keys("w", "w")
-    assert len(np.unique(canvas(desk)[200:210, 200:260])) > 20
-    desk.keys("s")
-    scale = min(canvas(desk).shape[1] / 64, canvas(desk).shape[0] / 48)
-    middle = canvas(desk).shape[0] // 2 + 2, canvas(desk).shape[1] // 2 + 2  # a corner of four pixels, and inside one
-    one = canvas(desk)[middle[0] : middle[0] + int(scale) - 4, middle[1] : middle[1] + int(scale) - 4]
+def test_smoothing_is_a_choice(worklist: Device) -> None:
+    worklist.keys("w", "w")
+    assert len(np.unique(canvas(worklist)[200:210, 200:260])) > 20
+    worklist.keys("s")
+    scale = min(canvas(worklist).shape[1] / 64, canvas(worklist).shape[0] / 48)
+    middle = (
+        canvas(worklist).shape[0] // 2 + 2,
+        canvas(worklist).shape[1] // 2 + 2,
+    )  # a corner of four pixels, and inside one
+    one = canvas(worklist)[middle[0] : middle[0] + int(scale) - 4, middle[1] : middle[1] + int(scale) - 4]
     assert len(np.unique(one)) == 1
 
 
-def test_a_clicked_tool_leaves_enter_to_the_lock(desk: Device) -> None:
-    desk.page.click("#invert")
-    assert desk.page.get_attribute("#invert", "aria-pressed") == "true"
-    desk.keys("Enter")
-    assert desk.page.get_attribute("#invert", "aria-pressed") == "true"
-    assert "Choose how the image looks" in desk.text("#hint")
+def test_a_clicked_tool_leaves_enter_to_the_lock(worklist: Device) -> None:
+    worklist.page.click("#invert")
+    assert worklist.page.get_attribute("#invert", "aria-pressed") == "true"
+    worklist.keys("Enter")
+    assert worklist.page.get_attribute("#invert", "aria-pressed") == "true"
+    assert "Choose how the image looks" in worklist.text("#hint")
 
 
 def test_fingers_window_pinch_and_move(browser: Any, study: Served) -> None:
@@ -236,12 +239,12 @@ def test_fingers_window_pinch_and_move(browser: Any, study: Served) -> None:
 
 
 @pytest.mark.parametrize("unit", ["", "HU"])
-def test_presets_and_readout_without_surprises(study: Served, desk: Device, unit: str) -> None:
-    names = desk.page.eval_on_selector_all("#preset option:not([hidden])", "all => all.map(one => one.text)")
+def test_presets_and_readout_without_surprises(study: Served, worklist: Device, unit: str) -> None:
+    names = worklist.page.eval_on_selector_all("#preset option:not([hidden])", "all => all.map(one => one.text)")
     assert names == ["Lung", "Soft tissue", "Full range"]
     code = "image => import('/static/window.js').then(module => module.windowText(image, {center: 0.25, width: 0.5}))"
     values = {"rows": 1, "columns": 1, "low": 0, "high": 1, "unit": unit, "spacing": [1, 1]}
-    assert desk.page.evaluate(code, values) == f"Level 0.250, width 0.500{' HU' if unit else ''}"
+    assert worklist.page.evaluate(code, values) == f"Level 0.250, width 0.500{' HU' if unit else ''}"
     assert replace(DISPLAY, unit=unit).unit == unit
 
 
@@ -253,6 +256,6 @@ def test_presets_and_readout_without_surprises(study: Served, desk: Device, unit
         (["left", "left and right", "none"], ["L", "E", "N"]),
     ],
 )
-def test_options_get_keys_that_nothing_else_has(desk: Device, options: list[str], keys: list[str]) -> None:
+def test_options_get_keys_that_nothing_else_has(worklist: Device, options: list[str], keys: list[str]) -> None:
     code = "options => import('/static/answers.js').then(module => module.optionKeys(options))"
-    assert desk.page.evaluate(code, options) == keys
+    assert worklist.page.evaluate(code, options) == keys

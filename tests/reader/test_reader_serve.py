@@ -23,20 +23,20 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from desk_factory import Kit, make_desk
 from serving import running_server, start_server
+from worklist_factory import Kit, make_worklist
 
 from scansynth.errors import ReaderError
-from scansynth.reader.server.desk import DESK
 from scansynth.reader.server.locked import export_readings
 from scansynth.reader.server.serve import Address, serve
+from scansynth.reader.server.worklist import WORKLIST
 
 KILLS = 3
 
 
 @pytest.fixture
 def kit(tmp_path: Path) -> Kit:
-    return make_desk(tmp_path / "reader" / "desk", readers=3, count=40, practice=2, side=8)
+    return make_worklist(tmp_path / "reader" / "worklist", readers=3, count=40, practice=2, side=8)
 
 
 class Reader(threading.Thread):
@@ -103,14 +103,14 @@ def test_a_server_killed_while_it_saves_loses_nothing(kit: Kit, database_url: st
     assert sum(reader.resent for reader in readers) >= KILLS  # the kills did cut requests off
     told = {item: answer for reader in readers for item, answer in reader.confirmed.items()}
     export = export_readings(kit.folder, database_url)
-    practice = {place.item for seat in kit.desk.readers for place in seat.practice}
+    practice = {place.item for seat in kit.worklist.readers for place in seat.practice}
     stored = {row.item: row.answer for row in export.readings}
     assert len(stored) == len(export.readings) == 3 * 40  # nothing doubled
     assert stored == {item: answer for item, answer in told.items() if item not in practice}  # nothing lost or altered
     assert export.end.rows == 3 * 42
 
 
-def test_the_server_opens_nothing_of_the_study_but_the_desk(
+def test_the_server_opens_nothing_of_the_study_but_the_worklist(
     kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study, seal = kit.folder.parent, tmp_path / "seal.key"
@@ -134,7 +134,7 @@ def test_the_server_opens_nothing_of_the_study_but_the_desk(
                 client.get(path)
         assert server.stop()[0] == 0
     opened = {Path(name).absolute() for name in json.loads(told.read_text())}
-    assert kit.folder / DESK in opened  # the hook sees what is opened
+    assert kit.folder / WORKLIST in opened  # the hook sees what is opened
     assert kit.folder / "readings.db" in opened
     assert len([path for path in opened if path.suffix == ".bin"]) == 42
     beyond = {path for path in opened if path.is_relative_to(tmp_path) and not path.is_relative_to(kit.folder)}
@@ -165,13 +165,13 @@ def test_raw_paths_lead_nowhere(kit: Kit) -> None:
     """As sent by a program that does not tidy its paths."""
     (kit.folder.parent / "sealed.bin").write_bytes(b"truth")
     paths = [
-        "/static/../../../../desk/desk.json",
-        "/static/../desk.json",
+        "/static/../../../../worklist/worklist.json",
+        "/static/../worklist.json",
         "//etc/passwd",
         "/../sealed.bin",
         "/static/..",
     ]
-    paths += ["/i/../../sealed.bin", "/api/buffer/../../desk.json", "http://127.0.0.1/sealed.bin", "*"]
+    paths += ["/i/../../sealed.bin", "/api/buffer/../../worklist.json", "http://127.0.0.1/sealed.bin", "*"]
     with running_server(kit.folder) as server:
         for path in paths:
             with socket.create_connection(("127.0.0.1", server.port)) as raw:
@@ -242,7 +242,7 @@ def test_what_cannot_be_served_is_refused_in_one_line(kit: Kit, tmp_path: Path) 
         taken.listen()
         assert "another program listens there" in _refusal(kit, Address(port=taken.getsockname()[1]))
     assert "127.0.0.1:1 cannot be used" in _refusal(kit, Address(port=0), "postgresql://tester@127.0.0.1:1/none")
-    (kit.folder / DESK).write_text("{")
+    (kit.folder / WORKLIST).write_text("{")
     assert "damaged" in _refusal(kit, Address(port=0))
 
 
@@ -282,7 +282,7 @@ def test_a_database_that_comes_back_is_used_again(kit: Kit, postgres_server: str
 
 
 def test_the_heavy_libraries_stay_out_of_the_server(kit: Kit) -> None:
-    """A desk may be served from a small machine: no torch, no DICOM."""
+    """A worklist may be served from a small machine: no torch, no DICOM."""
     heavy = "{'torch', 'monai', 'pydicom', 'scipy'}"
     ask = f"import sys, scansynth.reader.server.serve; print(sorted({heavy} & set(sys.modules)))"
     environment = {**os.environ, "PYTHONPATH": str(serving.SOURCE)}

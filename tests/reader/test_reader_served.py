@@ -1,4 +1,4 @@
-"""A desk is checked to the last field before anything is served from it, and the server's clock cannot be turned."""
+"""A worklist is checked to the last field before it is served, and the server's clock cannot be turned."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk_factory import Kit, make_desk
+from worklist_factory import Kit, make_worklist
 
 from scansynth.errors import ReaderError
 from scansynth.reader.server import clock
-from scansynth.reader.server.desk import BUFFERS, CLOSED, DESK
-from scansynth.reader.server.served import open_desk
+from scansynth.reader.server.served import open_worklist
+from scansynth.reader.server.worklist import BUFFERS, CLOSED, WORKLIST
 
 
 @pytest.fixture
 def kit(tmp_path: Path) -> Kit:
-    return make_desk(tmp_path / "desk", readers=2, count=3, practice=1, side=8, second_question=True)
+    return make_worklist(tmp_path / "worklist", readers=2, count=3, practice=1, side=8, second_question=True)
 
 
-def test_a_desk_is_opened_with_the_order_of_each_reader(kit: Kit) -> None:
-    served = open_desk(kit.folder)
-    assert (served.desk, served.size, served.closed()) == (kit.desk, 128, False)
-    for seat in kit.desk.readers:
+def test_a_worklist_is_opened_with_the_order_of_each_reader(kit: Kit) -> None:
+    served = open_worklist(kit.folder)
+    assert (served.worklist, served.size, served.closed()) == (kit.worklist, 128, False)
+    for seat in kit.worklist.readers:
         order = served.orders[seat.reader]
         assert order.places == (*seat.practice, *seat.sequence)
         assert [order.position(place) for place in range(4)] == [1, 1, 2, 3]
@@ -79,28 +79,28 @@ SPOILT: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 @pytest.mark.parametrize("fault", SPOILT)
-def test_a_desk_with_a_fault_is_refused_in_one_line(kit: Kit, fault: str) -> None:
-    path = kit.folder / DESK
+def test_a_worklist_with_a_fault_is_refused_in_one_line(kit: Kit, fault: str) -> None:
+    path = kit.folder / WORKLIST
     values = json.loads(path.read_text())
     SPOILT[fault](values)
     path.write_text(json.dumps(values))
     with pytest.raises(ReaderError) as told:
-        open_desk(kit.folder)
+        open_worklist(kit.folder)
     assert "\n" not in str(told.value)
-    assert "copy the desk again" in str(told.value) or "another version" in str(told.value)
+    assert "copy the worklist again" in str(told.value) or "another version" in str(told.value)
     assert not any(token in str(told.value) for token in kit.tokens.values())
 
 
 @pytest.mark.parametrize("damage", [None, b"", b"\0" * 127, b"\0" * 129])
 def test_a_buffer_of_another_length_is_refused(kit: Kit, damage: bytes | None) -> None:
-    served, place = open_desk(kit.folder), kit.desk.readers[0].sequence[1]
+    served, place = open_worklist(kit.folder), kit.worklist.readers[0].sequence[1]
     path = kit.folder / BUFFERS / f"{place.buffer}.bin"
     path.unlink()
     if damage is not None:
         path.write_bytes(damage)
-    with pytest.raises(ReaderError, match="copy the desk again"):
-        open_desk(kit.folder)
-    with pytest.raises(ReaderError, match="copy the desk again"):
+    with pytest.raises(ReaderError, match="copy the worklist again"):
+        open_worklist(kit.folder)
+    with pytest.raises(ReaderError, match="copy the worklist again"):
         served.buffer(place)  # also when it happens while the study is served
 
 

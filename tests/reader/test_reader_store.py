@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk_factory import Kit, make_desk
 from sqlalchemy import Boolean, Connection, Double, Integer, delete, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
+from worklist_factory import Kit, make_worklist
 
 from scansynth.errors import ReaderError
 from scansynth.reader.server.chain import HASHED, row_sha256, verify_chain
 from scansynth.reader.server.database import Database, open_database
 from scansynth.reader.server.locked import close_database, export_readings, new_code
 from scansynth.reader.server.refusals import OutOfTurn, Refused
-from scansynth.reader.server.served import Order, open_desk
+from scansynth.reader.server.served import Order, open_worklist
 from scansynth.reader.server.store import Answer, Draft, lock_answer, note_event, progress, save_draft
 from scansynth.reader.server.tables import START, events, head, readings
 
@@ -33,17 +33,17 @@ def answer(number: int, **changes: Any) -> Answer:
 
 @pytest.fixture
 def kit(tmp_path: Path) -> Kit:
-    return make_desk(tmp_path / "desk", readers=2, count=6, practice=1, side=16)
+    return make_worklist(tmp_path / "worklist", readers=2, count=6, practice=1, side=16)
 
 
 @pytest.fixture
 def orders(kit: Kit) -> list[Order]:
-    return list(open_desk(kit.folder).orders.values())
+    return list(open_worklist(kit.folder).orders.values())
 
 
 @pytest.fixture
 def database(kit: Kit, database_url: str | None) -> Iterator[Database]:
-    opened = open_database(kit.folder, kit.desk, database_url)
+    opened = open_database(kit.folder, kit.worklist, database_url)
     yield opened
     opened.close()
 
@@ -123,7 +123,7 @@ def test_the_chain_sees_a_change_in_the_last_digit_of_a_number(filled: Database)
 
 
 def test_bytes_in_the_place_of_a_number_are_found(kit: Kit, orders: list[Order]) -> None:
-    database = open_database(kit.folder, kit.desk)
+    database = open_database(kit.folder, kit.worklist)
     lock_answer(database, orders[0], orders[0].places[0].item, answer(0), MOMENT)
     told = tamper(database, lambda connection: connection.execute(text("UPDATE readings SET seconds = x'00ff'")))
     database.close()
@@ -194,14 +194,14 @@ def test_tampered_readings_are_not_exported(kit: Kit, filled: Database, database
 
 
 def test_a_new_chain_with_other_items_is_not_exported(kit: Kit, database: Database, orders: list[Order]) -> None:
-    """Who can make a whole new chain can still not name images that the desk does not have at that place."""
+    """Who can make a whole new chain can still not name images that the worklist does not have at that place."""
     other = replace(orders[0], places=orders[0].places[::-1])
     other = replace(other, index={place.item: number for number, place in enumerate(other.places)})
     lock_answer(database, other, other.places[0].item, answer(0), MOMENT)
     with database.read() as connection:
         verify_chain(connection)
     url = database.engine.url.render_as_string(hide_password=False)
-    with pytest.raises(ReaderError, match="do not agree with the desk"):
+    with pytest.raises(ReaderError, match="do not agree with the worklist"):
         export_readings(kit.folder, url)
 
 
@@ -209,7 +209,7 @@ def test_locks_at_the_same_moment_keep_the_chain(
     kit: Kit, database: Database, orders: list[Order], database_url: str | None
 ) -> None:
     """Two servers on one database, two readers, each answer sent by two tabs: every image is locked once."""
-    other = open_database(kit.folder, kit.desk, database_url)
+    other = open_database(kit.folder, kit.worklist, database_url)
     locked: list[str] = []
 
     def read(server: Database, order: Order, tab: int) -> None:
@@ -259,11 +259,11 @@ def test_a_lock_that_fails_in_its_midst_leaves_nothing(
 def test_a_database_of_another_study_is_refused(
     kit: Kit, database: Database, tmp_path: Path, database_url: str | None
 ) -> None:
-    other = make_desk(tmp_path / "other", count=2, practice=0, side=16)
+    other = make_worklist(tmp_path / "other", count=2, practice=0, side=16)
     url = database_url or f"sqlite:///{kit.folder / 'readings.db'}"
     with pytest.raises(ReaderError, match="holds another study"):
-        open_database(other.folder, other.desk, url)
-    open_database(kit.folder, kit.desk, url).close()
+        open_database(other.folder, other.worklist, url)
+    open_database(kit.folder, kit.worklist, url).close()
 
 
 def test_the_database_is_opened_by_two_servers_at_once(kit: Kit, database_url: str | None) -> None:
@@ -271,7 +271,7 @@ def test_the_database_is_opened_by_two_servers_at_once(kit: Kit, database_url: s
 
     def open_it() -> None:
         try:
-            open_database(kit.folder, kit.desk, database_url).close()
+            open_database(kit.folder, kit.worklist, database_url).close()
         except BaseException as fault:
             faults.append(fault)
 
@@ -297,7 +297,7 @@ def test_the_database_is_opened_by_two_servers_at_once(kit: Kit, database_url: s
 )
 def test_a_database_that_cannot_be_used_is_one_line(kit: Kit, url: str, said: str) -> None:
     with pytest.raises(ReaderError, match=said) as told:
-        open_database(kit.folder, kit.desk, url)
+        open_database(kit.folder, kit.worklist, url)
     assert "\n" not in str(told.value)
     assert "topsecret" not in str(told.value)
 
@@ -305,7 +305,7 @@ def test_a_database_that_cannot_be_used_is_one_line(kit: Kit, url: str, said: st
 def test_a_damaged_file_is_one_line(kit: Kit) -> None:
     (kit.folder / "readings.db").write_bytes(os.urandom(4096))
     with pytest.raises(ReaderError, match="not a database"):
-        open_database(kit.folder, kit.desk)
+        open_database(kit.folder, kit.worklist)
 
 
 def test_a_code_needs_a_reader(kit: Kit) -> None:
@@ -326,7 +326,7 @@ def test_what_is_locked_is_synced(database: Database) -> None:
 
 
 def test_nobody_else_on_the_machine_reads_the_answers(kit: Kit) -> None:
-    database = open_database(kit.folder, kit.desk)
+    database = open_database(kit.folder, kit.worklist)
     with database.write() as connection:
         note_event(connection, "r01", "opened", MOMENT)
         files = [path for path in kit.folder.iterdir() if path.name.startswith("readings.db")]

@@ -70,7 +70,7 @@ def everything(inputs: Mapping[str, str]) -> tuple[Claim, ...]:
 
 
 def distributions(rng: np.random.Generator, synthetic: int) -> list[dict[str, Any]]:
-    """The figures behind the pictures, as `court.judge_exhibits` writes them."""
+    """The figures behind the pictures, as `audit.run.judge_compared` writes them."""
     rows: list[dict[str, Any]] = []
 
     def add(name: str, figures: Mapping[str, Any], judge: str = "", attribute: str = "") -> None:

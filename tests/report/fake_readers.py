@@ -13,15 +13,15 @@ from scansynth.claims.traces import PIXELS
 from scansynth.config import SCALE, ReaderSettings
 from scansynth.data.tensors import cases_for, load_cohort
 from scansynth.files import read_csv, sha256_file, write_bytes, write_json
-from scansynth.ledger import Reader
+from scansynth.ledger import Use
 from scansynth.reader.close import CLOSING, MACHINE, READINGS
 from scansynth.reader.conclude import conclude
-from scansynth.reader.create import DESK_FOLDER, PROBE, SEALED
+from scansynth.reader.create import PROBE, SEALED, WORKLIST_FOLDER
 from scansynth.reader.machine import MachineReading
 from scansynth.reader.probe import Override, Probed
 from scansynth.reader.protocol import PROTOCOL, Fixed, presets, second_question, write_up
-from scansynth.reader.server.desk import Desk, Display, replace_desk
 from scansynth.reader.server.invitations import expiry
+from scansynth.reader.server.worklist import Display, Worklist, replace_worklist
 from scansynth.reader.statistics.analysis import Analysis
 from scansynth.reader.statistics.readings import Reading, write_readings
 from scansynth.reader.statistics.simulation import World, readings
@@ -53,7 +53,7 @@ def probed(verdict: Verdict = Verdict.SHOWN) -> Probed:
 
 def answers_of(study: Study, world: World, readers: int, images: int, seed: int, cut: int) -> list[Reading]:
     """Locked answers of all readers; the last one stops `cut` answers before the end."""
-    test = {case.patient: case for case in cases_for(load_cohort(study.cohort), Reader.READER_STUDY)}
+    test = {case.patient: case for case in cases_for(load_cohort(study.cohort), Use.READER_STUDY)}
     made = [row["index"] for row in read_csv(study.synthetic() / "manifest.csv")]
     half = images // 2
     given, truth = readings(world, readers, half, images - half, np.random.default_rng([seed, readers]))
@@ -107,12 +107,12 @@ def make_readers(
     )  # fmt: skip
     write_json(folder / PROTOCOL, write_up(settings, fixed, NOW))
     display = Display(facts.size, facts.size, facts.low, facts.high, "HU", facts.spacing)
-    desk = Desk(
+    worklist = Worklist(
         "5" * 32, settings.title, sha256_file(folder / PROTOCOL), expiry(NOW, 60.0), display, presets(facts), SCALE,
         second_question(settings), settings.break_every, "a" * 64, (),
     )  # fmt: skip
-    (folder / DESK_FOLDER).mkdir()
-    replace_desk(folder / DESK_FOLDER, desk)
+    (folder / WORKLIST_FOLDER).mkdir()
+    replace_worklist(folder / WORKLIST_FOLDER, worklist)
     write_record(folder, StageRecord("reader create", {}, {}, {}, study.config.seed, ("test", "train"), ("x",)))
     given = answers_of(study, WORLDS[outcome], readers, images, seed, cut)
     write_readings(folder / READINGS, given)

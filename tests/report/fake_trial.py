@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 from scansynth.config import UtilitySettings
 from scansynth.console import silent
 from scansynth.data.tensors import Case, cases_for, load_cohort
-from scansynth.ledger import Reader
+from scansynth.ledger import Use
 from scansynth.pipeline.stages import utility
 from scansynth.study import Study
 from scansynth.utility import grid, inputs
@@ -66,7 +66,7 @@ def blocks_of(study: Study, gains: Mapping[str, float], seed: int = 0) -> list[B
             own = {arm: own.get(arm, 0.0) - 0.9 * (1.0 - fraction) for arm in ARMS}
             calibrate, test, train = (
                 part_of(cases_for(cohort, reader), positive, own, rng)
-                for reader in (Reader.THRESHOLD, Reader.UTILITY, Reader.DETECTOR)
+                for reader in (Use.THRESHOLD, Use.UTILITY, Use.DETECTOR)
             )
             learned = {
                 (arm, pair): Scored(
@@ -120,7 +120,7 @@ def make_trial(
         masks[:, 13:19, 13:19] = 1
         np.save(study.cohort / "masks.npy", masks)
     blocks = blocks_of(study, GAINS[verdict])
-    test = cases_for(load_cohort(study.cohort), Reader.UTILITY)
+    test = cases_for(load_cohort(study.cohort), Use.UTILITY)
     of_patients = {"sex": ["F" if int(case.patient, 16) % 3 else "M" for case in test]} if attributes else {}
     without = [LeftOut("sex", "M", elsewhere(blocks[0]))] if attributes else []
     with pytest.MonkeyPatch.context() as patch:  # neither sets nor jobs are on the disk

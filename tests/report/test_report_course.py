@@ -242,7 +242,7 @@ def test_every_change_of_a_roll_back_has_its_words() -> None:
 def test_reasons_name_each_network_once() -> None:
     reasons = ("generator: a 0.1, below 0.5", "generator: b 0.2, below 0.5", "average: a 0.3, below 0.5")
     (row,) = event_rows((Event(Kind.COLLAPSE, 5000, 1, "critical", reasons),))
-    assert row["words"] == "Forger: a 0.1, below 0.5; b 0.2, below 0.5. Averaged forger: a 0.3, below 0.5."
+    assert row["words"] == "Generator: a 0.1, below 0.5; b 0.2, below 0.5. Averaged generator: a 0.3, below 0.5."
     assert row["images"] == "5\u202f000"
 
 

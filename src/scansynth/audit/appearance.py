@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.audit.material import LEAST_SYNTHETIC, Exhibits
+from scansynth.audit.compared import LEAST_SYNTHETIC, Compared
 from scansynth.metrics.appearance import grey_shares, radial_power
 from scansynth.seeds import generator
 from scansynth.statistics import Mask, patient_halves
@@ -26,18 +26,18 @@ _LEAST_POWER = 1e-12  # keeps the logarithm of an image of one grey value finite
 Floats = NDArray[np.float64]
 
 
-def row(exhibits: Exhibits, seed: int) -> list[dict[str, Any]]:
+def row(compared: Compared, seed: int) -> list[dict[str, Any]]:
     """The row of distributions.json, or none where there are too few images of either side.
 
     Spectrum: logarithm (base 10) of the mean power of all images. Histogram: mean share of the pixels. The band reaches
     from the least to the greatest of `DRAWS` random halves of the test patients and their other halves.
     """
-    if len(exhibits.synthetic) < LEAST_SYNTHETIC or exhibits.test.lack() or exhibits.synthetic.shape[1] < 4:
+    if len(compared.synthetic) < LEAST_SYNTHETIC or compared.test.lack() or compared.synthetic.shape[1] < 4:
         return []
     rng = generator(seed, "evidence", NAME)
-    made = exhibits.synthetic[np.sort(rng.permutation(len(exhibits.synthetic))[:MOST_IMAGES])]
-    places = np.sort(rng.permutation(len(exhibits.test.images))[:MOST_IMAGES])
-    images, patients = exhibits.test.images[places], exhibits.test.patients[places]
+    made = compared.synthetic[np.sort(rng.permutation(len(compared.synthetic))[:MOST_IMAGES])]
+    places = np.sort(rng.permutation(len(compared.test.images))[:MOST_IMAGES])
+    images, patients = compared.test.images[places], compared.test.patients[places]
     halves = patient_halves(patients, DRAWS, rng)
     frequency, of_made = radial_power(made)
     grey, shares = grey_shares(made, BINS)

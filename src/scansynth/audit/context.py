@@ -1,4 +1,4 @@
-"""What every question hears: the exhibits, the judges, and the draws that all of them share."""
+"""What every question hears: the compared, the judges, and the draws that all of them share."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.audit.encoders import Encoder, Panel
-from scansynth.audit.material import MOST_IMAGES, Exhibits, Images, Reals
+from scansynth.audit.compared import MOST_IMAGES, Compared, Images, Reals
+from scansynth.audit.encoders import Encoder, Encoders
 from scansynth.config import EvidenceSettings
 from scansynth.seeds import generator
 from scansynth.statistics import Mask, patient_halves
@@ -24,8 +24,8 @@ class View:
     Attributes:
         judge: Its name.
         encode: Its features of other images.
-        synthetic: Features of the hearing's synthetic images (m, d).
-        real: Features of the hearing's test images (n, d).
+        synthetic: Features of the context's synthetic images (m, d).
+        real: Features of the context's test images (n, d).
     """
 
     judge: str
@@ -35,21 +35,21 @@ class View:
 
 
 @dataclass(frozen=True)
-class Hearing:
-    """One set before the court.
+class Context:
+    """One set under audit.
 
     Attributes:
-        exhibits: Everything that was gathered; the search for copies and membership look at all of it.
+        compared: Everything that was gathered; the search for copies and membership look at all of it.
         settings: Draws, level, pairs.
         seed: Every draw derives from it.
         synthetic: At most `MOST_IMAGES` synthetic images.
         real: At most `MOST_IMAGES` test images, none where there are too few.
         halves: First half of the test patients in each draw (draws, n).
         views: One for each judge; none where there is nothing to compare.
-        embed: See `Panel`.
+        embed: See `Encoders`.
     """
 
-    exhibits: Exhibits
+    compared: Compared
     settings: EvidenceSettings
     seed: int
     synthetic: Images
@@ -69,11 +69,11 @@ def at_most(count: int, most: int, rng: np.random.Generator) -> NDArray[np.int64
     return chosen
 
 
-def open_hearing(exhibits: Exhibits, panel: Panel, settings: EvidenceSettings, seed: int) -> Hearing:
-    """The hearing of exhibits whose test role holds two patients at least; an empty panel encodes nothing."""
-    made = exhibits.synthetic[at_most(len(exhibits.synthetic), MOST_IMAGES, generator(seed, "evidence", "set"))]
-    kept = at_most(len(exhibits.test.images), MOST_IMAGES, generator(seed, "evidence", "test"))
-    real = _part(exhibits.test, kept)
+def open_context(compared: Compared, encoders: Encoders, settings: EvidenceSettings, seed: int) -> Context:
+    """The context of compared whose test role holds two patients at least; an empty encoders encodes nothing."""
+    made = compared.synthetic[at_most(len(compared.synthetic), MOST_IMAGES, generator(seed, "evidence", "set"))]
+    kept = at_most(len(compared.test.images), MOST_IMAGES, generator(seed, "evidence", "test"))
+    real = _part(compared.test, kept)
     several = real.patient_count > 1
     halves = (
         patient_halves(real.patients, settings.draws, generator(seed, "evidence", "halves"))
@@ -82,10 +82,10 @@ def open_hearing(exhibits: Exhibits, panel: Panel, settings: EvidenceSettings, s
     )
     views = tuple(
         View(judge.name, judge.encode, judge.encode(made), judge.encode(real.images))
-        for judge in panel.judges
+        for judge in encoders.judges
         if several
     )
-    return Hearing(exhibits, settings, seed, made, real, halves, views, panel.embed)
+    return Context(compared, settings, seed, made, real, halves, views, encoders.embed)
 
 
 def _part(reals: Reals, places: NDArray[Any]) -> Reals:

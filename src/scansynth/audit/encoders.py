@@ -40,7 +40,7 @@ class Judge:
 
 
 @dataclass(frozen=True)
-class Panel:
+class Encoders:
     """All judges of a study.
 
     Attributes:
@@ -58,7 +58,7 @@ class Panel:
 _FEW = f"Only the {FIXED} judged: {{}} training images are too few to learn from; {LEAST_IMAGES} are needed."
 
 
-def empanel(train: Images, cache: Path | None = None, onnx: Path | None = None) -> Panel:
+def make_encoders(train: Images, cache: Path | None = None, onnx: Path | None = None) -> Encoders:
     """The judges of a study.
 
     Args:
@@ -77,7 +77,7 @@ def empanel(train: Images, cache: Path | None = None, onnx: Path | None = None) 
     if onnx:
         encoders[OWN] = load_onnx(onnx)
     judges = tuple(_judge(name, encode, train) for name, encode in encoders.items())
-    return Panel(judges, learned.embed if learned else None, "" if learned else _FEW.format(len(train)))
+    return Encoders(judges, learned.embed if learned else None, "" if learned else _FEW.format(len(train)))
 
 
 def _judge(name: str, encode: Encoder, train: Images) -> Judge:
@@ -96,4 +96,4 @@ def network_digest(onnx: Path | None) -> str | None:
     try:
         return None if onnx is None else sha256_file(onnx)
     except OSError:
-        return "missing"  # `empanel` refuses it; a listing of stages does not
+        return "missing"  # `make_encoders` refuses it; a listing of stages does not

@@ -1,4 +1,4 @@
-"""Exhibits from two folders of images, without a study: roles from a list of training images, or without one."""
+"""Compared from two folders of images, without a study: roles from a list of training images, or without one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from scansynth.audit.material import Exhibits, Reals
+from scansynth.audit.compared import Compared, Reals
 from scansynth.audit.questions import telltales
 from scansynth.claims.rules import RULES
 from scansynth.claims.traces import FILES
@@ -21,7 +21,7 @@ from scansynth.dicom.header import Header
 from scansynth.dicom.png import PngHeader
 from scansynth.errors import CohortError
 from scansynth.files import read_csv, sha256_file, sha256_json
-from scansynth.ledger import PERMITTED, Reader, Role, check
+from scansynth.ledger import PERMITTED, Role, Use, check
 from scansynth.seeds import generator
 
 COLUMNS = ("path", "patient_id", "split")
@@ -34,9 +34,7 @@ NO_LIST = (
 
 _ALWAYS = "copies.real_files"
 _NEED_LIST = tuple(
-    name
-    for name, rule in RULES.items()
-    if {Reader.COPY_SEARCH, Reader.MEMBERSHIP} & set(rule.readers) and name != _ALWAYS
+    name for name, rule in RULES.items() if {Use.COPY_SEARCH, Use.MEMBERSHIP} & set(rule.uses) and name != _ALWAYS
 )
 
 CAVEAT = "No list of training images was given: the generator may have seen any of the real ones, which flatters a set."
@@ -121,8 +119,8 @@ def check_listed(listed: TrainList, real: Sequence[str]) -> None:
         raise CohortError(f"{missing} real images have no row in the train list; add the rows, or move the files away")
 
 
-def gather_loose(real: Foreign, synthetic: Foreign, listed: TrainList | None, seed: int) -> Exhibits:
-    """Exhibits from two folders.
+def gather_loose(real: Foreign, synthetic: Foreign, listed: TrainList | None, seed: int) -> Compared:
+    """Compared from two folders.
 
     With a list, patients that the generator saw have the role train, and the held-out ones are shared out by the
     seed, half to calibrate and half to test. Without one, patients are told apart by their DICOM Patient ID, and a
@@ -143,15 +141,15 @@ def gather_loose(real: Foreign, synthetic: Foreign, listed: TrainList | None, se
     numbers = {name: f"{int(place) + 1:06d}" for name, place in zip(distinct, drawn, strict=True)}
     roles = _roles(numbers, listed, seed)
     cases = _cases(real, ids, numbers, roles)
-    return Exhibits(
+    return Compared(
         files=tuple(printable(source.relative) for source in synthetic.sources),
         synthetic=to_signed(synthetic.images),
         labels=("",),
         view="any",
         unlabelled=False,
-        train=_reals(real, cases, Reader.COPY_SEARCH),
-        calibrate=_reals(real, cases, Reader.COPY_THRESHOLD),
-        test=_reals(real, cases, Reader.REALISM),
+        train=_reals(real, cases, Use.COPY_SEARCH),
+        calibrate=_reals(real, cases, Use.COPY_THRESHOLD),
+        test=_reals(real, cases, Use.REALISM),
         inputs={
             "real images": sha256_json(sorted(real.files)),
             "synthetic images": sha256_json(sorted(synthetic.files)),
@@ -161,7 +159,7 @@ def gather_loose(real: Foreign, synthetic: Foreign, listed: TrainList | None, se
         withheld=_withheld(real, synthetic, listed),
         caveat="" if listed else _caveat(ids),
         synthetic_files=_file_facts(synthetic, range(len(synthetic.sources))),
-        test_files=_file_facts(real, [case.index for case in cases if case.role in PERMITTED[Reader.REALISM]]),
+        test_files=_file_facts(real, [case.index for case in cases if case.role in PERMITTED[Use.REALISM]]),
         names={case.case: printable(file) for case, file in zip(cases, files, strict=True)},
     )
 
@@ -230,9 +228,7 @@ def _withheld(real: Foreign, synthetic: Foreign, listed: TrainList | None) -> di
     if len(real.sources) > 1 and len(set(patients_of(real, listed))) == 1:
         withheld |= dict.fromkeys((name for name in RULES if name not in {*_NEED_LIST, _ALWAYS}), ONE_PATIENT)
     if (real.modality == PNG) != (synthetic.modality == PNG):
-        withheld[FILES] = (
-            "One set is DICOM and the other PNG: the files are of two kinds, whatever they show."
-        )
+        withheld[FILES] = "One set is DICOM and the other PNG: the files are of two kinds, whatever they show."
     return withheld
 
 
@@ -259,10 +255,10 @@ def _roles(numbers: Mapping[str, str], listed: TrainList | None, seed: int) -> d
     return {**fixed, **assign_roles(free, {first: 0.5, Role.TEST: 0.5}, seed, {})}
 
 
-def _reals(real: Foreign, cases: Sequence[Case], reader: Reader) -> Reals:
-    """The images that a reader may see, as the ledger says."""
-    chosen = tuple(case for case in cases if case.role in PERMITTED[reader])
-    check(reader, frozenset(case.role for case in chosen))
+def _reals(real: Foreign, cases: Sequence[Case], use: Use) -> Reals:
+    """The images that a use may see, as the ledger says."""
+    chosen = tuple(case for case in cases if case.role in PERMITTED[use])
+    check(use, frozenset(case.role for case in chosen))
     return Reals(chosen, to_signed(np.array(real.images[[case.index for case in chosen]], np.uint16)))
 
 

@@ -1,4 +1,4 @@
-"""One synthetic set before the court: exhibits in, claims out.
+"""One synthetic set is judged: images in, claims out.
 
 The rules stand in `docs/evidence.md`. The judges' features are never those that a generator was trained or
 stopped on.
@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from scansynth.audit import appearance
-from scansynth.audit.context import Hearing, at_most, open_hearing
-from scansynth.audit.encoders import Panel, empanel, network_digest
+from scansynth.audit.compared import LEAST_SYNTHETIC, MOST_IMAGES, Compared, gather
+from scansynth.audit.context import Context, at_most, open_context
+from scansynth.audit.encoders import Encoders, make_encoders, network_digest
 from scansynth.audit.fairness import subgroups
-from scansynth.audit.material import LEAST_SYNTHETIC, MOST_IMAGES, Exhibits, gather
 from scansynth.audit.questions import (
     copies,
     coverage,
@@ -32,7 +32,7 @@ from scansynth.claims.rules import CLAIMS, RULE_VERSION, RULES
 from scansynth.config import EvidenceSettings
 from scansynth.console import Progress, silent
 from scansynth.files import new_directory, write_csv, write_json
-from scansynth.ledger import Reader
+from scansynth.ledger import Use
 from scansynth.seeds import generator
 from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_record
 from scansynth.statistics import Verdict
@@ -46,29 +46,29 @@ QUARANTINE = "quarantine.csv"
 
 @dataclass(frozen=True)
 class Question:
-    """A part of the hearing.
+    """A part of the context.
 
     Attributes:
         name: What the progress bar calls it.
         claims: Names of the claims that it can make.
-        hear: Makes them; a claim that it finds no data for it makes `not assessable` by itself.
+        answer: Makes them; a claim that it finds no data for it makes `not assessable` by itself.
     """
 
     name: str
     claims: tuple[str, ...]
-    hear: Callable[[Hearing, Progress], tuple[Finding, ...]]
+    answer: Callable[[Context, Progress], tuple[Finding, ...]]
 
 
 QUESTIONS: tuple[Question, ...] = (
-    Question("realism", fidelity.CLAIMS, fidelity.hear),
-    Question("classifiers", discrimination.CLAIMS, discrimination.hear),
-    Question("variety", diversity.CLAIMS, diversity.hear),
-    Question("neighbours", coverage.CLAIMS, coverage.hear),
-    Question("real files", identical.CLAIMS, identical.hear),
-    Question("copies", copies.CLAIMS, copies.hear),
-    Question("membership", membership.CLAIMS, membership.hear),
-    Question("groups of patients", subgroups.CLAIMS, subgroups.hear),
-    Question("tell-tales", telltales.CLAIMS, telltales.hear),
+    Question("realism", fidelity.CLAIMS, fidelity.answer),
+    Question("classifiers", discrimination.CLAIMS, discrimination.answer),
+    Question("variety", diversity.CLAIMS, diversity.answer),
+    Question("neighbours", coverage.CLAIMS, coverage.answer),
+    Question("real files", identical.CLAIMS, identical.answer),
+    Question("copies", copies.CLAIMS, copies.answer),
+    Question("membership", membership.CLAIMS, membership.answer),
+    Question("groups of patients", subgroups.CLAIMS, subgroups.answer),
+    Question("tell-tales", telltales.CLAIMS, telltales.answer),
 )
 _PARTS = 100  # of the bar for each question
 
@@ -112,24 +112,24 @@ def judge(
         StorageError: `out` cannot be written.
     """
     progress(0, _PARTS * (len(QUESTIONS) + 1), "reading")
-    exhibits = gather(cohort_folder, set_folder, scores)
+    compared = gather(cohort_folder, set_folder, scores)
     with new_directory(out) as folder:
-        return judge_exhibits(exhibits, folder, settings, seed, progress, cache)
+        return judge_compared(compared, folder, settings, seed, progress, cache)
 
 
-def judge_exhibits(
-    exhibits: Exhibits,
+def judge_compared(
+    compared: Compared,
     folder: Path,
     settings: EvidenceSettings,
     seed: int,
     progress: Progress = silent,
     cache: Path | None = None,
 ) -> tuple[Claim, ...]:
-    """Judges exhibits of any origin and writes what `judge` writes into an empty folder."""
+    """Judges compared of any origin and writes what `judge` writes into an empty folder."""
     start = time.monotonic()
-    findings = weigh(exhibits, settings, seed, progress, cache)
-    claims = tuple(_signed(finding.claim, exhibits) for finding in findings)
-    cases = [case for part in (exhibits.train, exhibits.calibrate, exhibits.test) for case in part.cases]
+    findings = weigh(compared, settings, seed, progress, cache)
+    claims = tuple(_signed(finding.claim, compared) for finding in findings)
+    cases = [case for part in (compared.train, compared.calibrate, compared.test) for case in part.cases]
     figures = [
         {"claim": c.claim, "judge": c.judge, "attribute": c.attribute, "figures": finding.figures}
         for c, finding in zip(claims, findings, strict=True)
@@ -137,11 +137,11 @@ def judge_exhibits(
     ]
     write_claims(folder / "claims.json", claims)
     write_json(folder / "pairs.json", [pair for finding in findings for pair in finding.pairs])
-    write_json(folder / "distributions.json", [*figures, *appearance.row(exhibits, seed)])
-    write_csv(folder / QUARANTINE, ("path", "nearest", "score", "p"), _quarantine(findings, exhibits))
+    write_json(folder / "distributions.json", [*figures, *appearance.row(compared, seed)])
+    write_csv(folder / QUARANTINE, ("path", "nearest", "score", "p"), _quarantine(findings, compared))
     record = StageRecord(
         stage="audit",
-        inputs=exhibits.inputs,
+        inputs=compared.inputs,
         settings=audit_settings(settings),
         outputs=hash_outputs(folder, [*folder.glob("*.json"), folder / QUARANTINE]),
         seed=seed,
@@ -154,56 +154,56 @@ def judge_exhibits(
     return claims
 
 
-def _quarantine(findings: tuple[Finding, ...], exhibits: Exhibits) -> list[Mapping[str, Any]]:
+def _quarantine(findings: tuple[Finding, ...], compared: Compared) -> list[Mapping[str, Any]]:
     """Each flagged image once, real files first, with the nearest real image as the user knows it."""
     rows: dict[str, Mapping[str, Any]] = {}
     for row in (row for finding in findings for row in finding.flagged):
-        rows.setdefault(row["path"], {**row, "nearest": exhibits.names.get(row["nearest"], row["nearest"])})
+        rows.setdefault(row["path"], {**row, "nearest": compared.names.get(row["nearest"], row["nearest"])})
     return list(rows.values())
 
 
-def _signed(claim: Claim, exhibits: Exhibits) -> Claim:
+def _signed(claim: Claim, compared: Compared) -> Claim:
     """The claim with the hashes of what was read, and what has to be said of all of it."""
-    caveat = "" if claim.verdict is Verdict.NOT_ASSESSABLE else exhibits.caveat
-    return replace(claim, inputs=dict(exhibits.inputs), why=f"{claim.why} {caveat}".strip())
+    caveat = "" if claim.verdict is Verdict.NOT_ASSESSABLE else compared.caveat
+    return replace(claim, inputs=dict(compared.inputs), why=f"{claim.why} {caveat}".strip())
 
 
 def weigh(
-    exhibits: Exhibits,
+    compared: Compared,
     settings: EvidenceSettings,
     seed: int,
     progress: Progress = silent,
     cache: Path | None = None,
 ) -> tuple[Finding, ...]:
     """All findings in the order of `CLAIMS`; nothing is written but a learned encoder in `cache`."""
-    missing = {**_missing(exhibits), **exhibits.withheld}
+    missing = {**_missing(compared), **compared.withheld}
     total = _PARTS * (len(QUESTIONS) + 1)
     progress(0, total, "looking")
-    hearing, lacking = _hearing(exhibits, settings, seed, missing, cache)
+    context, lacking = _context(compared, settings, seed, missing, cache)
     findings: list[Finding] = []
     for place, question in enumerate(QUESTIONS, start=1):
         asked = [name for name in question.claims if name not in missing]
         if asked:
-            found = question.hear(hearing, _part_of(progress, place, total, question.name))
+            found = question.answer(context, _part_of(progress, place, total, question.name))
             findings += [finding for finding in found if finding.claim.claim not in missing]
-        findings += [_unasked(exhibits, name, missing[name]) for name in question.claims if name in missing]
+        findings += [_unasked(compared, name, missing[name]) for name in question.claims if name in missing]
     progress(total, total, "weighed")
     order = {name: place for place, name in enumerate(CLAIMS)}
     ordered = sorted(findings, key=lambda finding: order[finding.claim.claim])
     ordered = [_with_lacking(finding, lacking) for finding in ordered]
-    flat = exhibits.flat
-    return tuple(_with_flat(finding, flat, len(exhibits.synthetic)) if flat else finding for finding in ordered)
+    flat = compared.flat
+    return tuple(_with_flat(finding, flat, len(compared.synthetic)) if flat else finding for finding in ordered)
 
 
-def _hearing(
-    exhibits: Exhibits, settings: EvidenceSettings, seed: int, missing: Mapping[str, str], cache: Path | None
-) -> tuple[Hearing, str]:
-    """The hearing, with judges where a claim needs them, and which judge is missing and why."""
-    if all(name in missing for name, rule in RULES.items() if Reader.ENCODER in rule.readers):
-        return open_hearing(exhibits, Panel((), None), settings, seed), ""
-    kept = at_most(len(exhibits.train.images), MOST_IMAGES, generator(seed, "evidence", "scale"))
-    panel = empanel(exhibits.train.images[kept], cache, settings.encoder)
-    return open_hearing(exhibits, panel, settings, seed), panel.lacking
+def _context(
+    compared: Compared, settings: EvidenceSettings, seed: int, missing: Mapping[str, str], cache: Path | None
+) -> tuple[Context, str]:
+    """The context, with judges where a claim needs them, and which judge is missing and why."""
+    if all(name in missing for name, rule in RULES.items() if Use.ENCODER in rule.uses):
+        return open_context(compared, Encoders((), None), settings, seed), ""
+    kept = at_most(len(compared.train.images), MOST_IMAGES, generator(seed, "evidence", "scale"))
+    encoders = make_encoders(compared.train.images[kept], cache, settings.encoder)
+    return open_context(compared, encoders, settings, seed), encoders.lacking
 
 
 def _part_of(progress: Progress, place: int, whole: int, name: str) -> Progress:
@@ -216,8 +216,8 @@ def _part_of(progress: Progress, place: int, whole: int, name: str) -> Progress:
     return tell
 
 
-def _unasked(exhibits: Exhibits, name: str, why: str) -> Finding:
-    return Finding(not_assessable(name, why, _counts(exhibits, name)))
+def _unasked(compared: Compared, name: str, why: str) -> Finding:
+    return Finding(not_assessable(name, why, _counts(compared, name)))
 
 
 def _with_lacking(finding: Finding, lacking: str) -> Finding:
@@ -236,32 +236,32 @@ def _with_flat(finding: Finding, flat: int, made: int) -> Finding:
     return replace(finding, claim=replace(claim, why=why, n={**claim.n, "synthetic images of one grey value": flat}))
 
 
-def _missing(exhibits: Exhibits) -> dict[str, str]:
+def _missing(compared: Compared) -> dict[str, str]:
     """Why a claim cannot be assessed, for those that lack labels, images or patients."""
-    if exhibits.unlabelled:
+    if compared.unlabelled:
         return dict.fromkeys(CLAIMS, "The cohort has no labels, so real images of the same kind cannot be chosen.")
     always = ("copies.real_files",)
     others = [name for name in CLAIMS if name not in always]
-    made = len(exhibits.synthetic)
+    made = len(compared.synthetic)
     if made < LEAST_SYNTHETIC:
         why = f"The set holds {made} images; fewer than {LEAST_SYNTHETIC} say too little. Generate more."
         return dict.fromkeys(others, why)
     missing: dict[str, str] = {}
-    if exhibits.test.lack():
-        why = f"Too few patients were set aside for the test: {exhibits.test.lack()}."
+    if compared.test.lack():
+        why = f"Too few patients were set aside for the test: {compared.test.lack()}."
         missing |= {name: why for name in others if "test" in RULES[name].roles}
-    few = exhibits.calibrate.lack(copies.LEAST_PATIENTS, copies.LEAST_IMAGES)
+    few = compared.calibrate.lack(copies.LEAST_PATIENTS, copies.LEAST_IMAGES)
     if few:
         why = f"Too few patients were kept for setting thresholds: {few}."
-        missing |= {name: why for name in others if Reader.COPY_THRESHOLD in RULES[name].readers}
-    if exhibits.train.patient_count < 2:
+        missing |= {name: why for name in others if Use.COPY_THRESHOLD in RULES[name].uses}
+    if compared.train.patient_count < 2:
         missing |= dict.fromkeys(others, "There are fewer than two training patients with the labels of the set.")
     return missing
 
 
-def _counts(exhibits: Exhibits, name: str) -> Mapping[str, int]:
-    counts = {MADE: len(exhibits.synthetic)}
-    parts = {"train": exhibits.train, "calibrate": exhibits.calibrate, "test": exhibits.test}
+def _counts(compared: Compared, name: str) -> Mapping[str, int]:
+    counts = {MADE: len(compared.synthetic)}
+    parts = {"train": compared.train, "calibrate": compared.calibrate, "test": compared.test}
     words = {"train": "training {}", "calibrate": "{} kept for thresholds", "test": "test {}"}
     for role in RULES[name].roles:
         counts[words[role].format("images")] = len(parts[role].cases)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from scansynth.ledger import PERMITTED, Reader
+from scansynth.ledger import PERMITTED, Use
 from scansynth.statistics import Direction
 
 RULE_VERSION = 2
@@ -22,7 +22,7 @@ class Rule:
         question: In plain words.
         unit: Of the figure.
         direction: The good side of the margin.
-        readers: For which purposes it reads real images.
+        uses: For which purposes it reads real images.
         by_judge: It rests on features, and is asked of each judge.
         by_attribute: It is asked of each attribute of the patients.
     """
@@ -30,18 +30,18 @@ class Rule:
     question: str
     unit: str
     direction: Direction
-    readers: tuple[Reader, ...]
+    uses: tuple[Use, ...]
     by_judge: bool = False
     by_attribute: bool = False
 
     @property
     def roles(self) -> tuple[str, ...]:
         """Roles of the patients that the claim reads."""
-        return tuple(sorted({role.value for reader in self.readers for role in PERMITTED[reader]}))
+        return tuple(sorted({role.value for use in self.uses for role in PERMITTED[use]}))
 
 
-_FEATURES = (Reader.REALISM, Reader.NORMALISATION, Reader.ENCODER)
-_COPIES = (Reader.COPY_SEARCH, Reader.COPY_THRESHOLD)
+_FEATURES = (Use.REALISM, Use.NORMALISATION, Use.ENCODER)
+_COPIES = (Use.COPY_SEARCH, Use.COPY_THRESHOLD)
 _LEAST, _MOST = Direction.AT_LEAST, Direction.AT_MOST
 
 RULES: Mapping[str, Rule] = {
@@ -63,13 +63,13 @@ RULES: Mapping[str, Rule] = {
         "Does a neural network that was trained for it fail to tell the synthetic images from scans of new patients?",
         "chance of telling",
         _MOST,
-        (Reader.REALISM,),
+        (Use.REALISM,),
     ),
     "fidelity.c2st_native": Rule(
         "Does the same network fail at the size at which the scans were taken?",
         "chance of telling",
         _MOST,
-        (Reader.REALISM,),
+        (Use.REALISM,),
     ),
     "fidelity.precision": Rule(
         "Does each synthetic image lie among those of real patients?", "times the expected", _LEAST, _FEATURES, True
@@ -115,31 +115,31 @@ RULES: Mapping[str, Rule] = {
         "Is the set free of real images, be it as a file, pixel for pixel, or written anew?",
         "share of images",
         _MOST,
-        (*_COPIES, Reader.REALISM),
+        (*_COPIES, Use.REALISM),
     ),
     "copies.flag_rate": Rule(
         "Are the synthetic images no closer to training images than images of unknown patients are?",
         "share of images",
         _MOST,
-        (*_COPIES, Reader.ENCODER),
+        (*_COPIES, Use.ENCODER),
     ),
     "membership.distance": Rule(
         "Does closeness to a synthetic image leave open who was among the training patients?",
         "chance of telling",
         _MOST,
-        (Reader.MEMBERSHIP,),
+        (Use.MEMBERSHIP,),
     ),
     "membership.discriminator": Rule(
         "Does the discriminator's score leave open who was among the training patients?",
         "chance of telling",
         _MOST,
-        (Reader.MEMBERSHIP,),
+        (Use.MEMBERSHIP,),
     ),
     "fairness.share": Rule(
         "Are the groups of patients shown as often as they occur among the training patients?",
         "log ratio of shares",
         _MOST,
-        (Reader.SUBGROUPS,),
+        (Use.SUBGROUPS,),
         by_judge=True,
         by_attribute=True,
     ),
@@ -147,7 +147,7 @@ RULES: Mapping[str, Rule] = {
         "Does the set reach each group of patients as well as all patients?",
         "times the overall coverage",
         _LEAST,
-        (Reader.SUBGROUPS,),
+        (Use.SUBGROUPS,),
         by_judge=True,
         by_attribute=True,
     ),
@@ -155,7 +155,7 @@ RULES: Mapping[str, Rule] = {
         "Are the images of each group as close to new patients of the group as training images are?",
         "KID",
         _MOST,
-        (Reader.SUBGROUPS,),
+        (Use.SUBGROUPS,),
         by_judge=True,
         by_attribute=True,
     ),
@@ -163,7 +163,7 @@ RULES: Mapping[str, Rule] = {
         "Are the images of no group more often too close to a training image than those of the others?",
         "difference of shares",
         _MOST,
-        (Reader.SUBGROUPS, *_COPIES),
+        (Use.SUBGROUPS, *_COPIES),
         by_judge=True,
         by_attribute=True,
     ),
@@ -171,24 +171,24 @@ RULES: Mapping[str, Rule] = {
         "Are the smallest and the largest lesions shown as often as they occur?",
         "difference of shares",
         _MOST,
-        (Reader.SUBGROUPS,),
+        (Use.SUBGROUPS,),
         by_judge=True,
     ),
     "telltales.pixels": Rule(
         "Are the images free of traces of their making that would give them away to readers?",
         "chance of telling",
         _MOST,
-        (Reader.REALISM,),
+        (Use.REALISM,),
     ),
     "telltales.files": Rule(
         "Are the files free of sizes and headers that give the synthetic ones away?",
         "chance of telling",
         _MOST,
-        (Reader.REALISM,),
+        (Use.REALISM,),
     ),
 }
 
-_TRIAL = (Reader.DETECTOR, Reader.THRESHOLD, Reader.UTILITY)
+_TRIAL = (Use.DETECTOR, Use.THRESHOLD, Use.UTILITY)
 
 UTILITY_RULES: Mapping[str, Rule] = {
     "utility.gain": Rule(
@@ -219,7 +219,7 @@ UTILITY_RULES: Mapping[str, Rule] = {
         "Do more real patients bring a gain? A control, which must be shown.",
         "change of sensitivity",
         _LEAST,
-        (*_TRIAL, Reader.POSITIVE_CONTROL),
+        (*_TRIAL, Use.POSITIVE_CONTROL),
     ),
 }
 
@@ -228,7 +228,7 @@ READER_RULES: Mapping[str, Rule] = {
         "Do readers fail to tell the synthetic images from scans of new patients?",
         "distance of the readers' AUC from chance",
         _MOST,
-        (Reader.READER_STUDY,),
+        (Use.READER_STUDY,),
     ),
 }
 

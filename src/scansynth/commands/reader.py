@@ -22,15 +22,16 @@ SealFile = Annotated[
     Path | None,
     typer.Option("--seal", help="File with the key of the sealed truth; else one beside the institution's key."),
 ]
-DeskFolder = Annotated[
-    Path, typer.Argument(metavar="STUDY", help="Folder of the study, or a copy of its reader/desk on another machine.")
+WorklistFolder = Annotated[
+    Path,
+    typer.Argument(metavar="STUDY", help="Folder of the study, or a copy of its reader/worklist on another machine."),
 ]
 Database = Annotated[
     str | None,
     typer.Option(
         "--database",
         envvar="SCANSYNTH_READER_DATABASE",
-        help="Where readings are kept: postgresql://user@host/name; else readings.db in the desk.",
+        help="Where readings are kept: postgresql://user@host/name; else readings.db in the worklist.",
     ),
 ]
 
@@ -82,7 +83,7 @@ def say_created(made: Created, study: Path, address: str | None = None) -> None:
 
 @app.command()
 def serve(
-    study: DeskFolder,
+    study: WorklistFolder,
     host: Annotated[
         str, typer.Option(help="Address to listen on; the machine itself unless you say otherwise.")
     ] = HOST,
@@ -100,39 +101,39 @@ def serve(
         str | None, typer.Option(help="Host name by which readers come; calls by another name are refused.")
     ] = None,
 ) -> None:
-    """Serves the reading page until you press Ctrl-C; opens the desk and nothing else of the study."""
+    """Serves the reading page until you press Ctrl-C; opens the worklist and nothing else of the study."""
     import datetime
 
-    from scansynth.reader.server.desk import mark_served
     from scansynth.reader.server.serve import Address
     from scansynth.reader.server.serve import serve as run
+    from scansynth.reader.server.worklist import mark_served
 
-    desk = _desk(study)
+    worklist = _worklist(study)
 
     def ready(address: str) -> None:
-        mark_served(desk, datetime.datetime.now(datetime.UTC))
+        mark_served(worklist, datetime.datetime.now(datetime.UTC))
         console.result(f"serving {address}, for the administrator {address}admin; end with Ctrl-C")
         console.result(f"next, when all have read: scansynth reader close {study}")
 
     where = Address(host, port, tls_cert, tls_key, without_tls, behind_tls, (name,) if name else ())
-    run(desk, where, database, ready)
+    run(worklist, where, database, ready)
 
 
-def _desk(folder: Path) -> Path:
-    """The desk of a study, or the folder itself where it is a desk."""
-    return folder / "reader" / "desk" if (folder / "study.toml").exists() else folder
+def _worklist(folder: Path) -> Path:
+    """The worklist of a study, or the folder itself where it is a worklist."""
+    return folder / "reader" / "worklist" if (folder / "study.toml").exists() else folder
 
 
 @app.command()
 def code(
-    study: DeskFolder,
+    study: WorklistFolder,
     reader: Annotated[str, typer.Argument(metavar="READER", help="r01, r02 and so on.")],
     database: Database = None,
 ) -> None:
     """Prints a new personal code for a reader who lost the invitation or the old code; the old ones end."""
     from scansynth.reader.server.locked import new_code
 
-    made = new_code(_desk(study), reader, database)
+    made = new_code(_worklist(study), reader, database)
     console.result(f"personal code of {reader}, shown once and kept nowhere: {made}")
     console.result("next: send it to the reader, to be used on the page /resume")
 
@@ -141,8 +142,8 @@ def code(
 def close(
     study: StudyFolder,
     seal: SealFile = None,
-    desk: Annotated[
-        Path | None, typer.Option(help="The copy of the desk that was served, where it is not the study's own.")
+    worklist: Annotated[
+        Path | None, typer.Option(help="The copy of the worklist that was served, where it is not the study's own.")
     ] = None,
     database: Database = None,
     early: Annotated[
@@ -157,7 +158,7 @@ def close(
     with opened.lock():
         with console.bar("closing") as progress:
             closed = end(
-                opened, seal_file=seal, desk_folder=desk, database_url=database, early=early, progress=progress
+                opened, seal_file=seal, worklist_folder=worklist, database_url=database, early=early, progress=progress
             )
         for reader, (given, asked) in closed.unfinished.items():
             console.warn(f"{reader} had answered {given} of {asked} images")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from scansynth.errors import CohortError
 from scansynth.files import read_csv, read_json, write_json
-from scansynth.ledger import PERMITTED, Reader, Role, check
+from scansynth.ledger import PERMITTED, Role, Use, check
 
 IMAGES, MASKS, CASES, EXCLUDED, ROLES, FACTS = (
     "images.npy",
@@ -129,7 +129,7 @@ class Cohort:
 
 @dataclass(frozen=True)
 class Selection:
-    """Cases that one reader may see, with their images, uint16 (n, size, size)."""
+    """Cases that one use may see, with their images, uint16 (n, size, size)."""
 
     cases: tuple[Case, ...]
     images: npt.NDArray[np.uint16]
@@ -192,12 +192,12 @@ def load_cohort(folder: Path) -> Cohort:
     return Cohort(folder, facts, cases)
 
 
-def cases_for(cohort: Cohort, reader: Reader, labels: Iterable[str] | None = None) -> tuple[Case, ...]:
-    """The cases that `reader` may see, without their images; see `select`.
+def cases_for(cohort: Cohort, use: Use, labels: Iterable[str] | None = None) -> tuple[Case, ...]:
+    """The cases that `use` may see, without their images; see `select`.
 
     Raises:
         CohortError: A label does not occur in the cohort.
-        LedgerError: A role is forbidden to this reader.
+        LedgerError: A role is forbidden to this use.
     """
     wanted = None if labels is None else set(labels)
     unknown = sorted((wanted or set()) - set(cohort.facts.labels))
@@ -208,18 +208,18 @@ def cases_for(cohort: Cohort, reader: Reader, labels: Iterable[str] | None = Non
     cases = tuple(
         case
         for case in cohort.cases
-        if case.role in PERMITTED[reader] and (wanted is None or case.label in wanted)
+        if case.role in PERMITTED[use] and (wanted is None or case.label in wanted)
     )  # fmt: skip
-    check(reader, frozenset(case.role for case in cases))
+    check(use, frozenset(case.role for case in cases))
     return cases
 
 
-def select(cohort: Cohort, reader: Reader, labels: Iterable[str] | None = None) -> Selection:
-    """The cases that `reader` may see, with their images in memory.
+def select(cohort: Cohort, use: Use, labels: Iterable[str] | None = None) -> Selection:
+    """The cases that `use` may see, with their images in memory.
 
     Args:
         cohort: The cohort.
-        reader: What the images are for; the ledger names the roles.
+        use: What the images are for; the ledger names the roles.
         labels: Only cases with one of these labels; none: all.
 
     Returns:
@@ -227,24 +227,24 @@ def select(cohort: Cohort, reader: Reader, labels: Iterable[str] | None = None) 
 
     Raises:
         CohortError: A label does not occur in the cohort.
-        LedgerError: A role is forbidden to this reader.
+        LedgerError: A role is forbidden to this use.
     """
-    return _with_images(cohort, cases_for(cohort, reader, labels))
+    return _with_images(cohort, cases_for(cohort, use, labels))
 
 
-def select_named(cohort: Cohort, reader: Reader, names: Iterable[str]) -> Selection:
-    """Some of the cases that `reader` may see, with their images in memory.
+def select_named(cohort: Cohort, use: Use, names: Iterable[str]) -> Selection:
+    """Some of the cases that `use` may see, with their images in memory.
 
     Args:
         cohort: The cohort.
-        reader: What the images are for; the ledger names the roles.
-        names: Keyed hashes of cases; those that `reader` may not see are passed over.
+        use: What the images are for; the ledger names the roles.
+        names: Keyed hashes of cases; those that `use` may not see are passed over.
 
     Raises:
-        LedgerError: A role is forbidden to this reader.
+        LedgerError: A role is forbidden to this use.
     """
     wanted = set(names)
-    return _with_images(cohort, tuple(case for case in cases_for(cohort, reader) if case.case in wanted))
+    return _with_images(cohort, tuple(case for case in cases_for(cohort, use) if case.case in wanted))
 
 
 def _with_images(cohort: Cohort, cases: tuple[Case, ...]) -> Selection:

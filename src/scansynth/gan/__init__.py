@@ -1,1 +1,1 @@
-"""The forger and the inspector."""
+"""The generator and the discriminator: networks, losses, one training loop."""

@@ -36,7 +36,7 @@ def discriminator_loss(real: Tensor, fake: Tensor, settings: LossSettings) -> Te
 
 
 def generator_loss(fake: Tensor, settings: LossSettings) -> Tensor:
-    """Cross-entropy of fake logits against what the generator wants to hear (the non-saturating form)."""
+    """Cross-entropy of fake logits against what the generator wants to answer (the non-saturating form)."""
     return cross_entropy(fake, targets(settings)[2])
 
 

@@ -26,7 +26,7 @@ from scansynth.gan.state import TrainingState
 from scansynth.gan.training_loop import TrainingJob, collapsed_for_good, train
 from scansynth.gan.weights import FACTS, WEIGHTS, GeneratorFacts, save_generator
 from scansynth.learning.device import Device
-from scansynth.ledger import Reader
+from scansynth.ledger import Use
 from scansynth.recipe import Change
 from scansynth.seeds import generator
 from scansynth.stage import StageRecord, hash_outputs, plain, read_record, versions, write_record
@@ -123,7 +123,7 @@ def prepare(study: Study) -> Preparation:
     """
     cohort = load_cohort(study.cohort)
     classes = _classes(study, cohort)
-    reals = select(cohort, Reader.GENERATOR, classes or None)
+    reals = select(cohort, Use.GENERATOR, classes or None)
     own = study.config.generator
     there = _left_out(cohort, own.without)
     if own.fraction < 1.0 or there:
@@ -134,7 +134,7 @@ def prepare(study: Study) -> Preparation:
             f"the role train has {len(reals.cases)} images to learn from, and at least {_LEAST_IMAGES} are needed; "
             "add cases, or name more classes in generator.classes"
         )
-    held_out = select(cohort, Reader.COLLAPSE_NULL, classes or None)
+    held_out = select(cohort, Use.COLLAPSE_NULL, classes or None)
     if there:
         held_out = _part(held_out, [place for place, patient in enumerate(held_out.patients) if patient not in there])
     watched, used = watched_images(reals, held_out, study.config.seed)
@@ -160,7 +160,7 @@ def score_reals(study: Study, ready: Preparation, state: TrainingState) -> Selec
 
     They are read only now: the weights are final and written.
     """
-    asked = select(load_cohort(study.cohort), Reader.MEMBERSHIP, ready.classes or None)
+    asked = select(load_cohort(study.cohort), Use.MEMBERSHIP, ready.classes or None)
     write_scores(ready.job.folder, state.discriminator, asked)
     return asked
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from scansynth.audit.compared import Compared
 from scansynth.audit.folders import (
     CAVEAT,
     FILES_AS_PATIENTS,
@@ -19,8 +20,7 @@ from scansynth.audit.folders import (
     read_train_list,
     shared_patients,
 )
-from scansynth.audit.material import Exhibits
-from scansynth.audit.run import judge_exhibits
+from scansynth.audit.run import judge_compared
 from scansynth.claims.claim import Claim
 from scansynth.config import CohortSettings, EvidenceSettings
 from scansynth.console import Progress
@@ -89,18 +89,18 @@ def audit_folders(
         scaling = Scaling(_DEFAULTS.hu_window, _DEFAULTS.percentiles)
         reals = _some(read(real, side, scaling, pool, False, progress), _REAL)
         made = _some(read(synthetic, side, scaling, pool, True, progress), _SYNTHETIC)
-    exhibits = gather_loose(reals, made, listed, SEED)
+    compared = gather_loose(reals, made, listed, SEED)
     settings = EvidenceSettings()
     notes = _notes(real, synthetic, reals, made, listed, side)
     for note in notes:
         say(note)
-    loose = Loose(notes, _words(exhibits, side), _uses(listed), COMMAND)
+    loose = Loose(notes, _words(compared, side), _uses(listed), COMMAND)
     with new_directory(folders.out) as out:
         with bar("weighing the evidence") as progress:
             # no encoder is kept: the result may be handed on, and what learned from real scans may not
-            claims = judge_exhibits(exhibits, out, settings, SEED, progress)
+            claims = judge_compared(compared, out, settings, SEED, progress)
         _write_excluded(out, reals, made)
-        write_loose_page(out, exhibits, _facts(real, reals, side), loose, settings, SEED)
+        write_loose_page(out, compared, _facts(real, reals, side), loose, settings, SEED)
     return claims
 
 
@@ -219,9 +219,9 @@ def _bits(found: Survey) -> str:
     return " or ".join(str(bits) for bits in found.bits) + " bits"
 
 
-def _words(exhibits: Exhibits, side: int) -> str:
+def _words(compared: Compared, side: int) -> str:
     """The real images in one sentence."""
-    parts = (exhibits.train, exhibits.calibrate, exhibits.test)
+    parts = (compared.train, compared.calibrate, compared.test)
     images = sum(len(part.cases) for part in parts)
     return f"{images} real images, {side} × {side} pixels, each in one role by its patient."
 

@@ -15,7 +15,7 @@ from scansynth.gan.dcgan import noise
 from scansynth.gan.state import new_state, to_checkpoint
 from scansynth.gan.step import round_of_steps
 from scansynth.learning.device import Device
-from scansynth.ledger import Reader, Role
+from scansynth.ledger import Role, Use
 from scansynth.recipe import Recipe
 from scansynth.study import Study
 
@@ -71,7 +71,7 @@ def _train_images(study: Study, files: int) -> int:
     settings: CohortSettings = study.config.cohort
     classes = study.config.generator.classes or ((settings.positive,) if settings.positive else ())
     if (study.cohort / "cohort.json").exists():
-        return len(cases_for(load_cohort(study.cohort), Reader.GENERATOR, classes or None))
+        return len(cases_for(load_cohort(study.cohort), Use.GENERATOR, classes or None))
     if settings.labels is None:
         return round(files * settings.shares.by_role()[Role.TRAIN])
     rows = read_labels(study.source(settings.labels)).rows

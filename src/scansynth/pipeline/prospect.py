@@ -15,7 +15,7 @@ from scansynth.data.transforms import permission
 from scansynth.engine import worker_count
 from scansynth.errors import CohortError
 from scansynth.learning.device import pick_device
-from scansynth.ledger import Reader
+from scansynth.ledger import Use
 from scansynth.metrics.threads import one_thread
 from scansynth.pipeline.forecast import probe
 from scansynth.pipeline.supply import supplies, untrained
@@ -62,7 +62,7 @@ def counts_of(cohort: Cohort) -> Counts:
     """
     if cohort.facts.positive is None:
         raise CohortError("a trial needs labels and a positive one; set cohort.labels and cohort.positive")
-    test, calibrate = cases_for(cohort, Reader.UTILITY), cases_for(cohort, Reader.THRESHOLD)
+    test, calibrate = cases_for(cohort, Use.UTILITY), cases_for(cohort, Use.THRESHOLD)
 
     def sample(cases: Sequence[Case], positive: bool, role: str) -> Sample:
         own = [case for case in cases if (case.label == cohort.facts.positive) == positive]
@@ -109,7 +109,7 @@ def cost(study: Study) -> Cost:
     cohort, device = load_cohort(study.cohort), pick_device()
     settings, recipe = study.config.utility, study.recipe()
     todo = untrained(study, supplies(study))
-    images = {label: len(cases_for(cohort, Reader.GENERATOR, (label,))) for label in cohort.facts.labels}
+    images = {label: len(cases_for(cohort, Use.GENERATOR, (label,))) for label in cohort.facts.labels}
     seen = sum(supply.epochs * math.ceil(images[supply.label] * supply.fraction) for supply in todo)
     cells = sum(len(settings.doses) if has_ratio(arm) else 1 for arm in settings.arms)
     jobs = cells * len(settings.fractions) * settings.pairs

@@ -28,7 +28,7 @@ from scansynth.gan.run import train_inputs, train_run, train_settings
 from scansynth.gan.scores import SCORES
 from scansynth.gan.weights import WEIGHTS
 from scansynth.learning.device import pick_device
-from scansynth.ledger import Reader
+from scansynth.ledger import Use
 from scansynth.report.audit.words import spoken
 from scansynth.report.collect import report_inputs
 from scansynth.report.render import report_settings, write_report
@@ -124,7 +124,7 @@ def synthetic_count(study: Study) -> int:
         return study.config.synthetic.images
     cohort = load_cohort(study.cohort)
     classes = study.config.generator.classes or ((cohort.facts.positive,) if cohort.facts.positive else None)
-    return max(LEAST_SYNTHETIC, len(cases_for(cohort, Reader.REALISM, classes)))
+    return max(LEAST_SYNTHETIC, len(cases_for(cohort, Use.REALISM, classes)))
 
 
 def _generate(study: Study, around: Surroundings, progress: Progress) -> None:

@@ -23,7 +23,7 @@ from scansynth.gan.generate import generate
 from scansynth.gan.run import run_position, train_inputs, train_run, train_settings
 from scansynth.gan.weights import WEIGHTS
 from scansynth.learning.device import pick_device
-from scansynth.ledger import Reader
+from scansynth.ledger import Use
 from scansynth.stage import read_record
 from scansynth.study import Study, open_study
 from scansynth.utility.grid import images_needed
@@ -108,7 +108,7 @@ class _Wanted(NamedTuple):
 def _supply(study: Study, cohort: Cohort, wanted: _Wanted, images: int) -> Supply:
     pair, fraction, number, without, label = wanted
     seed = pair_seed(study.config.seed, pair)
-    whole = cases_for(cohort, Reader.GENERATOR, (label,))
+    whole = cases_for(cohort, Use.GENERATOR, (label,))
     kept = train_part(cohort, fraction, seed, without)
     own = [case for case in whole if case.patient in kept]
     suffix = "" if label == cohort.facts.positive else f"-{cohort.facts.labels.index(label)}"

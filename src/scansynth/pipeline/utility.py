@@ -12,7 +12,7 @@ from scansynth.claims.claim import write_claims
 from scansynth.console import Progress
 from scansynth.data.tensors import load_cohort
 from scansynth.files import write_json
-from scansynth.ledger import PERMITTED, Reader
+from scansynth.ledger import PERMITTED, Use
 from scansynth.pipeline.supply import make_supplies, sets_of, supplies
 from scansynth.seeds import generator
 from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_record
@@ -25,7 +25,7 @@ from scansynth.utility.statistics.groups import row_of
 from scansynth.utility.statistics.results import Analysis, Terms, as_plain
 
 ANALYSIS, CLAIMS = "analysis.json", "claims.json"
-_READERS = (Reader.DETECTOR, Reader.THRESHOLD, Reader.UTILITY)
+_READERS = (Use.DETECTOR, Use.THRESHOLD, Use.UTILITY)
 
 Bar = Callable[[str], AbstractContextManager[Progress]]
 
@@ -111,7 +111,7 @@ def _write(study: Study, grid: Grid, result: Analysis, apart: list[dict[str, Any
     told = {"left_out": apart, "external_notes": external_notes(grid, external_specs(study, grid))}
     write_json(folder / ANALYSIS, {"plan_sha256": grid.plan["sha256"], **result.as_json(), **told})
     write_claims(folder / CLAIMS, result.claims)
-    readers = [*_READERS, *([Reader.POSITIVE_CONTROL] if "reserve" in study.config.utility.arms else [])]
+    readers = [*_READERS, *([Use.POSITIVE_CONTROL] if "reserve" in study.config.utility.arms else [])]
     roles = {role for reader in readers for role in PERMITTED[reader]}
     record = StageRecord(
         stage=STAGE,

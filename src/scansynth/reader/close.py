@@ -17,14 +17,14 @@ from scansynth.data.tensors import load_facts
 from scansynth.errors import ReaderError
 from scansynth.files import read_json, sha256_file, write_json
 from scansynth.reader.buffers import decode
-from scansynth.reader.create import DESK_FOLDER, SEALED
+from scansynth.reader.create import SEALED, WORKLIST_FOLDER
 from scansynth.reader.machine import MachineReading, read_by_machine
 from scansynth.reader.protocol import PROTOCOL, read_protocol
 from scansynth.reader.seal import default_seal_path, load_key, unseal
 from scansynth.reader.server.clock import moment
-from scansynth.reader.server.desk import BUFFERS, CLOSED, Desk, load_desk
 from scansynth.reader.server.locked import Export, close_database, export_readings
 from scansynth.reader.server.locked import Reading as Locked
+from scansynth.reader.server.worklist import BUFFERS, CLOSED, Worklist, load_worklist
 from scansynth.reader.statistics.readings import Reading, write_readings
 from scansynth.reader.truth import Entry, Truth, from_json
 from scansynth.seeds import generator
@@ -56,7 +56,7 @@ def close(
     study: Study,
     *,
     seal_file: Path | None = None,
-    desk_folder: Path | None = None,
+    worklist_folder: Path | None = None,
     database_url: str | None = None,
     early: bool = False,
     now: datetime.datetime | None = None,
@@ -69,7 +69,7 @@ def close(
     Args:
         study: The study.
         seal_file: File with the key of the seal; none: where `create` puts it by default.
-        desk_folder: The copy of the desk that was served, where that is another than the study's own.
+        worklist_folder: The copy of the worklist that was served, where that is another than the study's own.
         database_url: As it was given to the server.
         early: Close although readers have not finished; the report says so.
         now: Time of closing; none: the clock's.
@@ -79,19 +79,19 @@ def close(
         ReaderError: The key does not open the truth, something was altered, the chain of readings is broken or
             another than at the first closing, nobody has read, or readers have not finished.
     """
-    folder, place = study.reader, desk_folder or study.reader / DESK_FOLDER
+    folder, place = study.reader, worklist_folder or study.reader / WORKLIST_FOLDER
     progress(0, _STEPS, "unsealing")
-    desk = load_desk(place)
-    protocol = read_protocol(folder, desk.protocol_sha256)
-    truth = _unsealed(folder / SEALED, place, desk, str(protocol["commitment"]), seal_file)
+    worklist = load_worklist(place)
+    protocol = read_protocol(folder, worklist.protocol_sha256)
+    truth = _unsealed(folder / SEALED, place, worklist, str(protocol["commitment"]), seal_file)
     progress(1, _STEPS, "readings")
-    _expect_words(desk, protocol)
+    _expect_words(worklist, protocol)
     _expect_the_same(folder, export_readings(place, database_url))
-    locked, closing = _end_reading(place, desk, database_url, early, now or datetime.datetime.now(datetime.UTC))
+    locked, closing = _end_reading(place, worklist, database_url, early, now or datetime.datetime.now(datetime.UTC))
     readings = _with_truth(locked.readings, truth)
     write_readings(folder / READINGS, readings)
     progress(2, _STEPS, "machine reader")
-    machine = _machine(study, place, truth, desk, float(protocol["level"]))
+    machine = _machine(study, place, truth, worklist, float(protocol["level"]))
     write_json(folder / MACHINE, machine.as_json())
     hashes = {f"{Path(name).stem}_sha256": sha256_file(folder / name) for name in (READINGS, MACHINE, PROTOCOL)}
     write_json(folder / CLOSING, {**closing, **hashes, "chain": asdict(locked.end)})
@@ -101,51 +101,58 @@ def close(
     return Closed(len(readings), unfinished, machine)
 
 
-def _unsealed(sealed: Path, place: Path, desk: Desk, commitment: str, seal_file: Path | None) -> Truth:
+def _unsealed(sealed: Path, place: Path, worklist: Worklist, commitment: str, seal_file: Path | None) -> Truth:
     """The truth, when it is the one that was sealed, and the buffers and orders are still those that it tells of.
 
     Raises:
         ReaderError: The key is wrong, or something was altered.
     """
-    key = load_key(seal_file or default_seal_path(desk.study))
+    key = load_key(seal_file or default_seal_path(worklist.study))
     try:
         data = sealed.read_bytes()
     except OSError:
         raise ReaderError(f"the study has no {SEALED}; put the file back as it was") from None
-    truth = from_json(unseal(data, key, desk.study, commitment), desk.study)
+    truth = from_json(unseal(data, key, worklist.study, commitment), worklist.study)
     for name, digest in truth.buffers.items():
         path = place / BUFFERS / f"{name}.bin"
         if not path.exists() or sha256_file(path) != digest:
-            raise ReaderError("an image of the desk is not the one that was sealed; put the desk back as it was")
-    orders = [(seat.reader, place.item, place.buffer) for seat in desk.readers for place in seat.sequence]
+            raise ReaderError(
+                "an image of the worklist is not the one that was sealed; put the worklist back as it was"
+            )
+    orders = [(seat.reader, place.item, place.buffer) for seat in worklist.readers for place in seat.sequence]
     if orders != [(entry.reader, entry.item, entry.buffer) for entry in truth.entries]:
-        raise ReaderError("the orders of the desk are not those that were sealed; put desk.json back as it was")
+        raise ReaderError("the orders of the worklist are not those that were sealed; put worklist.json back as it was")
     return truth
 
 
-def _expect_words(desk: Desk, protocol: Mapping[str, Any]) -> None:
+def _expect_words(worklist: Worklist, protocol: Mapping[str, Any]) -> None:
     """Passes when readers were asked what the protocol says, answers in that order: 6 must mean synthetic.
 
     Raises:
-        ReaderError: The desk asked something else.
+        ReaderError: The worklist asked something else.
     """
-    second = desk.second_question and {**asdict(desk.second_question), "options": list(desk.second_question.options)}
-    if (list(desk.scale), second) != (protocol["scale"], protocol["second_question"]):
-        raise ReaderError("the questions of the desk are not those of the protocol; put desk.json back as it was")
+    second = worklist.second_question and {
+        **asdict(worklist.second_question),
+        "options": list(worklist.second_question.options),
+    }
+    if (list(worklist.scale), second) != (protocol["scale"], protocol["second_question"]):
+        raise ReaderError(
+            "the questions of the worklist are not those of the protocol; put worklist.json back as it was"
+        )
 
 
 def _end_reading(
-    place: Path, desk: Desk, database_url: str | None, early: bool, now: datetime.datetime
+    place: Path, worklist: Worklist, database_url: str | None, early: bool, now: datetime.datetime
 ) -> tuple[Export, dict[str, Any]]:
     """Ends the taking of readings, in the database first, and gives them with how the study was closed.
 
-    The database alone says whether and when that was: the mark in the desk tells the server, and proves nothing.
+    The database alone says whether and when that was: the mark in the worklist tells the server, and proves nothing.
 
     Raises:
         ReaderError: Nobody has read, or readers have not finished.
     """
     locked = export_readings(place, database_url)
-    unfinished = _unfinished(desk, locked.readings)
+    unfinished = _unfinished(worklist, locked.readings)
     if unfinished and not (early or locked.closed):
         told = ", ".join(f"{reader} has answered {given} of {asked}" for reader, (given, asked) in unfinished.items())
         raise ReaderError(f"readers have not finished: {told}; wait, or give --early, which the report says")
@@ -153,7 +160,7 @@ def _end_reading(
     # an answer may have been locked between the two: what counts is what is there now
     locked = export_readings(place, database_url)
     closed = moment(locked.closed).isoformat(timespec="seconds")
-    values = {"closed": closed, "unfinished": _unfinished(desk, locked.readings)}
+    values = {"closed": closed, "unfinished": _unfinished(worklist, locked.readings)}
     write_json(place / CLOSED, values)
     return locked, values
 
@@ -175,7 +182,7 @@ def _expect_the_same(folder: Path, now: Export) -> None:
         )
 
 
-def _unfinished(desk: Desk, locked: Iterable[Locked]) -> dict[str, tuple[int, int]]:
+def _unfinished(worklist: Worklist, locked: Iterable[Locked]) -> dict[str, tuple[int, int]]:
     """Of each reader who has not finished: answers given, answers asked for.
 
     Raises:
@@ -184,7 +191,7 @@ def _unfinished(desk: Desk, locked: Iterable[Locked]) -> dict[str, tuple[int, in
     given = Counter(reading.reader for reading in locked)
     if not given:
         raise ReaderError("nobody has read anything; name the database that the server was given: --database URL")
-    asked = {seat.reader: len(seat.sequence) for seat in desk.readers}
+    asked = {seat.reader: len(seat.sequence) for seat in worklist.readers}
     return {reader: (given[reader], count) for reader, count in asked.items() if given[reader] < count}
 
 
@@ -215,13 +222,13 @@ def _reading(locked: Locked, entry: Entry) -> Reading:
     )
 
 
-def _machine(study: Study, place: Path, truth: Truth, desk: Desk, level: float) -> MachineReading:
+def _machine(study: Study, place: Path, truth: Truth, worklist: Worklist, level: float) -> MachineReading:
     """The machine reader on the first buffer of each image; the first reader's, which shows what all others saw."""
     first = truth.entries[0].reader
     shown: dict[bool, list[Stored]] = {False: [], True: []}
     for entry in truth.entries:
         if entry.reader == first and not entry.repeat_of:
             data = (place / BUFFERS / f"{entry.buffer}.bin").read_bytes()
-            shown[entry.synthetic].append(decode(data, desk.image.rows, desk.image.columns))
+            shown[entry.synthetic].append(decode(data, worklist.image.rows, worklist.image.columns))
     rng = generator(study.config.seed, "reader", "machine")
     return read_by_machine(np.array(shown[False]), np.array(shown[True]), load_facts(study.cohort), level, rng)

@@ -12,11 +12,11 @@ from scansynth.claims.claim import write_claims
 from scansynth.data.tensors import cases_for, load_cohort
 from scansynth.errors import ReaderError, StudyError
 from scansynth.files import read_json, sha256_file, write_json
-from scansynth.ledger import Reader
+from scansynth.ledger import Use
 from scansynth.reader.close import CLOSING, MACHINE, READINGS
-from scansynth.reader.create import DESK_FOLDER, PROBE
+from scansynth.reader.create import PROBE, WORKLIST_FOLDER
 from scansynth.reader.protocol import PROTOCOL, read_protocol
-from scansynth.reader.server.desk import load_desk
+from scansynth.reader.server.worklist import load_worklist
 from scansynth.reader.statistics.analysis import Analysis, analyse, read_protocol_values
 from scansynth.reader.statistics.imrmc import write_imrmc
 from scansynth.reader.statistics.readings import read_readings
@@ -35,9 +35,9 @@ def conclude(study: Study) -> Analysis:
     """
     started, folder = time.monotonic(), study.reader
     closing, before = _closing(study), _before(study)
-    protocol = read_protocol(folder, load_desk(folder / DESK_FOLDER).protocol_sha256)
+    protocol = read_protocol(folder, load_worklist(folder / WORKLIST_FOLDER).protocol_sha256)
     readings = read_readings(folder / READINGS)
-    test = cases_for(load_cohort(study.cohort), Reader.READER_STUDY)
+    test = cases_for(load_cohort(study.cohort), Use.READER_STUDY)
     attributes = {case.case: case.attributes for case in test if case.attributes}
     machine = read_json(folder / MACHINE)
     inputs = {name.partition(".")[0]: sha256_file(folder / name) for name in (PROTOCOL, READINGS, MACHINE, PROBE)}

@@ -16,22 +16,31 @@ from scansynth.config import SCALE, ReaderSettings
 from scansynth.console import Progress, silent
 from scansynth.errors import ReaderError
 from scansynth.files import new_directory, sha256_bytes, sha256_file, write_bytes, write_json
-from scansynth.ledger import PERMITTED, Reader
+from scansynth.ledger import PERMITTED, Use
 from scansynth.reader.buffers import Rendered, render
 from scansynth.reader.design import Design, draw
 from scansynth.reader.pool import Pool, gather
 from scansynth.reader.probe import Override, Probed, probe, require
 from scansynth.reader.protocol import PROTOCOL, Fixed, presets, second_question, write_up
 from scansynth.reader.seal import Sealed, default_seal_path, new_key, seal
-from scansynth.reader.server.desk import DESK, Desk, Display, Place, Seat, load_desk, was_served, write_desk
 from scansynth.reader.server.invitations import expiry, new_token, token_sha256
+from scansynth.reader.server.worklist import (
+    WORKLIST,
+    Display,
+    Place,
+    Seat,
+    Worklist,
+    load_worklist,
+    was_served,
+    write_worklist,
+)
 from scansynth.reader.truth import Secret, Truth, practice_places, reader_names, set_out
 from scansynth.seeds import derive_seed, generator
 from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_record
 from scansynth.study import Study
 
 STAGE = "reader create"
-SEALED, PROBE, DESK_FOLDER = "sealed.bin", "probe.json", "desk"
+SEALED, PROBE, WORKLIST_FOLDER = "sealed.bin", "probe.json", "worklist"
 _STEPS = 4
 
 
@@ -126,7 +135,7 @@ def _refuse_a_second(folder: Path, replace: bool) -> None:
     """
     if not folder.exists():
         return
-    if was_served(folder / DESK_FOLDER):
+    if was_served(folder / WORKLIST_FOLDER):
         raise ReaderError(
             "the reader study was served, and there may be readings; move its folder reader/ away to make another"
         )
@@ -140,7 +149,7 @@ def _set_aside(folder: Path) -> Iterator[None]:
     if not folder.exists():
         yield
         return
-    aside = folder.with_name(f"{folder.name}-{load_desk(folder / DESK_FOLDER).study[:8]}")
+    aside = folder.with_name(f"{folder.name}-{load_worklist(folder / WORKLIST_FOLDER).study[:8]}")
     folder.rename(aside)
     try:
         yield
@@ -189,10 +198,10 @@ def _write(folder: Path, plan: _Plan, sealed: Sealed, tokens: Mapping[str, str],
     write_bytes(folder / SEALED, sealed.data)
     write_json(folder / PROBE, plan.probed.as_json(plan.override))
     write_json(folder / PROTOCOL, write_up(plan.settings, _fixed(folder, plan, sealed), plan.now))
-    desk = _desk(plan, sha256_file(folder / PROTOCOL), tokens, administrator)
-    write_desk(folder / DESK_FOLDER, desk, plan.rendered.as_bytes())
-    named = [folder / SEALED, folder / PROBE, folder / PROTOCOL, folder / DESK_FOLDER / DESK]
-    readers = (Reader.READER_STUDY, Reader.READER_PRACTICE)
+    worklist = _worklist(plan, sha256_file(folder / PROTOCOL), tokens, administrator)
+    write_worklist(folder / WORKLIST_FOLDER, worklist, plan.rendered.as_bytes())
+    named = [folder / SEALED, folder / PROBE, folder / PROTOCOL, folder / WORKLIST_FOLDER / WORKLIST]
+    readers = (Use.READER_STUDY, Use.READER_PRACTICE)
     record = StageRecord(
         stage=STAGE,
         inputs=plan.pool.inputs,
@@ -222,7 +231,7 @@ def _fixed(folder: Path, plan: _Plan, sealed: Sealed) -> Fixed:
     )
 
 
-def _desk(plan: _Plan, protocol_sha256: str, tokens: Mapping[str, str], administrator: str) -> Desk:
+def _worklist(plan: _Plan, protocol_sha256: str, tokens: Mapping[str, str], administrator: str) -> Worklist:
     """What the server gets: orders and buffers, and no answer but those of the practice."""
     facts, truth, settings = plan.pool.facts, plan.truth, plan.settings
     expires = expiry(plan.now, settings.expiry_days)
@@ -232,7 +241,7 @@ def _desk(plan: _Plan, protocol_sha256: str, tokens: Mapping[str, str], administ
         practice = practice_places(plan.design, plan.rendered, truth.study, truth.secret, reader)
         seats.append(Seat(reader, token_sha256(token), expires, practice, mine))
     unit = "HU" if facts.modality == "CT" else ""
-    return Desk(
+    return Worklist(
         study=truth.study,
         title=settings.title,
         protocol_sha256=protocol_sha256,

@@ -14,12 +14,12 @@ from scansynth.data.sets import LABEL_SEPARATOR, SyntheticSet, load_set
 from scansynth.data.tensors import CohortFacts, Selection, load_cohort, select
 from scansynth.errors import ReaderError
 from scansynth.files import read_csv
-from scansynth.ledger import Reader
+from scansynth.ledger import Use
 from scansynth.stage import read_record
 from scansynth.study import Study
 
 QUARANTINE = "quarantine.csv"
-"""What the audit wants kept back; see `court`."""
+"""What the audit wants kept back; see `audit.run`."""
 
 Stored = NDArray[np.uint16]
 
@@ -100,7 +100,7 @@ def gather(study: Study) -> Pool:
     labels = () if cohort.facts.unlabelled else tuple(sorted({n for row in rows for n in _parts(row["label"])}))
     together = any(LABEL_SEPARATOR in row["label"] for row in rows) or cohort.facts.unlabelled
     wanted = labels or None
-    test, train = (select(cohort, reader, wanted) for reader in (Reader.READER_STUDY, Reader.READER_PRACTICE))
+    test, train = (select(cohort, reader, wanted) for reader in (Use.READER_STUDY, Use.READER_PRACTICE))
     return Pool(
         facts=cohort.facts,
         labels=labels,

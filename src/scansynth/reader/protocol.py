@@ -14,7 +14,7 @@ from scansynth.config import SCALE, ReaderSettings
 from scansynth.data.tensors import CohortFacts
 from scansynth.errors import ReaderError
 from scansynth.files import read_json, sha256_file
-from scansynth.reader.server.desk import Preset, SecondQuestion
+from scansynth.reader.server.worklist import Preset, SecondQuestion
 
 FORMAT = 1
 PROTOCOL = "protocol.json"
@@ -137,7 +137,7 @@ def read_protocol(folder: Path, expected_sha256: str) -> dict[str, Any]:
 
     Args:
         folder: The reader study.
-        expected_sha256: What the desk says of it.
+        expected_sha256: What the worklist says of it.
 
     Raises:
         ReaderError: It is missing, damaged, or was changed since.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from scansynth.reader.close import CLOSING
 from scansynth.reader.conclude import ANALYSIS
-from scansynth.reader.create import DESK_FOLDER
+from scansynth.reader.create import WORKLIST_FOLDER
 from scansynth.reader.protocol import PROTOCOL
-from scansynth.reader.server.desk import was_served
+from scansynth.reader.server.worklist import was_served
 from scansynth.study import Study
 
 
@@ -19,6 +19,6 @@ def standing(study: Study) -> str:
         return "done      closed and analysed"
     if (folder / CLOSING).exists():
         return f"closed    run: scansynth reader analyse {study.folder}"
-    if was_served(folder / DESK_FOLDER):
+    if was_served(folder / WORKLIST_FOLDER):
         return f"open      to end it: scansynth reader close {study.folder}"
     return f"made      run: scansynth reader serve {study.folder}"

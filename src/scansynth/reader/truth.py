@@ -12,7 +12,7 @@ from scansynth.errors import ReaderError
 from scansynth.files import sha256_bytes
 from scansynth.reader.buffers import Rendered
 from scansynth.reader.design import Design
-from scansynth.reader.server.desk import REAL, SYNTHETIC, Place
+from scansynth.reader.server.worklist import REAL, SYNTHETIC, Place
 
 FORMAT = 1
 

@@ -1,8 +1,8 @@
 """A study's artefacts -> one tree of values for the page; what is missing is None.
 
 Nothing is measured here: figures come from the artefacts as they stand. Real images come only through
-`select(cohort, Reader.PICTURES)`, that is, from the train role; the examples of trial and reader study, few and drawn
-by what detectors and readers said of them, through `Reader.EXAMPLES` from the test role.
+`select(cohort, Use.PICTURES)`, that is, from the train role; the examples of trial and reader study, few and drawn
+by what detectors and readers said of them, through `Use.EXAMPLES` from the test role.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scansynth.data.sets import SyntheticSet, load_set
 from scansynth.data.tensors import Cohort, CohortFacts, Selection, load_cohort, select
 from scansynth.errors import StudyError
 from scansynth.files import read_json, read_json_lines
-from scansynth.ledger import Reader, Role
+from scansynth.ledger import Role, Use
 from scansynth.report.audit.artefacts import EvidenceView, read_evidence
 from scansynth.report.reader.artefacts import ReadersView, has_readers, read_readers, under_way
 from scansynth.report.training.course import Course, read_course, standing
@@ -173,7 +173,7 @@ def collect(study: Study) -> Findings:
         LedgerError: Pictures were asked of patients that may not be shown.
     """
     cohort = load_cohort(study.cohort) if (study.cohort / "cohort.json").is_file() else None
-    reals = select(cohort, Reader.PICTURES) if cohort else None
+    reals = select(cohort, Use.PICTURES) if cohort else None
     made = None
     if cohort and (study.synthetic() / "manifest.csv").is_file():
         made = load_set(study.synthetic(), cohort.facts)

@@ -1,4 +1,4 @@
-"""The page of an audit of two folders: the same page, from exhibits instead of a study."""
+"""The page of an audit of two folders: the same page, from compared instead of a study."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.audit.material import Exhibits, Reals
+from scansynth.audit.compared import Compared, Reals
 from scansynth.config import CohortSettings, EvidenceSettings, StudyConfig
 from scansynth.data.tensors import CohortFacts, to_stored
 from scansynth.files import write_text
-from scansynth.ledger import Reader, Role, check
+from scansynth.ledger import Role, Use, check
 from scansynth.report.audit.artefacts import read_evidence
 from scansynth.report.collect import (
     GRID_SIDE,
@@ -32,13 +32,13 @@ TITLE = "Audit of two folders"
 
 
 def write_loose_page(
-    folder: Path, exhibits: Exhibits, facts: CohortFacts, loose: Loose, settings: EvidenceSettings, seed: int
+    folder: Path, compared: Compared, facts: CohortFacts, loose: Loose, settings: EvidenceSettings, seed: int
 ) -> Path:
     """Writes `index.html` beside the evidence in `folder` and returns its path.
 
     Args:
-        folder: What `judge_exhibits` wrote.
-        exhibits: What was judged; pictures are of the role train alone, as in a study.
+        folder: What `judge_compared` wrote.
+        compared: What was judged; pictures are of the role train alone, as in a study.
         facts: Size, scale and counts of the real images.
         loose: What the page says besides.
         settings: Of the audit.
@@ -47,30 +47,30 @@ def write_loose_page(
     Raises:
         LedgerError: Pictures were asked of patients that may not be shown.
     """
-    check(Reader.PICTURES, frozenset(case.role for case in exhibits.train.cases))
+    check(Use.PICTURES, frozenset(case.role for case in compared.train.cases))
     record = read_record(folder)
     config = StudyConfig(name=TITLE, seed=seed, cohort=CohortSettings(dicom="none", unlabelled=True), evidence=settings)
-    synthetic, real = to_stored(exhibits.synthetic), to_stored(exhibits.train.images)
+    synthetic, real = to_stored(compared.synthetic), to_stored(compared.train.images)
     findings = Findings(
         study=Study(folder, config),
-        cohort=_cohort(exhibits, facts),
+        cohort=_cohort(compared, facts),
         training=None,
         synthetic=SetView("", len(synthetic), {"": len(synthetic)}, _grids(real, synthetic, seed)),
-        evidence=read_evidence(folder, synthetic, real, [case.case for case in exhibits.train.cases]),
+        evidence=read_evidence(folder, synthetic, real, [case.case for case in compared.train.cases]),
         stages=(StageView("audit", record, ()),) if record else (),
         journal=(),
-        pictured=tuple(sorted({case.patient for case in exhibits.train.cases})),
+        pictured=tuple(sorted({case.patient for case in compared.train.cases})),
         loose=loose,
     )
     write_text(folder / PAGE, render(findings))
     return folder / PAGE
 
 
-def _cohort(exhibits: Exhibits, facts: CohortFacts) -> CohortView:
+def _cohort(compared: Compared, facts: CohortFacts) -> CohortView:
     parts: Mapping[Role, Reals] = {
-        Role.TRAIN: exhibits.train,
-        Role.CALIBRATE: exhibits.calibrate,
-        Role.TEST: exhibits.test,
+        Role.TRAIN: compared.train,
+        Role.CALIBRATE: compared.calibrate,
+        Role.TEST: compared.test,
     }
     totals = {role: (part.patient_count, len(part.cases)) for role, part in parts.items() if part.cases}
     return CohortView(

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from scansynth.data.sets import LABEL_SEPARATOR
 from scansynth.files import new_directory, write_text
 from scansynth.gan.health import Level
-from scansynth.ledger import PERMITTED, Reader
+from scansynth.ledger import PERMITTED, Use
 from scansynth.report import tables
 from scansynth.report.answered import asked, verdicts
 from scansynth.report.collect import (
@@ -81,9 +81,7 @@ def write_report(study: Study) -> Path:
 def _roles(findings: Findings) -> tuple[str, ...]:
     """Roles of the patients who are pictured."""
     readers = [
-        reader
-        for reader, shown in ((Reader.PICTURES, findings.pictured), (Reader.EXAMPLES, _examples(findings)))
-        if shown
+        reader for reader, shown in ((Use.PICTURES, findings.pictured), (Use.EXAMPLES, _examples(findings))) if shown
     ]
     return tuple(sorted({role.value for reader in readers for role in PERMITTED[reader]}))
 
@@ -248,7 +246,7 @@ def _training(findings: Findings) -> dict[str, Any]:
     classes = ", ".join(clean(name) for name in training.facts.get("classes", [])) or "all images"
     return {
         "training": training,
-        "training_words": f"A forger (the generator) and an inspector (the discriminator) were trained against each "
+        "training_words": f"The generator and the discriminator were trained against each "
         f"other on the class: {classes}. Recipe {clean(recipe.get('name', 'not stated'))}. "
         f"{clean(recipe.get('about', ''))}",
         **_told(training),

@@ -17,7 +17,7 @@ from scansynth.engine import Job, run_jobs
 from scansynth.errors import CohortError, LedgerError, StudyError, TrainingError
 from scansynth.files import read_json, sha256_file, sha256_json, write_csv, write_json
 from scansynth.learning.device import pick_device
-from scansynth.ledger import Reader
+from scansynth.ledger import Use
 from scansynth.stage import read_record
 from scansynth.study import Study
 from scansynth.utility.detector.detector import FACTS, load_detector, score_images
@@ -224,7 +224,7 @@ def comparable(ours: Cohort, other: Cohort, name: str, resample: bool) -> tuple[
         CohortError: It has no labels, lacks a class, or differs and may not be resampled.
     """
     differences = check_comparable(ours, other, name, resample)
-    found = select(other, Reader.EXTERNAL)
+    found = select(other, Use.EXTERNAL)
     images = np.empty((len(found.cases), ours.facts.size, ours.facts.size), np.uint16)
     for place, (case, image) in enumerate(zip(found.cases, found.images, strict=True)):
         signed = to_signed(image)

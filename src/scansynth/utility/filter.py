@@ -1,7 +1,7 @@
 """Choosing among synthetic images: the more real-looking half, and no copy of a training image.
 
 What is real-looking is judged against the tune patients by filters of their own seed: neither the generator's monitor
-nor the court that judges the set sees these features, and no test patient does.
+nor the audit that judges the set sees these features, and no test patient does.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from scansynth.engine import Job, Outcome, run_jobs
 from scansynth.errors import CohortError, StudyError, TrainingError
 from scansynth.files import read_json, sha256_json, write_csv, write_json
 from scansynth.learning.device import pick_device
-from scansynth.ledger import Reader, Role
+from scansynth.ledger import Role, Use
 from scansynth.stage import plain, read_record
 from scansynth.study import Study
 from scansynth.utility.arms import has_ratio, images_asked
@@ -71,7 +71,7 @@ def images_needed(
     """
     settings = study.config.utility
     subset = train_part(cohort, fraction, pair_seed(study.config.seed, pair), without)
-    train = [case for case in cases_for(cohort, Reader.DETECTOR) if case.patient in subset]
+    train = [case for case in cases_for(cohort, Use.DETECTOR) if case.patient in subset]
     reals = sum(case.label == cohort.facts.positive for case in train)
     arms = settings.arms if without == NOBODY else [arm for arm in settings.arms if can_leave_out(arm)]
     ratios = settings.doses if without == NOBODY else settings.doses[:1]
@@ -96,14 +96,14 @@ def check_study(study: Study) -> tuple[Cohort, str]:
         for fraction in settings.fractions:
             check_division(cohort, train_part(cohort, fraction, pair_seed(study.config.seed, pair)))
     lesion = (cohort.facts.positive,)
-    if "reserve" in settings.arms and not cases_for(cohort, Reader.POSITIVE_CONTROL, lesion):
+    if "reserve" in settings.arms and not cases_for(cohort, Use.POSITIVE_CONTROL, lesion):
         raise CohortError(
             "the arm reserve needs images with a lesion of reserve patients, and there are none; change cohort.shares, "
             "or leave the arm out"
         )
     if "filtered" in settings.arms:
         for label in settings.classes or lesion:
-            check_tune(len(cases_for(cohort, Reader.SET_FILTER, (label,))))
+            check_tune(len(cases_for(cohort, Use.SET_FILTER, (label,))))
     if settings.leave_out is not None:
         values_of(cohort, settings.leave_out)
     return cohort, record.digest
@@ -256,7 +256,7 @@ def read_plan(study: Study) -> dict[str, Any]:
 
 def _write_lesions(path: Path, cohort: Cohort) -> None:
     """Writes centre and radius of each lesion of the calibrate and test cases, in pixels of the ingested image."""
-    cases: list[Case] = [*cases_for(cohort, Reader.THRESHOLD), *cases_for(cohort, Reader.UTILITY)]
+    cases: list[Case] = [*cases_for(cohort, Use.THRESHOLD), *cases_for(cohort, Use.UTILITY)]
     masks = masks_of(cohort, cases)
     rows = [
         {

@@ -19,7 +19,7 @@ from scansynth.data.tensors import Case, Cohort, Selection, cases_for, load_coho
 from scansynth.data.transforms import permission
 from scansynth.files import new_directory, sha256_file, sha256_json, write_csv, write_json
 from scansynth.learning.device import Device, pick_device
-from scansynth.ledger import Reader
+from scansynth.ledger import Use
 from scansynth.recipe import AugmentationSettings
 from scansynth.seeds import derive_seed
 from scansynth.stage import StageRecord, hash_outputs, plain, read_record, versions, write_record
@@ -298,7 +298,7 @@ def _record(out: Path, spec: JobSpec, cohort: Cohort, division: Division, second
     read += [division.reserve] if spec.arm == "reserve" else []
     names = [path for path in (out / name for name in (SCORES, CANDIDATES, FIT, WEIGHTS, FACTS)) if path.is_file()]
     cases = [case for part in read for case in part.cases]
-    cases += cases_for(cohort, Reader.SET_FILTER) if spec.arm == "filtered" else ()
+    cases += cases_for(cohort, Use.SET_FILTER) if spec.arm == "filtered" else ()
     record = StageRecord(
         stage=STAGE,
         inputs=spec.digests,

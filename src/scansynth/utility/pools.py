@@ -14,7 +14,7 @@ from scansynth.data.sets import LABEL_SEPARATOR, load_set
 from scansynth.data.tensors import MASKS, Case, Cohort, Selection, cases_for, select
 from scansynth.data.transforms import permission
 from scansynth.errors import CohortError
-from scansynth.ledger import Reader
+from scansynth.ledger import Use
 from scansynth.metrics.ncc import Flip
 from scansynth.utility.arms import ARM_PLANS, Extra, Sources, images_asked, reads_set
 from scansynth.utility.detector.heatmap import draw_target
@@ -25,7 +25,7 @@ from scansynth.utility.provenance import check_apart
 
 Images = NDArray[np.uint16]
 
-_READERS = (Reader.DETECTOR, Reader.THRESHOLD, Reader.UTILITY, Reader.POSITIVE_CONTROL)
+_READERS = (Use.DETECTOR, Use.THRESHOLD, Use.UTILITY, Use.POSITIVE_CONTROL)
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,7 @@ def _chosen(
 
 def _filtered(cohort: Cohort, train: Selection, label: str, made: Images, places: Places) -> tuple[Places, str]:
     """The more real-looking half, without copies of training images."""
-    tune = select(cohort, Reader.SET_FILTER)
+    tune = select(cohort, Use.SET_FILTER)
     wanted = label == "positive"
     like = positives(cohort, tune.cases) == wanted
     learned = positives(cohort, train.cases) == wanted

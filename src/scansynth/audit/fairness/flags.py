@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scansynth.audit.compared import Compared
 from scansynth.audit.fairness.figures import GroupFigures, Rows, conclude
 from scansynth.audit.fairness.groups import Attribute
-from scansynth.audit.material import Exhibits
 from scansynth.claims.claim import Claim, Measurement, percent
 from scansynth.metrics import planted
 from scansynth.metrics.attributes import GroupPredictor
@@ -49,11 +49,11 @@ class Search:
         return np.asarray(_scores(images, self.train, self.flips) > self.threshold, dtype=np.bool_)
 
 
-def open_search(exhibits: Exhibits, train: Images) -> Search:
+def open_search(compared: Compared, train: Images) -> Search:
     """The search among `train`; its threshold comes from patients kept for thresholds."""
-    flips = (Flip.NONE, Flip.LEFT_RIGHT) if exhibits.view == "chest" else tuple(Flip)
+    flips = (Flip.NONE, Flip.LEFT_RIGHT) if compared.view == "chest" else tuple(Flip)
     prepared = prepare(train)
-    return Search(prepared, flips, upper_quantile(_scores(exhibits.calibrate.images, prepared, flips), QUANTILE))
+    return Search(prepared, flips, upper_quantile(_scores(compared.calibrate.images, prepared, flips), QUANTILE))
 
 
 def _scores(images: Images, train: NDArray[np.float32], flips: Sequence[Flip]) -> Floats:

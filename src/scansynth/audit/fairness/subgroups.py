@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.audit.context import Hearing, View, at_most
+from scansynth.audit.compared import MOST_IMAGES, Images, Reals
+from scansynth.audit.context import Context, View, at_most
 from scansynth.audit.fairness import flags, lesion_size, likeness, reach, shares
 from scansynth.audit.fairness.figures import Rows, enough
 from scansynth.audit.fairness.groups import LEAST_PATIENTS, Attribute, lesion_sizes, read_attributes, stated_patients
-from scansynth.audit.material import MOST_IMAGES, Images, Reals
 from scansynth.audit.questions import copies
 from scansynth.claims.claim import Claim, Finding, not_assessable
 from scansynth.console import Progress
@@ -100,44 +100,44 @@ def _named(known: _Known) -> str:
 class _Images:
     """What all judges share; what is dear is made when it is first asked for."""
 
-    def __init__(self, hearing: Hearing) -> None:
-        self.hearing, train = hearing, hearing.exhibits.train
-        kept = at_most(len(train.images), MOST_IMAGES, hearing.rng("subgroups", "train"))
+    def __init__(self, context: Context) -> None:
+        self.context, train = context, context.compared.train
+        kept = at_most(len(train.images), MOST_IMAGES, context.rng("subgroups", "train"))
         self.train = Reals(tuple(train.cases[place] for place in kept), train.images[kept])
 
     @cached_property
     def spoiled(self) -> Mapping[str, Images]:
         """Spoiled test images."""
-        images = self.hearing.real.images
+        images = self.context.real.images
         return {
             "blur of 2 pixels": planted.blur(images, 2.0),
-            "noise": planted.noise(images, 0.025, self.hearing.rng("subgroups", "noise")),
+            "noise": planted.noise(images, 0.025, self.context.rng("subgroups", "noise")),
         }
 
     @cached_property
     def flags(self) -> tuple[Any, Any, Any]:
         """Flags of the set, of the test images and of planted copies."""
-        search = flags.open_search(self.hearing.exhibits, self.train.images)
-        return search.flags(self.hearing.synthetic), search.flags(self.hearing.real.images), search.flags(self.copies)
+        search = flags.open_search(self.context.compared, self.train.images)
+        return search.flags(self.context.synthetic), search.flags(self.context.real.images), search.flags(self.copies)
 
     @cached_property
     def copied(self) -> NDArray[np.int64]:
         """Places of the training images of which copies are planted."""
-        return at_most(len(self.train.images), COPIED_IMAGES, self.hearing.rng("subgroups", "copied"))
+        return at_most(len(self.train.images), COPIED_IMAGES, self.context.rng("subgroups", "copied"))
 
     @cached_property
     def copies(self) -> Any:
         """Copies of them."""
-        return flags.copies_of(self.train.images[self.copied], self.hearing.rng("subgroups", "copies"))
+        return flags.copies_of(self.train.images[self.copied], self.context.rng("subgroups", "copies"))
 
 
 class _Scene:
     """What all attributes share before one judge."""
 
     def __init__(self, images: _Images, view: View) -> None:
-        self.images, self.hearing, self.view, self.train = images, images.hearing, view, images.train
+        self.images, self.context, self.view, self.train = images, images.context, view, images.train
         self.features: Floats = view.encode(self.train.images)
-        self.patients, self.test_patients = self.train.patients, self.hearing.real.patients
+        self.patients, self.test_patients = self.train.patients, self.context.real.patients
 
     @cached_property
     def spoiled(self) -> Mapping[str, Floats]:
@@ -150,15 +150,15 @@ class _Scene:
         return self.view.encode(self.images.copies)
 
 
-def hear(hearing: Hearing, progress: Progress) -> tuple[Finding, ...]:
+def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
     """The claims of each attribute, and the one on sizes."""
-    attributes, left = read_attributes(hearing.exhibits.train.cases, hearing.real.cases)
-    if not hearing.views or not (attributes or lesion_sizes(hearing.exhibits.train.cases, hearing.real.cases)):
+    attributes, left = read_attributes(context.compared.train.cases, context.real.cases)
+    if not context.views or not (attributes or lesion_sizes(context.compared.train.cases, context.real.cases)):
         figures = {"left_out": dict(left)} if left else {}
-        return tuple(Finding(not_assessable(name, _unknown(left), _counts(hearing)), figures) for name in CLAIMS)
-    images, found = _Images(hearing), []
-    for place, view in enumerate(hearing.views):
-        progress(place, len(hearing.views), view.judge)
+        return tuple(Finding(not_assessable(name, _unknown(left), _counts(context)), figures) for name in CLAIMS)
+    images, found = _Images(context), []
+    for place, view in enumerate(context.views):
+        progress(place, len(context.views), view.judge)
         found += [finding.by(view.judge) for finding in _before(_Scene(images, view), left)]
     if left:
         found[0] = replace(found[0], figures={**found[0].figures, "left_out": dict(left)})
@@ -171,7 +171,7 @@ def _before(scene: _Scene, left: Mapping[str, str]) -> list[Finding]:
     known = _known(scene)
     found = [finding for one in known for finding in _of_attribute(scene, one, known)]
     if not known:
-        found = [Finding(not_assessable(name, _unknown(left), _counts(scene.hearing))) for name in BY_GROUP]
+        found = [Finding(not_assessable(name, _unknown(left), _counts(scene.context))) for name in BY_GROUP]
     return [*found, _of_lesions(scene)]
 
 
@@ -182,13 +182,13 @@ def _unknown(left: Mapping[str, str]) -> str:
     return f"No attribute of the patients makes groups that can be compared ({words})."
 
 
-def _counts(hearing: Hearing) -> Mapping[str, int]:
-    return {"synthetic images": len(hearing.synthetic), "training images": len(hearing.exhibits.train.cases)}
+def _counts(context: Context) -> Mapping[str, int]:
+    return {"synthetic images": len(context.synthetic), "training images": len(context.compared.train.cases)}
 
 
 def _known(scene: _Scene) -> list[_Known]:
     """Every attribute with its predictor; numbers in thirds where these can be told apart, else in halves."""
-    cases = (scene.train.cases, scene.hearing.real.cases)
+    cases = (scene.train.cases, scene.context.real.cases)
     halves = {attribute.name: attribute for attribute in read_attributes(*cases, thirds=False)[0]}
     found = []
     for attribute in read_attributes(*cases)[0]:
@@ -212,7 +212,7 @@ def _learned(scene: _Scene, attribute: Attribute) -> _Known:
     if attribute.judged < 2 or min(of_train) < FOLDS:
         return _Known(attribute, None, of_train, of_test)
     stated = attribute.train >= 0
-    seed = derive_seed(scene.hearing.seed, "evidence", "subgroups", attribute.name)
+    seed = derive_seed(scene.context.seed, "evidence", "subgroups", attribute.name)
     predictor = learn_groups(scene.features[stated], attribute.train[stated], scene.patients[stated], seed)
     return _Known(attribute, predictor, of_train, of_test)
 
@@ -225,7 +225,7 @@ def _comparisons(known: Sequence[_Known], scene: _Scene, in_test: bool) -> int:
             total += len(enough(one.attribute.test, scene.test_patients, one.attribute.judged))
         else:
             total += 1 if len(one.attribute.groups) == 2 else one.attribute.judged
-    return max(total, 1) * len(scene.hearing.views)
+    return max(total, 1) * len(scene.context.views)
 
 
 def _of_attribute(scene: _Scene, one: _Known, known: Sequence[_Known]) -> list[Finding]:
@@ -253,47 +253,47 @@ def _of_attribute(scene: _Scene, one: _Known, known: Sequence[_Known]) -> list[F
     }
     for name in BY_GROUP:
         why = reasons[name]
-        answers[name] = (not_assessable(name, why, _counts(scene.hearing)), {}) if why else makers[name]()
+        answers[name] = (not_assessable(name, why, _counts(scene.context)), {}) if why else makers[name]()
     return [_finding(scene, one, name, answers) for name in BY_GROUP]
 
 
 def _no_thresholds(scene: _Scene) -> str:
     """Why no threshold of closeness can be set; empty when it can."""
-    few = scene.hearing.exhibits.calibrate.lack(copies.LEAST_PATIENTS, copies.LEAST_IMAGES)
+    few = scene.context.compared.calibrate.lack(copies.LEAST_PATIENTS, copies.LEAST_IMAGES)
     return f"Too few patients were kept for setting thresholds: {few}." if few else ""
 
 
 def _shares(scene: _Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows]:
-    hearing, predictor = scene.hearing, _present(one)
+    context, predictor = scene.context, _present(one)
     return shares.assess(
         one.attribute,
         predictor,
         predictor(scene.view.synthetic),
         predictor(scene.view.real),
         scene.test_patients,
-        hearing.halves,
-        hearing.settings.level,
+        context.halves,
+        context.settings.level,
         comparisons,
-        hearing.rng("subgroups", "shares", one.attribute.name),
+        context.rng("subgroups", "shares", one.attribute.name),
     )
 
 
 def _reach(scene: _Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows]:
-    hearing, predictor = scene.hearing, _present(one)
+    context, predictor = scene.context, _present(one)
     return reach.assess(
         one.attribute,
         reach.space(scene.view.synthetic, predictor),
         reach.space(scene.view.real, predictor),
         scene.test_patients,
-        hearing.halves,
-        hearing.settings.level,
+        context.halves,
+        context.settings.level,
         comparisons,
-        hearing.rng("subgroups", "coverage", one.attribute.name),
+        context.rng("subgroups", "coverage", one.attribute.name),
     )
 
 
 def _likeness(scene: _Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows]:
-    hearing = scene.hearing
+    context = scene.context
     return likeness.assess(
         one.attribute,
         _present(one),
@@ -302,14 +302,14 @@ def _likeness(scene: _Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows
         scene.view.real,
         scene.spoiled,
         scene.test_patients,
-        hearing.halves,
-        hearing.settings.level,
+        context.halves,
+        context.settings.level,
         comparisons,
     )
 
 
 def _copies(scene: _Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows]:
-    hearing, predictor = scene.hearing, _present(one)
+    context, predictor = scene.context, _present(one)
     made, tested, copied = scene.images.flags
     return flags.assess(
         one.attribute,
@@ -317,11 +317,11 @@ def _copies(scene: _Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows]:
         flags.flagged(tested, predictor, scene.view.real),
         flags.flagged(copied, predictor, scene.copy_features),
         one.attribute.train[scene.images.copied],
-        hearing.halves,
-        hearing.settings.level,
+        context.halves,
+        context.settings.level,
         comparisons,
-        {**_counts(hearing), "images kept for thresholds": len(hearing.exhibits.calibrate.cases)},
-        hearing.rng("subgroups", "copies", one.attribute.name),
+        {**_counts(context), "images kept for thresholds": len(context.compared.calibrate.cases)},
+        context.rng("subgroups", "copies", one.attribute.name),
     )
 
 
@@ -355,8 +355,8 @@ def _finding(scene: _Scene, one: _Known, name: str, answers: Mapping[str, tuple[
 
 def _of_lesions(scene: _Scene) -> Finding:
     """The claim on sizes, where a column holds them."""
-    hearing, counts = scene.hearing, _counts(scene.hearing)
-    found = lesion_sizes(scene.train.cases, hearing.real.cases)
+    context, counts = scene.context, _counts(scene.context)
+    found = lesion_sizes(scene.train.cases, context.real.cases)
     if found is None:
         why = "No column of labels.csv gives the size of the lesions, such as diameter_mm."
         return Finding(not_assessable(lesion_size.NAME, why, counts))
@@ -369,7 +369,7 @@ def _of_lesions(scene: _Scene) -> Finding:
             f"patients, and {LEAST_PATIENTS} of each are needed."
         )
         return Finding(not_assessable(lesion_size.NAME, why, counts))
-    seed = derive_seed(hearing.seed, "evidence", "subgroups", "sizes")
+    seed = derive_seed(context.seed, "evidence", "subgroups", "sizes")
     if lesion_size.too_few_tails(of_train[stated], scene.patients[stated]):
         why = f"Too many lesions have the same size ({column}): a smallest and a largest third cannot be told."
         return Finding(not_assessable(lesion_size.NAME, why, counts))
@@ -379,8 +379,8 @@ def _of_lesions(scene: _Scene) -> Finding:
         lesion_size.say(sizes, scene.view.synthetic),
         lesion_size.say(sizes, scene.view.real[tested]),
         of_test[tested],
-        hearing.halves[:, tested],
-        hearing.settings.level,
-        hearing.rng("subgroups", "lesions"),
+        context.halves[:, tested],
+        context.settings.level,
+        context.rng("subgroups", "lesions"),
     )
     return replace(answer, figures={**answer.figures, "column": column})

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.audit.context import Hearing, at_most
-from scansynth.audit.material import Exhibits, Reals
+from scansynth.audit.compared import Compared, Reals
+from scansynth.audit.context import Context, at_most
 from scansynth.audit.questions.likeness import LEARNED, Likeness, Scale, Search, fit_scale, open_search
 from scansynth.claims.claim import Claim, Control, Finding, Measurement, decide, floor_of, percent
 from scansynth.console import Progress
@@ -96,43 +96,43 @@ class Thresholds:
         return float(np.mean(rates))
 
 
-def hear(hearing: Hearing, progress: Progress) -> tuple[Finding, ...]:
+def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
     """The claim on copies, with the nearest pairs and the flagged images."""
-    exhibits = hearing.exhibits
-    chest = exhibits.view == "chest"
+    compared = context.compared
+    chest = compared.view == "chest"
     flips = (Flip.NONE, Flip.LEFT_RIGHT) if chest else tuple(Flip)
-    search = open_search(exhibits.train.images, flips, hearing.embed, pick_device().kind)
-    of_set = search.nearest(exhibits.synthetic, lambda done, total, note="": progress(done, 2 * total, note))
-    of_calibrate = search.nearest(exhibits.calibrate.images)
+    search = open_search(compared.train.images, flips, context.embed, pick_device().kind)
+    of_set = search.nearest(compared.synthetic, lambda done, total, note="": progress(done, 2 * total, note))
+    of_calibrate = search.nearest(compared.calibrate.images)
     progress(3, 4, "planted copies")
-    planted, tried = _planted(hearing, search, not chest)
+    planted, tried = _planted(context, search, not chest)
     found = assess(
-        Scores(of_set.scores, of_calibrate.scores, exhibits.calibrate.patients, planted, tried),
-        {"training images": len(exhibits.train.images), "training patients": exhibits.train.patient_count},
-        hearing.settings.level,
-        hearing.rng("thresholds"),
+        Scores(of_set.scores, of_calibrate.scores, compared.calibrate.patients, planted, tried),
+        {"training images": len(compared.train.images), "training patients": compared.train.patient_count},
+        context.settings.level,
+        context.rng("thresholds"),
     )
     joint, by = np.array(found.figures["synthetic"]), fit_scale(of_calibrate.scores).joint(of_set.scores)[1]
     rarity = tail(joint, np.array(found.figures["held_out"]))
     order = [int(place) for place in np.argsort(-joint, kind="stable")]
     near = sum(joint > found.figures["threshold"])
     listed = [
-        _pair(exhibits, search, of_set, int(by[place]), place) | {"p": round(float(rarity[place]), 5)}
-        for place in order[: max(near, hearing.settings.pairs)]
+        _pair(compared, search, of_set, int(by[place]), place) | {"p": round(float(rarity[place]), 5)}
+        for place in order[: max(near, context.settings.pairs)]
     ]
     rows = tuple(
         {"path": p["synthetic"], "nearest": p["case"], "score": p["score"], "p": p["p"]} for p in listed[:near]
     )
-    return (replace(found, flagged=rows, pairs=tuple(listed[: hearing.settings.pairs])),)
+    return (replace(found, flagged=rows, pairs=tuple(listed[: context.settings.pairs])),)
 
 
-def _planted(hearing: Hearing, search: Search, top_bottom: bool) -> tuple[Planted, Planted]:
+def _planted(context: Context, search: Search, top_bottom: bool) -> tuple[Planted, Planted]:
     """Scores of planted copies of training images with their originals: those that must be found, and the others."""
-    train = hearing.exhibits.train
-    places = at_most(len(train.images), CONTROL_IMAGES, hearing.rng("copies"))
+    train = context.compared.train
+    places = at_most(len(train.images), CONTROL_IMAGES, context.rng("copies"))
     originals = average(train.images[places], CONTROL_SIDE)
-    blended = average(train.images[_of_others(train, places, hearing.rng("blends"))], CONTROL_SIDE)
-    rng = hearing.rng("copy faults")
+    blended = average(train.images[_of_others(train, places, context.rng("blends"))], CONTROL_SIDE)
+    rng = context.rng("copy faults")
     near = faults.copies(originals, top_bottom, rng)
     far = faults.far_copies(originals, blended, rng)
     planted, tried = ({kind: search.paired(made, places) for kind, made in kinds.items()} for kinds in (near, far))
@@ -146,14 +146,14 @@ def _of_others(reals: Reals, places: NDArray[np.int64], rng: np.random.Generator
     return np.array(chosen, dtype=np.int64)
 
 
-def _pair(exhibits: Exhibits, search: Search, found: Likeness, by: int, place: int) -> dict[str, Any]:
+def _pair(compared: Compared, search: Search, found: Likeness, by: int, place: int) -> dict[str, Any]:
     """One row of pairs.json: the image, and the training image that the score which spoke found nearest."""
     name, nearest = found.names[by], found.found[by]
     at = int(nearest.index[place])
-    flip = search.mirrored(exhibits.synthetic[place], at) if name == LEARNED else nearest.flip[place]
-    case = exhibits.train.cases[at]
+    flip = search.mirrored(compared.synthetic[place], at) if name == LEARNED else nearest.flip[place]
+    case = compared.train.cases[at]
     return {
-        "synthetic": exhibits.files[place],
+        "synthetic": compared.files[place],
         "index": place,
         "case": case.case,
         "case_index": case.index,

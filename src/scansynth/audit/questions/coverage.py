@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from scansynth.audit.context import Hearing
+from scansynth.audit.context import Context
 from scansynth.claims.claim import Claim, Control, Finding, Measurement, decide, floor_of, sensible
 from scansynth.console import Progress
 from scansynth.metrics import planted
@@ -109,20 +109,20 @@ MEASURES: Mapping[str, _Measure] = {
 CLAIMS = NAMES = tuple(MEASURES)
 
 
-def hear(hearing: Hearing, progress: Progress) -> tuple[Finding, ...]:
+def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
     """The four figures by each judge."""
-    spoiled = faults(hearing.real.images, hearing.rng("neighbour faults"))
+    spoiled = faults(context.real.images, context.rng("neighbour faults"))
     findings: list[Finding] = []
-    for place, view in enumerate(hearing.views):
-        progress(place, len(hearing.views), view.judge)
+    for place, view in enumerate(context.views):
+        progress(place, len(context.views), view.judge)
         found = assess(
             view.synthetic,
             view.real,
-            hearing.real.patients,
+            context.real.patients,
             {fault: view.encode(images) for fault, images in spoiled.items()},
-            hearing.settings.draws,
-            hearing.settings.level,
-            hearing.rng("neighbours"),
+            context.settings.draws,
+            context.settings.level,
+            context.rng("neighbours"),
         )
         findings += [finding.by(view.judge) for finding in found.values()]
     return tuple(findings)

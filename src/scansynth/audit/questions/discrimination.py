@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from scansynth.audit.context import Hearing
-from scansynth.audit.material import Images, Reals
+from scansynth.audit.compared import Images, Reals
+from scansynth.audit.context import Context
 from scansynth.claims.claim import Claim, Control, Finding, Measurement, decide, floor_of, not_assessable, sensible
 from scansynth.console import Progress, silent
 from scansynth.data.transforms import permission
@@ -68,25 +68,25 @@ EFFORT: Mapping[str, Effort] = {
 }
 
 
-def hear(hearing: Hearing, progress: Progress) -> tuple[Finding, ...]:
+def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
     """The logistic model by each judge, then the network; at the native size where images were enlarged."""
-    native = native_side(hearing.real, hearing.synthetic.shape[-1])
+    native = native_side(context.real, context.synthetic.shape[-1])
     asked = [name for name in (PIXELS, NATIVE) if name != NATIVE or native]
-    patients = hearing.real.patient_count
+    patients = context.real.patient_count
     if patients < LEAST:
         why = f"There are {patients} test patients; a classifier needs {LEAST} at least to learn anything."
-        n = {MADE: len(hearing.synthetic), "real patients": patients}
-        by_judge = [Finding(not_assessable(FEATURES, why, n)).by(view.judge) for view in hearing.views]
+        n = {MADE: len(context.synthetic), "real patients": patients}
+        by_judge = [Finding(not_assessable(FEATURES, why, n)).by(view.judge) for view in context.views]
         return (*by_judge, *(Finding(not_assessable(name, why, n)) for name in asked))
-    parts = len(hearing.views) + 10 * len(asked)
-    findings = _by_judges(hearing, lambda done: progress(done, parts, "features"))
+    parts = len(context.views) + 10 * len(asked)
+    findings = _by_judges(context, lambda done: progress(done, parts, "features"))
     for place, name in enumerate(asked):
-        start = len(hearing.views) + 10 * place
+        start = len(context.views) + 10 * place
 
         def tell(done: int, total: int, note: str = "", start: int = start) -> None:
             progress(100 * start + 1000 * done // total, 100 * parts, note)
 
-        findings.append(_by_pixels(hearing, name, native if name == NATIVE else 0, tell))
+        findings.append(_by_pixels(context, name, native if name == NATIVE else 0, tell))
     return tuple(findings)
 
 
@@ -97,35 +97,35 @@ def native_side(reals: Reals, size: int) -> int:
     return side if SMALLEST_SIDE <= side < size else 0
 
 
-def _by_judges(hearing: Hearing, tell: Callable[[int], None]) -> list[Finding]:
-    images = hearing.real.images
-    spoiled = {BLUR: planted.blur(images, 1.5), NOISE: planted.noise(images, 0.025, hearing.rng("classifier faults"))}
+def _by_judges(context: Context, tell: Callable[[int], None]) -> list[Finding]:
+    images = context.real.images
+    spoiled = {BLUR: planted.blur(images, 1.5), NOISE: planted.noise(images, 0.025, context.rng("classifier faults"))}
     findings = []
-    for place, view in enumerate(hearing.views):
+    for place, view in enumerate(context.views):
         tell(place)
         faults = {fault: view.encode(changed) for fault, changed in spoiled.items()}
-        rng = hearing.rng("classifier", FEATURES)
+        rng = context.rng("classifier", FEATURES)
         found = assess(
-            FEATURES, view.synthetic, view.real, hearing.real.patients, faults, by_features, hearing.settings.level, rng
+            FEATURES, view.synthetic, view.real, context.real.patients, faults, by_features, context.settings.level, rng
         )
         findings.append(found.by(view.judge))
     return findings
 
 
-def _by_pixels(hearing: Hearing, name: str, side: int, progress: Progress) -> Finding:
+def _by_pixels(context: Context, name: str, side: int, progress: Progress) -> Finding:
     """The network's finding at a side in pixels; 0: as the images are."""
-    real, made = (at_native_size(x, side) if side else x for x in (hearing.real.images, hearing.synthetic))
-    permitted = permission("", hearing.exhibits.view)
+    real, made = (at_native_size(x, side) if side else x for x in (context.real.images, context.synthetic))
+    permitted = permission("", context.compared.view)
     flips = [axis for axis, allowed in enumerate((permitted.flip_up_down, permitted.flip_left_right), 1) if allowed]
     return assess(
         name,
         made,
         real,
-        hearing.real.patients,
+        context.real.patients,
         {BLUR: planted.blur(real, 0.7)},
         partial(_network, tuple(flips)),
-        hearing.settings.level,
-        hearing.rng("classifier", name),
+        context.settings.level,
+        context.rng("classifier", name),
         progress,
     )
 

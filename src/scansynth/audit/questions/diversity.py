@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.audit.context import Hearing, View
+from scansynth.audit.context import Context, View
 from scansynth.audit.questions import worth
 from scansynth.claims.claim import Claim, Control, Finding, Measurement, decide, floor_of, sensible
 from scansynth.console import Progress
@@ -36,35 +36,35 @@ _LEAST = 1e-9  # keeps the logarithm of a set of one repeated image finite
 Floats = NDArray[np.float64]
 
 
-def hear(hearing: Hearing, progress: Progress) -> tuple[Finding, ...]:
+def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
     """Pair distances, nearest neighbours and Vendi score by each judge."""
-    images, patients = hearing.real.images, hearing.real.patients
-    repeats, calm = faults.noise(images, 0.01, hearing.rng("repeats")), faults.halfway_to_mean(images)
-    draws, level = hearing.settings.draws, hearing.settings.level
+    images, patients = context.real.images, context.real.patients
+    repeats, calm = faults.noise(images, 0.01, context.rng("repeats")), faults.halfway_to_mean(images)
+    draws, level = context.settings.draws, context.settings.level
     findings: list[Finding] = []
-    for place, view in enumerate(hearing.views):
-        progress(2 * place, 2 * len(hearing.views), view.judge)
-        poor = _poor_sets(hearing, view)
-        found = [*assess(view.synthetic, view.real, patients, hearing.halves, poor, level)]
-        progress(2 * place + 1, 2 * len(hearing.views), view.judge)
+    for place, view in enumerate(context.views):
+        progress(2 * place, 2 * len(context.views), view.judge)
+        poor = _poor_sets(context, view)
+        found = [*assess(view.synthetic, view.real, patients, context.halves, poor, level)]
+        progress(2 * place + 1, 2 * len(context.views), view.judge)
         spoiled = worth.Spoiled(view.encode(repeats), view.encode(calm))
         nearest, vendi = worth.assess(
-            view.synthetic, view.real, patients, spoiled, draws, level, hearing.rng("different images")
+            view.synthetic, view.real, patients, spoiled, draws, level, context.rng("different images")
         )
-        value = worth.worth(view.synthetic, view.real, patients, hearing.rng("worth"))
+        value = worth.worth(view.synthetic, view.real, patients, context.rng("worth"))
         # structure knows no judge, and is told once
-        alike = {} if place else worth.structure(hearing.synthetic, images, patients, hearing.rng("structure"))
+        alike = {} if place else worth.structure(context.synthetic, images, patients, context.rng("structure"))
         findings += [finding.by(view.judge) for finding in (*found, nearest, worth.attach(vendi, value, alike))]
     return tuple(findings)
 
 
-def _poor_sets(hearing: Hearing, view: View) -> Mapping[str, Mapping[str, Sequence[Floats]]]:
+def _poor_sets(context: Context, view: View) -> Mapping[str, Mapping[str, Sequence[Floats]]]:
     """Features of sets without variety, made of the second half of each of the first draws."""
-    images, patients, rng = hearing.real.images, hearing.real.patients, hearing.rng("few")
+    images, patients, rng = context.real.images, context.real.patients, context.rng("few")
     one: list[Floats] = []
     eight: list[Floats] = []
     calm: list[Floats] = []
-    for half in hearing.halves[:CONTROL_DRAWS]:
+    for half in context.halves[:CONTROL_DRAWS]:
         places = rng.permutation(np.flatnonzero(~half))
         # one image of each patient
         places = places[np.unique(patients[places], return_index=True)[1]]

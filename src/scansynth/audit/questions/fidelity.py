@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.audit.context import Hearing
+from scansynth.audit.context import Context
 from scansynth.claims.claim import Claim, Control, Finding, Measurement, decide, floor_of, sensible
 from scansynth.console import Progress
 from scansynth.metrics import planted as faults
@@ -23,21 +23,21 @@ NEEDED = 0.8
 Floats = NDArray[np.float64]
 
 
-def hear(hearing: Hearing, progress: Progress) -> tuple[Finding, ...]:
+def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
     """KID by each judge."""
-    images, patients = hearing.real.images, hearing.real.patients
-    spoiled = {"blur": faults.blur(images), "noise": faults.noise(images, 0.025, hearing.rng("faults"))}
+    images, patients = context.real.images, context.real.patients
+    spoiled = {"blur": faults.blur(images), "noise": faults.noise(images, 0.025, context.rng("faults"))}
     findings = []
-    for place, view in enumerate(hearing.views):
-        progress(place, len(hearing.views), view.judge)
+    for place, view in enumerate(context.views):
+        progress(place, len(context.views), view.judge)
         found = assess(
             view.synthetic,
             view.real,
             patients,
-            hearing.halves,
+            context.halves,
             {fault: view.encode(changed) for fault, changed in spoiled.items()},
-            hearing.settings.level,
-            hearing.rng("subsets"),
+            context.settings.level,
+            context.rng("subsets"),
         )
         findings.append(found.by(view.judge))
     return tuple(findings)

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from scansynth.audit.context import Hearing, at_most
-from scansynth.audit.material import Exhibits, Images, Reals
+from scansynth.audit.compared import Compared, Images, Reals
+from scansynth.audit.context import Context, at_most
 from scansynth.claims.claim import Control, Finding, Measurement, decide, floor_of
 from scansynth.console import Progress
 from scansynth.data.transforms import fit
@@ -104,32 +104,32 @@ def likeness_of_patients(pictured: Floats, patients: NDArray[Any]) -> float:
     return float(highest[~twice if twice.mean() <= _RARE else slice(None)].max(initial=0.0))
 
 
-def search(exhibits: Exhibits, rng: np.random.Generator) -> Found:
+def search(compared: Compared, rng: np.random.Generator) -> Found:
     """Real images among the synthetic ones.
 
-    By hash of the file where the exhibits know it, by the values at the common size and scale, and by the picture.
+    By hash of the file where the compared know it, by the values at the common size and scale, and by the picture.
 
     Args:
-        exhibits: What is looked at.
+        compared: What is looked at.
         rng: Draws the real images among which patients are compared, where there are very many.
     """
-    parts = _parts(exhibits)
+    parts = _parts(compared)
     cases = [case.case for part in parts for case in part.cases]
     if not cases:
-        return Found(dict(exhibits.same_files), {}, ALIKE)
+        return Found(dict(compared.same_files), {}, ALIKE)
     known: dict[str, str] = {}
     for digest, case in zip((d for part in parts for d in value_digests(part.images)), cases, strict=True):
         known.setdefault(digest, case)
-    digests = value_digests(exhibits.synthetic)
+    digests = value_digests(compared.synthetic)
     same = {place: known[digest] for place, digest in enumerate(digests) if digest and digest in known}
-    same |= exhibits.same_files
+    same |= compared.same_files
     real = np.concatenate([pictures(part.images) for part in parts])
     patients = np.concatenate([part.patients for part in parts])
     kept = at_most(len(real), _MOST, rng)
     alike = likeness_of_patients(real[kept], patients[kept])
     # where patients are much alike, the most alike pair of a new set may pass that of the cohort by chance
     limit = ALIKE if alike < ALIKE else (1.0 + alike) / 2.0
-    places, scores = nearest(pictures(exhibits.synthetic), real)
+    places, scores = nearest(pictures(compared.synthetic), real)
     anew = {
         place: (cases[places[place]], float(scores[place]))
         for place in np.flatnonzero(scores > limit).tolist()
@@ -138,9 +138,9 @@ def search(exhibits: Exhibits, rng: np.random.Generator) -> Found:
     return Found(dict(sorted(same.items())), anew, limit)
 
 
-def _parts(exhibits: Exhibits) -> tuple[Reals, ...]:
-    """All real images that the court may see."""
-    return tuple(part for part in (exhibits.train, exhibits.calibrate, exhibits.test) if part.cases)
+def _parts(compared: Compared) -> tuple[Reals, ...]:
+    """All real images that the audit may see."""
+    return tuple(part for part in (compared.train, compared.calibrate, compared.test) if part.cases)
 
 
 def in_eight_bits(images: Images) -> Images:
@@ -163,9 +163,9 @@ REWRITTEN: Mapping[str, Callable[[Images], Images]] = {
 }
 
 
-def _controls(exhibits: Exhibits, limit: float, rng: np.random.Generator) -> tuple[Control, ...]:
+def _controls(compared: Compared, limit: float, rng: np.random.Generator) -> tuple[Control, ...]:
     """Real images put in as they are, and written anew: the share that is recognised."""
-    parts = _parts(exhibits)
+    parts = _parts(compared)
     each = max(1, CONTROL_IMAGES // len(parts))
     drawn = np.concatenate([part.images[at_most(len(part.images), each, rng)] for part in parts])
     drawn = drawn[np.ptp(drawn, axis=(1, 2)) >= 1e-6]
@@ -180,32 +180,32 @@ def _controls(exhibits: Exhibits, limit: float, rng: np.random.Generator) -> tup
     return tuple(found)
 
 
-def hear(hearing: Hearing, progress: Progress) -> tuple[Finding, ...]:
+def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
     """The claim on real files among the synthetic ones."""
-    exhibits, rng = hearing.exhibits, hearing.rng("real files")
-    found = search(exhibits, rng)
+    compared, rng = context.compared, context.rng("real files")
+    found = search(compared, rng)
     progress(1, 2, "planted")
-    controls = _controls(exhibits, found.limit, rng) if _parts(exhibits) else ()
-    reals = sum(len(part.cases) for part in _parts(exhibits))
-    made, count = len(exhibits.synthetic), len(found.same) + len(found.anew)
+    controls = _controls(compared, found.limit, rng) if _parts(compared) else ()
+    reals = sum(len(part.cases) for part in _parts(compared))
+    made, count = len(compared.synthetic), len(found.same) + len(found.anew)
     share = count / made
     measured = Measurement(
         value=share,
         # nothing was drawn: every image was looked at
         interval=Interval(share, share),
-        level=hearing.settings.level,
-        floor=floor_of("real images that repeat another real image", np.array([_repeated(exhibits)])),
+        level=context.settings.level,
+        floor=floor_of("real images that repeat another real image", np.array([_repeated(compared)])),
         # what was found value for value was found, however much of what is hidden would be missed
         control=controls[:1] if found.same else controls,
         margin=0.0,
         n={"synthetic images": made, "real images": reals, REAL_FILES: count},
     )
     figures = {"limit": found.limit, "recognised": {control.name: control.found for control in controls}}
-    return (Finding(decide(NAME, measured, _why(found, made, reals)), figures, _rows(exhibits, found)),)
+    return (Finding(decide(NAME, measured, _why(found, made, reals)), figures, _rows(compared, found)),)
 
 
-def _repeated(exhibits: Exhibits) -> float:
-    digests = [digest for part in _parts(exhibits) for digest in value_digests(part.images) if digest]
+def _repeated(compared: Compared) -> float:
+    digests = [digest for part in _parts(compared) for digest in value_digests(part.images) if digest]
     return 1.0 - len(set(digests)) / max(len(digests), 1)
 
 
@@ -219,11 +219,11 @@ def _why(found: Found, made: int, reals: int) -> Mapping[Verdict, str]:
     }
 
 
-def _rows(exhibits: Exhibits, found: Found) -> tuple[Mapping[str, Any], ...]:
+def _rows(compared: Compared, found: Found) -> tuple[Mapping[str, Any], ...]:
     """Rows of quarantine.csv: the same ones first, then the most alike."""
     same = [(place, case, 1.0) for place, case in found.same.items()]
     anew = sorted(((place, *what) for place, what in found.anew.items()), key=lambda row: -row[2])
     return tuple(
-        {"path": exhibits.files[place], "nearest": case, "score": round(score, 4), "p": ""}
+        {"path": compared.files[place], "nearest": case, "score": round(score, 4), "p": ""}
         for place, case, score in (*same, *anew)
     )

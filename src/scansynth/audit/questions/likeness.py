@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scansynth.audit.compared import Images
 from scansynth.audit.encoders import Encoder
-from scansynth.audit.material import Images
 from scansynth.console import Progress, silent
 from scansynth.metrics.ncc import Flip, Nearest, aligned, average, nearest, nearest_direction, prepare
 

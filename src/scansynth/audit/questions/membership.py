@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.audit.context import Hearing, at_most
-from scansynth.audit.material import Exhibits, Images, Reals
+from scansynth.audit.compared import Compared, Images, Reals
+from scansynth.audit.context import Context, at_most
 from scansynth.claims.claim import Control, Finding, Measurement, decide, floor_of, not_assessable, percent
 from scansynth.console import Progress
 from scansynth.learning.device import pick_device
@@ -67,18 +67,18 @@ class Suspects:
     others: Floats
 
 
-def hear(hearing: Hearing, progress: Progress) -> tuple[Finding, ...]:
+def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
     """Both claims."""
-    exhibits = hearing.exhibits
-    members = exhibits.train.patient_count
-    others = len({case.patient for part in (exhibits.calibrate, exhibits.test) for case in part.cases})
+    compared = context.compared
+    members = compared.train.patient_count
+    others = len({case.patient for part in (compared.calibrate, compared.test) for case in part.cases})
     if min(members, others) >= LEAST_PATIENTS:
-        return by_distance(hearing, progress), by_discriminator(hearing)
+        return by_distance(context, progress), by_discriminator(context)
     why = (
         f"There are {members} training patients and {others} others with the labels of the set, "
         f"and at least {LEAST_PATIENTS} of each are needed."
     )
-    n = {"synthetic images": len(exhibits.synthetic), "training patients": members, "other patients": others}
+    n = {"synthetic images": len(compared.synthetic), "training patients": members, "other patients": others}
     return tuple(Finding(not_assessable(name, why, n)) for name in CLAIMS)
 
 
@@ -120,9 +120,9 @@ def _taken(parts: tuple[Reals, ...], places: Places) -> Images:
     return np.stack([parts[k].images[place - starts[k]] for k, place in zip(which, places, strict=True)])
 
 
-def line_up(exhibits: Exhibits, rng: np.random.Generator) -> Lineup:
+def line_up(compared: Compared, rng: np.random.Generator) -> Lineup:
     """At most `MOST_PATIENTS` patients of each side with at most `MOST_EACH` images, all drawn."""
-    sides = ((exhibits.train,), (exhibits.calibrate, exhibits.test))
+    sides = ((compared.train,), (compared.calibrate, compared.test))
     images: list[Images] = []
     patients: list[Places] = []
     members: list[bool] = []
@@ -137,28 +137,28 @@ def line_up(exhibits: Exhibits, rng: np.random.Generator) -> Lineup:
     stack, place = np.concatenate(images), np.concatenate(patients)
     bands = prepare(stack)
     shown = np.array([rng.choice(np.flatnonzero(place == patient)) for patient in range(len(members))])
-    flips = (Flip.NONE, Flip.LEFT_RIGHT) if exhibits.view == "chest" else tuple(Flip)
+    flips = (Flip.NONE, Flip.LEFT_RIGHT) if compared.view == "chest" else tuple(Flip)
     step = max(bands.shape[1] // 16, 1)
     alike = pairwise(bands, bands[shown], flips, step=step, device=pick_device().kind)
     alike[np.arange(len(place)), place] = -np.inf
     return Lineup(stack, bands, place, np.array(members), shown, alike, flips, step)
 
 
-def by_distance(hearing: Hearing, progress: Progress) -> Finding:
+def by_distance(context: Context, progress: Progress) -> Finding:
     """The claim on closeness."""
     progress(0, 3, "real images")
-    lineup = line_up(hearing.exhibits, hearing.rng("lineup"))
+    lineup = line_up(context.compared, context.rng("lineup"))
     progress(1, 3, "synthetic images")
-    made = prepare(hearing.exhibits.synthetic)
+    made = prepare(context.compared.synthetic)
     device = pick_device().kind
     to_set = nearest(lineup.bands, made, lineup.flips, step=lineup.step, device=device).score
     progress(2, 3, "planted copies")
-    half = plant_copies(lineup, to_set, COPIED, hearing.rng("membership copies"))
-    tenth = plant_copies(lineup, to_set, FEW_COPIED, hearing.rng("few copies"))
-    kin, kin_interval = auc_interval(*_kin(lineup, hearing.rng("kin")), hearing.settings.level)
+    half = plant_copies(lineup, to_set, COPIED, context.rng("membership copies"))
+    tenth = plant_copies(lineup, to_set, FEW_COPIED, context.rng("few copies"))
+    kin, kin_interval = auc_interval(*_kin(lineup, context.rng("kin")), context.settings.level)
     extra = {
         "training patients among themselves": kin,
-        "refuted with copies of one in ten": np.mean([_refuted(scores, hearing.settings.level) for scores in tenth]),
+        "refuted with copies of one in ten": np.mean([_refuted(scores, context.settings.level) for scores in tenth]),
     }
     caveat = (
         f" Training patients are more alike to each other than to others to begin with (chance {kin:.2f}), "
@@ -168,7 +168,7 @@ def by_distance(hearing: Hearing, progress: Progress) -> Finding:
     )
     n = _counts(lineup, len(made))
     control = ("copies of half of the training patients", _aucs(half))
-    return assess(DISTANCE, lineup.score(to_set), control, n, hearing, extra, caveat)
+    return assess(DISTANCE, lineup.score(to_set), control, n, context, extra, caveat)
 
 
 def plant_copies(lineup: Lineup, to_set: Floats, share: float, rng: np.random.Generator) -> tuple[Suspects, ...]:
@@ -209,11 +209,11 @@ def _kin(lineup: Lineup, rng: np.random.Generator) -> tuple[Floats, Floats]:
     return scores.members, scores.others
 
 
-def by_discriminator(hearing: Hearing) -> Finding:
+def by_discriminator(context: Context) -> Finding:
     """The claim on the discriminator's scores."""
-    exhibits = hearing.exhibits
-    members, images = _rated(exhibits, exhibits.train)
-    others, other_images = _rated(exhibits, exhibits.calibrate, exhibits.test)
+    compared = context.compared
+    members, images = _rated(compared, compared.train)
+    others, other_images = _rated(compared, compared.calibrate, compared.test)
     n = {
         "training images": images,
         "training patients": len(members),
@@ -221,19 +221,19 @@ def by_discriminator(hearing: Hearing) -> Finding:
         "other patients": len(others),
     }
     if min(len(members), len(others)) < LEAST_PATIENTS:
-        return Finding(not_assessable(DISCRIMINATOR, NO_SCORES, n if exhibits.scores else {}))
+        return Finding(not_assessable(DISCRIMINATOR, NO_SCORES, n if compared.scores else {}))
     suspects = Suspects(members, others)
-    planted = plant_scores(suspects, hearing.rng("planted scores"))
+    planted = plant_scores(suspects, context.rng("planted scores"))
     control = ("scores shifted by one standard deviation", _aucs(planted))
-    return assess(DISCRIMINATOR, suspects, control, n, hearing)
+    return assess(DISCRIMINATOR, suspects, control, n, context)
 
 
-def _rated(exhibits: Exhibits, *parts: Reals) -> tuple[Floats, int]:
+def _rated(compared: Compared, *parts: Reals) -> tuple[Floats, int]:
     """Mean score of each patient of some parts, and the number of images that have one."""
-    cases = [case for part in parts for case in part.cases if case.case in exhibits.scores]
+    cases = [case for part in parts for case in part.cases if case.case in compared.scores]
     if not cases:
         return np.empty(0), 0
-    values = np.array([exhibits.scores[case.case] for case in cases])
+    values = np.array([compared.scores[case.case] for case in cases])
     return group_means(values, np.array([case.patient for case in cases])), len(cases)
 
 
@@ -254,7 +254,7 @@ def assess(
     scores: Suspects,
     planted: tuple[str, Floats],
     n: Mapping[str, int],
-    hearing: Hearing,
+    context: Context,
     extra: Mapping[str, Any] | None = None,
     caveat: str = "",
 ) -> Finding:
@@ -265,14 +265,14 @@ def assess(
         scores: One for each patient.
         planted: Name of the control, and the AUC of each planted draw.
         n: Numbers of images and patients.
-        hearing: Settings and random numbers.
+        context: Settings and random numbers.
         extra: Further figures to keep.
         caveat: What has to be said besides.
     """
-    level = hearing.settings.level
+    level = context.settings.level
     value, interval = auc_interval(scores.members, scores.others, level)
     standing = exposed(scores.members, scores.others, FALSE_SHARE, level)
-    halves = patient_halves(np.arange(len(scores.others)), hearing.settings.draws, hearing.rng(name, "halves"))
+    halves = patient_halves(np.arange(len(scores.others)), context.settings.draws, context.rng(name, "halves"))
     floor = np.array([auc(scores.others[half], scores.others[~half]) for half in halves])
     measured = Measurement(
         value=value,

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.audit.context import Hearing, at_most
-from scansynth.audit.material import Exhibits
+from scansynth.audit.compared import Compared
+from scansynth.audit.context import Context, at_most
 from scansynth.claims.claim import Finding, not_assessable
 from scansynth.claims.traces import FILES, PIXELS, Sides, assess
 from scansynth.console import Progress
@@ -56,61 +56,61 @@ def file_facts(header: Header, size: int) -> dict[str, Any]:
     }
 
 
-def lack(exhibits: Exhibits) -> dict[str, str]:
+def lack(compared: Compared) -> dict[str, str]:
     """Why a claim of this file cannot be assessed, for those that cannot."""
     missing = {}
-    if not (exhibits.synthetic_files and exhibits.test_files):
+    if not (compared.synthetic_files and compared.test_files):
         missing[FILES] = "There are no files of both sides to compare here: a cohort keeps the images alone."
-    if exhibits.synthetic.shape[1] < LEAST_SIDE:
+    if compared.synthetic.shape[1] < LEAST_SIDE:
         missing[PIXELS] = f"The images are too small: {LEAST_SIDE} pixels a side are needed."
-    if exhibits.test.patient_count < LEAST_PATIENTS:
-        few = f"{exhibits.test.patient_count} patients were set aside for the test, and {LEAST_PATIENTS} are needed."
+    if compared.test.patient_count < LEAST_PATIENTS:
+        few = f"{compared.test.patient_count} patients were set aside for the test, and {LEAST_PATIENTS} are needed."
         missing |= dict.fromkeys(NAMES, f"Too few real patients: {few}")
     return missing
 
 
-def hear(hearing: Hearing, progress: Progress) -> tuple[Finding, ...]:
+def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
     """The findings on tell-tales of pixels and of files."""
-    exhibits = hearing.exhibits
-    gathered: Mapping[str, Callable[[Hearing], Sides]] = {PIXELS: _pixels, FILES: _files}
-    missing = {**lack(exhibits), **exhibits.withheld}
-    n = {"synthetic images": len(exhibits.synthetic), "real patients": exhibits.test.patient_count}
+    compared = context.compared
+    gathered: Mapping[str, Callable[[Context], Sides]] = {PIXELS: _pixels, FILES: _files}
+    missing = {**lack(compared), **compared.withheld}
+    n = {"synthetic images": len(compared.synthetic), "real patients": compared.test.patient_count}
     findings = []
     for place, (name, sides) in enumerate(gathered.items()):
         progress(place, len(gathered), name.partition(".")[2])
         if name in missing:
             findings.append(Finding(not_assessable(name, missing[name], n)))
         else:
-            seed = derive_seed(hearing.seed, "evidence", name)
-            findings.append(assess(name, sides(hearing), hearing.settings.level, seed))
+            seed = derive_seed(context.seed, "evidence", name)
+            findings.append(assess(name, sides(context), context.settings.level, seed))
     return tuple(findings)
 
 
-def _chosen(hearing: Hearing) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _chosen(context: Context) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Places of one test image of each patient, and of the synthetic images: drawn, `MOST_IMAGES` of each at most."""
-    rng, test = hearing.rng("tell-tales"), hearing.exhibits.test
+    rng, test = context.rng("tell-tales"), context.compared.test
     shuffled = rng.permutation(len(test.cases))
     one_each = shuffled[np.unique(test.patients[shuffled], return_index=True)[1]]
-    made = at_most(len(hearing.exhibits.synthetic), MOST_IMAGES, rng)
+    made = at_most(len(context.compared.synthetic), MOST_IMAGES, rng)
     return np.sort(rng.permutation(one_each)[:MOST_IMAGES]), made
 
 
-def _pixels(hearing: Hearing) -> Sides:
-    real, made = _chosen(hearing)
-    reals = hearing.exhibits.test.images[real]
-    both = np.concatenate([to_stored(reals), to_stored(hearing.exhibits.synthetic[made])])
-    rng = hearing.rng("tell-tales", "what readers see")
+def _pixels(context: Context) -> Sides:
+    real, made = _chosen(context)
+    reals = context.compared.test.images[real]
+    both = np.concatenate([to_stored(reals), to_stored(context.compared.synthetic[made])])
+    rng = context.rng("tell-tales", "what readers see")
     seen = trace_features(as_readers_see(both, rng))
     compressed = trace_features(as_readers_see(to_stored(planted.jpeg(reals)), rng))
     control = ("JPEG at quality 90", compressed)
     return Sides(TRACES, seen[: len(real)], seen[len(real) :], control, trace_features(both))
 
 
-def _files(hearing: Hearing) -> Sides:
-    exhibits = hearing.exhibits
-    real, made = _chosen(hearing)
-    rows = [{**exhibits.test_files[place], _MARK: False} for place in real]
-    theirs = [{**exhibits.synthetic_files[place], _MARK: False} for place in made]
+def _files(context: Context) -> Sides:
+    compared = context.compared
+    real, made = _chosen(context)
+    rows = [{**compared.test_files[place], _MARK: False} for place in real]
+    theirs = [{**compared.synthetic_files[place], _MARK: False} for place in made]
     # not in all of them: a trace without exception would be found by anything
     marked = [{**row, _MARK: bool(place % _MARKED)} for place, row in enumerate(rows)]
     columns, names = header_features([*rows, *theirs, *marked])

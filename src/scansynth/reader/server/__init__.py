@@ -1,1 +1,1 @@
-"""The desk of a reader study: the server, the page, the answers; it knows no truth."""
+"""The worklist of a reader study: the server, the page, the answers; it knows no truth."""

@@ -12,11 +12,11 @@ from sqlalchemy import Connection, insert, select, update
 
 from scansynth.reader.server.clock import moment, stamp
 from scansynth.reader.server.database import Database
-from scansynth.reader.server.desk import Desk
 from scansynth.reader.server.invitations import expired, new_token, opens, token_sha256
 from scansynth.reader.server.refusals import Refused
 from scansynth.reader.server.store import note_event
 from scansynth.reader.server.tables import codes, head, invitations, sessions
+from scansynth.reader.server.worklist import Worklist
 
 _LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O, U to be mistaken
 _CODE_LENGTH = 16  # 80 bits: too many to try, even without the limit on tries
@@ -68,21 +68,21 @@ def csrf_token(token: str) -> str:
     return hmac.new(token.encode(), b"scansynth reader csrf", hashlib.sha256).hexdigest()
 
 
-def invited(desk: Desk, connection: Connection, token: str, now: datetime.datetime) -> str:
+def invited(worklist: Worklist, connection: Connection, token: str, now: datetime.datetime) -> str:
     """The reader whose invitation this is, when it can still be used.
 
     Raises:
         Refused: Unknown, spent and expired invitations get one and the same answer.
     """
-    seats = [seat for seat in desk.readers if opens(token, seat.invitation_sha256)]  # all are compared, always
+    seats = [seat for seat in worklist.readers if opens(token, seat.invitation_sha256)]  # all are compared, always
     spent = select(invitations).where(invitations.c.invitation_sha256 == token_sha256(token))
     used = connection.execute(spent).first() is not None
-    if not seats or used or expired(seats[0].expires, now) or expired(desk.expires, now):
+    if not seats or used or expired(seats[0].expires, now) or expired(worklist.expires, now):
         raise Refused(404, INVITATION_REFUSED)
     return seats[0].reader
 
 
-def spend_invitation(desk: Desk, database: Database, token: str, now: datetime.datetime) -> Entry:
+def spend_invitation(worklist: Worklist, database: Database, token: str, now: datetime.datetime) -> Entry:
     """Uses up an invitation: a session, and a personal code for other devices.
 
     Raises:
@@ -90,7 +90,7 @@ def spend_invitation(desk: Desk, database: Database, token: str, now: datetime.d
     """
     with database.write() as connection:
         _take_turns(connection)
-        reader = invited(desk, connection, token, now)
+        reader = invited(worklist, connection, token, now)
         row = {"reader": reader, "invitation_sha256": token_sha256(token), "spent_at": stamp(now)}
         connection.execute(insert(invitations).values(row))
         code = _new_code(connection, reader, stamp(now))
@@ -112,13 +112,13 @@ def resume(database: Database, code: str, now: datetime.datetime) -> Entry:
         return Entry(reader, _new_session(connection, reader, stamp(now), "resumed"))
 
 
-def renew_code(desk: Desk, database: Database, reader: str, now: datetime.datetime) -> str:
+def renew_code(worklist: Worklist, database: Database, reader: str, now: datetime.datetime) -> str:
     """A new personal code for a reader who lost the old one, or whose invitation went astray; both end.
 
     Raises:
         Refused: There is no such reader.
     """
-    seats = [seat for seat in desk.readers if seat.reader == reader]
+    seats = [seat for seat in worklist.readers if seat.reader == reader]
     if not seats:
         raise Refused(404, f"There is no reader {reader}.")
     with database.write() as connection:
@@ -131,13 +131,13 @@ def renew_code(desk: Desk, database: Database, reader: str, now: datetime.dateti
         return _new_code(connection, reader, stamp(now))
 
 
-def let_administrator_in(desk: Desk, database: Database, token: str, now: datetime.datetime) -> Entry:
+def let_administrator_in(worklist: Worklist, database: Database, token: str, now: datetime.datetime) -> Entry:
     """A session for the administrator.
 
     Raises:
         Refused: It is not the administrator's token.
     """
-    if not opens(token, desk.administrator_sha256):
+    if not opens(token, worklist.administrator_sha256):
         raise Refused(403, "This is not the administrator's token.")
     with database.write() as connection:
         return Entry(ADMINISTRATOR, _new_session(connection, ADMINISTRATOR, stamp(now), ""))

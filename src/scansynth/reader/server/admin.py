@@ -38,7 +38,7 @@ def sign_in(request: Request, form: Form) -> Response:
     try:
         with against_guessing(request):
             entry = access.let_administrator_in(
-                service.served.desk, service.database, form.get("token", ""), service.now()
+                service.served.worklist, service.database, form.get("token", ""), service.now()
             )
     except Refused as refusal:
         return page(request, "admin_login.html", refusal.status, error=refusal.sentence, csrf=None)
@@ -55,7 +55,7 @@ def numbers(request: Request) -> Response:
     with service.database.snapshot() as connection:
         rows = [_row(connection, order) for order in service.served.orders.values()]
         closed = is_closed(connection) or service.served.closed()
-    return JSONResponse({"title": service.served.desk.title, "closed": closed, "readers": rows})
+    return JSONResponse({"title": service.served.worklist.title, "closed": closed, "readers": rows})
 
 
 def _row(connection: Connection, order: Order) -> dict[str, Any]:

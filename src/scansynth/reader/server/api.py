@@ -170,18 +170,18 @@ def _progress(service: Service, visit: Visit) -> Progress:
 
 
 def _state(service: Service, visit: Visit, now: Progress) -> dict[str, Any]:
-    desk, order = service.served.desk, visit.order
+    worklist, order = service.served.worklist, visit.order
     practice, total = order.practice, len(order.places)
     phase = "done" if now.locked == total else "practice" if now.locked < practice else "reading"
     going_on = phase != "done" and not now.closed
     return {
         "csrf": csrf_token(visit.token),
-        "title": desk.title,
-        "image": asdict(desk.image),
-        "presets": [asdict(preset) for preset in desk.presets],
-        "scale": desk.scale,
-        "second_question": asdict(desk.second_question) if desk.second_question else None,
-        "break_every": desk.break_every,
+        "title": worklist.title,
+        "image": asdict(worklist.image),
+        "presets": [asdict(preset) for preset in worklist.presets],
+        "scale": worklist.scale,
+        "second_question": asdict(worklist.second_question) if worklist.second_question else None,
+        "break_every": worklist.break_every,
         "phase": "closed" if now.closed else phase,
         "done": max(0, now.locked - practice),
         "total": total - practice,
@@ -226,7 +226,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
 
 def _check_second(service: Service, second: int | None, confidence: int | None, complete: bool) -> None:
     """Refuses an answer to a second question that is not asked, or, when complete, that is missing."""
-    question = service.served.desk.second_question
+    question = service.served.worklist.second_question
     asked = (question is not None, question is not None and question.confidence)
     for value, is_asked in zip((second, confidence), asked, strict=True):
         if value is not None and not is_asked:

@@ -15,35 +15,35 @@ from scansynth.reader.server.clock import Clock, steady_clock
 from scansynth.reader.server.database import open_database
 from scansynth.reader.server.guards import Guard
 from scansynth.reader.server.refusals import Refused
-from scansynth.reader.server.served import open_desk
+from scansynth.reader.server.served import open_worklist
 from scansynth.reader.server.sessions import Service
 
 _SENTENCES = {404: "There is nothing here.", 405: "This cannot be asked that way."}
 
 
 def create_app(
-    desk: Path,
+    worklist: Path,
     database_url: str | None = None,
     *,
     tls: bool = False,
     clock: Clock | None = None,
     hosts: Iterable[str] = (),
 ) -> FastAPI:
-    """The server of one study, as an ASGI application; nothing outside the desk and the database is read.
+    """The server of one study, as an ASGI application; nothing outside the worklist and the database is read.
 
     Args:
-        desk: Folder of the desk.
-        database_url: PostgreSQL or SQLite; none: `readings.db` in the desk.
+        worklist: Folder of the worklist.
+        database_url: PostgreSQL or SQLite; none: `readings.db` in the worklist.
         tls: Whether browsers come by https; cookies are then for https alone.
         clock: The server's time; none: a steady clock.
         hosts: Names by which the server may be called; empty: any.
 
     Raises:
-        ReaderError: The desk is damaged, or the database cannot be used.
+        ReaderError: The worklist is damaged, or the database cannot be used.
     """
     clock = clock or steady_clock()
-    served = open_desk(desk)
-    service = Service(served, open_database(desk, served.desk, database_url, clock), clock, tls)
+    served = open_worklist(worklist)
+    service = Service(served, open_database(worklist, served.worklist, database_url, clock), clock, tls)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

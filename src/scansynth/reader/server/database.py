@@ -1,4 +1,4 @@
-"""The database of a reader study: SQLite in the desk, or PostgreSQL by URL; what is committed is on the disk.
+"""The database of a reader study: SQLite in the worklist, or PostgreSQL by URL; what is committed is on the disk.
 
 SQLite: write-ahead log, synchronous = FULL, so a commit survives a kill and a power cut
 (https://www.sqlite.org/pragma.html#pragma_synchronous). PostgreSQL: synchronous_commit on.
@@ -22,8 +22,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from scansynth.errors import ReaderError
 from scansynth.files import storage_faults
 from scansynth.reader.server.clock import Clock, stamp, steady_clock
-from scansynth.reader.server.desk import Desk
 from scansynth.reader.server.tables import FORMAT, START, head, metadata, study
+from scansynth.reader.server.worklist import Worklist
 
 FILE = "readings.db"
 _WAIT_SECONDS = 10
@@ -86,12 +86,12 @@ class Database:
         self.engine.dispose()
 
 
-def open_database(folder: Path, desk: Desk, url: str | None = None, clock: Clock | None = None) -> Database:
+def open_database(folder: Path, worklist: Worklist, url: str | None = None, clock: Clock | None = None) -> Database:
     """Opens the database of a study and makes what is missing in it.
 
     Args:
-        folder: The desk; `readings.db` in it is used when there is no URL.
-        desk: Whose readings they are; a database of another study is refused.
+        folder: The worklist; `readings.db` in it is used when there is no URL.
+        worklist: Whose readings they are; a database of another study is refused.
         url: `postgresql://user@host/name` or `sqlite:///path`.
         clock: For the time at which the tables were made.
 
@@ -103,7 +103,7 @@ def open_database(folder: Path, desk: Desk, url: str | None = None, clock: Clock
     database = Database(_engine(_address(folder, url)))
     where = _said(database.engine.url)
     try:
-        _prepare(database, desk, stamp((clock or steady_clock())()))
+        _prepare(database, worklist, stamp((clock or steady_clock())()))
     except ReaderError:
         database.close()
         raise
@@ -176,18 +176,23 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _prepare(database: Database, desk: Desk, now: str) -> None:
+def _prepare(database: Database, worklist: Worklist, now: str) -> None:
     with database.write() as connection:
         if connection.dialect.name == "postgresql":  # two servers that begin together; SQLite lets only one write
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MAKING_TABLES})")
         metadata.create_all(connection)
         if connection.execute(select(study)).first() is None:
-            row = {"study": desk.study, "format": FORMAT, "protocol_sha256": desk.protocol_sha256, "made_at": now}
+            row = {
+                "study": worklist.study,
+                "format": FORMAT,
+                "protocol_sha256": worklist.protocol_sha256,
+                "made_at": now,
+            }
             connection.execute(insert(study).values(row))
             connection.execute(insert(head).values(id=1, rows=0, sha256=START))
     with database.read() as connection:
         rows = connection.execute(select(study)).all()
-    if [(row.study, row.protocol_sha256) for row in rows] != [(desk.study, desk.protocol_sha256)]:
+    if [(row.study, row.protocol_sha256) for row in rows] != [(worklist.study, worklist.protocol_sha256)]:
         raise ReaderError(f"the database {_said(database.engine.url)} holds another study; name another database")
     if rows[0].format != FORMAT:
         raise ReaderError("the database was made by another version; serve the study with the scansynth that began it")

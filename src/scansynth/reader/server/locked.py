@@ -13,7 +13,7 @@ from scansynth.reader.server.chain import ChainEnd, verify_chain
 from scansynth.reader.server.clock import Clock, stamp, steady_clock
 from scansynth.reader.server.database import UNREACHABLE, open_database
 from scansynth.reader.server.refusals import Refused
-from scansynth.reader.server.served import ServedDesk, open_desk
+from scansynth.reader.server.served import ServedWorklist, open_worklist
 from scansynth.reader.server.store import close_readings
 from scansynth.reader.server.tables import readings, study
 
@@ -64,18 +64,18 @@ class Export:
     closed: str = ""
 
 
-def export_readings(desk: Path, database_url: str | None = None) -> Export:
-    """The readings of a desk, when the chain holds and they are those of this desk.
+def export_readings(worklist: Path, database_url: str | None = None) -> Export:
+    """The readings of a worklist, when the chain holds and they are those of this worklist.
 
     Args:
-        desk: Folder of the desk.
+        worklist: Folder of the worklist.
         database_url: As it was given to the server.
 
     Raises:
-        ReaderError: The desk is damaged, the database cannot be used, or a reading was tampered with.
+        ReaderError: The worklist is damaged, the database cannot be used, or a reading was tampered with.
     """
-    served = open_desk(desk)
-    database = open_database(desk, served.desk, database_url)
+    served = open_worklist(worklist)
+    database = open_database(worklist, served.worklist, database_url)
     try:
         with database.snapshot() as connection:
             end = verify_chain(connection)
@@ -91,17 +91,17 @@ def export_readings(desk: Path, database_url: str | None = None) -> Export:
     return Export(kept, end, closed or "")
 
 
-def close_database(desk: Path, database_url: str | None = None, clock: Clock | None = None) -> ChainEnd:
+def close_database(worklist: Path, database_url: str | None = None, clock: Clock | None = None) -> ChainEnd:
     """Closes a study in its database: when this returns, no answer can be locked any more, by any server.
 
     Returns:
         The end of the chain, to be kept with the protocol of the closing.
 
     Raises:
-        ReaderError: The desk is damaged, the database cannot be used, or a reading was tampered with.
+        ReaderError: The worklist is damaged, the database cannot be used, or a reading was tampered with.
     """
-    served = open_desk(desk)
-    database = open_database(desk, served.desk, database_url)
+    served = open_worklist(worklist)
+    database = open_database(worklist, served.worklist, database_url)
     try:
         close_readings(database, stamp((clock or steady_clock())()))
         with database.snapshot() as connection:
@@ -112,16 +112,16 @@ def close_database(desk: Path, database_url: str | None = None, clock: Clock | N
         database.close()
 
 
-def new_code(desk: Path, reader: str, database_url: str | None = None) -> str:
+def new_code(worklist: Path, reader: str, database_url: str | None = None) -> str:
     """A new personal code for a reader who lost the old one, or whose invitation went astray; the old ones end.
 
     Raises:
-        ReaderError: There is no such reader, or the desk or the database cannot be used.
+        ReaderError: There is no such reader, or the worklist or the database cannot be used.
     """
-    served = open_desk(desk)
-    database = open_database(desk, served.desk, database_url)
+    served = open_worklist(worklist)
+    database = open_database(worklist, served.worklist, database_url)
     try:
-        return renew_code(served.desk, database, reader, steady_clock()())
+        return renew_code(served.worklist, database, reader, steady_clock()())
     except Refused as refusal:
         raise ReaderError(f"{refusal.sentence[:-1]}; see the readers in reader/protocol.json") from None
     except UNREACHABLE:
@@ -130,8 +130,8 @@ def new_code(desk: Path, reader: str, database_url: str | None = None) -> str:
         database.close()
 
 
-def _check_against(served: ServedDesk, rows: list[tuple[str, str, int, bool]]) -> None:
-    """Each reading must stand where the desk's order says: also a chain that was made anew cannot name others."""
+def _check_against(served: ServedWorklist, rows: list[tuple[str, str, int, bool]]) -> None:
+    """Each reading must stand where the worklist's order says: also a chain that was made anew cannot name others."""
     count: dict[str, int] = {}
     for reader, item, position, practice in rows:
         place = count.get(reader, 0)
@@ -139,4 +139,4 @@ def _check_against(served: ServedDesk, rows: list[tuple[str, str, int, bool]]) -
         order = served.orders.get(reader)
         fits = order is not None and place < len(order.places) and order.places[place].item == item
         if order is None or not fits or (order.position(place), place < order.practice) != (position, practice):
-            raise ReaderError("the readings do not agree with the desk; give the database of this very study")
+            raise ReaderError("the readings do not agree with the worklist; give the database of this very study")

@@ -48,7 +48,7 @@ STATIC = _read_static()
 
 def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """A page made from a template; everything in `values` is escaped."""
-    title = service_of(request).served.desk.title
+    title = service_of(request).served.worklist.title
     return HTMLResponse(_templates.get_template(template).render(title=title, **values), status)
 
 
@@ -88,9 +88,9 @@ def invitation(token: str, request: Request) -> Response:
     """The invitation; looking at it uses nothing up, so that a mail program's preview does no harm."""
     service = service_of(request)
     with against_guessing(request), service.database.read() as connection:
-        reader = access.invited(service.served.desk, connection, token, service.now())
+        reader = access.invited(service.served.worklist, connection, token, service.now())
     order = service.served.orders[reader]
-    expires = min(moment(order.seat.expires), moment(service.served.desk.expires))
+    expires = min(moment(order.seat.expires), moment(service.served.worklist.expires))
     return page(
         request,
         "invitation.html",
@@ -107,7 +107,7 @@ def begin(token: str, request: Request) -> Response:
     """Uses up the invitation: session, and the personal code, which is shown this once."""
     service = service_of(request)
     with against_guessing(request):
-        entry = access.spend_invitation(service.served.desk, service.database, token, service.now())
+        entry = access.spend_invitation(service.served.worklist, service.database, token, service.now())
     response = page(request, "code.html", code=entry.code)
     set_cookie(response, service, READER, entry.token)
     return response

@@ -53,7 +53,7 @@ class Address:
 
 
 def serve(
-    desk: Path,
+    worklist: Path,
     address: Address = Address(),
     database_url: str | None = None,
     ready: Callable[[str], None] | None = None,
@@ -61,13 +61,13 @@ def serve(
     """Serves until it is interrupted (Ctrl-C, SIGTERM); requests under way are then finished.
 
     Args:
-        desk: Folder of the desk; nothing else of the study is opened.
+        worklist: Folder of the worklist; nothing else of the study is opened.
         address: Where to listen.
-        database_url: PostgreSQL or SQLite; none: `readings.db` in the desk.
+        database_url: PostgreSQL or SQLite; none: `readings.db` in the worklist.
         ready: Called with the address of the study once connections are accepted.
 
     Raises:
-        ReaderError: The desk or the certificate cannot be used, the address is taken or not safe, or the database
+        ReaderError: The worklist or the certificate cannot be used, the address is taken or not safe, or the database
             cannot be reached.
     """
     tls, local = _check_tls(address.certificate, address.key), _is_loopback(address.host)
@@ -78,7 +78,7 @@ def serve(
         )
     names = address.names or (_LOOPBACK_NAMES if local and not address.behind_tls else ())
     with _listening(address) as listening:
-        app = create_app(desk, database_url, tls=tls or address.behind_tls, hosts=names)
+        app = create_app(worklist, database_url, tls=tls or address.behind_tls, hosts=names)
         if ready is not None:
             host = f"[{address.host}]" if ":" in address.host else address.host
             ready(f"{'https' if tls else 'http'}://{host}:{listening.getsockname()[1]}/")

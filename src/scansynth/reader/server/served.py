@@ -1,4 +1,4 @@
-"""A desk as the server has it: checked to the last field, with the order of each reader at hand."""
+"""A worklist as the server has it: checked to the last field, with the order of each reader at hand."""
 
 from __future__ import annotations
 
@@ -11,14 +11,24 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from scansynth.errors import ReaderError
-from scansynth.reader.server.desk import BUFFERS, CLOSED, DESK, REAL, SYNTHETIC, Desk, Place, Seat, load_desk
+from scansynth.reader.server.worklist import (
+    BUFFERS,
+    CLOSED,
+    REAL,
+    SYNTHETIC,
+    WORKLIST,
+    Place,
+    Seat,
+    Worklist,
+    load_worklist,
+)
 
 _ITEM = re.compile(r"[0-9a-f]{32}")
 _BUFFER = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _READER = re.compile(r"[0-9A-Za-z_-]{1,32}")
 _MOST_PIXELS = 1 << 26
-_CHECKS = TypeAdapter(Desk)
+_CHECKS = TypeAdapter(Worklist)
 
 
 @dataclass(frozen=True)
@@ -46,23 +56,23 @@ class Order:
 
 
 @dataclass(frozen=True)
-class ServedDesk:
-    """A desk that was checked.
+class ServedWorklist:
+    """A worklist that was checked.
 
     Attributes:
         folder: Where it lies; nothing outside is read.
-        desk: What `desk.json` holds.
+        worklist: What `worklist.json` holds.
         size: Bytes of each buffer.
         orders: By the reader's name.
     """
 
     folder: Path
-    desk: Desk
+    worklist: Worklist
     size: int
     orders: dict[str, Order]
 
     def closed(self) -> bool:
-        """Whether `reader close` has left its mark in the desk."""
+        """Whether `reader close` has left its mark in the worklist."""
         return (self.folder / CLOSED).exists()
 
     def buffer(self, place: Place) -> bytes:
@@ -77,18 +87,18 @@ class ServedDesk:
         except OSError:
             data = b""
         if len(data) != self.size:
-            raise ReaderError("an image of the desk is missing or damaged; copy the desk again")
+            raise ReaderError("an image of the worklist is missing or damaged; copy the worklist again")
         return data
 
 
-def open_desk(folder: Path) -> ServedDesk:
-    """Reads and checks a desk: types, names, lengths of all buffers; the buffers themselves stay on disk.
+def open_worklist(folder: Path) -> ServedWorklist:
+    """Reads and checks a worklist: types, names, lengths of all buffers; the buffers themselves stay on disk.
 
     Raises:
         ReaderError: It is missing, of another version, or damaged; says what.
     """
-    desk = load_desk(folder)
-    values = {key: value for key, value in desk.as_json().items() if key != "format"}
+    worklist = load_worklist(folder)
+    values = {key: value for key, value in worklist.as_json().items() if key != "format"}
     try:
         _CHECKS.validate_json(json.dumps(values, allow_nan=False), strict=True)
     except ValidationError as fault:
@@ -96,34 +106,36 @@ def open_desk(folder: Path) -> ServedDesk:
         raise _damaged(f"{where} is of the wrong kind") from None
     except ValueError:
         raise _damaged("a number is not finite") from None
-    for what in _faults(desk):
+    for what in _faults(worklist):
         raise _damaged(what)
-    size = desk.image.rows * desk.image.columns * 2
-    _check_buffers(folder, desk, size)
-    return ServedDesk(folder, desk, size, {seat.reader: _order(seat) for seat in desk.readers})
+    size = worklist.image.rows * worklist.image.columns * 2
+    _check_buffers(folder, worklist, size)
+    return ServedWorklist(folder, worklist, size, {seat.reader: _order(seat) for seat in worklist.readers})
 
 
 def _damaged(what: str) -> ReaderError:
-    return ReaderError(f"{DESK} of the reader study is damaged: {what}; copy the desk again")
+    return ReaderError(f"{WORKLIST} of the reader study is damaged: {what}; copy the worklist again")
 
 
-def _faults(desk: Desk) -> Iterator[str]:
-    """What is wrong with the values of a desk, in a few words each."""
-    seats = desk.readers
+def _faults(worklist: Worklist) -> Iterator[str]:
+    """What is wrong with the values of a worklist, in a few words each."""
+    seats = worklist.readers
     places = [place for seat in seats for place in (*seat.practice, *seat.sequence)]
-    hashes = [desk.administrator_sha256, *(seat.invitation_sha256 for seat in seats)]
-    image = desk.image
+    hashes = [worklist.administrator_sha256, *(seat.invitation_sha256 for seat in seats)]
+    image = worklist.image
     if min(image.rows, image.columns) < 1 or image.rows * image.columns > _MOST_PIXELS or image.low >= image.high:
         yield "the image has no size, or no range"
-    if len(desk.scale) != 6 or any(preset.width <= 0 for preset in desk.presets) or not desk.presets:
+    if len(worklist.scale) != 6 or any(preset.width <= 0 for preset in worklist.presets) or not worklist.presets:
         yield "the scale needs six labels, and windows a width"
-    if desk.break_every < 0 or (desk.second_question and len(desk.second_question.options) < 2):
+    if worklist.break_every < 0 or (worklist.second_question and len(worklist.second_question.options) < 2):
         yield "break_every or the second question"
     if not seats or any(not seat.sequence for seat in seats):
         yield "a reader has nothing to read"
     if len({seat.reader for seat in seats}) < len(seats) or not all(_READER.fullmatch(seat.reader) for seat in seats):
         yield "names of readers"
-    if not all(_SHA256.fullmatch(text) for text in (*hashes, desk.protocol_sha256)) or len(set(hashes)) < len(hashes):
+    if not all(_SHA256.fullmatch(text) for text in (*hashes, worklist.protocol_sha256)) or len(set(hashes)) < len(
+        hashes
+    ):
         yield "a hash is not one, or stands there twice"
     if not all(_ITEM.fullmatch(place.item) for place in places) or len({p.item for p in places}) < len(places):
         yield "an item is not one, or stands there twice"
@@ -134,14 +146,14 @@ def _faults(desk: Desk) -> Iterator[str]:
         yield "practice cases need an answer, and other images none"
 
 
-def _check_buffers(folder: Path, desk: Desk, size: int) -> None:
-    for name in {place.buffer for seat in desk.readers for place in (*seat.practice, *seat.sequence)}:
+def _check_buffers(folder: Path, worklist: Worklist, size: int) -> None:
+    for name in {place.buffer for seat in worklist.readers for place in (*seat.practice, *seat.sequence)}:
         try:
             found = (folder / BUFFERS / f"{name}.bin").stat().st_size
         except OSError:
-            raise ReaderError("an image of the desk is missing; copy the desk again") from None
+            raise ReaderError("an image of the worklist is missing; copy the worklist again") from None
         if found != size:
-            raise ReaderError("an image of the desk has another length than the others; copy the desk again")
+            raise ReaderError("an image of the worklist has another length than the others; copy the worklist again")
 
 
 def _order(seat: Seat) -> Order:

@@ -16,7 +16,7 @@ from scansynth.reader.server.database import Database
 from scansynth.reader.server.invitations import token_sha256
 from scansynth.reader.server.limits import Limit
 from scansynth.reader.server.refusals import Refused
-from scansynth.reader.server.served import Order, ServedDesk
+from scansynth.reader.server.served import Order, ServedWorklist
 
 READER, ADMIN = "reader", "administrator"
 """Names of the two cookies; under TLS with `__Host-` before (RFC 6265bis, 4.1.3.2), so that no neighbour can set it."""
@@ -30,7 +30,7 @@ class Service:
     """What all routes share.
 
     Attributes:
-        served: The desk.
+        served: The worklist.
         database: Where readings go.
         clock: The server's time.
         tls: Whether cookies are for encrypted connections only.
@@ -38,7 +38,7 @@ class Service:
         requests: Requests of one session.
     """
 
-    served: ServedDesk
+    served: ServedWorklist
     database: Database
     clock: Clock
     tls: bool

@@ -86,7 +86,7 @@ def progress(connection: Connection, order: Order) -> Progress:
         )
     ).one()
     if row.locked > len(order.places):
-        raise ReaderError("the database holds more readings of a reader than the desk has images; check both")
+        raise ReaderError("the database holds more readings of a reader than the worklist has images; check both")
     current = order.places[row.locked].item if row.locked < len(order.places) else None
     draft = Draft(row.answer, row.second, row.confidence) if row.item is not None and row.item == current else None
     return Progress(row.locked, draft, row.closed_at is not None)
@@ -115,7 +115,7 @@ def lock_answer(
         item: Must be the reader's current one.
         answer: What is locked.
         now: When it was received.
-        marked: Whether the desk bears the mark of the closing; the database is asked in any case.
+        marked: Whether the worklist bears the mark of the closing; the database is asked in any case.
 
     Returns:
         How far the reader is then.

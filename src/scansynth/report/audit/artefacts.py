@@ -50,7 +50,7 @@ class Behind:
 
 @dataclass(frozen=True)
 class EvidenceView:
-    """The court's findings on one set; `quarantined` counts the rows of quarantine.csv."""
+    """The audit's findings on one set; `quarantined` counts the rows of quarantine.csv."""
 
     claims: tuple[Claim, ...]
     pairs: tuple[PairView, ...]

@@ -1,7 +1,7 @@
 """Figures -> inline SVG that follows the page's colours, light or dark.
 
 matplotlib draws with stand-in colours, which become CSS variables; text stays text, in the page's font.
-Figures are small and of one width, so that they stand three abreast on a desk and one below the other on a
+Figures are small and of one width, so that they stand three abreast on a worklist and one below the other on a
 phone, with letters of the same size.
 """
 

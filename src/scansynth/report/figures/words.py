@@ -27,9 +27,9 @@ ROLE_USE: Mapping[Role, str] = {
 }
 
 CHANGES: Mapping[str, tuple[str, str]] = {
-    "replay": ("experience replay was switched on", "the inspector goes on seeing earlier images of the forger"),
-    "spectral_norm": ("spectral normalisation was switched on", "it bounds how sharply the inspector may judge"),
-    "penalty": ("the gradient penalty was raised", "it keeps the inspector’s judgement smooth"),
+    "replay": ("experience replay was switched on", "the discriminator goes on seeing earlier images of the generator"),
+    "spectral_norm": ("spectral normalisation was switched on", "it bounds how sharply the discriminator may judge"),
+    "penalty": ("the gradient penalty was raised", "it keeps the discriminator’s judgement smooth"),
     "rate": ("the learning rate was halved", "both learn in smaller steps"),
 }
 """What a roll-back changed, and what that does."""

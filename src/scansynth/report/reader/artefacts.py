@@ -13,7 +13,7 @@ from scansynth.claims.claim import Claim
 from scansynth.claims.rules import READER_RULES
 from scansynth.data.sets import SyntheticSet
 from scansynth.data.tensors import Cohort, select_named
-from scansynth.ledger import Reader
+from scansynth.ledger import Use
 from scansynth.reader.protocol import PROTOCOL
 from scansynth.report.artefacts import ANALYSIS, CLAIMS, Values, own_claims, read_object, refusing
 from scansynth.study import Study
@@ -108,7 +108,7 @@ def read_readers(study: Study, cohort: Cohort | None, made: SyntheticSet | None)
         inputs = {str(name): str(digest) for name, digest in protocol["inputs"].items()}
         saw = {name: inputs[name] for name in ("cohort", "set") if ours and inputs.get(name)}
     wanted = [case for name in LISTS if name.startswith("real") for case, *_ in rows[name][:EXAMPLES]]
-    found = select_named(cohort, Reader.EXAMPLES, wanted) if cohort else None
+    found = select_named(cohort, Use.EXAMPLES, wanted) if cohort else None
     real = {case.case: image for case, image in zip(found.cases, found.images, strict=True)} if found else {}
     synthetic = dict(zip((str(row["index"]) for row in made.rows), made.images, strict=True)) if made and ours else {}
     return ReadersView(

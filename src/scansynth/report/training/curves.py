@@ -52,8 +52,8 @@ _TRAINING = (
         "diversity",
         "Variety",
         (
-            ("generator_median_pair", "forger before averaging", "third"),
-            ("diversity", "forger that draws the images", "synthetic"),
+            ("generator_median_pair", "generator before averaging", "third"),
+            ("diversity", "generator that draws the images", "synthetic"),
         ),
         "Distance between two images, as a share of that of two real ones. 1 means as varied as real images.",
         (0.0, None),
@@ -72,15 +72,15 @@ _TRAINING = (
     _Curves(
         "loss",
         "Losses",
-        (("loss_d", "inspector (D)", "real"), ("loss_g", "forger (G)", "synthetic")),
+        (("loss_d", "discriminator", "real"), ("loss_g", "generator", "synthetic")),
         "Losses that look calm do not prove that the images vary: see the variety.",
         marked=True,
     ),
     _Curves(
         "scores",
-        "What the inspector says",
+        "What the discriminator says",
         (("d_real", "of real images", "real"), ("d_fake", "of synthetic images", "synthetic")),
-        "1 means “surely real”. Near each other: the inspector cannot tell them apart.",
+        "1 means “surely real”. Near each other: the discriminator cannot tell them apart.",
         (0.0, 1.0),
     ),
     _Curves(

@@ -35,7 +35,7 @@ _HAPPENED = {
 EVENTS_LISTED = 20
 """Alarms and roll-backs that the page lists, at most."""
 
-_WATCHED = {"generator": "Forger", "average": "Averaged forger", "losses": "Losses"}
+_WATCHED = {"generator": "Generator", "average": "Averaged generator", "losses": "Losses"}
 """The page's names of what the monitor watches."""
 
 
@@ -102,7 +102,7 @@ def facts_rows(training: TrainingView) -> list[tuple[str, str]]:
         rows.append(("images a second, median", number(float(middle))))
     rows.append(("computed on", f"{_device(facts.get('device'))}, {clean(facts.get('precision', 'float32'))}"))
     rows.append(("variety held against", clean(facts.get("variety_against", "not stated"))))
-    for key, words in (("generator", "forger, parameters"), ("discriminator", "inspector, parameters")):
+    for key, words in (("generator", "generator, parameters"), ("discriminator", "discriminator, parameters")):
         if key in sizes:
             rows.append((words, _amount(sizes[key])))
     return [*rows, ("seed", clean(facts.get("seed", "not stated")))]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scansynth.claims.claim import Claim
 from scansynth.claims.rules import UTILITY_RULES
 from scansynth.data.tensors import Cohort, select_named
-from scansynth.ledger import Reader
+from scansynth.ledger import Use
 from scansynth.report.artefacts import ANALYSIS, CLAIMS, own_claims, read_object, refusing
 from scansynth.study import Study
 from scansynth.utility.grid import read_plan, trial_folder
@@ -92,7 +92,7 @@ def read_trial(study: Study, cohort: Cohort | None) -> TrialView | None:
         shown = [row for kind in wanted.values() for row in kind[:EXAMPLES]]
         names = [str(row["case"]) for row in shown]
         figures = [(float(row["by"]), float(row["before"]), bool(row["newly"])) for row in shown]
-    found = select_named(cohort, Reader.EXAMPLES, names) if cohort else None
+    found = select_named(cohort, Use.EXAMPLES, names) if cohort else None
     images = {case.case: image for case, image in zip(found.cases, found.images, strict=True)} if found else {}
     examples = [
         (newly, Example(images[name], by, before))

@@ -10,7 +10,7 @@ import numpy as np
 from scansynth.console import Progress, silent
 from scansynth.errors import EvidenceError
 from scansynth.seeds import generator
-from scansynth.utility.statistics.answers import Hearing, answer
+from scansynth.utility.statistics.answers import Context, answer
 from scansynth.utility.statistics.calibration import calibrations
 from scansynth.utility.statistics.caught import newly_caught
 from scansynth.utility.statistics.curves import curve_of, roc_curves
@@ -60,13 +60,13 @@ def analyse(
         progress(place, len(blocks), "analysis")
         described = Describing(block, terms, seed, attributes or {}, (detections or {}).get(place))
         analysed.append(described.of(outcomes, some))
-    hearing = Hearing(blocks[0], measured[0], judged[0], analysed[0].why, terms.margin, terms.level, terms.draws)
+    context = Context(blocks[0], measured[0], judged[0], analysed[0].why, terms.margin, terms.level, terms.draws)
     first = blocks[0]
     places = range(len(blocks))
     return Analysis(
         terms,
         tuple(analysed),
-        answer(hearing),
+        answer(context),
         dose=tuple(sorted((k for k in places if blocks[k].fraction == first.fraction), key=lambda k: blocks[k].ratio)),
         low_data=tuple(sorted((k for k in places if blocks[k].ratio == first.ratio), key=lambda k: blocks[k].fraction)),
     )

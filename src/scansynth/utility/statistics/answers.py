@@ -29,7 +29,7 @@ MIDDLE = 0.90
 
 
 @dataclass(frozen=True)
-class Hearing:
+class Context:
     """What claims are made from.
 
     Attributes:
@@ -70,57 +70,57 @@ def counts(block: Block) -> dict[str, int]:
     }
 
 
-def answer(hearing: Hearing) -> tuple[Claim, ...]:
+def answer(context: Context) -> tuple[Claim, ...]:
     """All claims of the trial, in the order of the rules."""
-    return tuple(_answer(hearing, name, *arms) for name, arms in QUESTIONS.items())
+    return tuple(_answer(context, name, *arms) for name, arms in QUESTIONS.items())
 
 
-def _answer(hearing: Hearing, name: str, arm: str, other: str) -> Claim:
-    one, outcomes, n = hearing.contrast(arm, other), hearing.outcomes, counts(hearing.block)
+def _answer(context: Context, name: str, arm: str, other: str) -> Claim:
+    one, outcomes, n = context.contrast(arm, other), context.outcomes, counts(context.block)
     if outcomes is None:
-        return not_assessable(name, hearing.why, n)
+        return not_assessable(name, context.why, n)
     if one is None:
-        absent = " and ".join(sorted({arm, other} - set(hearing.block.arms)))
+        absent = " and ".join(sorted({arm, other} - set(context.block.arms)))
         return not_assessable(name, f"The trial has no arm {absent}.", n)
     figure = one.false_alarms if name == ALARMS else one.gain
-    verdict, why = _alarms(one, hearing) if name == ALARMS else (one.verdict, one.why)
+    verdict, why = _alarms(one, context) if name == ALARMS else (one.verdict, one.why)
     claim = not_assessable(name, why, n)
     return replace(
         claim,
         value=figure.value,
         interval=figure.interval,
-        level=hearing.level,
-        floor=_floor(hearing, outcomes, name),
-        control=_controls(hearing) if arm not in {PLACEBO, POSITIVE_CONTROL} else (),
-        margin=hearing.margin if name == ALARMS else 0.0,
+        level=context.level,
+        floor=_floor(context, outcomes, name),
+        control=_controls(context) if arm not in {PLACEBO, POSITIVE_CONTROL} else (),
+        margin=context.margin if name == ALARMS else 0.0,
         verdict=verdict,
         roles=EVERY_RULE[name].roles,
     )
 
 
-def _alarms(one: Contrast, hearing: Hearing) -> tuple[Verdict, str]:
+def _alarms(one: Contrast, context: Context) -> tuple[Verdict, str]:
     """The verdict on false alarms alone; what voids the contrast voids it too."""
     if one.verdict is Verdict.NOT_ASSESSABLE:
         return one.verdict, one.why
-    interval, limit = one.false_alarms.interval, f"{hearing.margin * 100:g} points"
+    interval, limit = one.false_alarms.interval, f"{context.margin * 100:g} points"
     told = f"The rate of false alarms changed by {points(one.false_alarms)} points"
-    if interval.high < hearing.margin:
+    if interval.high < context.margin:
         return Verdict.SHOWN, f"{told}, which is less than {limit}."
-    if interval.low > hearing.margin:
+    if interval.low > context.margin:
         return Verdict.REFUTED, f"{told}, which is more than {limit}."
     return Verdict.NOT_SHOWN, f"{told}: whether it is less than {limit} is open."
 
 
-def _floor(hearing: Hearing, outcomes: Outcomes, name: str) -> Floor | None:
+def _floor(context: Context, outcomes: Outcomes, name: str) -> Floor | None:
     """What a gain from nothing looks like: the placebo, and for the placebo two trainings of the same arm."""
     figure = outcomes.false_alarms if name == ALARMS else outcomes.sensitivity
-    placebo = hearing.contrast(PLACEBO, BASIC)
+    placebo = context.contrast(PLACEBO, BASIC)
     if name == "utility.placebo" or placebo is None:
-        return _twins(figure, hearing.block.place(BASIC)) if BASIC in hearing.block.arms else None
-    places = hearing.block.place(PLACEBO), hearing.block.place(BASIC)
+        return _twins(figure, context.block.place(BASIC)) if BASIC in context.block.arms else None
+    places = context.block.place(PLACEBO), context.block.place(BASIC)
     middle: Estimate = figure.contrast(*places, MIDDLE)
     what = "duplicates of real images in place of synthetic ones"
-    return Floor(what, middle.interval.low, middle.value, middle.interval.high, hearing.draws)
+    return Floor(what, middle.interval.low, middle.value, middle.interval.high, context.draws)
 
 
 def _twins(figure: Outcome, basic: int) -> Floor:
@@ -129,14 +129,14 @@ def _twins(figure: Outcome, basic: int) -> Floor:
     return floor_of("two trainings of the basic arm against each other", apart[~np.eye(len(values), dtype=np.bool_)])
 
 
-def _controls(hearing: Hearing) -> tuple[Control, ...]:
+def _controls(context: Context) -> tuple[Control, ...]:
     """Did the trial find a gain that is there, and none where none is?"""
     found = []
     for arm, wanted, name in (
         (POSITIVE_CONTROL, True, "more real patients bring a gain"),
         (PLACEBO, False, "duplicates bring none"),
     ):
-        control = hearing.contrast(arm, BASIC)
+        control = context.contrast(arm, BASIC)
         passed = control is not None and (control.verdict is Verdict.SHOWN) is wanted
         found.append(Control(name, float(passed), 1.0))
     return tuple(found)

@@ -9,7 +9,7 @@ import { attachKeys, listKeys } from "./keys.js";
 import { nonce } from "./nonce.js";
 import { createPause } from "./pause.js";
 import { createRest } from "./rest.js";
-import { showDesk, showScreen } from "./screens.js";
+import { showWorklist, showScreen } from "./screens.js";
 import { createSender } from "./sender.js";
 import { hint, say, tellNetwork, tellPlace, tellTruth } from "./status.js";
 import { createStopwatch } from "./stopwatch.js";
@@ -250,7 +250,7 @@ function build() {
   });
   byId("feedback-next").addEventListener("click", () => held && take(held));
   // A tool that was clicked gives the focus back, so that Enter locks and does not press the tool again.
-  byId("desk").addEventListener("click", (event) => {
+  byId("worklist").addEventListener("click", (event) => {
     if (event.detail > 0 && event.target.closest(".tools button, .choice, #lock")) focusStage();
   });
   byId("preset").addEventListener("change", focusStage);
@@ -269,7 +269,7 @@ async function start() {
     }
   }
   build();
-  showDesk();
+  showWorklist();
   if (state.phase === "closed") return end("closed");
   pause.restore();
   if (sender.left()) {

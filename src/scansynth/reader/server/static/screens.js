@@ -42,7 +42,7 @@ const WORDS = {
 export function showScreen(name, more = "", act = () => {}) {
   const words = WORDS[name];
   for (const open of document.querySelectorAll("dialog[open]")) open.close();
-  byId("desk").hidden = true;
+  byId("worklist").hidden = true;
   byId("screen").hidden = false;
   byId("screen-title").textContent = words.title;
   byId("screen-text").textContent = words.text;
@@ -58,8 +58,8 @@ export function showScreen(name, more = "", act = () => {}) {
   byId("screen-title").focus();
 }
 
-/** The desk again, after a screen. */
-export function showDesk() {
+/** The worklist again, after a screen. */
+export function showWorklist() {
   byId("screen").hidden = true;
-  byId("desk").hidden = false;
+  byId("worklist").hidden = false;
 }

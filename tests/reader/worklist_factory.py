@@ -1,4 +1,4 @@
-"""A small desk from arrays, made in well under a second: for the tests of the server, the page and the readings."""
+"""A small worklist from arrays, made in well under a second: for the tests of the server, the page and the readings."""
 
 from __future__ import annotations
 
@@ -11,26 +11,36 @@ from typing import Any
 import numpy as np
 
 from scansynth.config import SCALE
-from scansynth.reader.server.desk import REAL, SYNTHETIC, Desk, Display, Place, Preset, Seat, SecondQuestion, write_desk
 from scansynth.reader.server.invitations import expiry, new_token, token_sha256
+from scansynth.reader.server.worklist import (
+    REAL,
+    SYNTHETIC,
+    Display,
+    Place,
+    Preset,
+    Seat,
+    SecondQuestion,
+    Worklist,
+    write_worklist,
+)
 
 NOW = datetime.datetime(2026, 11, 27, 12, 0, tzinfo=datetime.UTC)
 
 
 @dataclass(frozen=True)
 class Kit:
-    """A desk, and what only its administrator and the sealed truth know.
+    """A worklist, and what only its administrator and the sealed truth know.
 
     Attributes:
-        folder: The desk, as the server gets it.
-        desk: The same, as values.
+        folder: The worklist, as the server gets it.
+        worklist: The same, as values.
         tokens: Invitation of each reader, by name.
         administrator: The administrator's token.
         truth: Whether each item is synthetic, practice included.
     """
 
     folder: Path
-    desk: Desk
+    worklist: Worklist
     tokens: dict[str, str]
     administrator: str
     truth: dict[str, bool]
@@ -48,7 +58,7 @@ def pictures(count: int, side: int, seed: int = 0) -> np.ndarray:
     return np.array(made, np.uint16)
 
 
-def make_desk(
+def make_worklist(
     folder: Path,
     images: np.ndarray | None = None,
     readers: int = 2,
@@ -61,7 +71,7 @@ def make_desk(
     seed: int = 0,
     **changes: Any,
 ) -> Kit:
-    """Writes a desk into `folder`.
+    """Writes a worklist into `folder`.
 
     Args:
         folder: A folder that is not there yet.
@@ -74,7 +84,7 @@ def make_desk(
         now: When it is made; none: the clock's time, so that invitations are valid.
         days: Until the invitations end.
         seed: Of truth and orders.
-        changes: Fields of `Desk` set otherwise, such as `break_every=5`.
+        changes: Fields of `Worklist` set otherwise, such as `break_every=5`.
     """
     rng = np.random.default_rng(seed)
     images = pictures(practice + count, side, seed) if images is None else images
@@ -109,6 +119,8 @@ def make_desk(
         "administrator_sha256": token_sha256(administrator),
         "readers": tuple(seats),
     }
-    desk = Desk(**(values | changes))
-    write_desk(folder, desk, {name: image.astype("<u2").tobytes() for name, image in zip(names, images, strict=True)})
-    return Kit(folder, desk, tokens, administrator, truth)
+    worklist = Worklist(**(values | changes))
+    write_worklist(
+        folder, worklist, {name: image.astype("<u2").tobytes() for name, image in zip(names, images, strict=True)}
+    )
+    return Kit(folder, worklist, tokens, administrator, truth)

@@ -1,4 +1,4 @@
-"""What the court looks at: one synthetic set, and the real images that the ledger lets it see."""
+"""What is compared: one synthetic set, and the real images that the ledger lets it see."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scansynth.data.sets import LABEL_SEPARATOR, SyntheticSet, load_set
 from scansynth.data.tensors import Case, Cohort, load_cohort, select, to_signed
 from scansynth.errors import EvidenceError
 from scansynth.files import read_csv, sha256_file
-from scansynth.ledger import Reader
+from scansynth.ledger import Use
 from scansynth.stage import read_record
 
 LEAST_SYNTHETIC = 50
@@ -60,7 +60,7 @@ class Reals:
 
 
 @dataclass(frozen=True)
-class Exhibits:
+class Compared:
     """Everything that the claims are made of.
 
     Attributes:
@@ -105,7 +105,7 @@ class Exhibits:
         return flat_images(self.synthetic)
 
 
-def gather(cohort_folder: Path, set_folder: Path, scores: Path | None = None) -> Exhibits:
+def gather(cohort_folder: Path, set_folder: Path, scores: Path | None = None) -> Compared:
     """Reads a cohort and a set.
 
     Args:
@@ -123,8 +123,8 @@ def gather(cohort_folder: Path, set_folder: Path, scores: Path | None = None) ->
     labels = () if cohort.facts.unlabelled else _labels(made, cohort)
     synthetic = to_signed(made.images)
     check_numbers(synthetic, f"the set {set_folder.name}")
-    parts = [_reals(cohort, reader, labels) for reader in (Reader.COPY_SEARCH, Reader.COPY_THRESHOLD, Reader.REALISM)]
-    return Exhibits(
+    parts = [_reals(cohort, use, labels) for use in (Use.COPY_SEARCH, Use.COPY_THRESHOLD, Use.REALISM)]
+    return Compared(
         files=tuple(row["file"] for row in made.rows),
         synthetic=synthetic,
         labels=labels,
@@ -161,7 +161,7 @@ def read_scores(path: Path) -> dict[str, float]:
 def _same_files(made: SyntheticSet, cohort: Cohort) -> dict[int, str]:
     """Images of an added set that were made from a file of the cohort, and its case.
 
-    Of any role and label: a scan that got out is a leak, and the hash of a file tells the court nothing of its image.
+    Of any role and label: a scan that got out is a leak, and the hash of a file tells nothing of its image.
     """
     known = {case.source_sha256: case.case for case in cohort.cases if case.source_sha256}
     origins = source_digests(made.folder)
@@ -195,8 +195,8 @@ def _labels(made: SyntheticSet, cohort: Cohort) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def _reals(cohort: Cohort, reader: Reader, labels: tuple[str, ...]) -> Reals:
-    found = select(cohort, reader, labels or None)
+def _reals(cohort: Cohort, use: Use, labels: tuple[str, ...]) -> Reals:
+    found = select(cohort, use, labels or None)
     images = to_signed(found.images)
     if len(images):
         whose = f"the cohort's role {found.roles[0]}"

@@ -1,8 +1,8 @@
-"""The desk: everything that the server may read, and nothing that says what an image is.
+"""The worklist: everything that the server may read, and nothing that says what an image is.
 
-`desk/` may be copied to another machine. It holds `desk.json` and `buffers/<name>.bin`, one buffer for each time that
-an image is presented. An image and its hidden repeat have two buffers with noise of their own, so no two are equal.
-The only words "real" and "synthetic" in it are the answers of the practice cases.
+`worklist/` may be copied to another machine. It holds `worklist.json` and `buffers/<name>.bin`, one buffer for each
+time that an image is presented. An image and its hidden repeat have two buffers with noise of their own, so no two are
+equal. The only words "real" and "synthetic" in it are the answers of the practice cases.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from scansynth.errors import ReaderError
 from scansynth.files import read_json, storage_faults, write_json
 
 FORMAT = 1
-DESK, BUFFERS, CLOSED, SERVED = "desk.json", "buffers", "closed.json", "served.json"
-"""Files of a desk; besides, the database of the readings where none is named."""
+WORKLIST, BUFFERS, CLOSED, SERVED = "worklist.json", "buffers", "closed.json", "served.json"
+"""Files of a worklist; besides, the database of the readings where none is named."""
 
 REAL, SYNTHETIC = "real", "synthetic"
 
@@ -112,7 +112,7 @@ class Seat:
 
 
 @dataclass(frozen=True)
-class Desk:
+class Worklist:
     """What the server knows of a study.
 
     Attributes:
@@ -142,7 +142,7 @@ class Desk:
     readers: tuple[Seat, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """As `desk.json` holds it."""
+        """As `worklist.json` holds it."""
         seats = [
             {
                 **asdict(seat),
@@ -154,69 +154,69 @@ class Desk:
         return {"format": FORMAT, **asdict(self), "readers": seats}
 
 
-def write_desk(folder: Path, desk: Desk, buffers: Mapping[str, bytes]) -> None:
-    """Writes a desk into an empty folder, which is put in its place by the caller.
+def write_worklist(folder: Path, worklist: Worklist, buffers: Mapping[str, bytes]) -> None:
+    """Writes a worklist into an empty folder, which is put in its place by the caller.
 
     Buffers are written in the order of their random names and get one time of change, so that neither tells anything.
 
     Args:
         folder: The new folder.
-        desk: What `desk.json` shall hold.
+        worklist: What `worklist.json` shall hold.
         buffers: Bytes of each buffer, by its name without the ending.
 
     Raises:
-        ReaderError: Buffers differ in length, or are not those that the desk names.
+        ReaderError: Buffers differ in length, or are not those that the worklist names.
         StorageError: The folder cannot be written.
     """
-    named = {place.buffer for seat in desk.readers for place in (*seat.practice, *seat.sequence)}
-    size = desk.image.rows * desk.image.columns * 2
+    named = {place.buffer for seat in worklist.readers for place in (*seat.practice, *seat.sequence)}
+    size = worklist.image.rows * worklist.image.columns * 2
     if named != buffers.keys() or any(len(data) != size for data in buffers.values()):
-        raise ReaderError("the images of the desk do not agree with its list; create the reader study again")
+        raise ReaderError("the images of the worklist do not agree with its list; create the reader study again")
     with storage_faults(folder):
         (folder / BUFFERS).mkdir(parents=True)
         for name in sorted(buffers):
             path = folder / BUFFERS / f"{name}.bin"
             path.write_bytes(buffers[name])
             os.utime(path, ns=(_EPOCH_NS, _EPOCH_NS))
-    write_json(folder / DESK, desk.as_json())
+    write_json(folder / WORKLIST, worklist.as_json())
 
 
-def load_desk(folder: Path) -> Desk:
-    """The desk in `folder`; its buffers stay on disk.
+def load_worklist(folder: Path) -> Worklist:
+    """The worklist in `folder`; its buffers stay on disk.
 
     Raises:
         ReaderError: There is none, it is of another version, or it is damaged.
     """
     try:
-        values = read_json(folder / DESK)
+        values = read_json(folder / WORKLIST)
         if values.pop("format") != FORMAT:
-            raise ReaderError("the desk is of another version; serve it with the scansynth that created it")
-        return _desk(values)
+            raise ReaderError("the worklist is of another version; serve it with the scansynth that created it")
+        return _worklist(values)
     except FileNotFoundError:
-        raise ReaderError(f"{folder} holds no {DESK}; run: scansynth reader create STUDY") from None
+        raise ReaderError(f"{folder} holds no {WORKLIST}; run: scansynth reader create STUDY") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError):
-        raise ReaderError(f"{DESK} of the reader study is damaged; copy the desk again") from None
+        raise ReaderError(f"{WORKLIST} of the reader study is damaged; copy the worklist again") from None
 
 
-def replace_desk(folder: Path, desk: Desk) -> None:
-    """Writes `desk.json` anew, whole or not at all; the buffers stay."""
-    write_json(folder / DESK, desk.as_json())
+def replace_worklist(folder: Path, worklist: Worklist) -> None:
+    """Writes `worklist.json` anew, whole or not at all; the buffers stay."""
+    write_json(folder / WORKLIST, worklist.as_json())
 
 
 def mark_served(folder: Path, when: datetime.datetime) -> None:
-    """Notes that the desk was served once: from then on there may be readings, perhaps in a database elsewhere."""
+    """Notes that the worklist was served once: from then on there may be readings, perhaps in a database elsewhere."""
     if not (folder / SERVED).exists():
         write_json(folder / SERVED, {"since": when.astimezone(datetime.UTC).isoformat(timespec="seconds")})
 
 
 def was_served(folder: Path) -> bool:
-    """Whether there may be readings: the desk holds more than what was written when it was made."""
-    return folder.exists() and any(path.name not in {DESK, BUFFERS} for path in folder.iterdir())
+    """Whether there may be readings: the worklist holds more than what was written when it was made."""
+    return folder.exists() and any(path.name not in {WORKLIST, BUFFERS} for path in folder.iterdir())
 
 
-def _desk(values: dict[str, Any]) -> Desk:
+def _worklist(values: dict[str, Any]) -> Worklist:
     second = values["second_question"]
-    return Desk(
+    return Worklist(
         **{
             **values,
             "image": Display(**{**values["image"], "spacing": tuple(values["image"]["spacing"])}),
