@@ -22,12 +22,12 @@ from scansynth.claims.rules import CLAIMS, EVERY_RULE, RULE_VERSION, UTILITY_RUL
 from scansynth.cli import app
 from scansynth.config import CohortSettings, StudyConfig, known_keys, parse
 from scansynth.data import tensors
-from scansynth.data.eligibility import _IMAGE_TYPES
 from scansynth.data.labels import _BOX, _IDENTIFYING, _KNOWN
 from scansynth.data.sets import COLUMNS, MANIFEST
 from scansynth.data.transforms import PERMITTED_AUGMENTATION
 from scansynth.dicom.deidentify import KEY_VARIABLE
 from scansynth.dicom.header import quarantine
+from scansynth.dicom.image_type import KINDS
 from scansynth.gan import collapse, health, run, weights
 from scansynth.ledger import PERMITTED, Role
 from scansynth.recipe import Change, Recipe, load_recipe, recipe_names
@@ -388,8 +388,8 @@ def reasons(tree: ast.Module) -> set[str]:
 def test_every_reason_for_leaving_a_file_out_is_documented() -> None:
     page = text(DOCS / "dicom.md").partition("## What is left out")[2].partition("\n## ")[0]
     reading = ["header", "attributes", "read", "pixels", "streams", "sandbox", "deidentify"]
-    files = [*(SOURCE / "dicom" / f"{name}.py" for name in reading), *(SOURCE / "cohort").glob("*.py")]
-    found = set().union(*(reasons(ast.parse(text(path))) for path in files)) | set(_IMAGE_TYPES.values())
+    files = [*(SOURCE / "dicom" / f"{name}.py" for name in reading), *(SOURCE / "data").glob("*.py")]
+    found = set().union(*(reasons(ast.parse(text(path))) for path in files)) | set(KINDS)
     suspect = inspect.getsource(quarantine).partition('"""')[2].partition('"""')[2]
     found |= set(re.findall(r'return "([^"]+)"', suspect))
     assert {"truncated", "constant image", "localizer", "screenshot", "not in labels.csv"} <= found, "nothing is found"

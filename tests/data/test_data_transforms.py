@@ -95,6 +95,20 @@ def test_percentiles_of_a_huge_series_are_sampled_evenly(monkeypatch: pytest.Mon
     assert (low, high) == pytest.approx((-1.2816, 1.2816), abs=0.2)
 
 
+@pytest.mark.parametrize("bright", [1, 3, 200])
+def test_percentiles_of_a_sparse_image_are_moved_out_until_they_differ(bright: int) -> None:
+    image = np.full((256, 256), 7, np.float32)
+    image.reshape(-1)[:bright] = np.linspace(500, 900, bright)
+    low, high = series_window([image], (0.5, 99.5))
+    assert low == 7.0
+    assert high in image[image > 7]
+    assert series_window([-image], (0.5, 99.5)) == (-high, -7.0)
+
+
+def test_the_window_of_a_constant_series_is_empty() -> None:
+    assert series_window([np.full((8, 8), 3, np.float32)] * 2, (0.5, 99.5)) == (3.0, 3.0)
+
+
 def test_spacing_keeps_the_size_in_mm() -> None:
     assert fitted_spacing((512, 512), (0.7, 0.7), 256) == pytest.approx((1.4, 1.4))
     assert fitted_spacing((40, 40), (0.6, 0.6), 64) == pytest.approx((0.375, 0.375))

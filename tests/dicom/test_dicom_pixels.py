@@ -11,10 +11,11 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.encaps import encapsulate
+from pydicom.pixels.encoders import RLELosslessEncoder
 
 from scansynth.dicom.pixels import decode
 from scansynth.dicom.read import ENCAPSULATED, EXPLICIT_BIG, Limits, read_header
-from scansynth.dicom.streams import join_fragments, stream_shape
+from scansynth.dicom.streams import join_fragments, stream_facts
 from scansynth.errors import DicomError
 from scansynth.seeds import generator
 
@@ -47,13 +48,28 @@ def test_window_is_not_applied(write_dicom: Write, tmp_path: Path) -> None:
     np.testing.assert_array_equal(_read(tmp_path / "a"), image)
 
 
-@pytest.mark.parametrize("modality", ["MR", "CT"])
-def test_monochrome1_is_inverted_so_that_higher_is_brighter(write_dicom: Write, tmp_path: Path, modality: str) -> None:
+@pytest.mark.parametrize("modality", ["MR", "CR", "DX", "MG"])
+def test_monochrome1_inverts_values_without_a_unit(write_dicom: Write, tmp_path: Path, modality: str) -> None:
     image = np.arange(64).reshape(8, 8)
     write_dicom(tmp_path / "a", image, modality, PhotometricInterpretation="MONOCHROME1")
-    low, high = (-2048, 2047) if modality == "CT" else (0, 4095)
-    expected = low + high - image - (1024 if modality == "CT" else 0)
-    np.testing.assert_array_equal(_read(tmp_path / "a"), expected)
+    np.testing.assert_array_equal(_read(tmp_path / "a"), 4095 - image)
+
+
+@pytest.mark.parametrize("modality", ["CT", "PT", "NM"])
+@pytest.mark.parametrize("padding", [None, 3])
+def test_monochrome1_leaves_measured_values_as_they_are(
+    write_dicom: Write, tmp_path: Path, modality: str, padding: int | None
+) -> None:
+    """Hounsfield units are stored value * slope + intercept, whatever the display does (PS3.3 C.11.1.1.2)."""
+    image = generator(0, "hint").integers(0, 3000, (8, 8))
+    image[0] = 3 if padding else image[0]
+    given = {"PixelPaddingValue": padding} if padding else {}
+    for kind in ("MONOCHROME1", "MONOCHROME2"):
+        write_dicom(tmp_path / kind, image, modality, PhotometricInterpretation=kind, BitsStored=16, HighBit=15,
+                    RescaleSlope="2", RescaleIntercept="-1024", **given)  # fmt: skip
+    plain, hinted = _read(tmp_path / "MONOCHROME2"), _read(tmp_path / "MONOCHROME1")
+    np.testing.assert_array_equal(hinted, plain)
+    np.testing.assert_array_equal(hinted[1:], image[1:] * 2.0 - 1024)
 
 
 def test_junk_above_the_stored_bits_is_dropped(write_dicom: Write, tmp_path: Path) -> None:
@@ -72,13 +88,50 @@ def test_values_in_the_high_bits_are_moved_down(write_dicom: Write, tmp_path: Pa
     np.testing.assert_array_equal(_read(tmp_path / "a"), image)
 
 
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("syntax", ["5", "4.57", "4.70", "4.80", "4.90"])
+def test_values_in_the_high_bits_are_moved_down_when_compressed(
+    write_dicom: Write, tmp_path: Path, syntax: str, signed: bool
+) -> None:
+    """The stream holds whole words of 16 bits; 12 are stored, and the four below hold anything."""
+    draw = generator(0, "high", syntax)
+    image = draw.integers(0, 4096, (24, 16))
+    words = ((image << 4) | draw.integers(0, 16, image.shape)).astype(np.uint16)
+    stream = {
+        "5": lambda: RLELosslessEncoder.encode(
+            words.tobytes(), rows=24, columns=16, samples_per_pixel=1, number_of_frames=1, bits_allocated=16,
+            bits_stored=16, pixel_representation=0, photometric_interpretation="MONOCHROME2", encoding_plugin="pydicom",
+        ),
+        "4.57": lambda: imagecodecs.ljpeg_encode(words, bitspersample=16),
+        "4.70": lambda: imagecodecs.ljpeg_encode(words, bitspersample=16),
+        "4.80": lambda: imagecodecs.jpegls_encode(words),
+        "4.90": lambda: imagecodecs.jpeg2k_encode(words, codecformat="j2k", bitspersample=16, reversible=True),
+    }[syntax]()  # fmt: skip
+    _write_compressed(write_dicom, tmp_path / "a", image, f"1.2.840.10008.1.2.{syntax}", [bytes(stream)])
+    dataset = pydicom.dcmread(tmp_path / "a")
+    dataset.HighBit, dataset.PixelRepresentation = 15, int(signed)
+    dataset.save_as(tmp_path / "a", enforce_file_format=True)
+    expected = np.where(image >= 2048, image - 4096, image) if signed else image
+    np.testing.assert_array_equal(_read(tmp_path / "a"), expected)
+
+
+def test_a_stream_of_the_stored_bits_alone_is_not_moved(write_dicom: Write, tmp_path: Path) -> None:
+    image = _smooth(4095)
+    stream = bytes(imagecodecs.jpeg2k_encode(image, codecformat="j2k", bitspersample=12, reversible=True))
+    _write_compressed(write_dicom, tmp_path / "a", image, "1.2.840.10008.1.2.4.90", [stream])
+    dataset = pydicom.dcmread(tmp_path / "a")
+    dataset.HighBit = 15
+    dataset.save_as(tmp_path / "a", enforce_file_format=True)
+    np.testing.assert_array_equal(_read(tmp_path / "a"), image)
+
+
 @pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
 def test_padding_takes_the_darkest_value_of_the_image(write_dicom: Write, tmp_path: Path, kind: str) -> None:
     image = generator(0, "padding").integers(100, 1000, (16, 16))
     padded = image.copy()
     padded[:4] = -2000
-    write_dicom(tmp_path / "a", padded, "CT", BitsStored=16, HighBit=15, PixelPaddingValue=-2000,
-                PhotometricInterpretation=kind, RescaleIntercept=0)  # fmt: skip
+    write_dicom(tmp_path / "a", padded.astype("<i2"), BitsStored=16, HighBit=15, PixelPaddingValue=-2000,
+                PhotometricInterpretation=kind, PixelRepresentation=1)  # fmt: skip
     found = _read(tmp_path / "a")
     expected = image if kind == "MONOCHROME2" else -1 - image
     np.testing.assert_array_equal(found[4:], expected[4:])
@@ -187,10 +240,12 @@ def test_a_stream_of_another_size_than_the_header_is_refused(write_dicom: Write,
 def test_a_stream_tells_its_size_and_a_cut_one_is_refused(syntax: str) -> None:
     encode, bits, _ = _encoders()[syntax]
     stream = bytes(encode(_smooth((1 << bits) - 1, (33, 57))))
-    assert stream_shape(stream) == (33, 57, 1)
+    facts = stream_facts(stream)
+    assert (facts.rows, facts.columns, facts.components) == (33, 57, 1)
+    assert facts.bits == (16 if syntax in {"4.80", "4.81"} else bits)  # that encoder writes whole words
     for cut in range(10):
         with pytest.raises(DicomError):
-            stream_shape(stream[:cut])
+            stream_facts(stream[:cut])
 
 
 def test_every_named_transfer_syntax_has_a_decoder() -> None:

@@ -238,6 +238,7 @@ def test_malformed_uids_are_refused(write_dicom: Write, tmp_path: Path, uid: str
         ({"SOPClassUID": SecondaryCaptureImageStorage}, "secondary capture"),
         ({"ConversionType": "SD"}, "secondary capture"),
         ({"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}, "screenshot"),
+        ({"ImageType": ["DERIVED", "SECONDARY", "OTHER", "CT_SOM5 PROT"]}, "protocol or dose page"),
         ({"ImageType": ["DERIVED", "SECONDARY", "AXIAL"]}, None),
         ({"BurnedInAnnotation": "NO"}, None),
     ],

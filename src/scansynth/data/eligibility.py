@@ -6,17 +6,13 @@ from collections import Counter
 from collections.abc import Iterable
 
 from scansynth.dicom.header import ULTRASOUND, Header, quarantine
+from scansynth.dicom.image_type import kind_of
 from scansynth.errors import DicomError
 
 _NEVER_GUESSED = ULTRASOUND | {"SC", "OT", "SR", "PR", "KO", "SEG", "RTSTRUCT", "DOC", "REG", "XC", "ES", "GM", "SM"}
 _SMALLEST = 8
-_IMAGE_TYPES = {  # value of Image Type (0008,0008), PS3.3 C.7.6.1.1.2: why it is no slice of a patient
-    "LOCALIZER": "localizer",
-    "SCOUT": "localizer",
-    "PROJECTION IMAGE": "projection",
-    "MIP": "projection",
-    "MPR": "reformatted",
-}
+_HOUNSFIELD = frozenset({"", "HU"})
+"""Rescale Types (0028,1054) of CT values in Hounsfield units; a CT image without one has them (PS3.3 C.8.2.1)."""
 
 
 def commonest_modality(headers: Iterable[Header]) -> str | None:
@@ -44,11 +40,25 @@ def why_left_out(header: Header, modality: str) -> DicomError | None:
     suspect = quarantine(header)
     if suspect is not None:
         return DicomError(suspect, "the pixels may name a patient; a person must look at them first")
-    kinds = [_IMAGE_TYPES[value.upper()] for value in header.image_type if value.upper() in _IMAGE_TYPES]
-    if kinds:
-        return DicomError(kinds[0], "Image Type (0008,0008) says so")
+    kind = kind_of(header.image_type)
+    if kind is not None:
+        return DicomError(kind, "Image Type (0008,0008) says so")
     if min(header.rows, header.columns) < _SMALLEST:
         return DicomError("too small", f"{header.rows} x {header.columns} pixels")
     if header.pixel_spacing is None:
         return DicomError("no pixel spacing", "Pixel Spacing (0028,0030) is missing")
+    return why_not_in_units(header)
+
+
+def why_not_in_units(header: Header) -> DicomError | None:
+    """Why the values of a CT image are no Hounsfield units, or none when they are, or when it is no CT.
+
+    Rescale Slope and Intercept are required of a CT image (PS3.3 C.8.2.1): without them the stored values mean nothing.
+    """
+    if header.modality != "CT":
+        return None
+    if not header.rescale_stated:
+        return DicomError("bad header", "Rescale Slope or Rescale Intercept is missing: no Hounsfield units")
+    if header.rescale_type not in _HOUNSFIELD:
+        return DicomError("no Hounsfield units", "Rescale Type (0028,1054) names another unit")
     return None

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scansynth.console import Progress, silent
-from scansynth.data.eligibility import commonest_modality, why_left_out
+from scansynth.data.eligibility import commonest_modality, why_left_out, why_not_in_units
 from scansynth.data.join import Left
 from scansynth.data.sources import Source, find_images
 from scansynth.data.tensors import to_stored
@@ -185,7 +185,7 @@ def _nothing(option: str, left: Sequence[Left]) -> CohortError:
 def _unfit(header: Header, modality: str, synthetic: bool) -> DicomError | None:
     """Why a DICOM image is left out; nothing here needs millimetres, and synthetic images are marked as such."""
     if synthetic:
-        return None if header.modality == modality else DicomError("other modality")
+        return why_not_in_units(header) if header.modality == modality else DicomError("other modality")
     fault = why_left_out(header, modality)
     return None if fault is not None and fault.reason == "no pixel spacing" else fault
 

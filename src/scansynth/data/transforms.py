@@ -20,6 +20,9 @@ Floats = npt.NDArray[np.float32]
 _SAMPLE = 1 << 24
 """Values of a series above which its percentiles come from every k-th pixel: bounds the memory."""
 
+_WIDENINGS = 24
+"""Halvings of the tails after which less than one of `_SAMPLE` values is outside."""
+
 
 @dataclass(frozen=True)
 class Permission:
@@ -115,6 +118,9 @@ def permission(modality: str, view: str) -> Permission:
 def series_window(images: Sequence[Floats], percentiles: tuple[float, float]) -> tuple[float, float]:
     """Source values of a series that map to -1 and +1: its percentiles over all pixels.
 
+    Where these are one value (a few bright pixels on an empty background), they are moved outward, each to half its
+    distance from the end, until they differ; at last they are the lowest and the highest value.
+
     Args:
         images: The series' slices, each (rows, columns), in source units.
         percentiles: Two numbers in [0, 100], rising.
@@ -123,7 +129,18 @@ def series_window(images: Sequence[Floats], percentiles: tuple[float, float]) ->
     step = 1 if total <= _SAMPLE else (total // _SAMPLE + 1) | 1
     values = np.concatenate([image.reshape(-1)[::step] for image in images])
     low, high = np.percentile(values, percentiles, overwrite_input=True)
-    return float(low), float(high)
+    if low < high:
+        return float(low), float(high)
+    ends = float(min(image.min() for image in images)), float(max(image.max() for image in images))
+    below, above = percentiles[0], 100.0 - percentiles[1]
+    for _ in range(_WIDENINGS if ends[0] < ends[1] else 0):
+        below, above = below / 2, above / 2
+        # values that occur: between two of them the scale would hang on how many pixels are bright
+        low = np.percentile(values, below, method="lower", overwrite_input=True)
+        high = np.percentile(values, 100.0 - above, method="higher", overwrite_input=True)
+        if low < high:
+            return float(low), float(high)
+    return ends
 
 
 def to_window(values: Floats, low: float, high: float) -> Floats:

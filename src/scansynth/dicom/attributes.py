@@ -37,7 +37,8 @@ WHITELIST: tuple[BaseTag, ...] = (SYNTHETIC_DATA, *(
         "SeriesInstanceUID", "InstanceNumber", "ImagePositionPatient", "SliceLocation",
         "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", *_SPACINGS,
         "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
-        "PixelPaddingRangeLimit", "BurnedInAnnotation", "RescaleIntercept", "RescaleSlope",
+        "PixelPaddingRangeLimit", "BurnedInAnnotation", "RescaleIntercept", "RescaleSlope", "RescaleType",
+        "VolumeBasedCalculationTechnique",
         "ModalityLUTSequence", "SharedFunctionalGroupsSequence",
     )
 ))  # fmt: skip
@@ -78,10 +79,12 @@ def whitelisted(dataset: Dataset, syntax: str, pixel_offset: int, pixel_length: 
         pixel_representation=signed,
         rescale_slope=_rescale(dataset, "RescaleSlope", 1.0),
         rescale_intercept=_rescale(dataset, "RescaleIntercept", 0.0),
+        rescale_stated=all(_text(dataset, keyword) for keyword in ("RescaleSlope", "RescaleIntercept")),
+        rescale_type=_code(dataset, "RescaleType"),
         padding=_padding(dataset, bits_allocated, signed == 1),
         pixel_spacing=spacing,
         spacing_source=spacing_source,
-        image_type=tuple(part.strip() for part in _text(dataset, "ImageType").split("\\")),
+        image_type=_image_type(dataset),
         burned_in_annotation=_code(dataset, "BurnedInAnnotation"),
         conversion_type=_code(dataset, "ConversionType"),
         synthetic_data=text(dataset, SYNTHETIC_DATA).upper() == "YES",
@@ -224,6 +227,13 @@ def _spacing(dataset: Dataset) -> tuple[tuple[float, float] | None, str]:
         if found and all(1e-4 < value < 1e3 for value in found):
             return (found[0], found[1]), keyword
     return None, ""
+
+
+def _image_type(dataset: Dataset) -> tuple[str, ...]:
+    """Image Type, and the technique by which an image was computed from a volume (PS3.3 C.8.16.2.1.4)."""
+    values = [part.strip() for part in _text(dataset, "ImageType").split("\\")]
+    technique = _code(dataset, "VolumeBasedCalculationTechnique")
+    return (*values, technique) if technique not in {"", "NONE"} else tuple(values)
 
 
 def _age(dataset: Dataset) -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from scansynth.dicom.image_type import WITH_TEXT, kind_of
 from scansynth.errors import DicomError
 
 _UID = re.compile(r"[0-9]{1,63}(\.[0-9]{1,62})+", re.ASCII)
@@ -48,13 +49,15 @@ class Header:
         bits_stored: Bits that hold the value.
         high_bit: Place of the highest of them.
         pixel_representation: 0 unsigned, 1 two's complement.
-        rescale_slope: Output units per stored unit.
-        rescale_intercept: Output units (HU for CT).
+        rescale_slope: Output units per stored unit; 1 where the file names none.
+        rescale_intercept: Output units (HU for CT); 0 where the file names none.
+        rescale_stated: The file names both.
+        rescale_type: Unit of the output: HU, US and so on; empty: the modality's own.
         padding: Stored values outside the image: lowest and highest, or none.
         pixel_spacing: Row and column spacing in mm, or none.
         spacing_source: Which attribute gave the spacing: "PixelSpacing" (at the patient),
             "ImagerPixelSpacing" (at the detector, magnified), "NominalScannedPixelSpacing", or "".
-        image_type: Values of Image Type.
+        image_type: Values of Image Type, and how the image was computed from a volume (0008,9207), where it was.
         burned_in_annotation: YES, NO or empty.
         conversion_type: Of a secondary capture, or empty.
         synthetic_data: Whether the image says of itself that it is synthetic (PS3.3 C.12.1).
@@ -87,6 +90,8 @@ class Header:
     pixel_representation: int
     rescale_slope: float
     rescale_intercept: float
+    rescale_stated: bool
+    rescale_type: str
     padding: tuple[int, int] | None
     pixel_spacing: tuple[float, float] | None
     spacing_source: str
@@ -127,12 +132,13 @@ class Header:
 def quarantine(header: Header) -> str | None:
     """Why an image must be looked at by a person before it may be used, or none.
 
-    Text may stand in the pixels: burned-in annotation, secondary captures, screenshots.
+    Text may stand in the pixels: burned-in annotation, secondary captures, screenshots, protocol and dose pages.
     """
     if header.burned_in_annotation == "YES":
         return "burned-in annotation"
-    if any("SCREEN" in value.upper() for value in header.image_type):
-        return "screenshot"
+    kind = kind_of(header.image_type)
+    if kind in WITH_TEXT:
+        return kind
     captured = header.sop_class_uid == _SECONDARY_CAPTURE or header.sop_class_uid.startswith(f"{_SECONDARY_CAPTURE}.")
     if captured or header.conversion_type in _CAPTURED:
         return "secondary capture"

@@ -15,7 +15,7 @@ from pydicom.pixels.decoders.base import get_decoder
 
 from scansynth.dicom.header import Header
 from scansynth.dicom.read import EXPLICIT_BIG, NATIVE
-from scansynth.dicom.streams import join_fragments, stream_shape
+from scansynth.dicom.streams import join_fragments, stream_facts
 from scansynth.errors import DicomError
 
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
@@ -35,6 +35,9 @@ _PLUGINS = {
 }
 """One decoder for each transfer syntax, so that a file reads the same on every machine."""
 
+_MEASURED = frozenset({"CT", "PT", "NM"})
+"""Modalities whose values are measured quantities: Hounsfield units, activity, counts."""
+
 _OTHER_SIZE = "the compressed image has another size than the header"
 _LARGEST = 1 << 28  # bytes of compressed data read at most
 
@@ -42,9 +45,10 @@ _LARGEST = 1 << 28  # bytes of compressed data read at most
 def decode(path: Path, header: Header) -> np.ndarray:
     """The image of one file.
 
-    The stored value is masked to Bits Stored, MONOCHROME1 is inverted in the stored range so that higher
-    is brighter, padding takes the darkest value of the image, and rescale slope and intercept are applied
-    (PS3.3 C.11.1.1.2); window and VOI are not.
+    The stored value is masked to Bits Stored, padding takes the lowest value of the image, and rescale slope and
+    intercept are applied (PS3.3 C.11.1.1.2); window and VOI are not. MONOCHROME1 is a hint for the display, after all
+    these (C.7.6.3.1.2): values that are measured stay as they are, and values without a unit are inverted in the
+    stored range, so that higher is brighter in every image.
 
     Args:
         path: The file.
@@ -61,7 +65,8 @@ def decode(path: Path, header: Header) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            stored = _native(data, header) if header.transfer_syntax_uid in NATIVE else _compressed(data, header)
+            native = header.transfer_syntax_uid in NATIVE
+            stored, bits = (_native(data, header), header.bits_allocated) if native else _compressed(data, header)
     except (DicomError, MemoryError):
         raise
     except Exception as fault:  # decoders raise what they like, and their words may quote the file
@@ -70,7 +75,7 @@ def decode(path: Path, header: Header) -> np.ndarray:
         raise DicomError("cannot be decoded", type(fault).__name__) from None
     if stored.shape != (header.rows, header.columns):
         raise DicomError("cannot be decoded", _OTHER_SIZE)
-    return to_units(stored, header)
+    return to_units(stored, header, bits)
 
 
 def decode_task(path: str, header: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
@@ -78,27 +83,35 @@ def decode_task(path: str, header: Mapping[str, Any]) -> tuple[dict[str, Any], b
     return {}, decode(Path(path), Header.from_values(header)).tobytes()
 
 
-def to_units(stored: np.ndarray, header: Header) -> np.ndarray:
+def inverted(header: Header) -> bool:
+    """Whether the hint MONOCHROME1 turns the values over: they have no unit, and the display alone says what is bright.
+
+    Hounsfield units, activity and counts are measured, whatever the display does with them.
+    """
+    return header.photometric_interpretation == "MONOCHROME1" and header.modality not in _MEASURED
+
+
+def to_units(stored: np.ndarray, header: Header, bits: int) -> np.ndarray:
     """Stored values to output units.
 
     Args:
         stored: Integers (rows, columns), as allocated: bits above Bits Stored may hold anything.
         header: The image's header.
+        bits: Width of the values as they come: as allocated, or of the compressed stream.
 
     Returns:
         float32 (rows, columns).
     """
     allocated = stored.astype(np.int32)
-    values = allocated
-    if header.transfer_syntax_uid in NATIVE:  # a decoder has already put its values right
-        values = values >> (header.high_bit + 1 - header.bits_stored)
-    values = _take_bits(values, header.bits_stored, header.pixel_representation == 1)
+    # a stream that does not reach up to High Bit holds the values alone, wherever the header wants them in the word
+    shift = header.high_bit + 1 - header.bits_stored if bits > header.high_bit else 0
+    values = _take_bits(allocated >> shift, header.bits_stored, header.pixel_representation == 1)
     outside = None
     if header.padding is not None:
         # writers give the padding value as allocated or as stored
         allocated = _take_bits(allocated, header.bits_allocated, header.pixel_representation == 1)
         outside = _within(values, header.padding) | _within(allocated, header.padding)
-    if header.photometric_interpretation == "MONOCHROME1":
+    if inverted(header):
         values = (-1 if header.pixel_representation else (1 << header.bits_stored) - 1) - values
     if outside is not None and outside.any() and not outside.all():
         inside = values[~outside]
@@ -146,23 +159,26 @@ def _native(data: bytes, header: Header) -> np.ndarray:
     return stored.reshape(header.rows, header.columns)
 
 
-def _compressed(data: bytes, header: Header) -> np.ndarray:
-    """Compressed pixels of one frame, as the decoder of their transfer syntax gives them."""
+def _compressed(data: bytes, header: Header) -> tuple[np.ndarray, int]:
+    """Compressed pixels of one frame as their decoder gives them, and how many bits wide its values are."""
     frame = join_fragments(data)
-    if header.transfer_syntax_uid != _RLE and stream_shape(frame) != (header.rows, header.columns, 1):
-        raise DicomError(
-            "cannot be decoded", _OTHER_SIZE
-        )  # pydicom would fold 48 x 40 pixels into 24 x 80 without a word
+    bits = header.bits_allocated  # RLE packs the words as they are (PS3.5 annex G)
+    if header.transfer_syntax_uid != _RLE:
+        facts = stream_facts(frame)
+        bits = facts.bits
+        if (facts.rows, facts.columns, facts.components) != (header.rows, header.columns, 1):
+            # pydicom would fold 48 x 40 pixels into 24 x 80 without a word
+            raise DicomError("cannot be decoded", _OTHER_SIZE)
     if header.transfer_syntax_uid == _JPEG_EXTENDED:
         # of the decoders here only this one reads 12 bits
-        return np.asarray(imagecodecs.jpeg_decode(frame))
+        return np.asarray(imagecodecs.jpeg_decode(frame)), bits
     options: dict[str, Any] = {
         "rows": header.rows,
         "columns": header.columns,
         "samples_per_pixel": 1,
         "number_of_frames": 1,
         "bits_allocated": header.bits_allocated,
-        "bits_stored": header.bits_stored,
+        "bits_stored": bits,  # all that the stream holds: `to_units` takes the value out of them
         "pixel_representation": header.pixel_representation,
         "photometric_interpretation": header.photometric_interpretation,
         "pixel_keyword": "PixelData",
@@ -170,4 +186,4 @@ def _compressed(data: bytes, header: Header) -> np.ndarray:
     plugin = _PLUGINS[header.transfer_syntax_uid]
     decoder = get_decoder(header.transfer_syntax_uid)
     array, _ = decoder.as_array(encapsulate([frame], has_bot=False), raw=True, decoding_plugin=plugin, **options)
-    return np.asarray(array)
+    return np.asarray(array), bits

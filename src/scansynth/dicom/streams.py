@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 
 from scansynth.errors import DicomError
 
@@ -36,8 +37,18 @@ def join_fragments(data: bytes) -> bytes:
     return frame
 
 
-def stream_shape(frame: bytes) -> tuple[int, int, int]:
-    """Rows, columns and components that a JPEG, JPEG-LS or JPEG 2000 stream says it has.
+@dataclass(frozen=True)
+class StreamFacts:
+    """What a compressed stream says of its image: rows, columns, components, and bits of each value."""
+
+    rows: int
+    columns: int
+    components: int
+    bits: int
+
+
+def stream_facts(frame: bytes) -> StreamFacts:
+    """What a JPEG, JPEG-LS or JPEG 2000 stream says of its image.
 
     Asked before decoding: a stream of a few bytes may claim 65535 x 65535 pixels, and decoders fold a
     stream of another shape into the shape of the header without a word.
@@ -47,16 +58,16 @@ def stream_shape(frame: bytes) -> tuple[int, int, int]:
     """
     try:
         if frame.startswith(_START_OF_IMAGE):
-            return _jpeg_shape(frame)
+            return _jpeg_facts(frame)
         start = frame.index(_J2K_START) if frame.startswith(_JP2_SIGNATURE) else 0
         if frame[start : start + 4] == _J2K_START:
-            return _j2k_shape(frame[start:])
+            return _j2k_facts(frame[start:])
     except (struct.error, ValueError):
         pass
     raise DicomError("cannot be decoded", "it is not the compressed image that the transfer syntax names")
 
 
-def _jpeg_shape(frame: bytes) -> tuple[int, int, int]:
+def _jpeg_facts(frame: bytes) -> StreamFacts:
     """From the frame header (ITU-T T.81 B.2.2, T.87 C.2.2), which stands before the first scan."""
     place = 2
     while True:
@@ -68,14 +79,14 @@ def _jpeg_shape(frame: bytes) -> tuple[int, int, int]:
         elif marker in _STANDALONE:
             place += 2
         elif marker in _FRAMES or marker == _JPEG_LS_FRAME:
-            _, _, rows, columns, components = struct.unpack_from(">HBHHB", frame, place + 2)
-            return rows, columns, components
+            _, bits, rows, columns, components = struct.unpack_from(">HBHHB", frame, place + 2)
+            return StreamFacts(rows, columns, components, bits)
         else:
             place += 2 + int(struct.unpack_from(">H", frame, place + 2)[0])
 
 
-def _j2k_shape(frame: bytes) -> tuple[int, int, int]:
+def _j2k_facts(frame: bytes) -> StreamFacts:
     """From the SIZ marker segment (ITU-T T.800 A.5.1): the reference grid less its offset."""
     width, height, left, top = struct.unpack_from(">4I", frame, 8)
-    (components,) = struct.unpack_from(">H", frame, 40)
-    return height - top, width - left, components
+    components, depth = struct.unpack_from(">HB", frame, 40)
+    return StreamFacts(height - top, width - left, components, (depth & 0x7F) + 1)  # the highest bit is the sign

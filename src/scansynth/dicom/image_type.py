@@ -1,0 +1,67 @@
+"""What Image Type (0008,0008) says an image is, when it is no slice as it was taken (PS3.3 C.7.6.1.1.2).
+
+Beside the standard's values, values 3 and above are the makers' own. They are compared word by word, so that
+`CT_SOM5 MPR`, `CSA MPR`, `MPR` and `CURVED_MPR` are one thing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable
+
+LOCALIZER, PROJECTION, REFORMATTED = "localizer", "projection", "reformatted"
+SCREENSHOT, PAGE, MOSAIC = "screenshot", "protocol or dose page", "mosaic"
+
+KINDS = (SCREENSHOT, PAGE, LOCALIZER, PROJECTION, REFORMATTED, MOSAIC)
+"""Every answer of `kind_of`, the ones whose pixels may name a patient first."""
+
+WITH_TEXT = frozenset({SCREENSHOT, PAGE})
+"""Kinds with text in the pixels: a person must look at them before they may be used."""
+
+_WORDS = {
+    SCREENSHOT: "SCREEN SCREENSAVE SCREENSHOT SCREENCAPTURE SNAPSHOT CAPTURE CAPTURED PHOTO TERARECON",
+    # Siemens PROT, PATPROT, "CSA REPORT", "CSA RESULT"; GE and Canon DOSE and SUMMARY pages; Philips "DOSE INFO"
+    PAGE: "PROT PATPROT PROTOCOL PATIENTPROTOCOL DOSE DOSEINFO DOSEREPORT DOSESUMMARY REPORT RESULT RESULTS SUMMARY "
+    "TEXT GRAPH GRAPHIC GRAPHICS CHART PLOT HISTOGRAM CURVE WORKSHEET",
+    # Siemens TOPOGRAM, GE SCOUT, Philips SURVIEW and SURVEY, Canon SCANO and SCANOSCOPE
+    LOCALIZER: "LOCALIZER LOCALISER SCOUT SCOUTVIEW TOPOGRAM TOPO SURVIEW SURVEY SCANO SCANOGRAM SCANOSCOPE PLANSCAN",
+    PROJECTION: "PROJECTION MIP MINIP MINP MNIP MAXIP MAXIMIP MEANIP AVIP AVEIP AVGIP AVERAGEIP TMIP RAYSUM VRT VR SSD "
+    "VOLREN VOLUMERENDER VOLUMERENDERING VOLUMERENDERED SURFACERENDER SURFACERENDERING RENDERING RENDERED ENDOSCOPY "
+    "FLYTHROUGH",
+    REFORMATTED: "REFORMAT REFORMATTED REFORMATED REFORMATION MPR MPRTHICK MPVR CPR CURVED CURVEDMPR CURVEDREFORMAT "
+    "RESAMPLED CSAPARALLEL CSARADIAL PARALLELRANGE RADIALRANGE",
+    MOSAIC: "MOSAIC MONTAGE COLLAGE CONTACTSHEET",
+}
+_KIND_OF_WORD = {word: kind for kind, words in _WORDS.items() for word in words.split()}
+_ENDINGS = {"MIP": PROJECTION, "MPR": REFORMATTED}
+"""Of words that stand together with another: `THINMIP`."""
+
+_RENDERED = frozenset({"3D", "SURFACE"})
+"""Words that name a rendering in a derived image alone: an original one may be taken in 3D."""
+
+
+def kind_of(image_type: Iterable[str]) -> str | None:
+    """One of `KINDS`, or none for a slice as it was taken.
+
+    Args:
+        image_type: Values of Image Type, and of Volume Based Calculation Technique (0008,9207), which says the same
+            with values of its own (PS3.3 C.8.16.2.1.4).
+    """
+    values = [value.upper() for value in image_type]
+    derived = "DERIVED" in values[:1] or "SECONDARY" in values[1:2]
+    found = {kind for value in values for kind in _kinds(value, derived)}
+    return next((kind for kind in KINDS if kind in found), None)
+
+
+def _kinds(value: str, derived: bool) -> set[str]:
+    """What one value says, by its words, by two neighbours written apart, and by all of them together."""
+    words = re.findall(r"[A-Z0-9]+", value)
+    joined = {first + second for first, second in itertools.pairwise(words)} | {"".join(words)}
+    found = {_KIND_OF_WORD[word] for word in joined | set(words) if word in _KIND_OF_WORD}
+    found |= {kind for word in words for ending, kind in _ENDINGS.items() if word.endswith(ending)}
+    if derived and _RENDERED & set(words):
+        found.add(PROJECTION)
+    if words[:1] == ["CT"] and words[-1:] == ["TOP"]:  # Siemens: "CT_SOM5 TOP"
+        found.add(LOCALIZER)
+    return found
