@@ -65,6 +65,10 @@ class CohortSettings(Settings):
     size: Literal[32, 64, 128, 256, 512, 1024] = Field(256, description="Side of the images in pixels.")
     hu_window: tuple[float, float] = Field((-1000.0, 400.0), description="CT: Hounsfield units that map to -1 and 1.")
     percentiles: tuple[float, float] = Field((0.5, 99.5), description="Other modalities: per series, map to -1 and 1.")
+    plane: Literal["axial", "coronal", "sagittal"] | None = Field(
+        None,
+        description="The only plane kept, by Image Orientation (Patient); none: all, with a note when they differ.",
+    )
     skip_unlisted: bool = Field(False, description="Leave out images without a row in labels.csv, not refuse them.")
     key: str | None = Field(None, description="The institution's key; none: the environment's, else the user's.")
     split_from: str | None = Field(None, description="Study whose patients keep the roles they have there.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from scansynth.data.orientation import plane_of
 from scansynth.dicom.header import ULTRASOUND, Header, quarantine
 from scansynth.dicom.image_type import kind_of
 from scansynth.errors import DicomError
@@ -25,12 +26,13 @@ def commonest_modality(headers: Iterable[Header]) -> str | None:
     return min(counts, key=lambda modality: (-counts[modality], modality)) if counts else None
 
 
-def why_left_out(header: Header, modality: str) -> DicomError | None:
+def why_left_out(header: Header, modality: str, plane: str | None = None) -> DicomError | None:
     """Why a file makes no case, or none when it does.
 
     Args:
         header: What the file says.
         modality: The study's Modality.
+        plane: The study's plane; none: any.
     """
     if header.modality != modality:
         reason = "ultrasound" if header.modality in ULTRASOUND else "other modality"
@@ -43,6 +45,8 @@ def why_left_out(header: Header, modality: str) -> DicomError | None:
     kind = kind_of(header.image_type)
     if kind is not None:
         return DicomError(kind, "Image Type (0008,0008) says so")
+    if plane is not None and plane_of(header) != plane:
+        return DicomError("other plane", f"{plane_of(header) or 'not said'}, and cohort.plane is {plane}")
     if min(header.rows, header.columns) < _SMALLEST:
         return DicomError("too small", f"{header.rows} x {header.columns} pixels")
     if header.pixel_spacing is None:

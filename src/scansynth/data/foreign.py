@@ -20,6 +20,7 @@ import numpy.typing as npt
 from scansynth.console import Progress, silent
 from scansynth.data.eligibility import commonest_modality, why_left_out, why_not_in_units
 from scansynth.data.join import Left
+from scansynth.data.orientation import turn_of
 from scansynth.data.sources import Source, find_images
 from scansynth.data.tensors import to_stored
 from scansynth.data.transforms import fit, series_window, to_window
@@ -245,7 +246,7 @@ def _decoded(
         yield source, image if isinstance(image, DicomError) else image.astype(np.float32), (0.0, 65535.0)
     scans = [(source, header) for source, header in found.usable if isinstance(header, Header)]
     scans.sort(key=lambda pair: (pair[1].series_instance_uid, pair[0].relative))
-    decoded = zip(scans, pool.decode_all((source.path, header) for source, header in scans), strict=True)
+    decoded = zip(scans, _turned(scans, pool), strict=True)
     again: list[tuple[_Scan, tuple[float, float]]] = []
     for _, series in itertools.groupby(decoded, key=lambda pair: pair[0][1].series_instance_uid):
         if found.modality == "CT":
@@ -256,12 +257,19 @@ def _decoded(
         again += [(scan, window) for scan in later]
         for (source, _), values in held:
             yield source, values, window
-    jobs = ((source.path, header) for (source, header), _ in again)
-    for ((source, _), window), values in zip(again, pool.decode_all(jobs), strict=True):
+    for ((source, _), window), values in zip(again, _turned([scan for scan, _ in again], pool), strict=True):
         yield source, _finite(values), window
 
 
 _Scan = tuple[Source, Header]
+
+
+def _turned(scans: Sequence[_Scan], pool: DecodePool) -> Iterator[_Floats | DicomError]:
+    """Each scan's values in the raster orientation of its plane, as in a cohort."""
+    decoded = pool.decode_all((source.path, header) for source, header in scans)
+    for (_, header), values in zip(scans, decoded, strict=True):
+        yield values if isinstance(values, DicomError) else turn_of(header).apply(values)
+
 
 _HELD = 1 << 25
 """Pixels of a series that are kept in memory; of a longer one, other files are read again once its window is known."""

@@ -26,11 +26,12 @@ from scansynth.console import Progress, silent
 from scansynth.data.join import Found, Left, Scan, asked_roles, join, strata
 from scansynth.data.labels import Labels, read_labels
 from scansynth.data.masks import read_mask
+from scansynth.data.orientation import turn_of
 from scansynth.data.roles import check_key, inherited_roles, known_roles, merge_roles, roles_digest, write_roles
 from scansynth.data.sources import Source, find_sources, listing_digest
 from scansynth.data.split import Stratum, assign_roles, patients_needed
 from scansynth.data.stack import StackWriter
-from scansynth.data.summary import IngestSummary, summarise
+from scansynth.data.summary import IngestSummary, source_notes, summarise
 from scansynth.data.tensors import (
     ATTRIBUTE,
     CASE_COLUMNS,
@@ -129,7 +130,8 @@ def ingest(study: Study, key: InstitutionKey, progress: Progress = silent) -> In
     _write_linkage(study.linkage, key, scans, left)
     counts = {"cases": len(cases), "patients": len(roles), "left_out": len(left)}
     study.log("ingest", "written", seconds=round(record.seconds, 3), **counts)
-    return summarise(facts, cases, record.seconds, sum(patient not in plan.known for patient in roles))
+    new = sum(patient not in plan.known for patient in roles)
+    return summarise(facts, cases, record.seconds, new, source_notes([scan.header for scan in scans]))
 
 
 @dataclass(frozen=True)
@@ -267,7 +269,8 @@ def _write_images(
             if masks is not None:
                 source = (header.rows, header.columns)
                 mask = read_mask(made.scan.row, mask_folders, source) if made.scan.row else None
-                masks.append(np.zeros(shape, np.uint8) if mask is None else fit_mask(mask, size))
+                turned = None if mask is None else turn_of(header).apply(mask)
+                masks.append(np.zeros(shape, np.uint8) if turned is None else fit_mask(turned, size))
             rows.append((made.scan, _case_row(made, size, plan.key)))
     return rows, faults
 
@@ -301,7 +304,8 @@ def _made(
     low, high = window
     if not low < high or result.min() == result.max():
         return Left(scan.source, "constant image", "all pixels have one value")
-    return _Made(scan, to_stored(fit(to_window(result, low, high), size)), low, high)
+    turned = turn_of(scan.header).apply(result)
+    return _Made(scan, to_stored(fit(to_window(turned, low, high), size)), low, high)
 
 
 def _case_row(made: _Made, size: int, key: InstitutionKey) -> dict[str, str]:
@@ -309,7 +313,8 @@ def _case_row(made: _Made, size: int, key: InstitutionKey) -> dict[str, str]:
     scan, header = made.scan, made.scan.header
     if header.pixel_spacing is None:
         raise ValueError("a scan without pixel spacing was let through")
-    spacing = fitted_spacing((header.rows, header.columns), header.pixel_spacing, size)
+    turn = turn_of(header)
+    spacing = fitted_spacing(turn.pair((header.rows, header.columns)), turn.pair(header.pixel_spacing), size)
     attributes = {**source_facts(header), **((scan.row.attributes if scan.row else None) or {})}
     return {
         "case": scan.case,

@@ -83,7 +83,7 @@ def join(found: Found, labels: Labels | None, settings: CohortSettings, key: Ins
     scans: list[Scan] = []
     unlisted, must_be_listed = 0, labels is not None and not settings.unlabelled
     for (source, header), row in zip(headers, rows, strict=True):
-        fault = why_left_out(header, modality) or _unusable(header, row, must_be_listed)
+        fault = why_left_out(header, modality, settings.plane) or _unusable(header, row, must_be_listed)
         unlisted += fault is not None and fault.reason == _UNLISTED
         if fault is not None:
             left.append(Left(source, fault.reason, fault.detail))
@@ -95,10 +95,9 @@ def join(found: Found, labels: Labels | None, settings: CohortSettings, key: Ins
             "cohort.skip_unlisted = true to leave the images out"
         )
     if not scans:
-        counts = ", ".join(
-            f"{count} {reason}" for reason, count in Counter(item.reason for item in left).most_common(3)
-        )
-        raise CohortError(f"no {modality} image can be used ({counts}); see the reasons, or set cohort.modality")
+        counts = Counter(f"{item.reason} ({item.detail})" if item.detail else item.reason for item in left)
+        words = ", ".join(f"{count} {why}" for why, count in counts.most_common(3))
+        raise CohortError(f"no {modality} image can be used: {words}; mend the files, or set cohort.modality")
     _refuse_twice(scans)
     return modality, scans, left
 

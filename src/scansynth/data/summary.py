@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scansynth.data.orientation import orientation_notes
 from scansynth.data.tensors import CohortFacts
+from scansynth.dicom.header import Header
+from scansynth.dicom.pixels import inverted
 from scansynth.ledger import Role
 
 _FEW = 30
@@ -39,9 +42,13 @@ class IngestSummary:
 
 
 def summarise(
-    facts: CohortFacts, cases: Sequence[Mapping[str, str]], seconds: float, new_patients: int
+    facts: CohortFacts,
+    cases: Sequence[Mapping[str, str]],
+    seconds: float,
+    new_patients: int,
+    notes: Sequence[str] = (),
 ) -> IngestSummary:
-    """The summary of an ingest from the rows of cases.csv."""
+    """The summary of an ingest from the rows of cases.csv; `notes` on the sources come before the other warnings."""
     role_of = {case["patient"]: case["role"] for case in cases}
     counts = Counter(role_of.values())
     return IngestSummary(
@@ -51,8 +58,16 @@ def summarise(
         new_patients=new_patients,
         patients_by_role={role.value: counts[role.value] for role in Role},
         seconds=seconds,
-        warnings=tuple(_warnings(facts, cases, counts)),
+        warnings=(*notes, *_warnings(facts, cases, counts)),
     )
+
+
+def source_notes(headers: Sequence[Header]) -> list[str]:
+    """What the user should know of how the kept images were stored; a sentence each."""
+    notes = orientation_notes(headers)
+    if turned_over := sum(inverted(header) for header in headers):
+        notes.append(f"{turned_over} images are MONOCHROME1 and have no unit; they were inverted: higher is brighter")
+    return notes
 
 
 def _warnings(facts: CohortFacts, cases: Sequence[Mapping[str, str]], counts: Mapping[str, int]) -> list[str]:

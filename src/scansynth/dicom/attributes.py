@@ -35,6 +35,7 @@ WHITELIST: tuple[BaseTag, ...] = (SYNTHETIC_DATA, *(
         "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "ConversionType", "Manufacturer",
         "PatientID", "PatientSex", "PatientAge", "BodyPartExamined", "MagneticFieldStrength",
         "SeriesInstanceUID", "InstanceNumber", "ImagePositionPatient", "SliceLocation",
+        "ImageOrientationPatient", "PatientOrientation",
         "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", *_SPACINGS,
         "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
         "PixelPaddingRangeLimit", "BurnedInAnnotation", "RescaleIntercept", "RescaleSlope", "RescaleType",
@@ -48,6 +49,14 @@ _TAGS = {keyword_for_tag(tag): tag for tag in WHITELIST}
 _AGE = re.compile(r"([0-9]{1,3})([DWMY])")
 _YEARS_PER = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 _MAX_TEXT = 1024
+_OFF_UNIT = 0.01
+"""How far direction cosines may be from unit length and from a right angle; writers round them to a few digits."""
+_RADIOGRAPHS = frozenset({"CR", "DX"})
+_DIRECTIONS: dict[str, tuple[float, float, float]] = {
+    "L": (1.0, 0.0, 0.0), "R": (-1.0, 0.0, 0.0), "P": (0.0, 1.0, 0.0), "A": (0.0, -1.0, 0.0), "H": (0.0, 0.0, 1.0),
+    "F": (0.0, 0.0, -1.0),
+}  # fmt: skip
+"""Left, right, posterior, anterior, head, foot in the patient's coordinates (PS3.3 C.7.6.2.1.1)."""
 
 
 def whitelisted(dataset: Dataset, syntax: str, pixel_offset: int, pixel_length: int | None) -> Header:
@@ -90,6 +99,7 @@ def whitelisted(dataset: Dataset, syntax: str, pixel_offset: int, pixel_length: 
         synthetic_data=text(dataset, SYNTHETIC_DATA).upper() == "YES",
         instance_number=_optional_integer(dataset, "InstanceNumber"),
         position=None if position is None else (position[0], position[1], position[2]),
+        orientation=_orientation(dataset),
         slice_location=_float(dataset, "SliceLocation"),
         body_part=_text(dataset, "BodyPartExamined"),
         sex=_code(dataset, "PatientSex"),
@@ -227,6 +237,24 @@ def _spacing(dataset: Dataset) -> tuple[tuple[float, float] | None, str]:
         if found and all(1e-4 < value < 1e3 for value in found):
             return (found[0], found[1]), keyword
     return None, ""
+
+
+def _orientation(dataset: Dataset) -> tuple[float, float, float, float, float, float] | None:
+    """Unit vectors along a row and down a column; of a radiograph, from the letters of Patient Orientation."""
+    found = _floats(dataset, "ImageOrientationPatient", 6)
+    if found is None and _code(dataset, "Modality") in _RADIOGRAPHS:
+        # PS3.3 C.7.6.1.1.1: where the first row and the first column lead to, the main direction first
+        letters = [part.strip()[:1].upper() for part in _text(dataset, "PatientOrientation").split("\\")]
+        if len(letters) == 2 and all(letter in _DIRECTIONS for letter in letters):
+            found = (*_DIRECTIONS[letters[0]], *_DIRECTIONS[letters[1]])
+    if found is None:
+        return None
+    row, column = found[:3], found[3:]
+    if any(abs(math.hypot(*vector) - 1.0) > _OFF_UNIT for vector in (row, column)):
+        return None
+    if abs(sum(a * b for a, b in zip(row, column, strict=True))) > _OFF_UNIT:
+        return None
+    return (row[0], row[1], row[2], column[0], column[1], column[2])
 
 
 def _image_type(dataset: Dataset) -> tuple[str, ...]:

@@ -63,6 +63,8 @@ class Header:
         synthetic_data: Whether the image says of itself that it is synthetic (PS3.3 C.12.1).
         instance_number: Or none.
         position: Image Position (Patient) in mm, or none.
+        orientation: Direction cosines along a row and down a column (PS3.3 C.7.6.2.1.1), or none when they are missing
+            or are not at right angles.
         slice_location: mm, or none.
         body_part: Body Part Examined, or empty.
         sex: As written, or empty; `deidentify.facts` gives what may leave.
@@ -101,6 +103,7 @@ class Header:
     synthetic_data: bool
     instance_number: int | None
     position: tuple[float, float, float] | None
+    orientation: tuple[float, float, float, float, float, float] | None
     slice_location: float | None
     body_part: str = field(repr=False)
     sex: str = field(repr=False)
