@@ -44,6 +44,7 @@ LONG_FUNCTIONS = {("gan/training_loop.py", "train_attempt")}
 
 FENCES = {
     "pydicom": {"dicom"},
+    "dicomanonymizer": {"dicom"},
     "fastapi": {"reader"},
     "ray": {"engine"},
     "matplotlib": {"report"},

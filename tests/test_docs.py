@@ -22,7 +22,8 @@ from scansynth.claims.rules import CLAIMS, EVERY_RULE, RULE_VERSION, UTILITY_RUL
 from scansynth.cli import app
 from scansynth.config import CohortSettings, StudyConfig, known_keys, parse
 from scansynth.data import tensors
-from scansynth.data.labels import _BOX, _IDENTIFYING, _KNOWN
+from scansynth.data.identifiers import DIRECT
+from scansynth.data.labels import _BOX, _KNOWN
 from scansynth.data.sets import COLUMNS, MANIFEST
 from scansynth.data.transforms import PERMITTED_AUGMENTATION
 from scansynth.dicom.deidentify import KEY_VARIABLE
@@ -272,9 +273,9 @@ def test_labels_columns_and_environment_are_documented() -> None:
     documented = text(DOCS / "quickstart.md")
     for column in sorted(_KNOWN | {"site", *_BOX}):
         assert f"`{column}`" in documented, column
-    named = re.search(r"identifies a person, such as (.*?), is refused", documented.replace("\n", " "))
+    named = re.search(r"identifies a person, such as (.*?), is not kept", documented.replace("\n", " "))
     assert named
-    assert set(re.findall(r"`(\w+)`", named[1])) <= _IDENTIFYING
+    assert set(re.findall(r"`(\w+)`", named[1])) <= DIRECT
     assert {KEY_VARIABLE, "WANDB_MODE", "XDG_CONFIG_HOME"} <= rows(DOCS / "configuration.md").keys()
 
 

@@ -58,6 +58,9 @@ class CohortSettings(Settings):
     unlabelled: bool = Field(False, description="One cohort without labels; evidence on labels is not assessable.")
     positive: str | None = Field(None, description="The label that means that the lesion is there.")
     known_labels: tuple[str, ...] = Field((), description="Labels that labels.csv may hold; empty: any.")
+    attributes: tuple[str, ...] = Field(
+        (), description="Columns of labels.csv kept with the cohort besides those that are harmless by themselves."
+    )
     modality: str | None = Field(None, description="DICOM Modality kept, for example MR; none: the commonest.")
     view: Literal["chest", "patch", "any"] = Field(
         "any", description="What an image shows; decides which augmentations are permitted."

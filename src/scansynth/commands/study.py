@@ -52,7 +52,7 @@ def init(
     if (labels is None) != unlabelled:
         raise ConfigError("give either --labels labels.csv or --unlabelled")
     wishes = Wishes(dicom, labels, recipe, split_from, view.value, size, positive, name, seed, key)
-    made = create(study, wishes)
+    made = create(study, wishes, console.warn)
     cohort = made.config.cohort
     found = f"{cohort.modality}, {cohort.size} x {cohort.size} pixels" + (
         f", positive label {cohort.positive}" if cohort.positive else ""

@@ -131,7 +131,8 @@ def ingest(study: Study, key: InstitutionKey, progress: Progress = silent) -> In
     counts = {"cases": len(cases), "patients": len(roles), "left_out": len(left)}
     study.log("ingest", "written", seconds=round(record.seconds, 3), **counts)
     new = sum(patient not in plan.known for patient in roles)
-    return summarise(facts, cases, record.seconds, new, source_notes([scan.header for scan in scans]))
+    notes = (*plan.notes, *source_notes([scan.header for scan in scans]))
+    return summarise(facts, cases, record.seconds, new, notes)
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,7 @@ class _Plan:
         given: Roles that patients already have.
         known: Patients of an earlier ingest.
         files: Candidate files found.
+        notes: What the user should know of labels.csv.
     """
 
     study: Study
@@ -159,6 +161,7 @@ class _Plan:
     given: Mapping[str, Role]
     known: frozenset[str]
     files: int
+    notes: tuple[str, ...]
 
 
 def _plan(study: Study, key: InstitutionKey, pool: DecodePool, progress: Progress) -> _Plan:
@@ -166,7 +169,8 @@ def _plan(study: Study, key: InstitutionKey, pool: DecodePool, progress: Progres
     settings = study.config.cohort
     labels = None
     if settings.labels is not None:
-        labels = read_labels(study.source(settings.labels), settings.known_labels, settings.unlabelled)
+        table = study.source(settings.labels)
+        labels = read_labels(table, settings.known_labels, settings.unlabelled, settings.attributes)
     sources = find_sources(study.source(settings.dicom))
     if not sources:
         raise CohortError("the DICOM folder holds no file that may be a scan; point cohort.dicom at the scans")
@@ -178,7 +182,8 @@ def _plan(study: Study, key: InstitutionKey, pool: DecodePool, progress: Progres
     given = merge_roles(asked_roles(scans), known, inherited_roles(other, key.fingerprint))
     _roles(study, strata(scans), given)
     scans.sort(key=lambda scan: (scan.patient, scan.header.series_instance_uid, scan.case))
-    return _Plan(study, key, modality, labels, scans, left, given, frozenset(known), len(sources))
+    notes = labels.notes if labels else ()
+    return _Plan(study, key, modality, labels, scans, left, given, frozenset(known), len(sources), notes)
 
 
 def _build(

@@ -6,13 +6,15 @@ cell may hold a patient's name.
 
 from __future__ import annotations
 
-import csv
 import difflib
 import re
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from scansynth.data.identifiers import screen
+from scansynth.data.table import composed, plain_name, read_table
 from scansynth.errors import CohortError
 from scansynth.files import sha256_file
 from scansynth.ledger import Role
@@ -22,36 +24,13 @@ UNLABELLED = "unlabelled"
 
 _BOX = ("x", "y", "width", "height")
 _KNOWN = frozenset({"path", "sop_instance_uid", "label", "patient_id", "mask", "role", *_BOX})
-_IDENTIFYING = frozenset(
-    {
-        "name",
-        "patient_name",
-        "patientname",
-        "first_name",
-        "last_name",
-        "surname",
-        "birth_date",
-        "birthdate",
-        "date_of_birth",
-        "dob",
-        "address",
-        "phone",
-        "telephone",
-        "email",
-        "ssn",
-        "mrn",
-        "accession",
-        "accession_number",
-        "file",
-        "filename",
-        "file_name",
-        "file_path",
-        "study_date",
-        "exam_date",
-        "series_instance_uid",
-        "study_instance_uid",
-    }
-)
+_PLAIN = {plain_name(column): column for column in _KNOWN}
+_FREE = frozenset({"site"})  # may hold any number of different texts
+_EMPTY = frozenset({"nan", "none", "null", "na", "n/a", "#n/a", "nat", "<na>", "-"})
+"""What programs write into an empty cell of patient_id."""
+_MISSING = frozenset({"nan", "nat", "<na>", "#n/a"})
+"""The same in a cell that may hold a word."""
+
 _LONGEST = 64  # characters, as DICOM's LO allows (PS3.5 section 6.2)
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
@@ -85,10 +64,17 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class Labels:
-    """A checked labels.csv: no file twice, no path that leaves the DICOM folder."""
+    """A checked labels.csv: no file twice, no path that leaves the DICOM folder.
+
+    Attributes:
+        rows: One for each image.
+        sha256: Of the file.
+        notes: What was made of it that the user should know, a sentence each.
+    """
 
     rows: tuple[LabelRow, ...]
     sha256: str
+    notes: tuple[str, ...] = ()
 
     @property
     def by_path(self) -> dict[str, LabelRow]:
@@ -106,23 +92,62 @@ class Labels:
         return any(row.mask or row.box for row in self.rows)
 
 
-def read_labels(path: Path, known: Collection[str] = (), unlabelled: bool = False) -> Labels:
+def read_labels(
+    path: Path, known: Collection[str] = (), unlabelled: bool = False, attributes: Collection[str] = ()
+) -> Labels:
     """The rows of labels.csv, checked.
 
     Args:
-        path: The CSV file: UTF-8, commas, a header line.
+        path: The table, as a spreadsheet or a program writes it.
         known: Labels that may occur; empty: any.
         unlabelled: The label column may be missing, and is not read.
+        attributes: Columns to keep with the cohort besides those that are harmless.
 
     Raises:
         CohortError: The file is missing, empty or malformed; the message gives the row and what to do.
     """
-    columns, cells = _read_cells(path)
+    table = read_table(path, _PLAIN.keys())
+    columns = [_PLAIN.get(plain_name(column), column) for column in table.columns]
     _check_columns(path.name, columns, unlabelled)
-    rows = [_row(path.name, number, dict(zip(columns, values, strict=True)), known, unlabelled)
-            for number, values in cells]  # fmt: skip
+    cells = [(number, dict(zip(columns, map(_word, values), strict=True))) for number, values in table.rows]
+    own = [column for column in columns if column not in _used(columns)]
+    patients = [cell.get("patient_id", "") for _, cell in cells]
+    kept, dropped = screen({c: [cell[c] for _, cell in cells] for c in own}, patients, attributes, _FREE)
+    rows = [_row(path.name, number, cell, kept, unlabelled) for number, cell in cells]
+    rows, respelled = _one_spelling(rows, known)
+    for row in rows:
+        _check_label(path.name, row, () if unlabelled else known)
     _refuse_duplicates(path.name, rows)
-    return Labels(tuple(rows), sha256_file(path))
+    return Labels(tuple(rows), sha256_file(path), (*table.notes, *dropped, *respelled))
+
+
+def same_label(label: str) -> str:
+    """A label without what people spell differently without meaning it: case and blanks."""
+    return re.sub(r"\s+", "", composed(label).casefold())
+
+
+def _one_spelling(rows: Sequence[LabelRow], known: Collection[str]) -> tuple[list[LabelRow], tuple[str, ...]]:
+    """Rows in which labels that differ in case or blanks alone are one, and a note for each.
+
+    The spelling that study.toml knows is taken, else the commonest. Spellings that study.toml knows stay apart.
+    """
+    spellings: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        spellings[same_label(row.label)][row.label] += 1
+    chosen = {label: label for label in known}
+    notes = []
+    for alike, counts in spellings.items():
+        strange = [label for label in counts if label not in known]
+        best = next((label for label in sorted(known) if same_label(label) == alike), None)
+        best = best or min(counts, key=lambda label: (-counts[label], label))
+        chosen |= dict.fromkeys(strange, best)
+        others = sorted(label for label in strange if label != best)
+        if others:
+            notes.append(
+                f"the labels {', '.join([best, *others])} differ in case or blanks alone and were taken for one, "
+                f"{best} ({_rows(sum(counts[label] for label in others))} changed)"
+            )
+    return [replace(row, label=chosen[row.label]) for row in rows], tuple(notes)
 
 
 def check_present(labels: Labels, paths: Collection[str], uids: Collection[str]) -> None:
@@ -167,40 +192,8 @@ def _rows(count: int) -> str:
     return f"{count} row" if count == 1 else f"{count} rows"
 
 
-def _read_cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Column names and the cells of each row that is not blank, with its number in a spreadsheet."""
-    name = path.name
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            records = list(csv.reader(stream, strict=True))
-    except (FileNotFoundError, IsADirectoryError):
-        raise CohortError(f"there is no {name} where study.toml says; set cohort.labels to the file") from None
-    except UnicodeDecodeError:
-        raise CohortError(f"{name} is not UTF-8; save it as CSV UTF-8") from None
-    except csv.Error as fault:
-        raise CohortError(f"{name} is not a CSV file ({fault}); save it as CSV with commas") from None
-    if not records:
-        raise CohortError(f"{name} is empty; it needs a header line with path and label, and a row for each image")
-    columns = [cell.strip().lower() for cell in records[0]]
-    cells = []
-    for number, record in enumerate(records[1:], start=2):
-        if not any(cell.strip() for cell in record):
-            continue
-        if len(record) != len(columns):
-            raise CohortError(
-                f"{name} row {number}: it has {len(record)} cells and the header has {len(columns)}; "
-                "quote cells that hold a comma"
-            )
-        cells.append((number, [cell.strip() for cell in record]))
-    if not cells:
-        raise CohortError(f"{name} has a header and no rows; add a row for each image")
-    return columns, cells
-
-
 def _check_columns(name: str, columns: Sequence[str], unlabelled: bool) -> None:
     """Refuses a header that cannot be used."""
-    if len(columns) == 1 and ";" in columns[0]:
-        raise CohortError(f"{name} is separated by semicolons; save it as CSV with commas")
     if "path" not in columns and "sop_instance_uid" not in columns:
         raise CohortError(f"{name} has neither a column path nor a column sop_instance_uid; add one of them")
     if "label" not in columns and not unlabelled:
@@ -210,13 +203,7 @@ def _check_columns(name: str, columns: Sequence[str], unlabelled: bool) -> None:
     twice = [column for column in columns if columns.count(column) > 1]
     if twice:
         raise CohortError(f"{name} has the column {twice[0]} twice; remove one of them")
-    identifying = [column for column in columns if re.sub(r"[\s-]+", "_", column) in _IDENTIFYING]
-    if identifying:
-        raise CohortError(
-            f"{name}: every column is kept with the cohort, and {identifying[0]} may identify a patient; "
-            "remove it (patient_id is hashed and may stay)"
-        )
-    names = [attribute_name(column) for column in columns if column not in _KNOWN]
+    names = [attribute_name(column) for column in columns if column not in _used(columns)]
     clash = [attribute for attribute in names if names.count(attribute) > 1]
     if clash:
         raise CohortError(f"{name}: two columns would both be kept as {clash[0]}; rename one of them")
@@ -227,7 +214,12 @@ def attribute_name(column: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", column.lower()).strip("_") or "column"
 
 
-def _row(name: str, number: int, cell: Mapping[str, str], known: Collection[str], unlabelled: bool) -> LabelRow:
+def _used(columns: Collection[str]) -> frozenset[str]:
+    """Columns with a meaning of their own; a part of a box without the rest is a column like any other."""
+    return _KNOWN if set(_BOX) <= set(columns) else _KNOWN - {*_BOX}
+
+
+def _row(name: str, number: int, cell: Mapping[str, str], kept: Collection[str], unlabelled: bool) -> LabelRow:
     """One checked row."""
     where = f"{name} row {number}"
     path = _path(where, "path", cell.get("path", ""))
@@ -236,16 +228,11 @@ def _row(name: str, number: int, cell: Mapping[str, str], known: Collection[str]
         raise CohortError(f"{where}: neither path nor sop_instance_uid is filled in; fill one, or remove the row")
     if uid is not None and (len(uid) > 64 or not _UID.fullmatch(uid)):
         raise CohortError(f"{where}: sop_instance_uid is not a UID (digits and dots, at most 64); correct it")
-    label = UNLABELLED if unlabelled else cell["label"]
+    label = UNLABELLED if unlabelled else composed(cell["label"])
     if not label:
         raise CohortError(f"{where}: the label is empty; fill it in, or remove the row")
     if len(label) > _LONGEST or not label.isprintable() or "|" in label:
         raise CohortError(f"{where}: a label is at most {_LONGEST} plain characters without |; give it a shorter name")
-    if known and not unlabelled and label not in known:
-        raise CohortError(
-            f"{where}: the label is not one of {', '.join(sorted(known))}; correct it, or add it to "
-            "cohort.known_labels in study.toml"
-        )
     mask, box = _path(where, "mask", cell.get("mask", "")), _box(where, cell)
     if mask and box:
         raise CohortError(f"{where}: it has both a mask and a box; keep one of them")
@@ -254,16 +241,32 @@ def _row(name: str, number: int, cell: Mapping[str, str], known: Collection[str]
         path=path,
         sop_instance_uid=uid,
         label=label,
-        patient_id=cell.get("patient_id") or None,
+        patient_id=_filled(cell.get("patient_id", "")),
         mask=mask,
         box=box,
         role=_role(where, cell.get("role", "")),
         attributes={
-            attribute_name(column): value
-            for column, value in cell.items()
-            if value and column not in _KNOWN - ({*_BOX} if not set(_BOX) <= cell.keys() else set())
+            attribute_name(column): composed(value) for column, value in cell.items() if value and column in kept
         },
     )
+
+
+def _check_label(name: str, row: LabelRow, known: Collection[str]) -> None:
+    if known and row.label not in known:
+        raise CohortError(
+            f"{name} row {row.row}: the label is not one of {', '.join(sorted(known))}; correct it, or add it to "
+            "cohort.known_labels in study.toml"
+        )
+
+
+def _word(cell: str) -> str:
+    return "" if cell.casefold() in _MISSING else cell
+
+
+def _filled(cell: str) -> str | None:
+    """A cell's text, or none when it is empty or a program's word for that."""
+    text = composed(cell)
+    return None if text.casefold() in _EMPTY or not text else text
 
 
 def _path(where: str, column: str, text: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import tomlkit
 
 from scansynth.config import FORMAT, CohortSettings, StudyConfig, parse
 from scansynth.data.eligibility import commonest_modality
-from scansynth.data.labels import read_labels
+from scansynth.data.labels import read_labels, same_label
 from scansynth.data.sources import find_sources
 from scansynth.dicom.read import Limits
 from scansynth.dicom.sandbox import scan_all
@@ -58,8 +58,13 @@ class Wishes:
     overrides: dict[str, Any] | None = None
 
 
-def create(folder: Path, wishes: Wishes) -> Study:
+def create(folder: Path, wishes: Wishes, warn: Callable[[str], None] = lambda text: None) -> Study:
     """Writes `study.toml` into a new study folder.
+
+    Args:
+        folder: The study's.
+        wishes: What the user asked for.
+        warn: Told what was made of labels.csv that the user should know.
 
     Raises:
         StudyError: There is a study already.
@@ -74,9 +79,7 @@ def create(folder: Path, wishes: Wishes) -> Study:
     if wishes.split_from is not None:
         open_study(wishes.split_from)
     modality, side = _look(wishes.dicom)
-    known: tuple[str, ...] = ()
-    if wishes.labels is not None:
-        known = tuple(sorted({row.label for row in read_labels(wishes.labels).rows}))
+    known = () if wishes.labels is None else _known_labels(wishes.labels, warn)
     home = folder.resolve()
     values: dict[str, Any] = {
         "format": FORMAT,
@@ -140,6 +143,14 @@ def _look(folder: Path) -> tuple[str, int]:
     return modality, sides[len(sides) // 2]
 
 
+def _known_labels(path: Path, warn: Callable[[str], None]) -> tuple[str, ...]:
+    """The labels of labels.csv, sorted; what was made of the table is told."""
+    labels = read_labels(path)
+    for note in labels.notes:
+        warn(note)
+    return tuple(sorted({row.label for row in labels.rows}))
+
+
 def _positive(known: Sequence[str], asked: str | None) -> str:
     """The label that means a lesion: as asked, or the only one that is no word for its absence.
 
@@ -147,9 +158,10 @@ def _positive(known: Sequence[str], asked: str | None) -> str:
         CohortError: It does not occur, or cannot be told.
     """
     if asked is not None:
-        if asked not in known:
+        found = asked if asked in known else next((one for one in known if same_label(one) == same_label(asked)), None)
+        if found is None:
             raise CohortError(f"no row has the label {asked}; the labels are {', '.join(known)}")
-        return asked
+        return found
     candidates = [label for label in known if label.lower() not in _NEGATIVE]
     if len(candidates) != 1:
         raise CohortError(f"which label means a lesion cannot be told; add --positive with one of {', '.join(known)}")
