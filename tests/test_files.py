@@ -235,3 +235,32 @@ def test_hashes_are_sha256(tmp_path: Path) -> None:
     assert (
         files.sha256_json({"a": 1}) == hashlib.sha256(json.dumps({"a": 1}, separators=(",", ":")).encode()).hexdigest()
     )
+
+
+def test_a_folder_is_synced_whole_before_it_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    real, place = files._sync, tmp_path / "set"
+
+    def sync(path: Path) -> None:
+        synced.append(path.name)
+        assert place.exists() == (path == tmp_path), "all but the folder above is synced before the rename"
+        real(path)
+
+    monkeypatch.setattr(files, "_sync", sync)
+    with files.new_directory(place) as folder:
+        files.write_part(folder / "a", b"1")
+        files.write_part(folder / "deep" / "b", b"2")
+        assert not synced, "no file of the folder is synced by itself"
+    assert synced[:2] == ["a", "b"]
+    assert synced[3:] == ["deep", tmp_path.name]
+    assert (place / "deep" / "b").read_bytes() == b"2"
+
+
+def test_a_part_that_the_disk_refuses_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StorageError, match="free some space"), files.new_directory(tmp_path / "set") as folder:
+        files.write_part(folder / "a", b"1")
+    assert names(tmp_path) == set()

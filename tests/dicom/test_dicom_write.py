@@ -20,6 +20,7 @@ from scansynth.dicom.write import (
     Uids,
     build_dataset,
     from_pixels,
+    image_uids,
     to_pixels,
     write_synthetic,
 )
@@ -141,13 +142,25 @@ def test_a_synthetic_file_has_no_source_attribute(image: np.ndarray) -> None:
     assert not any(element.tag.is_private for element in read)
 
 
+def test_each_image_has_a_patient_a_study_a_series_and_a_frame_of_reference_of_its_own(image: np.ndarray) -> None:
+    made = [build_dataset(image, facts(uids=image_uids("ab" * 32, 7, index), number=index + 1)) for index in range(6)]
+    again = image_uids("ab" * 32, 7, 5)
+    for keyword in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID"):
+        assert len({str(one[keyword].value) for one in made}) == 6, keyword
+    assert (again.study, again.instance) == (made[5].StudyInstanceUID, made[5].SOPInstanceUID)
+    assert again != image_uids("ab" * 32, 8, 5) != image_uids("cd" * 32, 8, 5)
+
+
+def test_images_of_one_study_are_of_one_patient(image: np.ndarray) -> None:
+    one = facts()
+    two = replace(one, uids=replace(one.uids, instance=derive_uid("other")))
+    assert build_dataset(image, one).PatientID == build_dataset(image, two).PatientID
+
+
 def test_equal_inputs_give_equal_bytes_and_a_zeroed_preamble(image: np.ndarray, tmp_path: Path) -> None:
     first = write_synthetic(tmp_path / "a.dcm", image, facts())
     assert first == encode(build_dataset(image, facts())) == (tmp_path / "a.dcm").read_bytes()
     assert first[:132] == bytes(128) + b"DICM"
-    other = replace(facts(), uids=replace(facts().uids, instance=derive_uid("other")))
-    one, two = build_dataset(image, facts()), build_dataset(image, other)
-    assert one.PatientID != two.PatientID
 
 
 def test_a_date_is_written_only_when_given(image: np.ndarray) -> None:

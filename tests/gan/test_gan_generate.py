@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import torch
 
@@ -80,6 +81,15 @@ def test_the_files_hold_what_the_generator_drew(run: Path, tmp_path: Path) -> No
     read = load_set(tmp_path / "set", FACTS).images
     unit = 65535 / 1400  # one Hounsfield unit
     assert np.abs(read.astype(int) - drawn.astype(int)).max() <= unit / 2 + 1
+
+
+def test_a_study_of_the_set_has_one_patient_and_a_series_one_frame_of_reference(run: Path, tmp_path: Path) -> None:
+    generate(run, tmp_path / "set", FACTS, 7, 4, CPU, silent)
+    files = [pydicom.dcmread(path) for path in sorted((tmp_path / "set" / "dicom").iterdir())]
+    patients = {(file.StudyInstanceUID, file.PatientID) for file in files}
+    frames = {(file.SeriesInstanceUID, file.FrameOfReferenceUID) for file in files}
+    assert len(patients) == len({study for study, _ in patients}) == len({patient for _, patient in patients})
+    assert len(frames) == len({series for series, _ in frames})
 
 
 def test_altered_weights_make_nothing(run: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -245,10 +245,11 @@ def _decoded(
     for (source, _), image in zip(drawn, results, strict=True):
         yield source, image if isinstance(image, DicomError) else image.astype(np.float32), (0.0, 65535.0)
     scans = [(source, header) for source, header in found.usable if isinstance(header, Header)]
-    scans.sort(key=lambda pair: (pair[1].series_instance_uid, pair[0].relative))
+    series_of = _series([header for _, header in scans])
+    scans.sort(key=lambda pair: (series_of(pair[1]), pair[0].relative))
     decoded = zip(scans, _turned(scans, pool), strict=True)
     again: list[tuple[_Scan, tuple[float, float]]] = []
-    for _, series in itertools.groupby(decoded, key=lambda pair: pair[0][1].series_instance_uid):
+    for _, series in itertools.groupby(decoded, key=lambda pair: series_of(pair[0][1])):
         if found.modality == "CT":
             for (source, _), values in series:
                 yield source, _finite(values), scaling.hu_window
@@ -259,6 +260,18 @@ def _decoded(
             yield source, values, window
     for ((source, _), window), values in zip(again, _turned([scan for scan, _ in again], pool), strict=True):
         yield source, _finite(values), window
+
+
+def _series(headers: Iterable[Header]) -> Callable[[Header], str]:
+    """What shares a window with an image: its series; the set, for a synthetic image that is alone in its series.
+
+    Each image of a set is a patient, and so a series, of its own (`scansynth.dicom.write.image_uids`), yet all were
+    drawn on one scale: percentiles of each alone would stretch dark ones.
+    """
+    images = Counter(header.series_instance_uid for header in headers)
+    return lambda header: (
+        "" if header.synthetic_data and images[header.series_instance_uid] == 1 else header.series_instance_uid
+    )
 
 
 _Scan = tuple[Source, Header]

@@ -6,6 +6,7 @@ was made from.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from scansynth import __version__
 from scansynth.dicom.modules import encode, put_study, text_value
 from scansynth.dicom.write import SECONDARY_CAPTURE, Uids
 from scansynth.errors import DicomError
-from scansynth.files import write_bytes
+from scansynth.files import write_part
 
 RESEARCH_ONLY = "RESEARCH ONLY - not for diagnosis"
 """Stands in the header and in the pixels of every picture of a result."""
@@ -64,7 +65,8 @@ def build_capture(picture: npt.NDArray[np.uint8], facts: CaptureFacts) -> Datase
     dataset.SOPClassUID, dataset.SOPInstanceUID = UID(SECONDARY_CAPTURE), UID(facts.uids.instance)
     dataset.Modality, dataset.ConversionType = "OT", "WSD"
     dataset.ImageType = ["DERIVED", "SECONDARY"]
-    dataset.PatientName, dataset.PatientID = "RESEARCH^ONLY", f"RESEARCH-{facts.number:06d}"
+    key = hashlib.sha256(facts.uids.study.encode()).hexdigest()[:12].upper()  # a study is of one patient
+    dataset.PatientName, dataset.PatientID = "RESEARCH^ONLY", f"RESEARCH-{key}"
     dataset.PatientBirthDate = dataset.PatientSex = ""
     dataset.PatientIdentityRemoved = "YES"
     dataset.DeidentificationMethod = "picture of a result: no attribute of the source was taken over"
@@ -93,10 +95,10 @@ def _put_colour(dataset: Dataset, picture: npt.NDArray[np.uint8]) -> None:
 
 
 def write_capture(path: Path, picture: npt.NDArray[np.uint8], facts: CaptureFacts) -> None:
-    """Writes one picture as DICOM, whole or not at all; see `build_capture`.
+    """Writes one picture as DICOM into a folder of `files.new_directory`; see `build_capture`.
 
     Raises:
         DicomError: The picture has another form.
         StorageError: The file cannot be written.
     """
-    write_bytes(path, encode(build_capture(picture, facts)))
+    write_part(path, encode(build_capture(picture, facts)))

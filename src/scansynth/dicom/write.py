@@ -23,6 +23,7 @@ from scansynth import __version__
 from scansynth.dicom.modules import (
     code,
     decimal,
+    derive_uid,
     encode,
     put_mr_acquisition,
     put_pixels,
@@ -31,7 +32,7 @@ from scansynth.dicom.modules import (
     text_value,
 )
 from scansynth.errors import DicomError
-from scansynth.files import write_bytes
+from scansynth.files import write_part
 
 MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -48,7 +49,11 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Uids:
-    """Where an image stands among others; each is a `2.25.` UID."""
+    """Where an image stands in DICOM's model of the real world (PS3.3 A.1.2, 7.2); each is a `2.25.` UID.
+
+    A study is of one patient, and a series has one frame of reference (PS3.3 C.7.4.1.1.1). Each synthetic image is a
+    patient of its own, so it has a study, a series and a frame of reference of its own; see `image_uids`.
+    """
 
     study: str
     series: str
@@ -58,6 +63,20 @@ class Uids:
     def __post_init__(self) -> None:
         if not all(_UID.fullmatch(uid) for uid in (self.study, self.series, self.instance, self.frame_of_reference)):
             raise DicomError("not a 2.25 UID", "make UIDs of synthetic images with derive_uid")
+
+
+def image_uids(weights_sha256: str, seed: int, index: int) -> Uids:
+    """The UIDs of one image of a set, from what drew it: the same set has the same UIDs again.
+
+    Args:
+        weights_sha256: Of the generator's weight file.
+        seed: Of the set.
+        index: Of the image within the set.
+    """
+    study, series, instance, frame = (
+        derive_uid(kind, weights_sha256, seed, index) for kind in ("study", "series", "instance", "frame of reference")
+    )
+    return Uids(study, series, instance, frame)
 
 
 @dataclass(frozen=True)
@@ -202,7 +221,7 @@ def build_dataset(image: npt.NDArray[np.uint16], facts: SyntheticFacts) -> Datas
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.SOPClassUID, dataset.SOPInstanceUID = UID(facts.sop_class_uid), UID(facts.uids.instance)
     dataset.Modality = facts.modality
-    key = hashlib.sha256(facts.uids.instance.encode()).hexdigest()[:12].upper()
+    key = hashlib.sha256(facts.uids.study.encode()).hexdigest()[:12].upper()
     dataset.PatientName, dataset.PatientID = f"SYNTHETIC^{key}", f"SYN-{key}"
     dataset.PatientBirthDate = dataset.PatientSex = ""
     put_study(dataset, facts.uids.study, facts.uids.series, facts.number)
@@ -242,10 +261,10 @@ def _put_modality(dataset: Dataset, facts: SyntheticFacts, scale: PixelScale) ->
 
 
 def write_synthetic(path: Path, image: npt.NDArray[np.uint16], facts: SyntheticFacts) -> bytes:
-    """Writes one synthetic image as DICOM, whole or not at all, and gives the bytes back for hashing.
+    """Writes one synthetic image as DICOM and gives the bytes back for hashing.
 
     Args:
-        path: The file.
+        path: The file, in a folder of `files.new_directory`: the set is whole or not there at all.
         image: uint16 of shape (rows, columns) on the cohort's scale, 0..65535.
         facts: What the file says beside the pixels.
 
@@ -254,5 +273,5 @@ def write_synthetic(path: Path, image: npt.NDArray[np.uint16], facts: SyntheticF
         StorageError: The file cannot be written.
     """
     data = encode(build_dataset(image, facts))
-    write_bytes(path, data)
+    write_part(path, data)
     return data

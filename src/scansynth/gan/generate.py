@@ -11,8 +11,14 @@ from numpy.typing import NDArray
 from scansynth.console import Progress
 from scansynth.data.sets import LABEL_SEPARATOR, write_manifest
 from scansynth.data.tensors import CohortFacts, to_stored
-from scansynth.dicom.modules import derive_uid
-from scansynth.dicom.write import SECONDARY_CAPTURE, STORAGE_CLASSES, SyntheticFacts, Uids, write_synthetic
+from scansynth.dicom.write import (
+    SECONDARY_CAPTURE,
+    STORAGE_CLASSES,
+    SyntheticFacts,
+    Uids,
+    image_uids,
+    write_synthetic,
+)
 from scansynth.errors import TrainingError
 from scansynth.files import new_directory
 from scansynth.gan.health import Level
@@ -94,7 +100,7 @@ def _write(
     """Writes one image and returns its row of the manifest."""
     name = f"dicom/{index:06d}.dcm"
     label, weights = LABEL_SEPARATOR.join(made_by.classes), made_by.weights_sha256
-    uids = _uids(weights, seed, index)
+    uids = image_uids(weights, seed, index)
     write_synthetic(folder / name, image, _file_facts(facts, label, weights, uids, index))
     return {
         "file": name,
@@ -104,16 +110,6 @@ def _write(
         "weights_sha256": weights,
         "label": label,
     }
-
-
-def _uids(weights: str, seed: int, index: int) -> Uids:
-    """UIDs that follow from what made the image: one study and series a set, one instance an image."""
-    return Uids(
-        study=derive_uid("study", weights, seed),
-        series=derive_uid("series", weights, seed),
-        instance=derive_uid("instance", weights, seed, index),
-        frame_of_reference=derive_uid("frame of reference", weights, seed, index),
-    )
 
 
 def _file_facts(facts: CohortFacts, label: str, weights: str, uids: Uids, index: int) -> SyntheticFacts:

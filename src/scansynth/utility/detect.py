@@ -22,7 +22,7 @@ from scansynth.dicom.modules import derive_uid
 from scansynth.dicom.sandbox import DecodePool
 from scansynth.dicom.write import Uids
 from scansynth.errors import CohortError, ConfigError, StudyError
-from scansynth.files import new_directory, sha256_json, write_bytes, write_csv, write_json
+from scansynth.files import new_directory, sha256_json, write_csv, write_json, write_part
 from scansynth.learning.device import Device, pick_device
 from scansynth.stage import read_record
 from scansynth.study import Study
@@ -192,7 +192,7 @@ def _draw(
         said = f"score {float(scored.scores[place]):.3f}, {call} the threshold {known.threshold:.3f}"
         picture = draw_overlay(image, seen, top, (said, f"red: {what}"))
         row["overlay"], row["dicom"] = f"overlays/{place + 1:06d}.png", f"dicom/{place + 1:06d}.dcm"
-        write_bytes(folder / str(row["overlay"]), png_bytes(picture))
+        write_part(folder / str(row["overlay"]), png_bytes(picture))
         instance = derive_uid("detect", known.weights_sha256, scans.files[place], place)
         uids = Uids(study_uid, derive_uid(study_uid, "series"), instance, derive_uid(study_uid, "frame"))
         made = f"detector weights SHA-256 {known.weights_sha256}; {what} over the image"
