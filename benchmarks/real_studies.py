@@ -78,7 +78,7 @@ def summary(folder: Path) -> dict[str, Any]:
     cohort = json.loads((folder / "cohort" / "cohort.json").read_text())
     run = json.loads((folder / "gan" / "main" / "run.json").read_text())
     log = [json.loads(line) for line in (folder / "gan" / "main" / "log.jsonl").read_text().splitlines()]
-    claims = json.loads((folder / "evidence" / "main" / "claims.json").read_text())
+    claims = json.loads((folder / "evidence" / "main" / "claims.json").read_text())["claims"]
     records = {
         stage: json.loads((folder / place / "stage.json").read_text())
         for stage, place in {

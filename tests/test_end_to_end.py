@@ -116,7 +116,7 @@ def test_the_synthetic_set_is_marked_dicom(study: Path) -> None:
 
 
 def test_claims_are_complete_and_pages_self_contained(study: Path) -> None:
-    claims = read_json(study / "evidence" / "main" / "claims.json")
+    claims = read_json(study / "evidence" / "main" / "claims.json")["claims"]
     assert [claim["claim"] for claim in claims] == list(CLAIMS)
     page = (study / "report" / "index.html").read_text()
     for claim in claims:

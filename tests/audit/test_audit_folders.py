@@ -23,7 +23,7 @@ from scansynth.audit import run as audit_run
 from scansynth.audit.compared import Compared
 from scansynth.audit.encoders import FIXED, Encoders, Judge
 from scansynth.audit.folders import CAVEAT, ONE_PATIENT, TrainList, gather_loose, shared_patients
-from scansynth.claims.claim import schema
+from scansynth.claims.judged import schema
 from scansynth.cli import main
 from scansynth.config import EvidenceSettings
 from scansynth.data import foreign
@@ -149,6 +149,7 @@ def write_list(path: Path, rows: list[Row]) -> Path:
 def claims_of(folder: Path) -> dict[str, dict[str, Any]]:
     rows = read_json(folder / "claims.json")
     jsonschema.validate(rows, schema())
+    rows = rows["claims"]
     assert {row["claim"] for row in rows} == {name for question in audit_run.QUESTIONS for name in question.claims}
     return {row["claim"]: row for row in reversed(rows)}  # of several judges the first
 

@@ -13,7 +13,8 @@ from scansynth.audit.compared import Compared, Reals, check_numbers, flat_images
 from scansynth.audit.encoders import FIXED, Encoders, Judge
 from scansynth.audit.questions import diversity
 from scansynth.audit.run import judge, weigh
-from scansynth.claims.claim import Claim, read_claims, schema
+from scansynth.claims.claim import Claim
+from scansynth.claims.judged import read_claims, schema
 from scansynth.claims.rules import CLAIMS, RULES
 from scansynth.config import EvidenceSettings
 from scansynth.data.sets import SyntheticSet

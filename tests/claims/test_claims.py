@@ -13,15 +13,13 @@ from scansynth.claims.claim import (
     floor_of,
     not_assessable,
     percent,
-    read_claims,
-    schema,
     sensible,
-    write_claims,
 )
+from scansynth.claims.judged import judged, read_claims, read_judged, schema, write_claims
+from scansynth.claims.questions import QUESTIONS, READERS, UTILITY
 from scansynth.claims.rules import CLAIMS, RULE_VERSION, RULES
 from scansynth.errors import EvidenceError
-from scansynth.files import read_json
-from scansynth.report.audit.words import QUESTIONS
+from scansynth.files import read_json, write_json
 from scansynth.statistics import Interval, Verdict
 
 MEASURED = Measurement(
@@ -34,6 +32,7 @@ MEASURED = Measurement(
     n={"synthetic images": 100},
 )
 WHY = {kind: str(kind) for kind in Verdict}
+REFUTED = Verdict.REFUTED
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "evidence.md"
 
@@ -70,7 +69,52 @@ def test_claims_come_back_as_written_and_fit_the_schema(tmp_path: Path) -> None:
 def test_the_schema_refuses_what_is_no_claim(key: str, value: object) -> None:
     row = decide("fidelity.kid", MEASURED, WHY).as_row() | {key: value}
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate([row], schema())
+        jsonschema.validate({"questions": [], "claims": [row]}, schema())
+
+
+def test_the_verdict_of_each_question_stands_beside_its_claims(tmp_path: Path) -> None:
+    path = tmp_path / "claims.json"
+    refuted = replace(MEASURED, interval=Interval(0.04, 0.05))
+    claims = (decide("fidelity.kid", refuted, WHY), decide("copies.flag_rate", MEASURED, WHY))
+    write_claims(path, claims)
+    assert read_json(path)["questions"] == [
+        {"name": "realism", "question": QUESTIONS[0].title, "verdict": "refuted"},
+        {"name": "copies", "question": QUESTIONS[2].title, "verdict": "shown"},
+    ]
+    assert read_judged(path) == judged(claims)
+
+
+def test_the_main_comparison_alone_answers_for_the_trial() -> None:
+    harm, gain = (decide(name, MEASURED, WHY, REFUTED) for name in ("utility.placebo", "utility.gain"))
+    assert judged([harm, not_assessable("utility.gain", "x", {})]).verdicts == {UTILITY.name: Verdict.NOT_ASSESSABLE}
+    assert judged([gain]).verdicts == {UTILITY.name: REFUTED}
+    assert judged([decide("reader.indistinguishable", MEASURED, WHY)]).verdicts == {READERS.name: Verdict.SHOWN}
+
+
+@pytest.mark.parametrize("change", ["verdict", "missing", "other"])
+def test_verdicts_that_the_claims_do_not_come_to_are_refused(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "claims.json"
+    write_claims(path, [decide("fidelity.kid", MEASURED, WHY)])
+    content = read_json(path)
+    question = content["questions"][0]
+    content["questions"] = {
+        "verdict": [{**question, "verdict": "refuted"}],
+        "missing": [],
+        "other": [{**question, "name": "copies"}],
+    }[change]
+    write_json(path, content)
+    with pytest.raises(EvidenceError, match="run audit again"):
+        read_claims(path)
+
+
+def test_claims_of_other_rules_are_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "claims.json"
+    row = decide("fidelity.kid", MEASURED, WHY).as_row() | {"rule_version": RULE_VERSION - 1}
+    for content in ([row], {"questions": [], "claims": [row]}):
+        write_json(path, content)
+        with pytest.raises(EvidenceError, match=rf"rule version {RULE_VERSION - 1}, .*; run audit again") as refusal:
+            read_claims(path)
+        assert "\n" not in str(refusal.value)
 
 
 def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path) -> None:

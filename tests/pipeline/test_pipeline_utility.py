@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from command_line import scansynth
 
-from scansynth.claims.claim import schema
+from scansynth.claims.judged import schema
 from scansynth.data.fractions import train_part
 from scansynth.data.tensors import load_cohort
 from scansynth.errors import ConfigError
@@ -91,6 +91,8 @@ def test_the_result_is_whole_and_by_the_published_schema(study: Path) -> None:
     assert {"train", "calibrate", "test", "reserve"} == set(record["roles"])
     claims = read_json(trial / "claims.json")
     jsonschema.validate(claims, schema())
+    assert [row["name"] for row in claims["questions"]] == ["help"]
+    claims = claims["claims"]
     assert {"utility.gain", "utility.published"} <= {claim["claim"] for claim in claims}
     assert all(claim["inputs"]["cohort"] for claim in claims)
     analysis = read_json(trial / "analysis.json")
@@ -154,7 +156,7 @@ def test_the_plan_tells_what_is_missing_before_any_training(study: Path, capsys:
 
 
 def test_too_few_patients_run_and_are_not_assessable(study: Path) -> None:
-    verdicts = {claim["claim"]: claim["verdict"] for claim in read_json(study / "trial" / "claims.json")}
+    verdicts = {claim["claim"]: claim["verdict"] for claim in read_json(study / "trial" / "claims.json")["claims"]}
     assert set(verdicts.values()) == {"not assessable"}
     assert "missing" in json.dumps(read_json(study / "trial" / "claims.json"))
 

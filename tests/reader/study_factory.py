@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 from worklist_factory import pictures
 
-from scansynth.claims.claim import Claim, Control, Measurement, decide, floor_of, write_claims
+from scansynth.claims.claim import Claim, Control, Measurement, decide, floor_of
+from scansynth.claims.judged import write_claims
 from scansynth.claims.traces import PIXELS
 from scansynth.config import ReaderSettings
 from scansynth.data.sets import write_manifest

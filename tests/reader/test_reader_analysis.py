@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from made_readings import rows, study
 
-from scansynth.claims.claim import read_claims, schema, write_claims
+from scansynth.claims.judged import read_claims, schema, write_claims
 from scansynth.errors import ReaderError
 from scansynth.files import read_json, write_json
 from scansynth.reader.statistics.analysis import Analysis, Protocol, analyse, distance, read_protocol_values

@@ -12,7 +12,7 @@ import pytest
 from browsing import browsers
 from study_factory import make_study
 
-from scansynth.claims.claim import read_claims
+from scansynth.claims.judged import read_claims
 from scansynth.cli import main
 from scansynth.data.tensors import to_signed, to_stored
 from scansynth.dicom.deidentify import KEY_VARIABLE

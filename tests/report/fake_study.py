@@ -11,7 +11,7 @@ import numpy as np
 from fake_evidence import distributions, everything
 from PIL import Image
 
-from scansynth.claims.claim import write_claims
+from scansynth.claims.judged import write_claims
 from scansynth.config import CohortSettings, EvidenceSettings, StudyConfig
 from scansynth.dicom.write import SyntheticFacts, Uids, write_synthetic
 from scansynth.files import sha256_file, write_csv, write_json, write_json_lines

@@ -14,7 +14,7 @@ from scansynth.config import UtilitySettings
 from scansynth.console import silent
 from scansynth.data.tensors import Case, cases_for, load_cohort
 from scansynth.ledger import Use
-from scansynth.pipeline.stages import utility
+from scansynth.pipeline import utility
 from scansynth.study import Study
 from scansynth.utility import grid, inputs
 from scansynth.utility.gathering import LeftOut

@@ -18,6 +18,7 @@ from fake_trial import GAINS, make_trial
 from looking import assert_looks_right
 from test_report_page import Outline
 
+from scansynth.claims.questions import READERS, UTILITY
 from scansynth.claims.rules import EVERY_RULE, READER_RULES, RULES, UTILITY_RULES
 from scansynth.data.tensors import load_cohort
 from scansynth.errors import ScansynthError
@@ -77,9 +78,9 @@ def words(html: str) -> str:
 
 def test_both_answers_open_the_page_and_their_sections(made: Made) -> None:
     overview = section(made.html, "verdicts")
-    for part in (trial_section, reader_section):
-        assert f'href="#{part.ANCHOR}"' in overview
-        assert made.html.count(f"<h2>{part.TITLE}</h2>") == 1
+    for question in (UTILITY, READERS):
+        assert f'href="#{question.name}"' in overview
+        assert made.html.count(f"<h2>{question.title}</h2>") == 1
     assert made.html.count(f">{trial_section.OPENINGS[Verdict.SHOWN]}</p>") == 2
     order = re.findall(r'<section id="(\w+)"', made.html)
     assert order.index("help") < order.index("readers") < order.index("training")

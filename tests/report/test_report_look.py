@@ -15,7 +15,7 @@ from looking import assert_looks_right
 import scansynth.report.render
 from scansynth.report.render import write_report
 
-CSS = (Path(scansynth.report.render.__file__).parent / "report.css").read_text()
+CSS = (Path(scansynth.report.render.__file__).parent / "templates" / "report.css").read_text()
 BADGES = ("v-shown", "v-refuted", "v-not_shown", "v-not_assessable")
 PAIRS = [
     *((text, ground) for text in ("ink", "muted", "accent", "real") for ground in ("ground", "surface")),

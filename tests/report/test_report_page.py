@@ -15,10 +15,12 @@ import pytest
 from fake_evidence import everything
 from fake_study import make_study
 
+from scansynth.claims.judged import judged
+from scansynth.claims.questions import QUESTIONS
 from scansynth.errors import EvidenceError
 from scansynth.files import read_json, write_json
 from scansynth.report.audit.sections import question_sections
-from scansynth.report.audit.words import QUESTIONS, answers
+from scansynth.report.audit.words import WORDINGS, answers
 from scansynth.report.collect import collect, report_inputs
 from scansynth.report.figures.pictures import single
 from scansynth.report.render import render, write_report
@@ -168,12 +170,12 @@ def test_every_claim_stands_in_full_once(html: str) -> None:
 
 def test_the_first_screen_answers_every_question(html: str) -> None:
     overview = html[html.index('<section id="verdicts"') : html.index('<section id="limits"')]
-    for answer in answers(everything({})):
-        assert f'href="#{answer.question.anchor}"' in overview
+    for answer in answers(judged(everything({}))):
+        assert f'href="#{answer.question.name}"' in overview
         assert html.count(f"<h2>{answer.question.title}</h2>") == 1
         # the same sentence opens the section
         assert html.count(f">{answer.sentence}</p>") == 2
-        assert answer.question.aim in overview
+        assert WORDINGS[answer.question.name].aim in overview
     tally = [int(amount) for amount in re.findall(r'class="tally-n">(\d+)<', overview)]
     assert tally == [sum(claim.verdict is verdict for claim in everything({})) for verdict in Verdict]
 
@@ -214,7 +216,7 @@ def test_what_stands_behind_the_claims_is_pictured(html: str) -> None:
 
 def test_verdicts_come_first_then_limits(html: str) -> None:
     order = re.findall(r'<section id="(\w+)"', html)
-    asked = [question.anchor for question in QUESTIONS]
+    asked = [question.name for question in QUESTIONS]
     assert order == ["verdicts", "limits", "cohort", "images", *asked, "training", "claims", "provenance"]
     assert "Not a medical device" in html
     assert html.index("holds pictures of real cases") < html.index('<section id="verdicts"')
@@ -327,7 +329,7 @@ def test_hostile_names_are_escaped(tmp_path: Path) -> None:
     run["recipe"]["about"] = run["device"] = run["augmentation"]["applied"][0] = evil
     write_json(study.run() / "run.json", run)
     claims = read_json(study.evidence() / "claims.json")
-    for claim in claims:
+    for claim in claims["claims"]:
         claim["why"] = claim["question"] = claim["unit"] = evil
         claim["attribute"] = claim["attribute"] and evil
         claim["judge"] = claim["judge"] and f"{claim['judge']} {evil}"
@@ -430,7 +432,7 @@ def sections_with(study: Study, content: str) -> list[dict[str, Any]]:
 def test_evidence_of_other_rules_asks_for_a_new_audit(tmp_path: Path) -> None:
     study = make_study(tmp_path / "study", size=32, patients=20, synthetic=6)
     claims = read_json(study.evidence() / "claims.json")
-    for claim in claims:
+    for claim in claims["claims"]:
         claim["rule_version"] = 1
         del claim["judge"], claim["attribute"]
     write_json(study.evidence() / "claims.json", claims)

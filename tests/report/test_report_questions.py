@@ -9,22 +9,26 @@ import pytest
 from fake_evidence import ATTRIBUTES, claim, everything
 
 from scansynth.audit.encoders import FIXED, LEARNED, OWN
+from scansynth.claims.claim import Claim
+from scansynth.claims.judged import judged
+from scansynth.claims.questions import QUESTIONS, overall
 from scansynth.claims.rules import RULES
-from scansynth.report.audit.words import QUESTIONS, WORDS, Answer, answers, disagreement, overall
+from scansynth.report.audit.words import WORDINGS, WORDS, Answer, answers, disagreement
 from scansynth.statistics import Verdict
 
 SHOWN, REFUTED, OPEN, VOID = Verdict.SHOWN, Verdict.REFUTED, Verdict.NOT_SHOWN, Verdict.NOT_ASSESSABLE
 
 
-def of(*claims: object, anchor: str) -> Answer:
-    return next(answer for answer in answers(claims) if answer.question.anchor == anchor)  # type: ignore[arg-type]
+def of(*claims: Claim, name: str) -> Answer:
+    return next(answer for answer in answers(judged(claims)) if answer.question.name == name)
 
 
 def test_every_claim_of_the_rules_has_words_and_one_question() -> None:
     assert set(WORDS) == set(RULES)
+    assert list(WORDINGS) == [question.name for question in QUESTIONS]
     for name in RULES:
         assert sum(name.partition(".")[0] in question.rooms for question in QUESTIONS) == 1
-    placed = [number for answer in answers(everything({})) for number, _ in answer.claims]
+    placed = [number for answer in answers(judged(everything({}))) for number, _ in answer.claims]
     assert sorted(placed) == list(range(1, len(everything({})) + 1))
 
 
@@ -42,7 +46,7 @@ def test_a_refuted_claim_is_named_whatever_else_is_shown() -> None:
         claim("fidelity.kid", SHOWN, FIXED),
         claim("fidelity.kid", REFUTED, LEARNED),
         claim("fidelity.precision", SHOWN, FIXED),
-        anchor="realism",
+        name="realism",
     )
     assert answer.verdict is REFUTED
     assert answer.sentence == "No: the set as a whole differs from scans of new patients."
@@ -52,8 +56,8 @@ def test_a_refuted_claim_is_named_whatever_else_is_shown() -> None:
 def test_all_shown_gives_the_good_sentence() -> None:
     for question in QUESTIONS:
         rows = [claim(name, SHOWN) for name in RULES if name.partition(".")[0] in question.rooms]
-        answer = of(*rows, anchor=question.anchor)
-        assert (answer.verdict, answer.sentence) == (SHOWN, question.good)
+        answer = of(*rows, name=question.name)
+        assert (answer.verdict, answer.sentence) == (SHOWN, WORDINGS[question.name].good)
 
 
 def test_what_is_open_is_named() -> None:
@@ -61,7 +65,7 @@ def test_what_is_open_is_named() -> None:
         claim("diversity.coverage", OPEN, FIXED),
         claim("diversity.recall", VOID, FIXED),
         claim("diversity.vendi", SHOWN, FIXED),
-        anchor="variety",
+        name="variety",
     )
     assert answer.verdict is OPEN
     assert answer.sentence == (
@@ -72,19 +76,19 @@ def test_what_is_open_is_named() -> None:
 
 def test_nothing_assessable_gives_the_reason_when_all_share_it() -> None:
     rows = [claim(name, VOID) for name in RULES if name.startswith("telltales.")]
-    assert of(*rows, anchor="traces").sentence == f"This could not be assessed. {rows[0].why}"
+    assert of(*rows, name="traces").sentence == f"This could not be assessed. {rows[0].why}"
     other = replace(rows[1], why="No files.")
-    assert "stand with each" in of(rows[0], other, anchor="traces").sentence
-    assert of(anchor="traces").verdict is VOID
-    assert "not asked" in of(anchor="traces").sentence
+    assert "stand with each" in of(rows[0], other, name="traces").sentence
+    assert of(name="traces").verdict is VOID
+    assert "not asked" in of(name="traces").sentence
 
 
 def test_attributes_are_named_once_each_and_long_lists_are_counted() -> None:
     rows = [claim("fairness.share", REFUTED, attribute=attribute) for attribute in ATTRIBUTES[:2]]
-    sentence = of(*rows, anchor="groups").sentence
+    sentence = of(*rows, name="groups").sentence
     assert sentence == "Not all are shown alike: groups are shown too often or too rarely (by sex and age band)."
     many = [claim(name, REFUTED) for name in RULES if name.startswith("diversity.")]
-    assert "and 3 more." in of(*many, anchor="variety").sentence
+    assert "and 3 more." in of(*many, name="variety").sentence
 
 
 def test_judges_who_disagree_are_said_to() -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from made_up_trials import ARMS, GAIN, LARGE, NULL, block, simulation, with_train
 
-from scansynth.claims.claim import Claim, read_claims, schema, write_claims
+from scansynth.claims.claim import Claim
+from scansynth.claims.judged import read_claims, schema, write_claims
 from scansynth.claims.rules import CLAIMS, EVERY_RULE, UTILITY_RULES
 from scansynth.errors import EvidenceError
 from scansynth.files import write_json

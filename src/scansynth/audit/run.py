@@ -27,7 +27,8 @@ from scansynth.audit.questions import (
     membership,
     telltales,
 )
-from scansynth.claims.claim import Claim, Finding, not_assessable, write_claims
+from scansynth.claims.claim import Claim, Finding, not_assessable
+from scansynth.claims.judged import write_claims
 from scansynth.claims.rules import CLAIMS, RULE_VERSION, RULES
 from scansynth.config import EvidenceSettings
 from scansynth.console import Progress, silent

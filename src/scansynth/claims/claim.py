@@ -5,16 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scansynth.claims.rules import EVERY_RULE, RULE_VERSION
-from scansynth.errors import EvidenceError
-from scansynth.files import read_json, write_json
 from scansynth.statistics import Direction, Interval, Verdict, verdict
 
 
@@ -149,91 +145,58 @@ def decide(name: str, measured: Measurement, why: Mapping[Verdict, str], ruling:
         why: A sentence for each of the three verdicts that figures can give.
         ruling: The verdict where the rule is another than interval against margin; a failed control still voids it.
     """
-    rule = EVERY_RULE[name]
     missed = [control for control in measured.control if not control.passed]
-    result = ruling or verdict(measured.interval, measured.margin, rule.direction)
+    result = ruling or verdict(measured.interval, measured.margin, EVERY_RULE[name].direction)
     reason = why[result]
     if missed:
         result = Verdict.NOT_ASSESSABLE
         words = "; ".join(f"{c.name}: {c.found:.0%} found, {c.needed:.0%} needed" for c in missed)
         reason = f"The measurement missed faults that were planted to test it ({words}), so its figure means nothing."
+    return stated(name, result, reason, measured)
+
+
+def stated(name: str, result: Verdict, why: str, measured: Measurement) -> Claim:
+    """A claim whose verdict a rule of its own has reached, such as the trial's or the reader study's."""
     return Claim(
-        claim=name,
-        question=rule.question,
         value=measured.value,
-        unit=rule.unit,
         interval=measured.interval,
         level=measured.level,
         floor=measured.floor,
         control=measured.control,
         margin=measured.margin,
-        direction=rule.direction,
         verdict=result,
-        why=reason,
+        why=why,
         n=measured.n,
-        roles=rule.roles,
+        **_asked(name),
     )
 
 
 def not_assessable(name: str, why: str, n: Mapping[str, int]) -> Claim:
     """A claim for which data are missing."""
-    rule = EVERY_RULE[name]
     return Claim(
-        claim=name,
-        question=rule.question,
         value=None,
-        unit=rule.unit,
         interval=None,
         level=None,
         floor=None,
         control=(),
         margin=None,
-        direction=rule.direction,
         verdict=Verdict.NOT_ASSESSABLE,
         why=why,
         n=n,
-        roles=rule.roles,
+        **_asked(name),
     )
 
 
-def write_claims(path: Path, claims: tuple[Claim, ...]) -> None:
-    """Writes claims.json, whole or not at all."""
-    write_json(path, [claim.as_row() for claim in claims])
-
-
-def read_claims(path: Path) -> tuple[Claim, ...]:
-    """The claims of a claims.json.
-
-    Raises:
-        EvidenceError: The file is damaged, or was written under other rules.
-    """
-    try:
-        return tuple(_from_row(row) for row in read_json(path))
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
-        raise EvidenceError(f"{path.name} is damaged or of another version; run audit again") from fault
-
-
-def _from_row(row: Mapping[str, Any]) -> Claim:
-    controls = tuple(Control(item["name"], item["found"], item["needed"]) for item in row["control"])
-    return Claim(
-        **{
-            **row,
-            "interval": None if row["interval"] is None else Interval(*row["interval"]),
-            "floor": None if row["floor"] is None else Floor(**row["floor"]),
-            "control": controls,
-            "direction": Direction(row["direction"]),
-            "verdict": Verdict(row["verdict"]),
-            "roles": tuple(row["roles"]),
-        }
-    )
-
-
-def schema() -> dict[str, Any]:
-    """The published JSON Schema of claims.json (draft 2020-12)."""
-    resource = resources.files("scansynth") / "claims" / "claims.schema.json"
-    with resources.as_file(resource) as path:
-        content: dict[str, Any] = read_json(path)
-    return content
+def _asked(name: str) -> dict[str, Any]:
+    """The fields of a claim that its rule fixes."""
+    rule = EVERY_RULE[name]
+    return {
+        "claim": name,
+        "question": rule.question,
+        "unit": rule.unit,
+        "direction": rule.direction,
+        "roles": rule.roles,
+    }
 
 
 def sensible(value: float) -> str:

@@ -51,10 +51,12 @@ def audit(
         return
     if real is None or synthetic is None or out is None:
         raise ConfigError("give either STUDY, or all of --real, --synthetic and --out")
+    from scansynth.claims.judged import judged
     from scansynth.pipeline.folders import Folders, audit_folders
     from scansynth.report.audit.words import spoken
 
-    for line in spoken(audit_folders(Folders(real, synthetic, out, train_list), console.bar, console.say)):
+    claims = audit_folders(Folders(real, synthetic, out, train_list), console.bar, console.say)
+    for line in spoken(judged(claims)):
         console.say(line)
     console.result(f"wrote {out}")
     _say_quarantined(out)

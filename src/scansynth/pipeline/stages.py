@@ -14,6 +14,7 @@ from typing import Any
 
 from scansynth import __version__
 from scansynth.audit.run import audit_settings, judge
+from scansynth.claims.judged import judged
 from scansynth.config import EvidenceSettings
 from scansynth.console import Progress
 from scansynth.data.added import STAGE as ADD_SET
@@ -156,7 +157,7 @@ def _audit(study: Study, around: Surroundings, progress: Progress) -> None:
     )
     record = read_record(study.evidence())
     study.log("audit", "written", seconds=record.seconds if record else 0.0)
-    for line in spoken(claims):
+    for line in spoken(judged(claims)):
         around.say(line)
 
 

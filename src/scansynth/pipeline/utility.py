@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from scansynth.claims.claim import write_claims
+from scansynth.claims.judged import write_claims
 from scansynth.console import Progress
 from scansynth.data.tensors import load_cohort
 from scansynth.files import write_json

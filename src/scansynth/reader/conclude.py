@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scansynth.claims.claim import write_claims
+from scansynth.claims.judged import write_claims
 from scansynth.data.tensors import cases_for, load_cohort
 from scansynth.errors import ReaderError, StudyError
 from scansynth.files import read_json, sha256_file, write_json

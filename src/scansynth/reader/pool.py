@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.claims.claim import Claim, read_claims
+from scansynth.claims.claim import Claim
+from scansynth.claims.judged import read_claims
 from scansynth.data.sets import LABEL_SEPARATOR, SyntheticSet, load_set
 from scansynth.data.tensors import CohortFacts, Selection, load_cohort, select
 from scansynth.errors import ReaderError
@@ -134,7 +135,7 @@ def _audited(evidence: Path, made: Path) -> tuple[tuple[Claim, ...], frozenset[s
     if now is not None and record.inputs.get("set") != now.digest:
         raise ReaderError(f"the set {made.name} has changed since its audit; {again}")
     kept_back = frozenset(row["path"] for row in read_csv(evidence / QUARANTINE))
-    return tuple(read_claims(evidence / "claims.json")), kept_back
+    return read_claims(evidence / "claims.json"), kept_back
 
 
 def _digest(folder: Path) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from scansynth.audit.encoders import FIXED, LEARNED, OWN
+from scansynth.claims.questions import QUESTIONS, READERS, UTILITY
 from scansynth.claims.rules import READER_RULES, RULES, UTILITY_RULES
 from scansynth.report.audit.sections import full_beside, full_claims, missing_claims, question_sections
-from scansynth.report.audit.words import QUESTIONS
 from scansynth.report.collect import Findings
 from scansynth.report.figures.words import VERDICT_MEANING, clean
 from scansynth.report.reader import section as reader_section
@@ -23,11 +23,11 @@ _JUDGES = {
 
 def asked(findings: Findings) -> list[tuple[str, str]]:
     """Anchors and titles of the questions that have a section."""
-    rows = [(question.anchor, question.title) for question in QUESTIONS] if findings.evidence else []
+    rows = [(question.name, question.title) for question in QUESTIONS] if findings.evidence else []
     if findings.trial:
-        rows.append((trial_section.ANCHOR, trial_section.TITLE))
+        rows.append((UTILITY.name, UTILITY.title))
     if findings.readers:
-        rows.append((reader_section.ANCHOR, reader_section.TITLE))
+        rows.append((READERS.name, READERS.title))
     return rows
 
 
@@ -65,10 +65,10 @@ def _beside(findings: Findings, before: int) -> list[dict[str, Any]]:
     """The claims of trial and reader study in full, numbered after those of the audit."""
     found = []
     if findings.trial:
-        found.append(full_beside(trial_section.TITLE, findings.trial.claims, before))
+        found.append(full_beside(UTILITY.title, findings.trial.claims, before))
         before += len(findings.trial.claims)
     if findings.readers:
-        found.append(full_beside(reader_section.TITLE, findings.readers.claims, before))
+        found.append(full_beside(READERS.title, findings.readers.claims, before))
     return found
 
 

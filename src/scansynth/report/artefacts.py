@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scansynth.claims.claim import Claim, read_claims
-from scansynth.claims.rules import RULE_VERSION
+from scansynth.claims.judged import Judged, read_judged
 from scansynth.errors import EvidenceError
 from scansynth.files import read_json
 
@@ -59,8 +58,8 @@ def read_object(path: Path, what: str, again: str) -> dict[str, Any]:
         return value
 
 
-def own_claims(path: Path, rules: Mapping[str, Any], what: str, again: str) -> tuple[Claim, ...]:
-    """Claims of a trial or of a reader study, in the order of their rules.
+def own_claims(path: Path, rules: Mapping[str, Any], what: str, again: str) -> Judged:
+    """Verdicts and claims of a trial or of a reader study, in the order of their rules.
 
     Args:
         path: Of claims.json.
@@ -73,18 +72,12 @@ def own_claims(path: Path, rules: Mapping[str, Any], what: str, again: str) -> t
     """
     with refusing(f"{path.name} of the {what}", again):
         try:
-            claims = read_claims(path)
-        except (FileNotFoundError, EvidenceError) as fault:
-            raise ValueError("damaged") from fault
-        if not claims or {claim.claim for claim in claims} - set(rules):
+            found = read_judged(path, what, again)
+        except FileNotFoundError as fault:
+            raise ValueError("missing") from fault
+        if not found.claims or {claim.claim for claim in found.claims} - set(rules):
             raise ValueError("other claims")
-    versions = {claim.rule_version for claim in claims} - {RULE_VERSION}
-    if versions:
-        raise EvidenceError(
-            f"the {what} was judged by rule version {min(versions)}, and this is version {RULE_VERSION}; "
-            f"run: scansynth {again} STUDY"
-        )
-    return claims
+    return found
 
 
 def pair_of(value: Any) -> tuple[float, float]:

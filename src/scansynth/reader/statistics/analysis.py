@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.claims.claim import Claim, Control, Floor, not_assessable
-from scansynth.claims.rules import EVERY_RULE
+from scansynth.claims.claim import Claim, Control, Floor, Measurement, not_assessable, stated
 from scansynth.errors import ReaderError
 from scansynth.reader.statistics import agreement, controls, strata
 from scansynth.reader.statistics.course import course
@@ -30,7 +29,7 @@ from scansynth.reader.statistics.verdict import (
     missing,
 )
 from scansynth.seeds import generator
-from scansynth.statistics import Interval, Verdict
+from scansynth.statistics import Interval
 
 CLAIM = "reader.indistinguishable"
 LEAST_IMAGES = 10
@@ -346,26 +345,17 @@ def _claim(
     why = " ".join([decision.why[0].upper() + decision.why[1:], *notes])
     if found is None or floor is None:
         return not_assessable(CLAIM, why, n)
-    rule = EVERY_RULE[CLAIM]
     level = equivalence_level(protocol.level)
-    verdict: Verdict = CLAIMED[decision.outcome]
-    return Claim(
-        claim=CLAIM,
-        question=rule.question,
+    measured = Measurement(
         value=abs(found.general.auc - 0.5),
-        unit=rule.unit,
         interval=distance(found.general.interval(level)),
         level=level,
         floor=floor,
         control=checks,
         margin=protocol.margin,
-        direction=rule.direction,
-        verdict=verdict,
-        why=why,
         n=n,
-        roles=rule.roles,
-        inputs=inputs,
     )
+    return replace(stated(CLAIM, CLAIMED[decision.outcome], why, measured), inputs=inputs)
 
 
 def distance(interval: Interval) -> Interval:

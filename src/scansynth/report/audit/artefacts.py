@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scansynth.audit.run import QUARANTINE
-from scansynth.claims.claim import Claim, read_claims
-from scansynth.claims.rules import RULE_VERSION
+from scansynth.claims.claim import Claim
+from scansynth.claims.judged import Judged, read_judged
 from scansynth.errors import EvidenceError
 from scansynth.files import read_csv, read_json
 from scansynth.report.figures.pictures import MIRRORS
@@ -52,11 +52,16 @@ class Behind:
 class EvidenceView:
     """The audit's findings on one set; `quarantined` counts the rows of quarantine.csv."""
 
-    claims: tuple[Claim, ...]
+    judged: Judged
     pairs: tuple[PairView, ...]
     pairs_listed: int
     behind: tuple[Behind, ...]
     quarantined: int = 0
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """All claims of the audit."""
+        return self.judged.claims
 
     def figures(self, claim: str, judge: str = "", attribute: str = "") -> Mapping[str, Any]:
         """What stands behind one claim; empty when nothing does."""
@@ -80,13 +85,7 @@ def read_evidence(
     """
     if not (folder / CLAIMS).is_file():
         return None
-    claims = read_claims(folder / CLAIMS)
-    versions = {claim.rule_version for claim in claims} - {RULE_VERSION}
-    if versions:
-        raise EvidenceError(
-            f"the evidence was judged by rule version {min(versions)}, and this is version {RULE_VERSION}; "
-            "run audit again"
-        )
+    judged = read_judged(folder / CLAIMS)
     listed = _list(folder / PAIRS)
     place = {case: index for index, case in enumerate(cases)}
     try:
@@ -98,7 +97,7 @@ def read_evidence(
     except (KeyError, TypeError, ValueError, IndexError) as fault:
         raise damaged(PAIRS) from fault
     return EvidenceView(
-        claims=claims,
+        judged=judged,
         pairs=tuple(pairs),
         pairs_listed=len(listed),
         behind=tuple(_behind(row) for row in _list(folder / BEHIND)),

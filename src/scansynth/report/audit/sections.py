@@ -13,7 +13,7 @@ from scansynth.report.audit.groups import group_pictures
 from scansynth.report.audit.membership import membership_pictures
 from scansynth.report.audit.spreads import appearance_charts, spread_chart
 from scansynth.report.audit.telltales import telltales_pictures
-from scansynth.report.audit.words import WORDS, Answer, answers
+from scansynth.report.audit.words import WORDINGS, WORDS, Answer, answers
 from scansynth.report.figures.figures import Chart
 from scansynth.report.figures.pictures import single
 from scansynth.report.figures.words import clean, number
@@ -34,7 +34,7 @@ def question_sections(evidence: EvidenceView) -> list[dict[str, Any]]:
         EvidenceError: The figures behind the claims are damaged.
     """
     try:
-        return [_section(answer, evidence) for answer in answers(evidence.claims)]
+        return [_section(answer, evidence) for answer in answers(evidence.judged)]
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as fault:
         raise damaged(BEHIND) from fault
 
@@ -42,9 +42,9 @@ def question_sections(evidence: EvidenceView) -> list[dict[str, Any]]:
 def _section(answer: Answer, evidence: EvidenceView) -> dict[str, Any]:
     question = answer.question
     return {
-        "anchor": question.anchor,
+        "anchor": question.name,
         "title": question.title,
-        "aim": question.aim,
+        "aim": WORDINGS[question.name].aim,
         "verdict": answer.verdict,
         "sentence": answer.sentence,
         "disagreement": answer.disagreement,
@@ -52,7 +52,7 @@ def _section(answer: Answer, evidence: EvidenceView) -> dict[str, Any]:
         "asked": _asked(answer),
         "charts": [],
         "facts": [],
-        **_PICTURES[question.anchor](evidence),
+        **_PICTURES[question.name](evidence),
     }
 
 
@@ -161,7 +161,7 @@ def full_claims(evidence: EvidenceView) -> list[dict[str, Any]]:
     """Every claim with all its figures, by question."""
     return [
         _full(answer.question.title, answer.tally, answer.claims)
-        for answer in answers(evidence.claims)
+        for answer in answers(evidence.judged)
         if answer.claims
     ]
 

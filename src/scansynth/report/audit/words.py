@@ -1,15 +1,16 @@
-"""The five questions that the evidence answers, and the rule by which claims become one plain sentence.
+"""The five questions of the audit in plain sentences.
 
-The rule. An answer is `refuted` when any claim of the question is, by any judge; `shown` when all are; `not assessable`
-when none could be assessed; else `not shown`. The sentence names what is refuted; where nothing is, what is open.
+The sentence names what is refuted; where nothing is, what is open. The verdicts stand in claims.json.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scansynth.claims.claim import Claim
+from scansynth.claims.judged import Judged
+from scansynth.claims.questions import QUESTIONS, Question
 from scansynth.report.figures.words import clean, count
 from scansynth.statistics import Verdict
 
@@ -20,68 +21,36 @@ _NUMBERS = {2: "two", 3: "three"}
 
 
 @dataclass(frozen=True)
-class Question:
-    """One question of the page.
+class Wording:
+    """How a question is answered.
 
     Attributes:
-        anchor: Of its section.
-        title: The question.
         aim: What a verdict on it is about: "shown: that the images look real".
-        rooms: Names of its claims begin with one of these.
         bad: Opens the sentence when something is refuted.
         good: The sentence when everything is shown.
     """
 
-    anchor: str
-    title: str
     aim: str
-    rooms: tuple[str, ...]
     bad: str
     good: str
 
 
-QUESTIONS: tuple[Question, ...] = (
-    Question(
-        "realism",
-        "Do the images look real?",
-        "that they look real",
-        ("fidelity",),
-        "No",
-        "Yes, as far as was measured: nothing tells them from scans of new patients.",
+WORDINGS: Mapping[str, Wording] = {
+    "realism": Wording(
+        "that they look real", "No", "Yes, as far as was measured: nothing tells them from scans of new patients."
     ),
-    Question(
-        "variety",
-        "Are they varied?",
-        "that they are varied",
-        ("diversity",),
-        "No",
-        "Yes, as far as was measured: they differ from each other as real patients do.",
+    "variety": Wording(
+        "that they are varied", "No", "Yes, as far as was measured: they differ from each other as real patients do."
     ),
-    Question(
-        "copies",
-        "Were they copied?",
+    "copies": Wording(
         "that nobody was copied",
-        ("copies", "membership"),
         "There are signs of it",
         "No sign of it was found, which is no proof of anonymity.",
     ),
-    Question(
-        "groups",
-        "Whom do they leave out?",
-        "that nobody is left out",
-        ("fairness",),
-        "Not all are shown alike",
-        "None of the groups that were looked at.",
-    ),
-    Question(
-        "traces",
-        "Does anything of the pipeline give them away?",
-        "that nothing gives them away",
-        ("telltales",),
-        "Yes",
-        "No: nothing that was looked for gives them away.",
-    ),
-)
+    "groups": Wording("that nobody is left out", "Not all are shown alike", "None of the groups that were looked at."),
+    "traces": Wording("that nothing gives them away", "Yes", "No: nothing that was looked for gives them away."),
+}
+"""Of every question of the audit."""
 
 
 @dataclass(frozen=True)
@@ -233,46 +202,40 @@ class Answer:
         return [(verdict, amount) for verdict, amount in found if amount]
 
 
-def answers(claims: Sequence[Claim]) -> tuple[Answer, ...]:
-    """Every question answered from the claims; numbers begin at 1."""
-    numbered = list(enumerate(claims, start=1))
+def answers(found: Judged) -> tuple[Answer, ...]:
+    """Every question of the audit answered; numbers of claims begin at 1."""
+    numbered = list(enumerate(found.claims, start=1))
     return tuple(
-        _answer(question, tuple(row for row in numbered if row[1].claim.partition(".")[0] in question.rooms))
+        _answer(
+            question,
+            tuple(row for row in numbered if question.holds(row[1])),
+            found.verdicts.get(question.name, Verdict.NOT_ASSESSABLE),
+        )
         for question in QUESTIONS
     )
 
 
-def spoken(claims: Sequence[Claim]) -> tuple[str, ...]:
+def spoken(found: Judged) -> tuple[str, ...]:
     """A line for each question, as the command line says it."""
     return tuple(
         " ".join(filter(None, (answer.question.title, f"[{answer.verdict}]", answer.sentence, answer.disagreement)))
-        for answer in answers(claims)
+        for answer in answers(found)
     )
 
 
-def _answer(question: Question, rows: tuple[tuple[int, Claim], ...]) -> Answer:
+def _answer(question: Question, rows: tuple[tuple[int, Claim], ...], verdict: Verdict) -> Answer:
     claims = [claim for _, claim in rows]
-    verdict = overall(claim.verdict for claim in claims)
-    return Answer(question, rows, verdict, _sentence(question, claims, verdict), disagreement(claims))
+    sentence = _sentence(WORDINGS[question.name], claims, verdict)
+    return Answer(question, rows, verdict, sentence, disagreement(claims))
 
 
-def overall(verdicts: Iterable[Verdict]) -> Verdict:
-    """One verdict of several, by the rule above."""
-    found = set(verdicts)
-    if Verdict.REFUTED in found:
-        return Verdict.REFUTED
-    if found <= {Verdict.NOT_ASSESSABLE}:
-        return Verdict.NOT_ASSESSABLE
-    return Verdict.SHOWN if found == {Verdict.SHOWN} else Verdict.NOT_SHOWN
-
-
-def _sentence(question: Question, claims: Sequence[Claim], verdict: Verdict) -> str:
+def _sentence(wording: Wording, claims: Sequence[Claim], verdict: Verdict) -> str:
     if not claims:
         return "This was not asked. Run audit again."
     if verdict is Verdict.SHOWN:
-        return question.good
+        return wording.good
     if verdict is Verdict.REFUTED:
-        return f"{question.bad}: {_listed(_parts(claims, Verdict.REFUTED, 'refuted'))}."
+        return f"{wording.bad}: {_listed(_parts(claims, Verdict.REFUTED, 'refuted'))}."
     if verdict is Verdict.NOT_ASSESSABLE:
         reasons = {clean(claim.why) for claim in claims}
         return f"This could not be assessed. {reasons.pop() if len(reasons) == 1 else 'The reasons stand with each.'}"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scansynth.claims.claim import Claim
+from scansynth.claims.judged import Judged
 from scansynth.claims.rules import READER_RULES
 from scansynth.data.sets import SyntheticSet
 from scansynth.data.tensors import Cohort, select_named
@@ -53,7 +54,7 @@ class ReadersView:
         probe: What was looked for before.
         machine: What a machine made of the same images.
         analysis: What came of it.
-        claims: One.
+        judged: The verdict, and one claim.
         seen: Pictures of each list, at most `EXAMPLES`.
         listed: How many images stand in each list.
         pictured: Keyed hashes of the patients in the pictures.
@@ -65,12 +66,17 @@ class ReadersView:
     probe: Values
     machine: Values
     analysis: Values
-    claims: tuple[Claim, ...]
+    judged: Judged
     seen: Mapping[str, tuple[Seen, ...]]
     listed: Mapping[str, int]
     pictured: tuple[str, ...]
     of_this_set: bool
     saw: Mapping[str, str]
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """All claims."""
+        return self.judged.claims
 
 
 def has_readers(study: Study) -> bool:
@@ -100,7 +106,7 @@ def read_readers(study: Study, cohort: Cohort | None, made: SyntheticSet | None)
     protocol, probe, machine, analysis = (
         read_object(study.reader / name, "reader study", AGAIN) for name in (PROTOCOL, PROBE, MACHINE, ANALYSIS)
     )
-    claims = own_claims(study.reader / CLAIMS, READER_RULES, "reader study", AGAIN)
+    judged = own_claims(study.reader / CLAIMS, READER_RULES, "reader study", AGAIN)
     ours = protocol.get("synthetic_set") == study.config.synthetic.name
     with refusing(f"{ANALYSIS} of the reader study", AGAIN):
         rows = {name: [_row(row) for row in analysis["images"].get(name, [])] for name in LISTS}
@@ -116,7 +122,7 @@ def read_readers(study: Study, cohort: Cohort | None, made: SyntheticSet | None)
         probe=probe,
         machine=machine,
         analysis=analysis,
-        claims=claims,
+        judged=judged,
         seen={name: _seen(rows[name][:EXAMPLES], real if name.startswith("real") else synthetic) for name in LISTS},
         listed={name: len(rows[name]) for name in LISTS},
         pictured=tuple(sorted(set(found.patients))) if found else (),

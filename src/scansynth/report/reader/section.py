@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scansynth.claims.questions import READERS
 from scansynth.report.artefacts import ANALYSIS, Values, listed, pair_of, refusing
 from scansynth.report.figures.pictures import single
 from scansynth.report.figures.words import clean, number, reason
@@ -12,8 +13,6 @@ from scansynth.report.reader.artefacts import AGAIN, LISTS, MACHINE, PROBE, Read
 from scansynth.report.reader.details import agreement_rows, details, protocol_rows, published
 from scansynth.report.reader.figures import between, reader_charts, reader_forest, two
 from scansynth.statistics import Verdict
-
-ANCHOR, TITLE = "readers", "Can readers tell?"
 
 OPENINGS: Mapping[str, str] = {
     "distinguishable": "Yes: readers tell the synthetic images from real ones.",
@@ -39,7 +38,7 @@ def reader_section(readers: ReadersView) -> dict[str, Any]:
     Raises:
         EvidenceError: Figures are missing, or no figures.
     """
-    claim, analysis = readers.claims[0], readers.analysis
+    verdict, analysis = readers.judged.verdicts[READERS.name], readers.analysis
     with refusing(f"{MACHINE} of the reader study", AGAIN):
         machine = _machine(readers.machine)
     with refusing(f"{PROBE} of the reader study", AGAIN):
@@ -48,14 +47,14 @@ def reader_section(readers: ReadersView) -> dict[str, Any]:
         outcome = str(analysis["verdict"]["outcome"])
         level = float(analysis["level"])
         return {
-            "anchor": ANCHOR,
-            "title": TITLE,
+            "anchor": READERS.name,
+            "title": READERS.title,
             "aim": "that readers cannot tell",
-            "verdict": claim.verdict,
+            "verdict": verdict,
             "sentence": OPENINGS[outcome],
             "outcome": outcome,
             "disagreement": reason(analysis["verdict"]["why"]),
-            "tally": [(verdict, 1) for verdict in Verdict if verdict is claim.verdict],
+            "tally": [(verdict, 1)],
             "notices": _notices(readers),
             "forest": reader_forest(analysis, readers.machine),
             "machine": machine,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scansynth.claims.claim import Claim
+from scansynth.claims.judged import Judged
 from scansynth.claims.rules import UTILITY_RULES
 from scansynth.data.tensors import Cohort, select_named
 from scansynth.ledger import Use
@@ -48,7 +49,7 @@ class TrialView:
     Attributes:
         plan: What was declared.
         analysis: What came of it.
-        claims: In the order of the rules.
+        judged: The verdict, and the claims in the order of the rules.
         caught: Newly caught with synthetic images, the largest changes first; at most `EXAMPLES`.
         missed: Newly missed, likewise.
         changed: How many there are of each, pictured or not.
@@ -57,11 +58,16 @@ class TrialView:
 
     plan: Mapping[str, Any]
     analysis: Mapping[str, Any]
-    claims: tuple[Claim, ...]
+    judged: Judged
     caught: tuple[Example, ...]
     missed: tuple[Example, ...]
     changed: tuple[int, int]
     pictured: tuple[str, ...]
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """All claims."""
+        return self.judged.claims
 
     def claim(self, name: str) -> Claim:
         """One claim by its name; `read_trial` holds that the two that are asked for are there."""
@@ -85,7 +91,7 @@ def read_trial(study: Study, cohort: Cohort | None) -> TrialView | None:
         return None
     folder = trial_folder(study)
     analysis = read_object(folder / ANALYSIS, "trial", AGAIN)
-    claims = _claims(folder / CLAIMS)
+    judged = _judged(folder / CLAIMS)
     with refusing(f"{ANALYSIS} of the trial", AGAIN):
         rows = [dict(row) for row in analysis["blocks"][0]["caught"]]
         wanted = {kind: [row for row in rows if bool(row["newly"]) is kind] for kind in (True, False)}
@@ -102,7 +108,7 @@ def read_trial(study: Study, cohort: Cohort | None) -> TrialView | None:
     return TrialView(
         plan=read_plan(study),
         analysis=analysis,
-        claims=claims,
+        judged=judged,
         caught=tuple(example for newly, example in examples if newly),
         missed=tuple(example for newly, example in examples if not newly),
         changed=(len(wanted[True]), len(wanted[False])),
@@ -110,9 +116,9 @@ def read_trial(study: Study, cohort: Cohort | None) -> TrialView | None:
     )
 
 
-def _claims(path: Path) -> tuple[Claim, ...]:
-    claims = own_claims(path, UTILITY_RULES, "trial", AGAIN)
+def _judged(path: Path) -> Judged:
+    judged = own_claims(path, UTILITY_RULES, "trial", AGAIN)
     with refusing(f"{path.name} of the trial", AGAIN):
-        if {GAIN, ALARMS} - {claim.claim for claim in claims}:
+        if {GAIN, ALARMS} - {claim.claim for claim in judged.claims}:
             raise ValueError("a claim is missing")
-    return claims
+    return judged

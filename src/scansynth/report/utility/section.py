@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scansynth.claims.claim import Claim
+from scansynth.claims.questions import UTILITY
 from scansynth.report.artefacts import ANALYSIS, Values, pair_of, refusing
 from scansynth.report.figures.pictures import single
 from scansynth.report.figures.words import clean, count, number, reason
@@ -15,8 +16,6 @@ from scansynth.report.utility.declaration import changed_since, declared, not_do
 from scansynth.report.utility.figures import trial_charts
 from scansynth.statistics import Verdict
 from scansynth.utility.statistics.answers import GAIN
-
-ANCHOR, TITLE = "help", "Does it help?"
 
 OPENINGS: Mapping[Verdict, str] = {
     Verdict.SHOWN: "Yes, in this cohort: with synthetic images beside the real ones, a detector finds more lesions.",
@@ -41,18 +40,18 @@ def trial_section(trial: TrialView) -> dict[str, Any]:
     Raises:
         EvidenceError: Figures are missing, or no figures.
     """
-    claim, own = trial.claim(GAIN), counted(trial.claims)
-    tally = [(verdict, sum(one.verdict is verdict for one in own)) for verdict in Verdict]
+    claim, own, verdict = trial.claim(GAIN), counted(trial.claims), trial.judged.verdicts[UTILITY.name]
+    tally = [(each, sum(one.verdict is each for one in own)) for each in Verdict]
     with refusing(f"{ANALYSIS} of the trial", AGAIN):
         analysis, block = trial.analysis, trial.analysis["blocks"][0]
         terms = analysis["terms"]
         margin, rate = float(terms["margin"]), float(terms["false_alarm_rate"])
         return {
-            "anchor": ANCHOR,
-            "title": TITLE,
+            "anchor": UTILITY.name,
+            "title": UTILITY.title,
             "aim": "that synthetic images help",
-            "verdict": claim.verdict,
-            "sentence": OPENINGS[claim.verdict],
+            "verdict": verdict,
+            "sentence": OPENINGS[verdict],
             "disagreement": reason(claim.why),
             "tally": [row for row in tally if row[1]],
             "forest": forest(block, margin),

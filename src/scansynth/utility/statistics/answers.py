@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from scansynth.claims.claim import Claim, Control, Floor, floor_of, not_assessable
-from scansynth.claims.rules import EVERY_RULE
+from scansynth.claims.claim import Claim, Control, Floor, Measurement, floor_of, not_assessable, stated
 from scansynth.statistics import Verdict
 from scansynth.utility.statistics.effects import Estimate, Outcome, Outcomes
 from scansynth.utility.statistics.outcomes import BASIC, PLACEBO, POSITIVE_CONTROL, PUBLISHED, REAL, Block
@@ -84,18 +83,16 @@ def _answer(context: Context, name: str, arm: str, other: str) -> Claim:
         return not_assessable(name, f"The trial has no arm {absent}.", n)
     figure = one.false_alarms if name == ALARMS else one.gain
     verdict, why = _alarms(one, context) if name == ALARMS else (one.verdict, one.why)
-    claim = not_assessable(name, why, n)
-    return replace(
-        claim,
+    measured = Measurement(
         value=figure.value,
         interval=figure.interval,
         level=context.level,
-        floor=_floor(context, outcomes, name),
+        floor=_floor(context, outcomes, name, other),
         control=_controls(context) if arm not in {PLACEBO, POSITIVE_CONTROL} else (),
         margin=context.margin if name == ALARMS else 0.0,
-        verdict=verdict,
-        roles=EVERY_RULE[name].roles,
+        n=n,
     )
+    return stated(name, verdict, why, measured)
 
 
 def _alarms(one: Contrast, context: Context) -> tuple[Verdict, str]:
@@ -111,22 +108,21 @@ def _alarms(one: Contrast, context: Context) -> tuple[Verdict, str]:
     return Verdict.NOT_SHOWN, f"{told}: whether it is less than {limit} is open."
 
 
-def _floor(context: Context, outcomes: Outcomes, name: str) -> Floor | None:
-    """What a gain from nothing looks like: the placebo, and for the placebo two trainings of the same arm."""
+def _floor(context: Context, outcomes: Outcomes, name: str, other: str) -> Floor:
+    """What a gain from nothing looks like: the placebo, and where it cannot be asked two trainings of the same arm."""
     figure = outcomes.false_alarms if name == ALARMS else outcomes.sensitivity
-    placebo = context.contrast(PLACEBO, BASIC)
-    if name == "utility.placebo" or placebo is None:
-        return _twins(figure, context.block.place(BASIC)) if BASIC in context.block.arms else None
+    if name == "utility.placebo" or context.contrast(PLACEBO, BASIC) is None:
+        return _twins(figure, context.block.place(other), other)
     places = context.block.place(PLACEBO), context.block.place(BASIC)
     middle: Estimate = figure.contrast(*places, MIDDLE)
     what = "duplicates of real images in place of synthetic ones"
     return Floor(what, middle.interval.low, middle.value, middle.interval.high, context.draws)
 
 
-def _twins(figure: Outcome, basic: int) -> Floor:
-    values = figure.values[basic]
+def _twins(figure: Outcome, place: int, arm: str) -> Floor:
+    values = figure.values[place]
     apart = values[:, None] - values[None, :]
-    return floor_of("two trainings of the basic arm against each other", apart[~np.eye(len(values), dtype=np.bool_)])
+    return floor_of(f"two trainings of the {arm} arm against each other", apart[~np.eye(len(values), dtype=np.bool_)])
 
 
 def _controls(context: Context) -> tuple[Control, ...]:
