@@ -81,7 +81,7 @@ def monai(folder: Path, work: Path, size: int, workers: int = 0) -> Callable[[],
     from scansynth.data.sources import find_sources  # noqa: PLC0415
     from scansynth.data.stack import StackWriter  # noqa: PLC0415
     from scansynth.data.tensors import to_stored  # noqa: PLC0415
-    from scansynth.data.transforms import fit, series_window, to_window  # noqa: PLC0415
+    from scansynth.data.transforms import resize, series_window, to_window  # noqa: PLC0415
     from scansynth.dicom.read import Limits, read_header  # noqa: PLC0415
 
     is_ct = read_header(find_sources(folder)[0].path, Limits()).modality == "CT"
@@ -93,7 +93,7 @@ def monai(folder: Path, work: Path, size: int, workers: int = 0) -> Callable[[],
             return None
         values = np.asarray(image, np.float32)
         window = (-1000.0, 400.0) if is_ct else series_window([values], (0.5, 99.5))
-        return to_stored(fit(to_window(values, *window), size))
+        return to_stored(resize(to_window(values, *window), (size, size)))
 
     def run() -> int:
         paths = [str(scan.path) for scan in find_sources(folder)]

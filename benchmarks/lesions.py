@@ -190,7 +190,7 @@ def strangers(study: Study, block: Block, lesions: Lesions, other: Grid) -> Row:
 def judge(study: Study, grid: Grid, other: Grid | None = None, draws: int = DRAWS) -> dict[str, Any]:
     """Every figure of a cohort."""
     (block,) = blocks(study, grid)
-    side, scores = load_cohort(study.cohort).facts.size, block.test.scores[0]
+    side, scores = load_cohort(study.cohort).facts.shape[0], block.test.scores[0]
     place = {str(case): index for index, case in enumerate(block.test.cases)}
     lesions = lesions_of(read_csv(trial_folder(study) / LESIONS), place)
     found = detections(study, grid, (block,))[0]

@@ -93,12 +93,12 @@ def read_image(path: Path) -> Any:
     import torch  # noqa: PLC0415
     from pydicom.pixels import apply_rescale  # noqa: PLC0415
 
-    from scansynth.data.transforms import fit, series_window, to_window  # noqa: PLC0415
+    from scansynth.data.transforms import resize, series_window, to_window  # noqa: PLC0415
 
     dataset = pydicom.dcmread(path)
     values = np.asarray(apply_rescale(dataset.pixel_array, dataset), np.float32)
     window = (-1000.0, 400.0) if dataset.Modality == "CT" else series_window([values], (0.5, 99.5))
-    return torch.from_numpy(fit(to_window(values, *window), _SIZE))[None]
+    return torch.from_numpy(resize(to_window(values, *window), (_SIZE, _SIZE)))[None]
 
 
 class Scans:

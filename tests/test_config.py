@@ -45,7 +45,9 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(key: str, near: str)
 @pytest.mark.parametrize(
     ("table", "values", "word"),
     [
-        ("cohort", {"size": 65}, "cohort.size"),
+        ("cohort", {"size": 15}, "cohort.size"),
+        ("cohort", {"size": [64]}, "cohort.size"),
+        ("cohort", {"size": [64, 2048]}, "cohort.size"),
         ("cohort", {"hu_window": [5, 5]}, "rise"),
         ("cohort", {"percentiles": [99, 1]}, "rise"),
         ("cohort", {"unlabelled": False}, "labels"),

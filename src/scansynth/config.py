@@ -50,6 +50,10 @@ class RoleShares(Settings):
         return {role: float(getattr(self, role.value)) for role in Role}
 
 
+Side = Annotated[int, Field(ge=16, le=1024)]
+"""Rows or columns of an image in pixels."""
+
+
 class CohortSettings(Settings):
     """What `ingest` reads and how it makes images ready."""
 
@@ -65,7 +69,9 @@ class CohortSettings(Settings):
     view: Literal["chest", "patch", "any"] = Field(
         "any", description="What an image shows; decides which augmentations are permitted."
     )
-    size: Literal[32, 64, 128, 256, 512, 1024] = Field(256, description="Side of the images in pixels.")
+    size: Side | tuple[Side, Side] = Field(
+        256, description="Rows and columns of the images in pixels: one number for both, or [rows, columns]."
+    )
     hu_window: tuple[float, float] = Field((-1000.0, 400.0), description="CT: Hounsfield units that map to -1 and 1.")
     percentiles: tuple[float, float] = Field((0.5, 99.5), description="Other modalities: per series, map to -1 and 1.")
     plane: Literal["axial", "coronal", "sagittal"] | None = Field(
@@ -87,6 +93,11 @@ class CohortSettings(Settings):
         if self.labels is None and not self.unlabelled:
             raise ValueError("give labels, or set unlabelled = true")
         return self
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the images in pixels."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
 
 
 class GeneratorSettings(Settings):

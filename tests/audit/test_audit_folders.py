@@ -33,7 +33,7 @@ from scansynth.data.tensors import load_cohort
 from scansynth.dicom.sandbox import DecodePool
 from scansynth.files import read_csv, read_json, sha256_file, write_csv
 from scansynth.metrics.features import JUDGE_SEED, fit_scale, random_encoder
-from scansynth.pipeline.stages import folders as loose
+from scansynth.pipeline import folders as loose
 
 Row = dict[str, str]
 Run = Callable[..., tuple[int, str, str]]

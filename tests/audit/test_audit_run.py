@@ -221,7 +221,7 @@ def write_cohort(folder: Path, parts: Iterable[Reals]) -> CohortFacts:
     np.save(folder / "images.npy", np.stack(images))
     write_csv(folder / "cases.csv", CASE_COLUMNS, rows)
     facts = CohortFacts(
-        modality="CT", sop_class_uid="1.2", size=SIZE, view="chest", labels=("nodule",), positive="nodule",
+        modality="CT", sop_class_uid="1.2", shape=(SIZE, SIZE), view="chest", labels=("nodule",), positive="nodule",
         unlabelled=False, files_found=len(rows), excluded={}, low=0.0, high=1.0, spacing=(1.0, 1.0),
         bits_stored=12, signed=False, rescale_slope=1.0, rescale_intercept=0.0, key_fingerprint="k",
     )  # fmt: skip

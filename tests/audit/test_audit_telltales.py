@@ -10,6 +10,7 @@ from scansynth.audit.compared import Compared, Reals
 from scansynth.audit.context import Context
 from scansynth.audit.questions import telltales
 from scansynth.audit.questions.telltales import answer
+from scansynth.claims import traces
 from scansynth.claims.claim import Claim, Finding, not_assessable
 from scansynth.claims.traces import AS_STORED, FILES, PIXELS, blocks_reader_export, ruling
 from scansynth.config import EvidenceSettings
@@ -84,7 +85,7 @@ def test_a_history_that_readers_would_see_is_refuted_and_named(spoil: Callable[[
     assert finding.claim.verdict is Verdict.REFUTED
     assert finding.figures["by_model"]["boosting"] > 0.9
     assert trace in finding.claim.why
-    assert finding.figures["p"] < telltales.CHANCE
+    assert finding.figures["p"] < traces.CHANCE
     assert blocks_reader_export([finding.claim]) == finding.claim.why
     assert "Readers must not be shown" in finding.claim.why
 
@@ -182,7 +183,7 @@ def test_a_header_that_tells_is_refuted_and_holds_no_readers_up(change: Mapping[
     assert claim.verdict is Verdict.REFUTED, claim.why
     assert next(iter(change)) in claim.why
     assert "Readers are shown no files" in claim.why
-    assert claim.control[0].found >= telltales.NEEDED
+    assert claim.control[0].found >= traces.NEEDED
 
 
 def test_alike_files_are_not_told() -> None:

@@ -24,7 +24,7 @@ from scansynth.files import read_csv, write_csv
 from scansynth.ledger import PERMITTED, Role, Use
 
 FACTS = CohortFacts(
-    modality="MR", sop_class_uid="1.2.840.10008.5.1.4.1.1.4", size=32, view="chest", labels=("clear", "nodule"),
+    modality="MR", sop_class_uid="1.2.840.10008.5.1.4.1.1.4", shape=(32, 32), view="chest", labels=("clear", "nodule"),
     positive="nodule", unlabelled=False, files_found=10, excluded={}, low=0.0, high=900.0, spacing=(1.5, 1.5),
     bits_stored=12, signed=False, rescale_slope=1.0, rescale_intercept=0.0, key_fingerprint="f",
 )  # fmt: skip
@@ -164,7 +164,7 @@ def test_a_set_reads_back_on_the_cohorts_scale(made: tuple[Path, np.ndarray]) ->
 def test_altered_and_missing_files_are_refused(made: tuple[Path, np.ndarray]) -> None:
     folder, _ = made
     with pytest.raises(CohortError, match=r"000000.dcm of the set set is not 64 x 64"):
-        load_set(folder, dataclasses.replace(FACTS, size=64))
+        load_set(folder, dataclasses.replace(FACTS, shape=(64, 64)))
     target = folder / "dicom" / "000001.dcm"
     data = bytearray(target.read_bytes())
     data[-1] ^= 1

@@ -5,11 +5,11 @@ import pytest
 
 from scansynth.data.transforms import (
     PERMITTED_AUGMENTATION,
-    fit,
-    fit_mask,
-    fitted_spacing,
     from_window,
     permission,
+    resize,
+    resize_mask,
+    resized_spacing,
     series_window,
     to_window,
 )
@@ -25,7 +25,7 @@ def centre(image: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("size", [32, 64, 512])
 def test_a_constant_stays_constant_and_padding_is_low(shape: tuple[int, int], size: int) -> None:
-    made = fit(np.full(shape, 0.5, np.float32), size)
+    made = resize(np.full(shape, 0.5, np.float32), (size, size))
     assert made.shape == (size, size)
     assert made.dtype == np.float32
     inside = made > -0.99
@@ -38,22 +38,22 @@ def test_a_constant_stays_constant_and_padding_is_low(shape: tuple[int, int], si
 
 def test_no_resize_is_the_identity() -> None:
     image = np.random.default_rng(0).uniform(-1, 1, (64, 64)).astype(np.float32)
-    assert (fit(image, 64) == image).all()
-    assert (fit_mask((image > 0).astype(np.uint8), 64) == (image > 0)).all()
+    assert (resize(image, (64, 64)) == image).all()
+    assert (resize_mask((image > 0).astype(np.uint8), (64, 64)) == (image > 0)).all()
 
 
 def test_shrinking_does_not_alias() -> None:
     stripes = np.tile(np.array([-1, 1], np.float32), (256, 128))
     assert stripes[::4, ::4].mean() == -1.0  # what plain sampling makes of them
-    assert np.abs(fit(stripes, 64)).max() < 0.35
+    assert np.abs(resize(stripes, (64, 64))).max() < 0.35
 
 
 @pytest.mark.parametrize(("shape", "size"), list(itertools.product(SHAPES[:3], [32, 128, 512])))
 def test_image_and_mask_move_together(shape: tuple[int, int], size: int) -> None:
     mask = np.zeros(shape, np.uint8)
     mask[shape[0] // 4 : shape[0] // 2, shape[1] // 2 : 3 * shape[1] // 4] = 1
-    image = fit(mask.astype(np.float32) * 2 - 1, size)
-    moved = fit_mask(mask, size)
+    image = resize(mask.astype(np.float32) * 2 - 1, (size, size))
+    moved = resize_mask(mask, (size, size))
     assert set(np.unique(moved)) == {0, 1}
     assert np.abs(centre(image + 1.0) - centre(moved)).max() < 0.6
     area = mask.sum() * (size / max(shape)) ** 2
@@ -63,10 +63,10 @@ def test_image_and_mask_move_together(shape: tuple[int, int], size: int) -> None
 def test_a_tiny_lesion_is_never_lost() -> None:
     mask = np.zeros((512, 512), np.uint8)
     mask[100, 200] = 1
-    small = fit_mask(mask, 32)
+    small = resize_mask(mask, (32, 32))
     assert small.sum() == 1
     assert small[100 // 16, 200 // 16] == 1
-    assert fit_mask(np.zeros((512, 512), np.uint8), 32).sum() == 0
+    assert resize_mask(np.zeros((512, 512), np.uint8), (32, 32)).sum() == 0
 
 
 def test_window_and_its_inverse() -> None:
@@ -110,10 +110,10 @@ def test_the_window_of_a_constant_series_is_empty() -> None:
 
 
 def test_spacing_keeps_the_size_in_mm() -> None:
-    assert fitted_spacing((512, 512), (0.7, 0.7), 256) == pytest.approx((1.4, 1.4))
-    assert fitted_spacing((40, 40), (0.6, 0.6), 64) == pytest.approx((0.375, 0.375))
-    row, column = fitted_spacing((352, 300), (1.0, 1.0), 256)
-    image = fit(np.zeros((352, 300), np.float32), 256)
+    assert resized_spacing((512, 512), (0.7, 0.7), (256, 256)) == pytest.approx((1.4, 1.4))
+    assert resized_spacing((40, 40), (0.6, 0.6), (64, 64)) == pytest.approx((0.375, 0.375))
+    row, column = resized_spacing((352, 300), (1.0, 1.0), (256, 256))
+    image = resize(np.zeros((352, 300), np.float32), (256, 256))
     columns = (image[128] > -0.9).sum()
     assert (row * 256, column * columns) == pytest.approx((352, 300))
 
@@ -134,3 +134,17 @@ def test_the_table_of_permissions() -> None:
     assert permission("MR", "chest").rotation_degrees <= 5
     with pytest.raises(TypeError):
         PERMITTED_AUGMENTATION["MR", "chest"] = permission("MR", "patch")  # type: ignore[index]
+
+
+@pytest.mark.parametrize("target", [(40, 64), (64, 40), (33, 57)])
+@pytest.mark.parametrize("shape", [(512, 512), (352, 300), (40, 40), (30, 200)])
+def test_any_rows_and_columns(shape: tuple[int, int], target: tuple[int, int]) -> None:
+    scale = min(target[0] / shape[0], target[1] / shape[1])
+    made = resize(np.full(shape, 0.5, np.float32), target)
+    assert made.shape == target
+    inside = made > -0.99
+    assert inside.any(axis=1).sum() == pytest.approx(shape[0] * scale, abs=0.51)
+    assert inside.any(axis=0).sum() == pytest.approx(shape[1] * scale, abs=0.51)
+    spacing = resized_spacing(shape, (0.7, 0.7), target)
+    assert inside.any(axis=1).sum() * spacing[0] == pytest.approx(shape[0] * 0.7)
+    assert inside.any(axis=0).sum() * spacing[1] == pytest.approx(shape[1] * 0.7)

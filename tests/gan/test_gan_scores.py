@@ -90,7 +90,8 @@ def cohort(folder: Path) -> Cohort:
     write_facts(
         folder,
         CohortFacts(
-            modality="CT", sop_class_uid="1.2", size=SIDE, view="patch", labels=("clear", "nodule"), positive="nodule",
+            modality="CT", sop_class_uid="1.2", shape=(SIDE, SIDE), view="patch",
+            labels=("clear", "nodule"), positive="nodule",
             unlabelled=False, files_found=60, excluded={}, low=0.0, high=1.0, spacing=(1.0, 1.0),
             bits_stored=12, signed=False, rescale_slope=1.0, rescale_intercept=0.0, key_fingerprint="k",
         ),

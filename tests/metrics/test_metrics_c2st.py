@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from scansynth.data.transforms import fit
+from scansynth.data.transforms import resize
 from scansynth.metrics import c2st
 from scansynth.metrics.c2st import by_features, by_network
 from scansynth.metrics.native import at_native_size, enlargement
@@ -72,7 +72,7 @@ def test_large_and_flat_images_are_taken() -> None:
 @pytest.mark.parametrize(("side", "size"), [(20, 32), (16, 32), (31, 32), (32, 32)])
 def test_an_enlarged_image_comes_back_exactly(side: int, size: int) -> None:
     taken = scans(3, 6, side) * 0.9
-    enlarged = np.stack([fit(image, size) for image in taken])
+    enlarged = np.stack([resize(image, (size, size)) for image in taken])
     np.testing.assert_allclose(
         enlarged, enlargement(side, size) @ taken @ enlargement(side, size).T, atol=1e-5
     )  # as ingest enlarges

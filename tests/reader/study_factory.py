@@ -110,7 +110,8 @@ def _write_cohort(folder: Path, patients: int, images: int, labels: Sequence[str
     np.save(folder / "images.npy", textured(len(rows), seed, side))
     write_csv(folder / "cases.csv", CASE_COLUMNS, rows)
     facts = CohortFacts(
-        modality="MR", sop_class_uid="1.2", size=side, view="chest", labels=tuple(sorted(labels)), positive=labels[0],
+        modality="MR", sop_class_uid="1.2", shape=(side, side), view="chest",
+        labels=tuple(sorted(labels)), positive=labels[0],
         unlabelled=False, files_found=len(rows), excluded={}, low=0.0, high=1500.0, spacing=(1.5, 1.5),
         bits_stored=12, signed=False, rescale_slope=1.0, rescale_intercept=0.0, key_fingerprint="k",
     )  # fmt: skip

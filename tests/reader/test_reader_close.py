@@ -259,7 +259,7 @@ def test_a_worklist_that_was_served_elsewhere_is_closed_there(study: Study, tmp_
 
 def test_the_machine_finds_a_planted_difference_and_nothing_in_equals() -> None:
     facts = CohortFacts(
-        modality="MR", sop_class_uid="", size=24, view="patch", labels=(), positive=None, unlabelled=False,
+        modality="MR", sop_class_uid="", shape=(24, 24), view="patch", labels=(), positive=None, unlabelled=False,
         files_found=0, excluded={}, low=0, high=1, spacing=(1, 1), bits_stored=12, signed=False, rescale_slope=1,
         rescale_intercept=0, key_fingerprint="",
     )  # fmt: skip

@@ -106,7 +106,7 @@ def make_readers(
         sha256_file(folder / SEALED), sha256_file(folder / PROBE), judged.as_json(override)["override"],
     )  # fmt: skip
     write_json(folder / PROTOCOL, write_up(settings, fixed, NOW))
-    display = Display(facts.size, facts.size, facts.low, facts.high, "HU", facts.spacing)
+    display = Display(*facts.shape, facts.low, facts.high, "HU", facts.spacing)
     worklist = Worklist(
         "5" * 32, settings.title, sha256_file(folder / PROTOCOL), expiry(NOW, 60.0), display, presets(facts), SCALE,
         second_question(settings), settings.break_every, "a" * 64, (),

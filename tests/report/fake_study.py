@@ -123,7 +123,7 @@ def make_cohort(study: Study, labels: tuple[str, ...], patients: int, synthetic:
     excluded = {"not an image": 3, "ultrasound, not CT": 12, "no row in labels.csv": 5, "damaged": 1}
     write_csv(study.cohort / "excluded.csv", ["key", "reason", "detail"], [])
     facts = {
-        "modality": "CT", "sop_class_uid": CT, "size": size, "view": "patch", "labels": sorted(labels),
+        "modality": "CT", "sop_class_uid": CT, "shape": [size, size], "view": "patch", "labels": sorted(labels),
         "positive": labels[-1], "unlabelled": False, "files_found": len(rows) + sum(excluded.values()),
         "excluded": excluded, "low": -1000.0, "high": 400.0, "spacing": [0.7, 0.7], "bits_stored": 12,
         "signed": True, "rescale_slope": 1.0, "rescale_intercept": -1024.0, "key_fingerprint": "abc123",

@@ -8,7 +8,7 @@ import pytest
 from tiny_trial import make_study
 
 from scansynth.errors import ConfigError
-from scansynth.pipeline.stages import prospect
+from scansynth.pipeline import prospect
 from scansynth.pipeline.supply import supplies
 from scansynth.utility.statistics.power import plan_utility
 

@@ -162,7 +162,7 @@ def test_threshold_is_the_smallest_within_the_rate(negatives: list[float], rate:
     assert np.mean(np.array(negatives) >= expected) <= rate
 
 
-FACTS = DetectorFacts("small", False, SIDE, "CT", (0.7, 0.7), -1000.0, 400.0, "basic", 1.5, 0.4, 0.1)
+FACTS = DetectorFacts("small", False, (SIDE, SIDE), "CT", (0.7, 0.7), -1000.0, 400.0, "basic", 1.5, 0.4, 0.1)
 
 
 def test_a_detector_at_rest_is_the_same_and_an_altered_one_is_refused(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def make_cohort(folder: Path, name: str, masks: bool, contrast: float) -> None:
 
 def write_facts(folder: Path, **changes: Any) -> None:
     facts = {
-        "modality": "CT", "sop_class_uid": "1.2.840.10008.5.1.4.1.1.2", "size": SIDE, "view": "any",
+        "modality": "CT", "sop_class_uid": "1.2.840.10008.5.1.4.1.1.2", "shape": [SIDE, SIDE], "view": "any",
         "labels": ["clear", "nodule"], "positive": "nodule", "unlabelled": False, "files_found": 160, "excluded": {},
         "low": -1000.0, "high": 400.0, "spacing": [0.7, 0.7], "bits_stored": 12, "signed": True, "rescale_slope": 1.0,
         "rescale_intercept": -1024.0, "key_fingerprint": changes.pop("key", "key-1"),

@@ -46,6 +46,7 @@ def init(
     key: KeyFile = None,
 ) -> None:
     """Makes a study: looks at scans and labels, and writes study.toml."""
+    from scansynth.data.tensors import in_pixels
     from scansynth.errors import ConfigError
     from scansynth.pipeline.new_study import Wishes, create
 
@@ -54,7 +55,7 @@ def init(
     wishes = Wishes(dicom, labels, recipe, split_from, view.value, size, positive, name, seed, key)
     made = create(study, wishes, console.warn)
     cohort = made.config.cohort
-    found = f"{cohort.modality}, {cohort.size} x {cohort.size} pixels" + (
+    found = f"{cohort.modality}, {in_pixels(cohort.shape)}" + (
         f", positive label {cohort.positive}" if cohort.positive else ""
     )
     console.result(f"wrote {made.config_file} ({found})")

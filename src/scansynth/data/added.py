@@ -16,7 +16,7 @@ from PIL import Image
 from scansynth.console import Progress, silent
 from scansynth.data.foreign import DARK, PNG, Foreign, Scaling, Survey, read, survey
 from scansynth.data.sets import LABEL_SEPARATOR, write_manifest
-from scansynth.data.tensors import CohortFacts, load_facts
+from scansynth.data.tensors import CohortFacts, in_pixels, load_facts
 from scansynth.dicom.sandbox import DecodePool
 from scansynth.errors import CohortError, StudyError
 from scansynth.files import new_directory, read_csv, sha256_json, storage_faults, write_bytes, write_csv
@@ -63,7 +63,7 @@ def add_set_settings(study: Study) -> dict[str, Any]:
     """What brings foreign images to the cohort's size and scale: when it changes, the set must be added again."""
     facts, scaling = load_facts(study.cohort), study.config.cohort
     window = {"hu_window": scaling.hu_window} if facts.modality == "CT" else {"percentiles": scaling.percentiles}
-    return plain({"size": facts.size, "modality": facts.modality, **window})
+    return plain({"shape": facts.shape, "modality": facts.modality, **window})
 
 
 def add_set(
@@ -93,7 +93,7 @@ def add_set(
     label = _label(study, facts, label)
     found = survey(folder, "DIR", pool, facts.modality, True, progress)
     scaling = Scaling(study.config.cohort.hu_window, study.config.cohort.percentiles)
-    made = read(found, facts.size, scaling, pool, True, progress)
+    made = read(found, facts.shape, scaling, pool, True, progress)
     if not len(made.images):
         raise CohortError(f"no image of DIR could be decoded ({_most(made)}); look at the files with a viewer")
     with new_directory(target) as out, storage_faults(target):
@@ -110,18 +110,18 @@ def add_set(
         write_record(out, record)
     _write_names(study.linkage, name, made)
     study.log(STAGE, "written", seconds=record.seconds, images=len(made.images), left_out=len(made.left))
-    return Added(len(made.images), label, made.reasons, _notes(found, made, facts.size))
+    return Added(len(made.images), label, made.reasons, _notes(found, made, facts.shape))
 
 
-def _notes(found: Survey, made: Foreign, size: int) -> tuple[str, ...]:
+def _notes(found: Survey, made: Foreign, shape: tuple[int, int]) -> tuple[str, ...]:
     """What the user should know of the change of scale and size."""
     notes = []
     if found.modality == PNG:
         notes.append("PNG files have no units: their whole range was taken for the whole range of the cohort")
         if made.images.max() < DARK:
             notes.append(f"they use the darkest part of their range only: up to {made.images.max():,} of 65,535")
-    if found.shapes > 1 or found.side != size:
-        notes.append(f"images of {_sides(found.shapes, found.side)} were brought to {size} x {size} pixels")
+    if found.shapes > 1 or {found.side} != set(shape):
+        notes.append(f"images of {_sides(found.shapes, found.side)} were brought to {in_pixels(shape)}")
     return tuple(notes)
 
 

@@ -23,7 +23,7 @@ from scansynth.data.join import Left
 from scansynth.data.orientation import turn_of
 from scansynth.data.sources import Source, find_images
 from scansynth.data.tensors import to_stored
-from scansynth.data.transforms import fit, series_window, to_window
+from scansynth.data.transforms import Shape, resize, series_window, to_window
 from scansynth.dicom.header import Header
 from scansynth.dicom.png import PngHeader
 from scansynth.dicom.read import Limits
@@ -99,7 +99,7 @@ class Foreign:
     Attributes:
         sources: The files, n.
         headers: Of each.
-        images: uint16 (n, size, size), 0 is -1 and 65535 is 1.
+        images: uint16 (n, rows, columns), 0 is -1 and 65535 is 1.
         files: SHA-256 of each file.
         pixels: SHA-256 of each image's values as decoded, before any change of scale or size; empty for an image of
             one grey value.
@@ -192,13 +192,18 @@ def _unfit(header: Header, modality: str, synthetic: bool) -> DicomError | None:
 
 
 def read(
-    found: Survey, size: int, scaling: Scaling, pool: DecodePool, keep_constant: bool, progress: Progress = silent
+    found: Survey,
+    shape: Shape,
+    scaling: Scaling,
+    pool: DecodePool,
+    keep_constant: bool,
+    progress: Progress = silent,
 ) -> Foreign:
     """Decodes the images of a survey.
 
     Args:
         found: The survey.
-        size: Side of the result in pixels.
+        shape: Rows and columns of the result in pixels.
         scaling: How DICOM values become [-1, 1].
         pool: The confined processes.
         keep_constant: Keep images of one grey value: in a synthetic set they count, a real one is no scan.
@@ -208,7 +213,7 @@ def read(
         The images that could be decoded; none at all when no file could be.
     """
     left = list(found.left)
-    images = np.empty((len(found.usable), size, size), np.uint16)
+    images = np.empty((len(found.usable), *shape), np.uint16)
     kept: dict[str, tuple[Source, int, str]] = {}
     for done, (source, values, window) in enumerate(_decoded(found, scaling, pool), start=1):
         progress(done, len(found.usable), "decoding")
@@ -221,7 +226,7 @@ def read(
             continue
         place = len(kept)
         low, high = window if window[0] < window[1] else (window[0] - 1.0, window[0] + 1.0)
-        images[place] = to_stored(fit(to_window(values, low, high), size))
+        images[place] = to_stored(resize(to_window(values, low, high), shape))
         kept[source.relative] = (source, place, "" if constant else _digest(values))
     order = [kept[name] for name in sorted(kept)]
     headers = {source.relative: header for source, header in found.usable}

@@ -43,7 +43,7 @@ from scansynth.data.tensors import (
     to_stored,
     write_facts,
 )
-from scansynth.data.transforms import fit, fit_mask, fitted_spacing, series_window, to_window
+from scansynth.data.transforms import resize, resize_mask, resized_spacing, series_window, to_window
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.deidentify import facts as source_facts
 from scansynth.dicom.read import Limits
@@ -255,7 +255,7 @@ def _write_images(
 ) -> tuple[list[tuple[Scan, dict[str, str]]], list[Left]]:
     """Decodes every scan into `images.npy` and `masks.npy`; rows of cases.csv without roles, and the faults."""
     settings, labels = plan.study.config.cohort, plan.labels
-    size, shape = settings.size, (settings.size, settings.size)
+    shape = settings.shape
     mask_folders = [plan.study.source(settings.dicom)]
     if settings.labels is not None:
         mask_folders.append(plan.study.source(settings.labels).parent)
@@ -275,8 +275,8 @@ def _write_images(
                 source = (header.rows, header.columns)
                 mask = read_mask(made.scan.row, mask_folders, source) if made.scan.row else None
                 turned = None if mask is None else turn_of(header).apply(mask)
-                masks.append(np.zeros(shape, np.uint8) if turned is None else fit_mask(turned, size))
-            rows.append((made.scan, _case_row(made, size, plan.key)))
+                masks.append(np.zeros(shape, np.uint8) if turned is None else resize_mask(turned, shape))
+            rows.append((made.scan, _case_row(made, shape, plan.key)))
     return rows, faults
 
 
@@ -290,18 +290,18 @@ def _images(pool: DecodePool, modality: str, scans: Sequence[Scan], settings: Co
     for _, series in itertools.groupby(decoded, key=lambda pair: (pair[0].patient, pair[0].header.series_instance_uid)):
         if fixed is not None:
             for scan, result in series:
-                yield _made(scan, result, fixed, settings.size)
+                yield _made(scan, result, fixed, settings.shape)
             continue
         together = list(series)
         good = [result for _, result in together if not isinstance(result, DicomError)]
         window = series_window(good, settings.percentiles) if good else (0.0, 0.0)
         del good
         for scan, result in together:
-            yield _made(scan, result, window, settings.size)
+            yield _made(scan, result, window, settings.shape)
 
 
 def _made(
-    scan: Scan, result: npt.NDArray[np.float32] | DicomError, window: tuple[float, float], size: int
+    scan: Scan, result: npt.NDArray[np.float32] | DicomError, window: tuple[float, float], shape: tuple[int, int]
 ) -> _Made | Left:
     """One decoded scan on the study's grid and scale."""
     if isinstance(result, DicomError):
@@ -310,16 +310,16 @@ def _made(
     if not low < high or result.min() == result.max():
         return Left(scan.source, "constant image", "all pixels have one value")
     turned = turn_of(scan.header).apply(result)
-    return _Made(scan, to_stored(fit(to_window(turned, low, high), size)), low, high)
+    return _Made(scan, to_stored(resize(to_window(turned, low, high), shape)), low, high)
 
 
-def _case_row(made: _Made, size: int, key: InstitutionKey) -> dict[str, str]:
+def _case_row(made: _Made, shape: tuple[int, int], key: InstitutionKey) -> dict[str, str]:
     """A row of cases.csv, but for the role."""
     scan, header = made.scan, made.scan.header
     if header.pixel_spacing is None:
         raise ValueError("a scan without pixel spacing was let through")
     turn = turn_of(header)
-    spacing = fitted_spacing(turn.pair((header.rows, header.columns)), turn.pair(header.pixel_spacing), size)
+    spacing = resized_spacing(turn.pair((header.rows, header.columns)), turn.pair(header.pixel_spacing), shape)
     attributes = {**source_facts(header), **((scan.row.attributes if scan.row else None) or {})}
     return {
         "case": scan.case,
@@ -351,7 +351,7 @@ def _facts(plan: _Plan, scans: Sequence[Scan], cases: Sequence[Mapping[str, str]
     return CohortFacts(
         modality=plan.modality,
         sop_class_uid=commonest(header.sop_class_uid for header in headers),
-        size=settings.size,
+        shape=settings.shape,
         view=settings.view,
         labels=tuple(sorted({scan.label for scan in scans})),
         positive=settings.positive,

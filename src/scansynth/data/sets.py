@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scansynth.data.labels import inside
-from scansynth.data.tensors import CohortFacts, to_stored
+from scansynth.data.tensors import CohortFacts, in_pixels, to_stored
 from scansynth.data.transforms import to_window
 from scansynth.dicom.pixels import decode
 from scansynth.dicom.png import PngHeader, decode_png
@@ -64,7 +64,7 @@ def load_set(folder: Path, facts: CohortFacts) -> SyntheticSet:
         CohortError: The manifest is missing, or a file is missing, altered, unreadable or of another size.
     """
     rows = _read_manifest(folder)
-    images = np.empty((len(rows), facts.size, facts.size), np.uint16)
+    images = np.empty((len(rows), *facts.shape), np.uint16)
     for index, row in enumerate(rows):
         images[index] = _image(folder, row, facts)
     return SyntheticSet(folder, tuple(rows), images)
@@ -96,11 +96,11 @@ def _image(folder: Path, row: Mapping[str, str], facts: CohortFacts) -> npt.NDAr
         raise CohortError(f"{what} was altered after it was made; generate the set again")
     try:
         if path.suffix == ".png":
-            return decode_png(path, PngHeader(facts.size, facts.size, 16))
+            return decode_png(path, PngHeader(*facts.shape, 16))
         header = read_header(path, Limits())
         values = decode(path, header)
     except DicomError as fault:
         raise CohortError(f"{what} cannot be read ({fault.reason}); generate the set again") from fault
-    if values.shape != (facts.size, facts.size):
-        raise CohortError(f"{what} is not {facts.size} x {facts.size} pixels as the cohort is; generate the set again")
+    if values.shape != facts.shape:
+        raise CohortError(f"{what} is not {in_pixels(facts.shape)} as the cohort is; generate the set again")
     return to_stored(to_window(values, facts.low, facts.high))

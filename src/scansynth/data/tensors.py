@@ -50,7 +50,7 @@ class CohortFacts:
     Attributes:
         modality: DICOM Modality, for example MR.
         sop_class_uid: Storage class of the sources; the commonest.
-        size: Side of the images in pixels.
+        shape: Rows and columns of the images in pixels.
         view: chest, patch or any.
         labels: Labels that occur, sorted.
         positive: The label that means that the lesion is there.
@@ -69,7 +69,7 @@ class CohortFacts:
 
     modality: str
     sop_class_uid: str
-    size: int
+    shape: tuple[int, int]
     view: str
     labels: tuple[str, ...]
     positive: str | None
@@ -145,6 +145,11 @@ class Selection:
         return tuple(sorted({case.role.value for case in self.cases}))
 
 
+def in_pixels(shape: tuple[int, int]) -> str:
+    """Rows and columns in words: `256 x 256 pixels`."""
+    return f"{shape[0]} x {shape[1]} pixels"
+
+
 def to_signed(images: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
     """Stored values 0..65535 to [-1, 1], float32, of any shape."""
     return (images.astype(np.float64) * (2.0 / _TOP) - 1.0).astype(np.float32)
@@ -168,7 +173,7 @@ def load_facts(folder: Path) -> CohortFacts:
     """
     try:
         values = read_json(folder / FACTS)
-        return CohortFacts(**{**values, "labels": tuple(values["labels"]), "spacing": tuple(values["spacing"])})
+        return CohortFacts(**{**values, **{name: tuple(values[name]) for name in ("labels", "spacing", "shape")}})
     except FileNotFoundError:
         raise CohortError("the study has no cohort yet; run: scansynth ingest STUDY") from None
     except (ValueError, TypeError, KeyError):
@@ -187,7 +192,7 @@ def load_cohort(folder: Path) -> Cohort:
         shape = _images(folder).shape
     except (OSError, ValueError, KeyError):
         raise CohortError("the cohort is damaged; remove the folder cohort and run ingest again") from None
-    if shape != (len(cases), facts.size, facts.size):
+    if shape != (len(cases), *facts.shape):
         raise CohortError("the cohort's images and cases do not agree; remove the folder cohort and run ingest again")
     return Cohort(folder, facts, cases)
 

@@ -160,18 +160,30 @@ def from_window(x: Floats, low: float, high: float) -> Floats:
     return ((x.astype(np.float64) + 1.0) * 0.5 * (high - low) + low).astype(np.float32)
 
 
+Shape = tuple[int, int]
+"""Rows and columns in pixels."""
+
+
+def _within(shape: Shape, target: Shape) -> tuple[Shape, float]:
+    """Rows and columns of an image of `shape` once it fits into `target` with its aspect kept, and the scale."""
+    scale = min(target[0] / shape[0], target[1] / shape[1])
+    rows, columns = (max(min(round(side * scale), most), 1) for side, most in zip(shape, target, strict=True))
+    return (rows, columns), scale
+
+
 @lru_cache(maxsize=64)
-def _spatial(shape: tuple[int, int], size: int, fill: float, mode: str) -> Compose:
-    """Longest side to `size`, then padded to a square; aspect kept."""
+def _spatial(shape: Shape, target: Shape, fill: float, mode: str) -> Compose:
+    """As large as fits into `target`, aspect kept, then padded to it."""
+    inner, scale = _within(shape, target)
     corners = False if mode == "bilinear" else None
     steps = [
-        Resize(size, size_mode="longest", mode=mode, align_corners=corners),
-        SpatialPad((size, size), mode="constant", value=fill),
+        Resize(inner, mode=mode, align_corners=corners),
+        SpatialPad(target, mode="constant", value=fill),
     ]
-    if mode == "bilinear" and max(shape) > size:
+    if mode == "bilinear" and scale < 1.0:
         # Width of the smoothing as in skimage.transform.resize. MONAI's own anti_aliasing pads with zeros, which
         # leaves a grey rim of half the contrast; with the edge repeated there is none.
-        sigma = (max(shape) / size - 1.0) / 2.0
+        sigma = (1.0 / scale - 1.0) / 2.0
         rim = math.ceil(4.0 * sigma)
         steps = [BorderPad(rim, mode="edge"), GaussianSmooth(sigma), CenterSpatialCrop(shape), *steps]
     return Compose(steps)
@@ -193,59 +205,59 @@ def _light() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _apply(image: npt.NDArray[np.floating], size: int, fill: float, mode: str) -> Floats:
+def _apply(image: npt.NDArray[np.floating], target: Shape, fill: float, mode: str) -> Floats:
     rows, columns = image.shape
     with torch.inference_mode(), _light():
         source = torch.from_numpy(np.ascontiguousarray(image, np.float32))[None]
-        made = _spatial((rows, columns), size, fill, mode)(source)
+        made = _spatial((rows, columns), target, fill, mode)(source)
         return np.ascontiguousarray(made[0].numpy(), np.float32)
 
 
-def fit(image: Floats, size: int) -> Floats:
-    """An image brought to (size, size), aspect kept, padded with its low value.
+def resize(image: Floats, shape: Shape) -> Floats:
+    """An image brought to `shape`, aspect kept, padded with its low value.
 
     Args:
         image: (rows, columns) in [-1, 1].
-        size: Side of the result in pixels.
+        shape: Rows and columns of the result in pixels.
 
     Returns:
-        (size, size) float32 in [-1, 1]: smoothed before shrinking so that nothing aliases, bilinear when
-        enlarged, untouched when it has the size already.
+        float32 in [-1, 1]: smoothed before shrinking so that nothing aliases, bilinear when enlarged, untouched when
+        it has the shape already.
     """
-    if image.shape == (size, size):
+    if image.shape == shape:
         return image
-    return np.clip(_apply(image, size, -1.0, "bilinear"), -1.0, 1.0)
+    return np.clip(_apply(image, shape, -1.0, "bilinear"), -1.0, 1.0)
 
 
-def fit_mask(mask: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
-    """A mask moved as `fit` moves its image: nearest when enlarged, at least half the area when shrunk.
+def resize_mask(mask: npt.NDArray[np.uint8], shape: Shape) -> npt.NDArray[np.uint8]:
+    """A mask moved as `resize` moves its image: nearest when enlarged, at least half the area when shrunk.
 
     A lesion too small for half of any pixel keeps the pixel that it covers most, so that none is lost.
 
     Args:
         mask: (rows, columns), 0 or 1.
-        size: Side of the result in pixels.
+        shape: Rows and columns of the result in pixels.
 
     Returns:
-        (size, size) uint8, 0 or 1.
+        uint8, 0 or 1.
     """
-    if mask.shape == (size, size):
+    if mask.shape == shape:
         return (mask > 0).astype(np.uint8)
-    shrink = max(mask.shape) > size
-    cover = _apply((mask > 0).astype(np.float32), size, 0.0, "area" if shrink else "nearest-exact")
+    rows, columns = mask.shape
+    shrink = _within((rows, columns), shape)[1] < 1.0
+    cover = _apply((mask > 0).astype(np.float32), shape, 0.0, "area" if shrink else "nearest-exact")
     least = min(0.5, float(cover.max()))
     return ((cover >= least) & (cover > 0)).astype(np.uint8)
 
 
-def fitted_spacing(shape: tuple[int, int], spacing: tuple[float, float], size: int) -> tuple[float, float]:
-    """Pixel spacing (between rows, between columns) in mm after `fit`.
+def resized_spacing(shape: Shape, spacing: tuple[float, float], target: Shape) -> tuple[float, float]:
+    """Pixel spacing (between rows, between columns) in mm after `resize`.
 
     Args:
         shape: (rows, columns) before.
         spacing: Pixel Spacing before, mm, in DICOM's order (row spacing first).
-        size: Side after.
+        target: (rows, columns) after.
     """
-    longest = max(shape)
-    # MONAI rounds the shorter side to whole pixels, so its spacing changes by a little more or less.
-    after = [size if side == longest else max(round(side * size / longest), 1) for side in shape]
-    return spacing[0] * shape[0] / after[0], spacing[1] * shape[1] / after[1]
+    # sides are whole pixels, so the spacing of the shorter one changes by a little more or less
+    (rows, columns), _ = _within(shape, target)
+    return spacing[0] * shape[0] / rows, spacing[1] * shape[1] / columns

@@ -87,8 +87,8 @@ def audit_folders(
         listed = _listed(folders.train_list, real)
         side = _side(real, synthetic)
         scaling = Scaling(_DEFAULTS.hu_window, _DEFAULTS.percentiles)
-        reals = _some(read(real, side, scaling, pool, False, progress), _REAL)
-        made = _some(read(synthetic, side, scaling, pool, True, progress), _SYNTHETIC)
+        reals = _some(read(real, (side, side), scaling, pool, False, progress), _REAL)
+        made = _some(read(synthetic, (side, side), scaling, pool, True, progress), _SYNTHETIC)
     compared = gather_loose(reals, made, listed, SEED)
     settings = EvidenceSettings()
     notes = _notes(real, synthetic, reals, made, listed, side)
@@ -239,7 +239,7 @@ def _facts(found: Survey, reals: Foreign, side: int) -> CohortFacts:
     return CohortFacts(
         modality=found.modality,
         sop_class_uid="",
-        size=side,
+        shape=(side, side),
         view="any",
         labels=("",),
         positive=None,

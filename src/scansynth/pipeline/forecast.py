@@ -55,8 +55,8 @@ def forecast(study: Study, device: Device, synthetic: int) -> Forecast:
     train_images = _train_images(study, files)
     batch = max(2, min(recipe.schedule.batch, train_images))
     training_images = recipe.schedule.epochs * (train_images // batch) * batch
-    speed, checkpoint_bytes = probe(recipe, settings.size, batch, device)
-    pixels = settings.size**2
+    speed, checkpoint_bytes = probe(recipe, max(settings.shape), batch, device)
+    pixels = settings.shape[0] * settings.shape[1]
     return Forecast(
         train_images=train_images,
         training_images=training_images,

@@ -117,7 +117,7 @@ def cost(study: Study) -> Cost:
     jobs += len(groups) * settings.pairs * sum(can_leave_out(arm) for arm in settings.arms)
     workers, trainers = worker_count(study.config.engine, jobs), worker_count(study.config.engine, len(todo))
     with one_thread():
-        speed = probe(recipe, cohort.facts.size, recipe.schedule.batch, device)[0] if todo else 1.0
+        speed = probe(recipe, max(cohort.facts.shape), recipe.schedule.batch, device)[0] if todo else 1.0
         seconds = seconds_of_step(fit_settings(study, cohort), cohort) * settings.steps
     hours = 1.0 / 3600.0
     return Cost(len(todo), seen / speed / trainers * hours, jobs, jobs * seconds / workers * hours, workers)
@@ -125,15 +125,16 @@ def cost(study: Study) -> Cost:
 
 def seconds_of_step(settings: FitSettings, cohort: Cohort) -> float:
     """Time of one optimiser step of a detector on noise, the start left out."""
-    rng, side = generator(0, "probe"), cohort.facts.size
-    images = rng.integers(0, 65536, (_NOISE_IMAGES, side, side), dtype=np.uint16)
+    rng, shape = generator(0, "probe"), cohort.facts.shape
+    images = rng.integers(0, 65536, (_NOISE_IMAGES, *shape), dtype=np.uint16)
     places = np.arange(_NOISE_IMAGES)
     phase = Phase(1.0, places[: _NOISE_IMAGES // 2], places[_NOISE_IMAGES // 2 :], True)
     plan = plan_augmentation(AugmentationSettings(), permission(cohort.facts.modality, cohort.facts.view))
     targets = known = None
     if settings.lesions:
-        drawn = side // map_factor(side, SIZES[settings.network])
-        targets, known = np.zeros((_NOISE_IMAGES, drawn, drawn), np.uint8), np.ones(_NOISE_IMAGES, np.bool_)
+        factor = map_factor(max(shape), SIZES[settings.network])
+        drawn = (shape[0] // factor, shape[1] // factor)
+        targets, known = np.zeros((_NOISE_IMAGES, *drawn), np.uint8), np.ones(_NOISE_IMAGES, np.bool_)
 
     def run(steps: int) -> float:
         began = time.monotonic()

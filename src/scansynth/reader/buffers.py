@@ -62,8 +62,7 @@ def render(design: Design, pool: Pool, rng: np.random.Generator) -> Rendered:
 
 
 def _images(pool: Pool, subjects: Sequence[Subject], practice: bool = False) -> Stored:
-    side = pool.facts.size
-    return np.array([pool.image(subject, practice) for subject in subjects], np.uint16).reshape(-1, side, side)
+    return np.array([pool.image(subject, practice) for subject in subjects], np.uint16).reshape(-1, *pool.facts.shape)
 
 
 def _names(count: int) -> tuple[str, ...]:

@@ -246,7 +246,7 @@ def _worklist(plan: _Plan, protocol_sha256: str, tokens: Mapping[str, str], admi
         title=settings.title,
         protocol_sha256=protocol_sha256,
         expires=expires,
-        image=Display(facts.size, facts.size, facts.low, facts.high, unit, facts.spacing),
+        image=Display(*facts.shape, facts.low, facts.high, unit, facts.spacing),
         presets=presets(facts),
         scale=SCALE,
         second_question=second_question(settings),

@@ -190,7 +190,7 @@ def _cohort(findings: Findings) -> dict[str, Any]:
     uses = {role.value: use for role, use in findings.loose.uses.items()} if findings.loose else {}
     words = (
         f"{modality(clean(facts.modality)).capitalize()} ({clean(facts.modality)}), {count(cohort.images, 'image')} of "
-        f"{count(cohort.patients, 'patient')}, {facts.size} × {facts.size} pixels of "
+        f"{count(cohort.patients, 'patient')}, {facts.shape[0]} × {facts.shape[1]} pixels of "
         f"{' × '.join(number(step) for step in facts.spacing)} mm (median)."
     )
     return {
@@ -209,7 +209,7 @@ def _images(findings: Findings) -> dict[str, Any]:
     cohort, made = findings.cohort, findings.synthetic
     if cohort is None or made is None:
         return {"grids": []}
-    size = cohort.facts.size
+    size = max(cohort.facts.shape)
     factor = shrink_factor(size, 2 * len(made.grids), GRID_SIDE**2)
     unit = " HU" if cohort.facts.modality == "CT" else ""
     window = f"{span((cohort.facts.low, cohort.facts.high))}{unit}, black to white"
@@ -240,7 +240,7 @@ def _training(findings: Findings) -> dict[str, Any]:
     training = findings.training
     if training is None:
         return {"training": None}
-    size = findings.cohort.facts.size if findings.cohort else 64
+    size = max(findings.cohort.facts.shape) if findings.cohort else 64
     recipe = training.facts.get("recipe") or {}
     augmentation = training.facts.get("augmentation") or {}
     classes = ", ".join(clean(name) for name in training.facts.get("classes", [])) or "all images"

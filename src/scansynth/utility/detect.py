@@ -94,7 +94,7 @@ def detect(
     found = survey(dicom, _OPTION, pool, known.modality, False, progress)
     notes = _fits(found, known)
     scaling = Scaling(study.config.cohort.hu_window, study.config.cohort.percentiles)
-    scans = read(found, known.side, scaling, pool, False, progress)
+    scans = read(found, known.shape, scaling, pool, False, progress)
     if not len(scans.images):
         raise CohortError(f"no scan of {_OPTION} can be used ({reasons_in_words(scans)}); look at them with a viewer")
     scored = score_images(network, scans.images, device)
@@ -143,7 +143,7 @@ def _fits(found: Survey, known: DetectorFacts) -> tuple[str, ...]:
     """
     if found.modality != known.modality:
         raise CohortError(f"the scans are {found.modality} and the detector learned from {known.modality}")
-    ours = known.spacing[0] * known.side
+    ours = max(step * side for step, side in zip(known.spacing, known.shape, strict=True))
     if found.reach is None:
         return (
             "the scans do not say their pixel spacing: that they show as much as those learned from cannot be told",
@@ -240,7 +240,7 @@ def _write_rest(
             "threshold": known.threshold,
             "false_alarm_rate": known.false_alarm_rate,
             "temperature": known.temperature,
-            "side": known.side,
+            "shape": list(known.shape),
             "images": len(scans.images),
             "notes": list(notes),
         },

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scansynth.console import Progress, silent
-from scansynth.data.tensors import Cohort, Selection, load_cohort, select, to_signed, to_stored
-from scansynth.data.transforms import Floats, fit, from_window, to_window
+from scansynth.data.tensors import Cohort, Selection, in_pixels, load_cohort, select, to_signed, to_stored
+from scansynth.data.transforms import Floats, Shape, from_window, resize, to_window
 from scansynth.engine import Job, run_jobs
 from scansynth.errors import CohortError, LedgerError, StudyError, TrainingError
 from scansynth.files import read_json, sha256_file, sha256_json, write_csv, write_json
@@ -225,7 +225,7 @@ def comparable(ours: Cohort, other: Cohort, name: str, resample: bool) -> tuple[
     """
     differences = check_comparable(ours, other, name, resample)
     found = select(other, Use.EXTERNAL)
-    images = np.empty((len(found.cases), ours.facts.size, ours.facts.size), np.uint16)
+    images = np.empty((len(found.cases), *ours.facts.shape), np.uint16)
     for place, (case, image) in enumerate(zip(found.cases, found.images, strict=True)):
         signed = to_signed(image)
         if ours.facts.modality == other.facts.modality == "CT":  # Hounsfield units mean the same everywhere
@@ -242,7 +242,7 @@ def _differences(ours: Cohort, other: Cohort) -> list[tuple[str, str]]:
         for what, own, theirs, done in (
             ("Modality", mine.modality, its.modality, "taken as it is"),
             ("view", mine.view, its.view, "taken as it is"),
-            ("size", f"{mine.size} pixels", f"{its.size} pixels", "cut or padded"),
+            ("size", in_pixels(mine.shape), in_pixels(its.shape), "cut or padded"),
         )
         if own != theirs
     ]
@@ -266,15 +266,20 @@ def _resized(image: Floats, ours: Cohort, other: Cohort) -> Floats:
     """An image at our spacing and size: resampled when the spacing differs, cut or padded about its centre."""
     ratio, _ = _ratios(ours, other)
     if not _near(ratio):
-        image = fit(image, max(8, round(image.shape[0] * ratio)))
-    return _centred(image, ours.facts.size)
+        rows, columns = (max(8, round(side * ratio)) for side in image.shape)
+        image = resize(image, (rows, columns))
+    return _centred(image, ours.facts.shape)
 
 
-def _centred(image: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """An image (side, side) cut or padded with -1 to (size, size) about its centre."""
-    side = image.shape[0]
-    if side > size:
-        start = (side - size) // 2
-        return image[start : start + size, start : start + size]
-    before = (size - side) // 2
-    return np.pad(image, (before, size - side - before), constant_values=-1.0)
+def _centred(image: NDArray[np.float32], shape: Shape) -> NDArray[np.float32]:
+    """An image cut or padded with -1 to `shape` about its centre."""
+    for axis, (have, wanted) in enumerate(zip(image.shape, shape, strict=True)):
+        if have > wanted:
+            start = (have - wanted) // 2
+            image = image.take(range(start, start + wanted), axis)
+        before = (wanted - have) // 2
+        if have < wanted:
+            gap = [(0, 0), (0, 0)]
+            gap[axis] = (before, wanted - have - before)
+            image = np.pad(image, gap, constant_values=-1.0)
+    return image

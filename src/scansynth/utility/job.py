@@ -185,7 +185,7 @@ def _facts(
     return DetectorFacts(
         network=settings.network,
         lesions=settings.lesions,
-        side=cohort.facts.size,
+        shape=cohort.facts.shape,
         modality=cohort.facts.modality,
         spacing=cohort.facts.spacing,
         low=cohort.facts.low,

@@ -277,9 +277,9 @@ def _maps(
     masks = masks_of(cohort, cases)
     if masks is None:
         raise CohortError("the cohort has no lesion masks; set utility.lesions to off, or give masks in labels.csv")
-    factor = map_factor(cohort.facts.size, SIZES[network])
-    side = cohort.facts.size // factor
-    targets = np.zeros((count, side, side), np.uint8)
+    factor = map_factor(max(cohort.facts.shape), SIZES[network])
+    rows, columns = (side // factor for side in cohort.facts.shape)
+    targets = np.zeros((count, rows, columns), np.uint8)
     known = np.zeros(count, np.bool_)
     for place, (case, mask) in enumerate(zip(cases, masks, strict=True)):
         if mask.any():

@@ -19,7 +19,7 @@ from scansynth.audit.compared import Compared, Images, Reals
 from scansynth.audit.context import Context, at_most
 from scansynth.claims.claim import Control, Finding, Measurement, decide, floor_of
 from scansynth.console import Progress
-from scansynth.data.transforms import fit
+from scansynth.data.transforms import resize
 from scansynth.metrics import planted
 from scansynth.metrics.ncc import average
 from scansynth.statistics import Interval, Verdict
@@ -153,7 +153,7 @@ def in_eight_bits(images: Images) -> Images:
 def resized(images: Images) -> Images:
     """Each image enlarged one and a half times, and brought back as files of another size are."""
     large = ndimage.zoom(images, (1.0, 1.5, 1.5), order=3, mode="nearest", grid_mode=True)
-    return np.stack([fit(np.clip(image, -1.0, 1.0), images.shape[1]) for image in large])
+    return np.stack([resize(np.clip(image, -1.0, 1.0), (images.shape[1], images.shape[2])) for image in large])
 
 
 REWRITTEN: Mapping[str, Callable[[Images], Images]] = {

@@ -36,7 +36,7 @@ class DetectorFacts:
     Attributes:
         network: A name of `networks.SIZES`.
         lesions: It finds lesions, not only images with one.
-        side: Of the images, pixels.
+        shape: Rows and columns of the images, pixels.
         modality: Of the images it learned from.
         spacing: Between rows, and between columns, mm; median of the images it learned from.
         low: Source value that stands for -1; median.
@@ -50,7 +50,7 @@ class DetectorFacts:
 
     network: str
     lesions: bool
-    side: int
+    shape: tuple[int, int]
     modality: str
     spacing: tuple[float, float]
     low: float
@@ -152,9 +152,9 @@ def load_detector(folder: Path, device: Device) -> tuple[nn.Module, DetectorFact
     try:
         values: Mapping[str, Any] = read_json(folder / FACTS)
         data = (folder / WEIGHTS).read_bytes()
-        facts = DetectorFacts(**{**values, "spacing": tuple(values["spacing"])})
+        facts = DetectorFacts(**{**values, "spacing": tuple(values["spacing"]), "shape": tuple(values["shape"])})
         with torch.random.fork_rng(devices=[]):
-            network = build(facts.network, facts.side, facts.lesions)
+            network = build(facts.network, max(facts.shape), facts.lesions)
     except FileNotFoundError:
         raise CheckpointError(f"there is no detector {folder.name}; run: scansynth utility STUDY") from None
     except (ValueError, KeyError, TypeError) as fault:

@@ -59,17 +59,18 @@ def draw_target(mask: NDArray[np.uint8], factor: int) -> NDArray[np.float32]:
     """A blob of height 1 at each lesion's centre; where blobs meet, the higher counts.
 
     Args:
-        mask: (side, side), 0 or 1.
+        mask: (rows, columns), 0 or 1.
         factor: How many pixels of the image make one of the map, each way.
 
     Returns:
-        (side / factor, side / factor) in [0, 1].
+        (rows / factor, columns / factor) in [0, 1].
     """
-    side = mask.shape[0] // factor
-    rows, columns = np.mgrid[0:side, 0:side].astype(np.float32)
-    target = np.zeros((side, side), np.float32)
+    height, width = (side // factor for side in mask.shape)
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    target = np.zeros((height, width), np.float32)
     for lesion in find_lesions(mask):
-        row, column = (min(round((place + 0.5) / factor - 0.5), side - 1) for place in (lesion.row, lesion.column))
+        row = min(round((lesion.row + 0.5) / factor - 0.5), height - 1)
+        column = min(round((lesion.column + 0.5) / factor - 0.5), width - 1)
         spread = max(lesion.radius / factor * _SHARE, _LEAST_SPREAD)
         blob = np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2.0 * spread**2))
         np.maximum(target, blob, out=target)

@@ -142,7 +142,7 @@ def build(size: str, side: int, lesions: bool) -> ImageDetector | LesionDetector
 
     Args:
         size: A name of `SIZES`.
-        side: Of the images, pixels.
+        side: The longer side of the images, pixels.
         lesions: Whether it finds lesions, not only images with one.
     """
     if lesions:

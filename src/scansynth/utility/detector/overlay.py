@@ -28,25 +28,24 @@ Images = NDArray[np.uint16]
 
 
 def occlusion_map(network: nn.Module, image: Images, device: Device) -> NDArray[np.float32]:
-    """How far the logit falls when a place is covered by its blurred self, (side, side), at least 0.
+    """How far the logit falls when a place is covered by its blurred self, (rows, columns), at least 0.
 
     Args:
         network: A detector in evaluation mode, on the device.
-        image: uint16 (side, side).
+        image: uint16 (rows, columns).
         device: Where it is.
     """
-    side = image.shape[0]
-    cover = max(2, side // _COVER)
+    cover = max(2, min(image.shape) // _COVER)
     step = max(1, cover // _STRIDE)
     blurred = ndimage.gaussian_filter(image.astype(np.float32), cover).astype(np.uint16)
-    starts = sorted({*range(0, side - cover + 1, step), side - cover})
-    places = [(row, column) for row in starts for column in starts]
+    rows, columns = (sorted({*range(0, side - cover + 1, step), side - cover}) for side in image.shape)
+    places = [(row, column) for row in rows for column in columns]
     covered = np.repeat(image[None], len(places) + 1, axis=0)
     for number, (row, column) in enumerate(places):
         window = (slice(row, row + cover), slice(column, column + cover))
         covered[number][window] = blurred[window]
     logits = score_images(network, covered, device).logits
-    fall, count = np.zeros((side, side)), np.zeros((side, side))
+    fall, count = np.zeros(image.shape), np.zeros(image.shape)
     for number, (row, column) in enumerate(places):
         window = (slice(row, row + cover), slice(column, column + cover))
         fall[window] += logits[-1] - logits[number]
@@ -58,21 +57,21 @@ def draw_overlay(image: Images, seen: NDArray[np.float32], top: float, lines: tu
     """The image, the map over it in red, and a banner that says that this is research.
 
     Args:
-        image: uint16 (side, side).
-        seen: Map, (side, side), at least 0.
+        image: uint16 (rows, columns).
+        seen: Map, (rows, columns), at least 0.
         top: Value of the map that gets the full colour.
         lines: What the banner says under `RESEARCH_ONLY`, and what stands at the bottom.
 
     Returns:
         uint8 (rows, columns, 3).
     """
-    enlarge = max(1, -(-_LEAST_SIDE // image.shape[0]))
+    enlarge = max(1, -(-_LEAST_SIDE // min(image.shape)))
     grey = (image >> 8).astype(np.float32).repeat(enlarge, axis=0).repeat(enlarge, axis=1)
-    share = ndimage.zoom(np.clip(seen / max(top, 1e-9), 0.0, 1.0), enlarge, order=1)[: len(grey), : len(grey)]
+    share = ndimage.zoom(np.clip(seen / max(top, 1e-9), 0.0, 1.0), enlarge, order=1)[: len(grey), : grey.shape[1]]
     weight = (_STRONGEST * np.clip(share, 0.0, 1.0))[..., None]
     colour = np.stack([np.full_like(share, 255.0), 220.0 * (1.0 - share), np.zeros_like(share)], axis=-1)
     body = grey[..., None] * (1.0 - weight) + colour * weight
-    picture = np.zeros((len(grey) + 2 * _BANNER, len(grey), 3), np.uint8)
+    picture = np.zeros((len(grey) + 2 * _BANNER, grey.shape[1], 3), np.uint8)
     picture[_BANNER:-_BANNER] = np.rint(np.clip(body, 0.0, 255.0)).astype(np.uint8)
     drawn = Image.fromarray(picture)
     pen, font = ImageDraw.Draw(drawn), ImageFont.load_default(12)
