@@ -3,7 +3,7 @@ import os
 import shutil
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,11 @@ import pytest
 from PIL import Image
 
 from scansynth.config import StudyConfig
-from scansynth.data import ingest as stage
 from scansynth.data.ingest import ingest, ingest_inputs, ingest_settings
 from scansynth.data.tensors import Cohort, load_cohort, to_signed
 from scansynth.data.transforms import from_window
 from scansynth.dicom.deidentify import InstitutionKey
-from scansynth.dicom.header import Header
-from scansynth.dicom.pixels import decode
-from scansynth.dicom.read import Limits, read_header
-from scansynth.errors import CohortError, DicomError, StorageError, StudyError
+from scansynth.errors import CohortError, StorageError, StudyError
 from scansynth.files import read_csv, sha256_file
 from scansynth.ledger import Role
 from scansynth.stage import read_record
@@ -29,37 +25,6 @@ from scansynth.study import Study
 
 KEY = InstitutionKey(b"k" * 32)
 Factory = Callable[..., Path]
-
-
-class InProcessPool:
-    """The decoder without its child processes, whose start would take most of a test's time."""
-
-    def __init__(self, *_: object) -> None:
-        pass
-
-    def __enter__(self) -> "InProcessPool":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def scan_all(self, paths: Iterable[Path], limits: Limits) -> Iterator[Any]:
-        return (attempt(read_header, path, limits) for path in paths)
-
-    def decode_all(self, jobs: Iterable[tuple[Path, Header]]) -> Iterator[Any]:
-        return (attempt(decode, *job) for job in jobs)
-
-
-def attempt(task: Callable[..., Any], *arguments: object) -> Any:
-    try:
-        return task(*arguments)
-    except DicomError as fault:
-        return fault
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "DecodePool", InProcessPool)
 
 
 def study_of(folder: Path, dicom: Path, **settings: Any) -> Study:
@@ -325,11 +290,6 @@ def test_refusals(tmp_path: Path, tiny_dicom_folder: Factory, in_process: None) 
         ingest(study_of(study, few, positive="tumour"), KEY)
     with pytest.raises(CohortError, match=r"set cohort\.modality"):
         ingest(study_of(study, few, modality="PT"), KEY)
-    twice = tiny_dicom_folder(name="twice")
-    shutil.copy(twice / "p0/i0", twice / "p0/copy")
-    write(twice / "labels.csv", [*read_csv(twice / "labels.csv"), {"path": "p0/copy", "label": "nodule"}])
-    with pytest.raises(CohortError, match=r"1 images are there more than once.*2 files"):
-        ingest(study_of(study, twice), KEY)
     (tmp_path / "none").mkdir()
     with pytest.raises(CohortError, match="holds no file"):
         ingest(study_of(study, tmp_path / "none", unlabelled=True), KEY)

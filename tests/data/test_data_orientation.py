@@ -121,7 +121,7 @@ def study_of(folder: Path, dicom: Path, **settings: Any) -> Study:
     return Study(folder, StudyConfig.model_validate({"cohort": values}))
 
 
-def test_masks_boxes_and_spacing_turn_with_the_image(tmp_path: Path, write_dicom: Write) -> None:
+def test_masks_boxes_and_spacing_turn_with_the_image(tmp_path: Path, write_dicom: Write, in_process: None) -> None:
     """One anatomy in all eight axial orders; the lesion is the bright block, given as a mask or as a box."""
     whole = np.full((24, 32), 100)
     whole[3:9, 20:30] = 2000
@@ -159,7 +159,7 @@ def test_masks_boxes_and_spacing_turn_with_the_image(tmp_path: Path, write_dicom
     assert {case.spacing for case in load_cohort(study.cohort).cases} == {(1.0, 2.0)}
 
 
-def test_one_plane_is_picked_and_mixed_ones_are_noted(tmp_path: Path, write_dicom: Write) -> None:
+def test_one_plane_is_picked_and_mixed_ones_are_noted(tmp_path: Path, write_dicom: Write, in_process: None) -> None:
     draw = np.random.default_rng(0)
     rows = []
     ways = [*RASTER.values(), None]

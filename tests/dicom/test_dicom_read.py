@@ -25,7 +25,7 @@ from pydicom.uid import (
 
 from scansynth.dicom.header import Header, quarantine, valid_uid
 from scansynth.dicom.read import Limits, read_header
-from scansynth.dicom.sandbox import DecodePool, scan_all
+from scansynth.dicom.sandbox import Decoded, DecodePool, scan_all
 from scansynth.errors import DicomError
 
 _PACKAGED = Path(pydicom.__file__).parent / "data"
@@ -74,9 +74,9 @@ def test_chest_mr_as_an_archive_hands_it_over(shared_data: Path) -> None:
     with DecodePool(2) as pool:
         jobs = [(path, found) for path, found in zip(paths, headers, strict=True) if isinstance(found, Header)][::16]
         for (path, header), image in zip(jobs, pool.decode_all(jobs), strict=True):
-            assert isinstance(image, np.ndarray)
-            assert image.shape == (header.rows, header.columns)
-            np.testing.assert_array_equal(image, pydicom.dcmread(path).pixel_array)
+            assert isinstance(image, Decoded)
+            assert image.values.shape == (header.rows, header.columns)
+            np.testing.assert_array_equal(image.values, pydicom.dcmread(path).pixel_array)
 
 
 def test_the_whitelist_is_read(write_dicom: Write, tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ import pytest
 
 from scansynth.dicom.header import Header
 from scansynth.dicom.read import Limits, read_header
-from scansynth.dicom.sandbox import Answer, DecodePool, Outcome, Sandbox, scan_all
+from scansynth.dicom.sandbox import Answer, Decoded, DecodePool, Outcome, Sandbox, scan_all
 from scansynth.errors import DicomError
+from scansynth.files import sha256_file
 from scansynth.seeds import generator
 
 _PACKAGED = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -175,7 +176,10 @@ def test_pool_decodes_what_the_plain_function_decodes(write_dicom: Callable[...,
         jobs = list(zip(paths, headers, strict=True))
         for _ in range(2):  # a pool serves more than one run
             for image, found in zip(images, pool.decode_all(jobs), strict=True):
-                np.testing.assert_array_equal(found, image)
+                assert isinstance(found, Decoded)
+                np.testing.assert_array_equal(found.values, image)
+            digests = [found.file_sha256 for found in pool.decode_all(jobs) if isinstance(found, Decoded)]
+            assert digests == [sha256_file(path) for path in paths]
 
 
 def _mutate(data: bytes, draw: np.random.Generator) -> bytes:
@@ -197,7 +201,7 @@ def _mutate(data: bytes, draw: np.random.Generator) -> bytes:
     return bytes(changed)
 
 
-def _attack(folder: Path, count: int) -> tuple[list[Header | DicomError], list[np.ndarray | DicomError]]:
+def _attack(folder: Path, count: int) -> tuple[list[Header | DicomError], list[Decoded | DicomError]]:
     """Reads and decodes `count` mutated files in the sandbox."""
     draw = generator(7, "mutations")
     bases = [(_PACKAGED / name).read_bytes() for name in _MUTATED]
@@ -218,7 +222,7 @@ def test_a_thousand_mutated_files(tmp_path: Path, capfd: pytest.CaptureFixture[s
     assert len(refusals) > 150
     assert all("\n" not in str(refusal) and 0 < len(str(refusal)) < 200 for refusal in refusals)
     assert len({refusal.reason for refusal in refusals}) < 25
-    decoded = [image for image in images if isinstance(image, np.ndarray)]
+    decoded = [image.values for image in images if isinstance(image, Decoded)]
     assert len(decoded) > 200
     assert all(image.dtype == np.float32 and np.isfinite(image).all() for image in decoded)
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 1 << 20  # KiB, the largest child ever

@@ -6,18 +6,18 @@ PNG has no units: 0..255 (8 bits) or 0..65535 (16 bits) is -1..1. Every file is 
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from scansynth.console import Progress, silent
+from scansynth.data.duplicates import pixel_digest
 from scansynth.data.eligibility import commonest_modality, why_left_out, why_not_in_units
 from scansynth.data.join import Left
 from scansynth.data.orientation import turn_of
@@ -27,9 +27,8 @@ from scansynth.data.transforms import Shape, resize, series_window, to_window
 from scansynth.dicom.header import Header
 from scansynth.dicom.png import PngHeader
 from scansynth.dicom.read import Limits
-from scansynth.dicom.sandbox import DecodePool
+from scansynth.dicom.sandbox import Decoded, DecodePool
 from scansynth.errors import CohortError, DicomError
-from scansynth.files import sha256_file
 
 PNG = "PNG"
 """Stands for the Modality of a folder of PNG files, which have none."""
@@ -214,12 +213,13 @@ def read(
     """
     left = list(found.left)
     images = np.empty((len(found.usable), *shape), np.uint16)
-    kept: dict[str, tuple[Source, int, str]] = {}
-    for done, (source, values, window) in enumerate(_decoded(found, scaling, pool), start=1):
+    kept: dict[str, tuple[Source, int, str, str]] = {}
+    for done, (source, result, window) in enumerate(_decoded(found, scaling, pool), start=1):
         progress(done, len(found.usable), "decoding")
-        if isinstance(values, DicomError):
-            left.append(Left(source, values.reason, values.detail))
+        if isinstance(result, DicomError):
+            left.append(Left(source, result.reason, result.detail))
             continue
+        values = result.values
         constant = values.min() == values.max() or not window[0] < window[1]
         if constant and not keep_constant:
             left.append(Left(source, "constant image", "all pixels have one value"))
@@ -227,15 +227,15 @@ def read(
         place = len(kept)
         low, high = window if window[0] < window[1] else (window[0] - 1.0, window[0] + 1.0)
         images[place] = to_stored(resize(to_window(values, low, high), shape))
-        kept[source.relative] = (source, place, "" if constant else _digest(values))
+        kept[source.relative] = (source, place, "" if constant else pixel_digest(values), result.file_sha256)
     order = [kept[name] for name in sorted(kept)]
     headers = {source.relative: header for source, header in found.usable}
     return Foreign(
-        sources=tuple(source for source, _, _ in order),
-        headers=tuple(headers[source.relative] for source, _, _ in order),
-        images=images[[place for _, place, _ in order]],
-        files=tuple(sha256_file(source.path) for source, _, _ in order),
-        pixels=tuple(digest for _, _, digest in order),
+        sources=tuple(source for source, _, _, _ in order),
+        headers=tuple(headers[source.relative] for source, _, _, _ in order),
+        images=images[[place for _, place, _, _ in order]],
+        files=tuple(file for _, _, _, file in order),
+        pixels=tuple(digest for _, _, digest, _ in order),
         left=tuple(left),
         modality=found.modality,
     )
@@ -243,12 +243,12 @@ def read(
 
 def _decoded(
     found: Survey, scaling: Scaling, pool: DecodePool
-) -> Iterator[tuple[Source, _Floats | DicomError, tuple[float, float]]]:
+) -> Iterator[tuple[Source, Decoded | DicomError, tuple[float, float]]]:
     """Each file with its values, or why there are none, and the window that is to be -1..1."""
     drawn = [(source, header) for source, header in found.usable if isinstance(header, PngHeader)]
     results = pool.decode_png((source.path, header) for source, header in drawn)
     for (source, _), image in zip(drawn, results, strict=True):
-        yield source, image if isinstance(image, DicomError) else image.astype(np.float32), (0.0, 65535.0)
+        yield source, image, (0.0, 65535.0)
     scans = [(source, header) for source, header in found.usable if isinstance(header, Header)]
     series_of = _series([header for _, header in scans])
     scans.sort(key=lambda pair: (series_of(pair[1]), pair[0].relative))
@@ -256,15 +256,15 @@ def _decoded(
     again: list[tuple[_Scan, tuple[float, float]]] = []
     for _, series in itertools.groupby(decoded, key=lambda pair: series_of(pair[0][1])):
         if found.modality == "CT":
-            for (source, _), values in series:
-                yield source, _finite(values), scaling.hu_window
+            for (source, _), image in series:
+                yield source, image, scaling.hu_window
             continue
         held, later, window = _look_at(series, scaling)
         again += [(scan, window) for scan in later]
-        for (source, _), values in held:
-            yield source, values, window
-    for ((source, _), window), values in zip(again, _turned([scan for scan, _ in again], pool), strict=True):
-        yield source, _finite(values), window
+        for (source, _), image in held:
+            yield source, image, window
+    for ((source, _), window), image in zip(again, _turned([scan for scan, _ in again], pool), strict=True):
+        yield source, image, window
 
 
 def _series(headers: Iterable[Header]) -> Callable[[Header], str]:
@@ -282,11 +282,16 @@ def _series(headers: Iterable[Header]) -> Callable[[Header], str]:
 _Scan = tuple[Source, Header]
 
 
-def _turned(scans: Sequence[_Scan], pool: DecodePool) -> Iterator[_Floats | DicomError]:
-    """Each scan's values in the raster orientation of its plane, as in a cohort."""
+def _turned(scans: Sequence[_Scan], pool: DecodePool) -> Iterator[Decoded | DicomError]:
+    """Each scan in the raster orientation of its plane, as in a cohort."""
     decoded = pool.decode_all((source.path, header) for source, header in scans)
-    for (_, header), values in zip(scans, decoded, strict=True):
-        yield values if isinstance(values, DicomError) else turn_of(header).apply(values)
+    for (_, header), image in zip(scans, decoded, strict=True):
+        if isinstance(image, DicomError):
+            yield image
+        elif not np.isfinite(image.values).all():
+            yield DicomError("values that are not numbers", "after rescale slope and intercept")
+        else:
+            yield replace(image, values=turn_of(header).apply(image.values))
 
 
 _HELD = 1 << 25
@@ -297,46 +302,38 @@ _SAMPLED = 1 << 12
 
 
 def _look_at(
-    series: Iterator[tuple[_Scan, _Floats | DicomError]], scaling: Scaling
-) -> tuple[list[tuple[_Scan, _Floats | DicomError]], list[_Scan], tuple[float, float]]:
+    series: Iterator[tuple[_Scan, Decoded | DicomError]], scaling: Scaling
+) -> tuple[list[tuple[_Scan, Decoded | DicomError]], list[_Scan], tuple[float, float]]:
     """The first images of a series, the others without their values, and the window that all of them set.
 
     A synthetic set is often one series of many thousand images: memory must not grow with their size.
     """
-    held: list[tuple[_Scan, _Floats | DicomError]] = []
+    held: list[tuple[_Scan, Decoded | DicomError]] = []
     later: list[_Scan] = []
     samples: list[_Floats] = []
-    pixels = 0
-    for scan, decoded in series:
-        values = _finite(decoded)
-        size = 0 if isinstance(values, DicomError) else values.size
-        pixels += size
+    pixels, low, high = 0, np.inf, -np.inf
+    for scan, image in series:
+        if isinstance(image, DicomError):
+            held.append((scan, image))
+            continue
+        pixels += image.values.size
+        low, high = min(low, float(image.values.min())), max(high, float(image.values.max()))
         if pixels <= _HELD:
-            held.append((scan, values))
+            held.append((scan, image))
         else:
             later.append(scan)
-            if not isinstance(values, DicomError):
-                samples.append(_sample(values))
-    good = [values for _, values in held if not isinstance(values, DicomError)]
+            samples.append(_sample(image.values))
+    good = [image.values for _, image in held if not isinstance(image, DicomError)]
     everything = [*(_sample(values) for values in good), *samples] if later else good
-    return held, later, series_window(everything, scaling.percentiles) if everything else (0.0, 0.0)
+    if not everything:
+        return held, later, (0.0, 0.0)
+    window = series_window(everything, scaling.percentiles)
+    return held, later, window if window[0] < window[1] else (low, high)  # a sample may miss the few bright pixels
 
 
 def _sample(values: _Floats) -> _Floats:
     """Every k-th pixel of an image, so that long series stay small in memory."""
     return values.reshape(-1)[:: -(-values.size // _SAMPLED) | 1].copy()
-
-
-def _finite(values: _Floats | DicomError) -> _Floats | DicomError:
-    if not isinstance(values, DicomError) and not np.isfinite(values).all():
-        return DicomError("values that are not numbers", "after rescale slope and intercept")
-    return values
-
-
-def _digest(values: _Floats) -> str:
-    """SHA-256 of an image's size and values."""
-    shape = "x".join(str(side) for side in values.shape)
-    return hashlib.sha256(shape.encode() + np.ascontiguousarray(values, "<f4").tobytes()).hexdigest()
 
 
 def printable(name: str) -> str:

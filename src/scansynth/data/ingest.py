@@ -6,8 +6,6 @@ go to `private/linkage.csv` and nowhere else.
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import os
 import time
@@ -23,8 +21,10 @@ import numpy.typing as npt
 
 from scansynth.config import CohortSettings
 from scansynth.console import Progress, silent
+from scansynth.data.duplicates import settle_duplicates
 from scansynth.data.join import Found, Left, Scan, asked_roles, join, strata
 from scansynth.data.labels import Labels, read_labels
+from scansynth.data.linkage import write_duplicates, write_linkage
 from scansynth.data.masks import read_mask
 from scansynth.data.orientation import turn_of
 from scansynth.data.roles import check_key, inherited_roles, known_roles, merge_roles, roles_digest, write_roles
@@ -47,9 +47,9 @@ from scansynth.data.transforms import resize, resize_mask, resized_spacing, seri
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.deidentify import facts as source_facts
 from scansynth.dicom.read import Limits
-from scansynth.dicom.sandbox import DecodePool
+from scansynth.dicom.sandbox import Decoded, DecodePool
 from scansynth.errors import CohortError, DicomError
-from scansynth.files import new_directory, sha256_file, write_bytes, write_csv
+from scansynth.files import new_directory, sha256_file, write_csv
 from scansynth.ledger import Role
 from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_record
 from scansynth.study import Study
@@ -66,6 +66,7 @@ class _Made:
     image: npt.NDArray[np.uint16]
     low: float
     high: float
+    source_sha256: str
 
 
 def ingest_settings(study: Study) -> dict[str, Any]:
@@ -127,7 +128,7 @@ def ingest(study: Study, key: InstitutionKey, progress: Progress = silent) -> In
             versions=versions(),
         )
         write_record(folder, record)
-    _write_linkage(study.linkage, key, scans, left)
+    write_linkage(study.linkage, key, scans, left)
     counts = {"cases": len(cases), "patients": len(roles), "left_out": len(left)}
     study.log("ingest", "written", seconds=round(record.seconds, 3), **counts)
     new = sum(patient not in plan.known for patient in roles)
@@ -176,6 +177,9 @@ def _plan(study: Study, key: InstitutionKey, pool: DecodePool, progress: Progres
         raise CohortError("the DICOM folder holds no file that may be a scan; point cohort.dicom at the scans")
     found = _scan_headers(sources, Limits(max_pixels=settings.max_pixels), pool, progress)
     modality, scans, left = join(found, labels, settings, key)
+    scans, copies, groups = settle_duplicates(scans, pool)
+    write_duplicates(study.linkage, key, groups, copies)
+    left = [*left, *copies]
     _check_labels(settings, scans)
     known = known_roles(study.cohort)
     other = None if settings.split_from is None else study.source(settings.split_from)
@@ -222,7 +226,10 @@ def _scan_headers(sources: Sequence[Source], limits: Limits, pool: DecodePool, p
 def _check_labels(settings: CohortSettings, scans: Sequence[Scan]) -> None:
     """Refuses a cohort whose labels can answer no question."""
     if not scans:
-        raise CohortError("no image could be decoded; look at the files with a DICOM viewer")
+        raise CohortError(
+            "no image is left that can be decoded and whose UID is its own; look at the files with a DICOM viewer, and "
+            "into private/ for files that share a UID"
+        )
     present = sorted({scan.label for scan in scans})
     if settings.unlabelled:
         return
@@ -293,7 +300,7 @@ def _images(pool: DecodePool, modality: str, scans: Sequence[Scan], settings: Co
                 yield _made(scan, result, fixed, settings.shape)
             continue
         together = list(series)
-        good = [result for _, result in together if not isinstance(result, DicomError)]
+        good = [result.values for _, result in together if not isinstance(result, DicomError)]
         window = series_window(good, settings.percentiles) if good else (0.0, 0.0)
         del good
         for scan, result in together:
@@ -301,16 +308,16 @@ def _images(pool: DecodePool, modality: str, scans: Sequence[Scan], settings: Co
 
 
 def _made(
-    scan: Scan, result: npt.NDArray[np.float32] | DicomError, window: tuple[float, float], shape: tuple[int, int]
+    scan: Scan, result: Decoded | DicomError, window: tuple[float, float], shape: tuple[int, int]
 ) -> _Made | Left:
     """One decoded scan on the study's grid and scale."""
     if isinstance(result, DicomError):
         return Left(scan.source, result.reason, result.detail)
     low, high = window
-    if not low < high or result.min() == result.max():
+    if not low < high or result.values.min() == result.values.max():
         return Left(scan.source, "constant image", "all pixels have one value")
-    turned = turn_of(scan.header).apply(result)
-    return _Made(scan, to_stored(resize(to_window(turned, low, high), shape)), low, high)
+    turned = turn_of(scan.header).apply(result.values)
+    return _Made(scan, to_stored(resize(to_window(turned, low, high), shape)), low, high, result.file_sha256)
 
 
 def _case_row(made: _Made, shape: tuple[int, int], key: InstitutionKey) -> dict[str, str]:
@@ -330,7 +337,7 @@ def _case_row(made: _Made, shape: tuple[int, int], key: InstitutionKey) -> dict[
         "spacing_row": f"{spacing[0]:.9g}",
         "spacing_col": f"{spacing[1]:.9g}",
         "sop": key.keyed_uid(header.sop_instance_uid),
-        "source_sha256": sha256_file(scan.source.path),
+        "source_sha256": made.source_sha256,
         "source_side": str(max(header.rows, header.columns)),
         **{ATTRIBUTE + name: value for name, value in attributes.items() if value},
     }
@@ -375,16 +382,3 @@ def _write_tables(folder: Path, key: InstitutionKey, cases: Sequence[Mapping[str
     write_csv(folder / CASES, (*CASE_COLUMNS, *attributes), cases)
     rows = [{"key": key.file_key(item.source.relative), "reason": item.reason, "detail": item.detail} for item in left]
     write_csv(folder / EXCLUDED, ("key", "reason", "detail"), sorted(rows, key=lambda row: row["key"]))
-
-
-def _write_linkage(folder: Path, key: InstitutionKey, scans: Sequence[Scan], left: Sequence[Left]) -> None:
-    """Writes the table from keyed hashes back to file names, for the owner of the study alone."""
-    pairs = [(scan.source.relative, scan.case) for scan in scans] + [(item.source.relative, "") for item in left]
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("key", "case", "file"))
-    writer.writerows((key.file_key(relative), case, relative) for relative, case in sorted(pairs))
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    # A file name need not be UTF-8; surrogateescape writes its bytes as they are.
-    write_bytes(folder / "linkage.csv", stream.getvalue().encode("utf-8", "surrogateescape"), mode=0o600)

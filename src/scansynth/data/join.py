@@ -64,7 +64,7 @@ def join(found: Found, labels: Labels | None, settings: CohortSettings, key: Ins
         key: The institution's key.
 
     Raises:
-        CohortError: No scan can be used, an image has no label, or the same image is there twice.
+        CohortError: No scan can be used, or an image has no label.
     """
     headers = [(source, header) for source, header in found if not isinstance(header, DicomError)]
     left = [Left(source, fault.reason, fault.detail) for source, fault in found if isinstance(fault, DicomError)]
@@ -98,7 +98,6 @@ def join(found: Found, labels: Labels | None, settings: CohortSettings, key: Ins
         counts = Counter(f"{item.reason} ({item.detail})" if item.detail else item.reason for item in left)
         words = ", ".join(f"{count} {why}" for why, count in counts.most_common(3))
         raise CohortError(f"no {modality} image can be used: {words}; mend the files, or set cohort.modality")
-    _refuse_twice(scans)
     return modality, scans, left
 
 
@@ -106,7 +105,7 @@ _UNLISTED = "not in labels.csv"
 
 
 def _rows(headers: Sequence[tuple[Source, Header]], labels: Labels | None) -> list[LabelRow | None]:
-    """The row of each file, found by its path, else by its UID."""
+    """The row of each file, found by its path, else by its UID, else of another file of the same image."""
     if labels is None:
         return [None] * len(headers)
     by_path, by_sop = labels.by_path, labels.by_sop
@@ -118,7 +117,8 @@ def _rows(headers: Sequence[tuple[Source, Header]], labels: Labels | None) -> li
         if row and row.sop_instance_uid and row.sop_instance_uid != header.sop_instance_uid:
             raise CohortError(f"labels.csv row {row.row}: the file has another SOP Instance UID; correct the row")
         rows.append(row or other)
-    return rows
+    shared = {header.sop_instance_uid: row for (_, header), row in zip(headers, rows, strict=True) if row}
+    return [row or shared.get(header.sop_instance_uid) for (_, header), row in zip(headers, rows, strict=True)]
 
 
 def _unusable(header: Header, row: LabelRow | None, must_be_listed: bool) -> DicomError | None:
@@ -145,16 +145,6 @@ def _scan(source: Source, header: Header, row: LabelRow | None, key: Institution
         label=row.label if row else UNLABELLED,
         site=attributes.get("site", ""),
     )
-
-
-def _refuse_twice(scans: Iterable[Scan]) -> None:
-    """Refuses one image under two names: it would count twice, or stand in two roles."""
-    copies = {uid: count for uid, count in Counter(scan.header.sop_instance_uid for scan in scans).items() if count > 1}
-    if copies:
-        raise CohortError(
-            f"{len(copies)} images are there more than once (the same SOP Instance UID in {sum(copies.values())} "
-            "files); keep one file of each"
-        )
 
 
 def strata(scans: Iterable[Scan]) -> dict[str, Stratum]:

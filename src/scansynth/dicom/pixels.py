@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ _MEASURED = frozenset({"CT", "PT", "NM"})
 """Modalities whose values are measured quantities: Hounsfield units, activity, counts."""
 
 _OTHER_SIZE = "the compressed image has another size than the header"
-_LARGEST = 1 << 28  # bytes of compressed data read at most
+_LARGEST = 1 << 28  # bytes of a file, as `read.Limits` has it
 
 
 def decode(path: Path, header: Header) -> np.ndarray:
@@ -61,7 +61,12 @@ def decode(path: Path, header: Header) -> np.ndarray:
         DicomError: The pixel data are cut short, or their decoder refuses them.
         MemoryError: The decoder asked for more memory than this process may take.
     """
-    data = _pixel_bytes(path, header)
+    return _decoded(_file_bytes(path), header)
+
+
+def _decoded(file: bytes, header: Header) -> np.ndarray:
+    """The image of one file from the file's bytes; see `decode`."""
+    data = _pixel_bytes(file, header)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -79,8 +84,9 @@ def decode(path: Path, header: Header) -> np.ndarray:
 
 
 def decode_task(path: str, header: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """`decode` in the form in which `scansynth.dicom.child` calls it."""
-    return {}, decode(Path(path), Header.from_values(header)).tobytes()
+    """`decode` in the form in which `scansynth.dicom.child` calls it; the file is read once, for its hash too."""
+    file = _file_bytes(Path(path))
+    return {"sha256": hashlib.sha256(file).hexdigest()}, _decoded(file, Header.from_values(header)).tobytes()
 
 
 def inverted(header: Header) -> bool:
@@ -132,22 +138,23 @@ def _within(values: np.ndarray, ends: tuple[int, int]) -> np.ndarray:
     return (values >= ends[0]) & (values <= ends[1])
 
 
-def _pixel_bytes(path: Path, header: Header) -> bytes:
+def _file_bytes(path: Path) -> bytes:
+    """The whole file, read once."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_LARGEST + 1)
+    except OSError as fault:
+        raise DicomError("cannot be read", fault.strerror or "") from None
+    if len(data) > _LARGEST:
+        raise DicomError("too large", f"the file has more than {_LARGEST} bytes")
+    return data
+
+
+def _pixel_bytes(file: bytes, header: Header) -> bytes:
     """The value of the pixel data element, at most as many bytes as the image can need."""
     native = header.rows * header.columns * header.bits_allocated // 8
     wanted = native if header.transfer_syntax_uid in NATIVE else header.pixel_length or _LARGEST
-    with _readable(path) as stream:
-        stream.seek(header.pixel_offset)
-        return bytes(stream.read(min(wanted, _LARGEST, path.stat().st_size)))
-
-
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[Any]:
-    try:
-        with path.open("rb") as stream:
-            yield stream
-    except OSError as fault:
-        raise DicomError("cannot be read", fault.strerror or "") from None
+    return file[header.pixel_offset : header.pixel_offset + wanted]
 
 
 def _native(data: bytes, header: Header) -> np.ndarray:

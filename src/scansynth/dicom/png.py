@@ -6,6 +6,8 @@ through `scansynth.dicom.sandbox`.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import stat
 import struct
 import warnings
@@ -82,8 +84,21 @@ def decode_png(path: Path, header: PngHeader) -> np.ndarray:
         DicomError: The image cannot be decoded, or is not the one of the header.
         MemoryError: The decoder asked for more memory than this process may take.
     """
+    return _decoded(_file_bytes(path), header)
+
+
+def _file_bytes(path: Path) -> bytes:
+    """The whole file, read once."""
     try:
-        with warnings.catch_warnings(), Image.open(path, formats=["PNG"]) as image:
+        return path.read_bytes()
+    except OSError as fault:
+        raise DicomError("cannot be read", fault.strerror or "") from None
+
+
+def _decoded(file: bytes, header: PngHeader) -> np.ndarray:
+    """The image of one file from the file's bytes; see `decode_png`."""
+    try:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(file), formats=["PNG"]) as image:
             warnings.simplefilter("ignore")
             if image.size != (header.columns, header.rows):
                 raise DicomError("cannot be decoded", "the image has another size than the header")
@@ -104,5 +119,6 @@ def header_task(path: str, limits: Mapping[str, int]) -> tuple[dict[str, Any], b
 
 
 def image_task(path: str, header: Mapping[str, int]) -> tuple[dict[str, Any], bytes]:
-    """`decode_png` in the form in which `scansynth.dicom.child` calls it."""
-    return {}, decode_png(Path(path), PngHeader(**header)).astype("<u2").tobytes()
+    """`decode_png` in the form in which `scansynth.dicom.child` calls it; the file is read once, for its hash too."""
+    file = _file_bytes(Path(path))
+    return {"sha256": hashlib.sha256(file).hexdigest()}, _decoded(file, PngHeader(**header)).astype("<u2").tobytes()

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -36,6 +38,8 @@ _MAX_ANSWER = 1 << 20  # bytes of JSON
 _MAX_IMAGE = 1 << 30  # bytes of one decoded image
 _START_FAILURES = 3  # in a row, before it is a fault of the installation
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
 J = TypeVar("J")
 
 
@@ -48,6 +52,14 @@ class Answer:
 
 
 Outcome = Answer | DicomError
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One file, read once: its image, float32 or uint16 (rows, columns), and the SHA-256 of its bytes."""
+
+    values: np.ndarray
+    file_sha256: str
 
 
 @dataclass(frozen=True)
@@ -292,27 +304,33 @@ class DecodePool:
             except (DicomError, TypeError):
                 yield DicomError("bad header")
 
-    def decode_all(self, jobs: Iterable[tuple[Path, Header]]) -> Iterator[np.ndarray | DicomError]:
+    def decode_all(self, jobs: Iterable[tuple[Path, Header]]) -> Iterator[Decoded | DicomError]:
         """The images of many files, in the order of the jobs; see `scansynth.dicom.pixels.decode`.
 
         Args:
             jobs: Each file with its header; taken as they are needed.
 
         Yields:
-            float32 (rows, columns) in output units, or why there is none.
+            The image in output units, float32 (rows, columns), and the file's hash; or why there is none.
         """
         requests = (
             _Request({"task": "image", "path": str(path), "header": asdict(header)}, (header.rows, header.columns))
             for path, header in jobs
         )
+        yield from self._decoded(requests, "<f4")
+
+    def _decoded(self, requests: Iterable[_Request], dtype: str) -> Iterator[Decoded | DicomError]:
+        """The answers to requests for images; an answer of another form is that of a child that broke."""
         for request, outcome in self._sandbox.run(requests):
-            rows, columns = request.shape
             if isinstance(outcome, DicomError):
                 yield outcome
-            elif len(outcome.payload) != rows * columns * 4:
+                continue
+            digest = outcome.value.get("sha256") if isinstance(outcome.value, dict) else None
+            size = math.prod(request.shape) * np.dtype(dtype).itemsize
+            if not isinstance(digest, str) or not _SHA256.fullmatch(digest) or len(outcome.payload) != size:
                 yield DicomError("decoder crashed")
             else:
-                yield np.frombuffer(bytearray(outcome.payload), np.float32).reshape(rows, columns)
+                yield Decoded(np.frombuffer(bytearray(outcome.payload), dtype).reshape(request.shape), digest)
 
     def scan_png(self, paths: Iterable[Path], limits: Limits) -> Iterator[PngHeader | DicomError]:
         """Size and depth of many grey PNG files, in the order of the paths; see `scansynth.dicom.png`."""
@@ -327,19 +345,13 @@ class DecodePool:
             except TypeError:
                 yield DicomError("bad header")
 
-    def decode_png(self, jobs: Iterable[tuple[Path, PngHeader]]) -> Iterator[np.ndarray | DicomError]:
-        """The images of many grey PNG files, uint16 (rows, columns), or why there is none; in the jobs' order."""
+    def decode_png(self, jobs: Iterable[tuple[Path, PngHeader]]) -> Iterator[Decoded | DicomError]:
+        """The images of many grey PNG files, uint16 (rows, columns), with the files' hashes, or why there is none."""
         requests = (
             _Request({"task": "PNG image", "path": str(path), "header": asdict(header)}, (header.rows, header.columns))
             for path, header in jobs
         )
-        for request, outcome in self._sandbox.run(requests):
-            if isinstance(outcome, DicomError):
-                yield outcome
-            elif len(outcome.payload) != request.shape[0] * request.shape[1] * 2:
-                yield DicomError("decoder crashed")
-            else:
-                yield np.frombuffer(bytearray(outcome.payload), "<u2").reshape(request.shape)
+        yield from self._decoded(requests, "<u2")
 
 
 @dataclass(frozen=True)

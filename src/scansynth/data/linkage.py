@@ -1,0 +1,48 @@
+"""The tables in `private/`: the only place where names of source files stand."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from scansynth.data.join import Left, Scan
+from scansynth.dicom.deidentify import InstitutionKey
+from scansynth.files import write_bytes
+
+LINKAGE, DUPLICATES = "linkage.csv", "duplicates.csv"
+
+
+def write_linkage(folder: Path, key: InstitutionKey, scans: Sequence[Scan], left: Sequence[Left]) -> None:
+    """Writes the table from keyed hashes back to file names, for the owner of the study alone."""
+    pairs = [(scan.source.relative, scan.case) for scan in scans] + [(item.source.relative, "") for item in left]
+    rows = [(key.file_key(relative), case, relative) for relative, case in sorted(pairs)]
+    _write(folder, LINKAGE, ("key", "case", "file"), rows)
+
+
+def write_duplicates(folder: Path, key: InstitutionKey, groups: Sequence[Sequence[Scan]], left: Sequence[Left]) -> None:
+    """Writes which files share a SOP Instance UID, group by group, and what became of each; none: removes the table."""
+    if not groups:
+        (folder / DUPLICATES).unlink(missing_ok=True)
+        return
+    reasons = {item.source.relative: item.reason for item in left}
+    names = [sorted(scan.source.relative for scan in group) for group in groups]
+    rows = [
+        (number, key.file_key(relative), reasons.get(relative, "kept"), relative)
+        for number, group in enumerate(sorted(names), start=1)
+        for relative in group
+    ]
+    _write(folder, DUPLICATES, ("image", "key", "reason", "file"), rows)
+
+
+def _write(folder: Path, name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Writes one table for its owner's eyes only."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    # A file name need not be UTF-8; surrogateescape writes its bytes as they are.
+    write_bytes(folder / name, stream.getvalue().encode("utf-8", "surrogateescape"), mode=0o600)

@@ -1,0 +1,52 @@
+"""What tests of the cohort share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scansynth.data import ingest as stage
+from scansynth.dicom.header import Header
+from scansynth.dicom.pixels import decode
+from scansynth.dicom.read import Limits, read_header
+from scansynth.dicom.sandbox import Decoded
+from scansynth.errors import DicomError
+from scansynth.files import sha256_file
+
+
+class InProcessPool:
+    """The decoder without its child processes, whose start would take most of a test's time."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __enter__(self) -> InProcessPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def scan_all(self, paths: Iterable[Path], limits: Limits) -> Iterator[Any]:
+        return (attempt(read_header, path, limits) for path in paths)
+
+    def decode_all(self, jobs: Iterable[tuple[Path, Header]]) -> Iterator[Any]:
+        return (attempt(_decoded, *job) for job in jobs)
+
+
+def _decoded(path: Path, header: Header) -> Decoded:
+    return Decoded(decode(path, header), sha256_file(path))
+
+
+def attempt(task: Callable[..., Any], *arguments: object) -> Any:
+    try:
+        return task(*arguments)
+    except DicomError as fault:
+        return fault
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "DecodePool", InProcessPool)
