@@ -34,8 +34,9 @@ from scansynth.console import silent
 from scansynth.data.tensors import Case
 from scansynth.errors import EvidenceError
 from scansynth.ledger import Role
-from scansynth.metrics.membership import auc, auc_interval, closeness, exposed, group_means
+from scansynth.metrics.membership import auc_interval, closeness, exposed, group_means
 from scansynth.metrics.ncc import Flip, nearest, paired, pairwise, prepare
+from scansynth.metrics.roc import auc
 from scansynth.statistics import Verdict
 
 SIZE = 32

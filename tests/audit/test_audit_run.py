@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from scansynth.audit import material as compared_room
+from scansynth.audit import compared as compared_room
 from scansynth.audit import run as audit_run
 from scansynth.audit.compared import Compared, Reals, check_numbers, flat_images, gather
 from scansynth.audit.encoders import FIXED, Encoders, Judge

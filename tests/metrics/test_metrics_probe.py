@@ -2,37 +2,16 @@ import numpy as np
 import pytest
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 
 from scansynth.metrics.probe import (
     FOLDS,
     MODELS,
     Classifier,
-    auc_and_variance,
     boosting,
     grouped_folds,
     logistic,
     probe,
 )
-
-
-def test_auc_agrees_with_scikit_learn_and_its_variance_with_the_delong_formula() -> None:
-    rng = np.random.default_rng(0)
-    labels = np.arange(90) < 40
-    scores = np.round(rng.normal(size=90) + 0.5 * labels, 1)  # with ties
-    auc, variance = auc_and_variance(scores, labels, np.arange(90))
-    assert auc == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
-    pairs = (scores[labels][:, None] > scores[~labels]) + 0.5 * (scores[labels][:, None] == scores[~labels])
-    by_hand = pairs.mean(axis=1).var(ddof=1) / 40 + pairs.mean(axis=0).var(ddof=1) / 50
-    assert variance == pytest.approx(by_hand, abs=1e-12)
-
-
-def test_the_variance_counts_patients_not_images() -> None:
-    rng = np.random.default_rng(1)
-    labels, scores = np.arange(60) < 30, rng.normal(size=60)
-    once = auc_and_variance(scores, labels, np.arange(60))
-    thrice = auc_and_variance(np.tile(scores, 3), np.tile(labels, 3), np.tile(np.arange(60), 3))
-    assert thrice == pytest.approx(once, abs=1e-12)
 
 
 def test_folds_never_divide_a_patient_and_share_out_both_labels() -> None:

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from scansynth.metrics.probe import auc_and_variance, probe
+from scansynth.metrics.probe import probe
+from scansynth.metrics.roc import auc_and_variance
 from scansynth.metrics.telltales import TRACES, as_readers_see, header_features, trace_features
 
 SIDE = 48

@@ -47,8 +47,8 @@ def test_delong_by_hand() -> None:
     answers, truth = np.array([[3, 5, 5, 1, 3, 4]]), np.array([True] * 3 + [False] * 3)
     placed = placements(answers, truth)
     assert placed.auc[0] == pytest.approx(7.5 / 9)
-    assert placed.synthetic[0] == pytest.approx([0.5, 1.0, 1.0])
-    assert placed.real[0] == pytest.approx([1.0, 2.5 / 3, 2.0 / 3])
+    assert placed.positive[0] == pytest.approx([0.5, 1.0, 1.0])
+    assert placed.negative[0] == pytest.approx([1.0, 2.5 / 3, 2.0 / 3])
     assert delong(placed)[0, 0] == pytest.approx((1 / 12) / 3 + (1 / 36) / 3, abs=1e-12)
 
 

@@ -15,6 +15,7 @@ from scipy import stats
 
 from scansynth.claims.claim import Claim, Control, Finding, Measurement, decide, floor_of, sensible
 from scansynth.metrics import probe as judge
+from scansynth.metrics.roc import auc
 from scansynth.seeds import derive_seed
 from scansynth.statistics import Interval, Verdict, patient_halves
 
@@ -147,10 +148,9 @@ def _probe(features: Floats, labels: Labels, seed: int, permutations: int) -> ju
 
 def _telling(names: Sequence[str], features: Floats, labels: Labels) -> dict[str, float]:
     """AUC of each trace by itself, whichever way it points, the most telling first."""
-    places = np.arange(len(labels))
-    alone = [judge.auc_and_variance(column, labels, places)[0] for column in features.T]
+    alone = [auc(column[labels], column[~labels]) for column in features.T]
     ranked = sorted(zip(names, alone, strict=True), key=lambda row: -abs(row[1] - 0.5))
-    return {name: round(max(auc, 1.0 - auc), 4) for name, auc in ranked}
+    return {name: round(max(area, 1.0 - area), 4) for name, area in ranked}
 
 
 def ruling(interval: Interval, value: float, p: float) -> Verdict:

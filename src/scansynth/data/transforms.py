@@ -1,4 +1,4 @@
-"""Spatial and intensity transforms, and the one table of what an augmenter may do."""
+"""Spatial and intensity transforms, and the one table of what an augmenter may do and a search must look for."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ import torch
 from monai.data import get_track_meta, set_track_meta
 from monai.transforms import BorderPad, CenterSpatialCrop, Compose, GaussianSmooth, Resize, SpatialPad
 
+from scansynth.metrics.ncc import Flip
+
 Floats = npt.NDArray[np.float32]
 
 _SAMPLE = 1 << 24
@@ -26,13 +28,15 @@ _WIDENINGS = 24
 
 @dataclass(frozen=True)
 class Permission:
-    """What an augmenter may do to a real image and still show a possible patient.
+    """What an augmenter may do to a real image and still show a possible patient, and how a copy may be mirrored.
 
     Attributes:
         flip_left_right: Mirror left and right.
         flip_up_down: Mirror up and down.
         rotation_degrees: Largest rotation either way.
         intensity: Shift or stretch grey levels.
+        searched: Mirror images in which a search for copies looks. They hold all that augmentation may make, and
+            more: an image that was mirrored against the rules is still a copy.
         reasons: Why each refused or limited thing is so, by the attribute's name.
     """
 
@@ -40,7 +44,13 @@ class Permission:
     flip_up_down: bool
     rotation_degrees: float
     intensity: bool
+    searched: tuple[Flip, ...]
     reasons: Mapping[str, str]
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """Axes of images (n, rows, columns) along which they may be mirrored."""
+        return (1,) * self.flip_up_down + (2,) * self.flip_left_right
 
 
 _GREY = {
@@ -57,6 +67,7 @@ def _chest(modality: str) -> Permission:
         flip_up_down=False,
         rotation_degrees=5.0,
         intensity=False,
+        searched=(Flip.NONE, Flip.LEFT_RIGHT),
         reasons={
             "flip_left_right": "laterality: in a mirrored chest the heart lies on the wrong side",
             "flip_up_down": "no patient is scanned front to back: the spine would lie in front",
@@ -72,6 +83,7 @@ def _patch(modality: str) -> Permission:
         flip_up_down=True,
         rotation_degrees=15.0,
         intensity=False,
+        searched=tuple(Flip),
         reasons={
             "rotation_degrees": "a larger turn would bring the padding of the corners into the picture",
             "intensity": _GREY[modality],
@@ -85,6 +97,7 @@ def _any(modality: str) -> Permission:
         flip_up_down=False,
         rotation_degrees=5.0,
         intensity=False,
+        searched=tuple(Flip),
         reasons={
             "flip_left_right": "the view is not known, so laterality may matter; set cohort.view",
             "flip_up_down": "the view is not known, so what lies up may matter; set cohort.view",
@@ -101,11 +114,12 @@ PERMITTED_AUGMENTATION: Mapping[tuple[str, str], Permission] = MappingProxyType(
         for view, rule in (("chest", _chest), ("patch", _patch), ("any", _any))
     }
 )
-"""The one table, by (Modality, view); the Modality "" stands for every other one. Every augmenter obeys it."""
+"""The one table, by (Modality, view); the Modality "" stands for every other one. Every augmenter and every search
+for copies obeys it."""
 
 
 def permission(modality: str, view: str) -> Permission:
-    """What an augmenter may do to images of this Modality and view.
+    """What an augmenter may do to images of this Modality and view, and what a search looks for.
 
     Args:
         modality: DICOM Modality, for example MR.

@@ -14,9 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
-from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
+from scansynth.metrics.roc import auc
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -71,8 +72,7 @@ class GroupPredictor:
         found = np.zeros(self.count)
         for group in range(self.count):
             own = self.truth == group
-            ranks, size = rankdata(self.unseen[:, group]), int(own.sum())
-            found[group] = (ranks[own].sum() - size * (size + 1) / 2.0) / (size * (len(own) - size))
+            found[group] = auc(self.unseen[own, group], self.unseen[~own, group])
         return found
 
 

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.nn import functional
 
-from scansynth.metrics.probe import auc_and_variance
+from scansynth.metrics.roc import auc_and_variance
 
 Floats = NDArray[np.float64]
 Images = NDArray[np.float32]

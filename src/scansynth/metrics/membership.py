@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from scansynth.metrics.probe import auc_and_variance
+from scansynth.metrics.roc import auc_and_variance
 from scansynth.statistics import Interval, clopper_pearson
 
 Floats = NDArray[np.float64]
@@ -48,14 +48,8 @@ def closeness(to_set: NDArray[Any], to_reals: NDArray[Any]) -> Floats:
     return result
 
 
-def auc(members: Floats, others: Floats) -> float:
-    """Chance that a member's score is above another's; a tie counts half (Mann and Whitney 1947)."""
-    ranks = stats.rankdata(np.concatenate([members, others]))[: len(members)]
-    return float((ranks.sum() - len(members) * (len(members) + 1) / 2.0) / (len(members) * len(others)))
-
-
 def auc_interval(members: Floats, others: Floats, level: float) -> tuple[float, Interval]:
-    """`auc` with its interval (DeLong et al., Biometrics 44, 1988), on both sides' patients.
+    """AUC with its interval (DeLong et al., Biometrics 44, 1988), on both sides' patients.
 
     The t quantile has as many degrees of freedom as the smaller side has patients, less one: few widen it.
     """

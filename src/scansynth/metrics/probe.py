@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
-from scipy.stats import rankdata
+
+from scansynth.metrics.roc import auc, auc_and_variance
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.bool_]
@@ -207,35 +208,5 @@ def _unseen_scores(
 
 
 def _mean_auc(folds: Sequence[_Fold]) -> float:
-    """Mean over the folds, by rank sums (Mann and Whitney, Ann. Math. Stat. 18, 1947)."""
-    total = 0.0
-    for scores, labels, _ in folds:
-        positive = int(labels.sum())
-        least = positive * (positive + 1) / 2.0
-        total += (rankdata(scores)[labels].sum() - least) / (positive * (len(labels) - positive))
-    return float(total / len(folds))
-
-
-def auc_and_variance(scores: Floats, labels: Labels, groups: NDArray[Any]) -> tuple[float, float]:
-    """Area under the ROC curve, and its variance over groups.
-
-    Structural components by ranks (DeLong et al., Biometrics 44, 1988, equations 4 and 5), summed by group
-    (Obuchowski, Biometrics 53, 1997). A side of one group adds no variance.
-
-    Args:
-        scores: Higher for True (n,).
-        labels: (n,), both occur.
-        groups: All items of a group have one label (n,).
-    """
-    above, below = scores[labels], scores[~labels]
-    ranks = rankdata(scores)
-    one = (ranks[labels] - rankdata(above)) / len(below)
-    two = 1.0 - (ranks[~labels] - rankdata(below)) / len(above)
-    auc = float(one.mean())
-    variance = 0.0
-    for component, members in ((one, groups[labels]), (two, groups[~labels])):
-        names, place = np.unique(members, return_inverse=True)
-        sums = np.bincount(place, component - auc) / len(component)
-        count = len(names)
-        variance += float(count / (count - 1) * np.sum(sums**2)) if count > 1 else 0.0
-    return auc, variance
+    """Mean over the folds."""
+    return float(np.mean([auc(scores[labels], scores[~labels]) for scores, labels, _ in folds]))

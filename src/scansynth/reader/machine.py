@@ -67,9 +67,8 @@ def read_by_machine(
         level: Of the interval.
         rng: Draws halves, first weights and batches.
     """
-    may = permission(facts.modality, facts.view)
-    flips = [axis for axis, allowed in ((1, may.flip_up_down), (2, may.flip_left_right)) if allowed]
-    trial = by_network(to_signed(real), to_signed(synthetic), flips, rng)
+    axes = permission(facts.modality, facts.view).axes
+    trial = by_network(to_signed(real), to_signed(synthetic), axes, rng)
     half = float(stats.norm.ppf(0.5 + level / 2.0)) * math.sqrt(trial.variance)
     interval = Interval(max(trial.auc - half, 0.0), min(trial.auc + half, 1.0))
     return MachineReading(trial.auc, interval, level, trial.learned, len(real) + len(synthetic))

@@ -15,7 +15,6 @@ from scansynth.data.tensors import MASKS, Case, Cohort, Selection, cases_for, se
 from scansynth.data.transforms import permission
 from scansynth.errors import CohortError
 from scansynth.ledger import Use
-from scansynth.metrics.ncc import Flip
 from scansynth.utility.arms import ARM_PLANS, Extra, Sources, images_asked, reads_set
 from scansynth.utility.detector.heatmap import draw_target
 from scansynth.utility.detector.material import Material, Places
@@ -111,16 +110,6 @@ def _check_classes(cohort: Cohort, groups: Mapping[str, Sequence[Case]], left_ou
                 f"the role {name} has no {lacking} image{where} ({len(positive)} images; positive means "
                 f"{cohort.facts.positive}): a detector cannot be tried; add cases, or change cohort.shares"
             )
-
-
-def mirrored(cohort: Cohort) -> tuple[Flip, ...]:
-    """In which mirror images a copy is looked for: those that augmentation may make."""
-    may = permission(cohort.facts.modality, cohort.facts.view)
-    flips = [Flip.NONE]
-    flips += [Flip.LEFT_RIGHT] if may.flip_left_right else []
-    flips += [Flip.TOP_BOTTOM] if may.flip_up_down else []
-    flips += [Flip.BOTH] if may.flip_left_right and may.flip_up_down else []
-    return tuple(flips)
 
 
 @dataclass(frozen=True)
@@ -241,7 +230,13 @@ def _filtered(cohort: Cohort, train: Selection, label: str, made: Images, places
     wanted = label == "positive"
     like = positives(cohort, tune.cases) == wanted
     learned = positives(cohort, train.cases) == wanted
-    choice = choose(made[places], len(places) // 2, train.images[learned], tune.images[like], mirrored(cohort))
+    choice = choose(
+        made[places],
+        len(places) // 2,
+        train.images[learned],
+        tune.images[like],
+        permission(cohort.facts.modality, cohort.facts.view).searched,
+    )
     told = (
         f"of {len(places)} synthetic {label} images {len(choice.places)} were kept: {choice.copies} lay nearer to a "
         f"training image than 99 of 100 images of tune patients do, and the others were the less real-looking"
@@ -253,7 +248,7 @@ def _nearest(
     cohort: Cohort, train: Selection, real: tuple[Places, Places], made: Sequence[Images]
 ) -> tuple[Places, Places]:
     """Places of the training images nearest to synthetic ones of the same label."""
-    flips = mirrored(cohort)
+    flips = permission(cohort.facts.modality, cohort.facts.view).searched
     found = [
         places[nearest_of(images, train.images[places], flips)] if len(images) else places[:0]
         for places, images in zip(real, made, strict=True)

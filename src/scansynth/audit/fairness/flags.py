@@ -14,6 +14,7 @@ from scansynth.audit.compared import Compared
 from scansynth.audit.fairness.figures import GroupFigures, Rows, conclude
 from scansynth.audit.fairness.groups import Attribute
 from scansynth.claims.claim import Claim, Measurement, percent
+from scansynth.data.transforms import permission
 from scansynth.metrics import planted
 from scansynth.metrics.attributes import GroupPredictor
 from scansynth.metrics.ncc import Flip, nearest, prepare
@@ -51,7 +52,7 @@ class Search:
 
 def open_search(compared: Compared, train: Images) -> Search:
     """The search among `train`; its threshold comes from patients kept for thresholds."""
-    flips = (Flip.NONE, Flip.LEFT_RIGHT) if compared.view == "chest" else tuple(Flip)
+    flips = permission("", compared.view).searched
     prepared = prepare(train)
     return Search(prepared, flips, upper_quantile(_scores(compared.calibrate.images, prepared, flips), QUANTILE))
 

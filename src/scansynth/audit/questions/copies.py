@@ -14,6 +14,7 @@ from scansynth.audit.context import Context, at_most
 from scansynth.audit.questions.likeness import LEARNED, Likeness, Scale, Search, fit_scale, open_search
 from scansynth.claims.claim import Claim, Control, Finding, Measurement, decide, floor_of, percent
 from scansynth.console import Progress
+from scansynth.data.transforms import permission
 from scansynth.learning.device import pick_device
 from scansynth.metrics import planted as faults
 from scansynth.metrics.ncc import WORKING, Flip, average
@@ -99,13 +100,12 @@ class Thresholds:
 def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
     """The claim on copies, with the nearest pairs and the flagged images."""
     compared = context.compared
-    chest = compared.view == "chest"
-    flips = (Flip.NONE, Flip.LEFT_RIGHT) if chest else tuple(Flip)
+    flips = permission("", compared.view).searched
     search = open_search(compared.train.images, flips, context.embed, pick_device().kind)
     of_set = search.nearest(compared.synthetic, lambda done, total, note="": progress(done, 2 * total, note))
     of_calibrate = search.nearest(compared.calibrate.images)
     progress(3, 4, "planted copies")
-    planted, tried = _planted(context, search, not chest)
+    planted, tried = _planted(context, search, Flip.TOP_BOTTOM in flips)
     found = assess(
         Scores(of_set.scores, of_calibrate.scores, compared.calibrate.patients, planted, tried),
         {"training images": len(compared.train.images), "training patients": compared.train.patient_count},

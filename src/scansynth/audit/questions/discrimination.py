@@ -115,15 +115,13 @@ def _by_judges(context: Context, tell: Callable[[int], None]) -> list[Finding]:
 def _by_pixels(context: Context, name: str, side: int, progress: Progress) -> Finding:
     """The network's finding at a side in pixels; 0: as the images are."""
     real, made = (at_native_size(x, side) if side else x for x in (context.real.images, context.synthetic))
-    permitted = permission("", context.compared.view)
-    flips = [axis for axis, allowed in enumerate((permitted.flip_up_down, permitted.flip_left_right), 1) if allowed]
     return assess(
         name,
         made,
         real,
         context.real.patients,
         {BLUR: planted.blur(real, 0.7)},
-        partial(_network, tuple(flips)),
+        partial(_network, permission("", context.compared.view).axes),
         context.settings.level,
         context.rng("classifier", name),
         progress,

@@ -17,10 +17,12 @@ from scansynth.audit.compared import Compared, Images, Reals
 from scansynth.audit.context import Context, at_most
 from scansynth.claims.claim import Control, Finding, Measurement, decide, floor_of, not_assessable, percent
 from scansynth.console import Progress
+from scansynth.data.transforms import permission
 from scansynth.learning.device import pick_device
 from scansynth.metrics import planted as faults
-from scansynth.metrics.membership import Exposed, auc, auc_interval, closeness, exposed, group_means
+from scansynth.metrics.membership import Exposed, auc_interval, closeness, exposed, group_means
 from scansynth.metrics.ncc import Flip, nearest, paired, pairwise, prepare
+from scansynth.metrics.roc import auc
 from scansynth.statistics import Direction, Interval, Verdict, patient_halves, verdict
 
 DISTANCE, DISCRIMINATOR = "membership.distance", "membership.discriminator"
@@ -137,7 +139,7 @@ def line_up(compared: Compared, rng: np.random.Generator) -> Lineup:
     stack, place = np.concatenate(images), np.concatenate(patients)
     bands = prepare(stack)
     shown = np.array([rng.choice(np.flatnonzero(place == patient)) for patient in range(len(members))])
-    flips = (Flip.NONE, Flip.LEFT_RIGHT) if compared.view == "chest" else tuple(Flip)
+    flips = permission("", compared.view).searched
     step = max(bands.shape[1] // 16, 1)
     alike = pairwise(bands, bands[shown], flips, step=step, device=pick_device().kind)
     alike[np.arange(len(place)), place] = -np.inf

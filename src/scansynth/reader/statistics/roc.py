@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from scansynth.errors import ReaderError
+from scansynth.metrics import roc
+from scansynth.metrics.roc import Placements
 from scansynth.statistics import Interval, clopper_pearson
 
 Floats = NDArray[np.float64]
@@ -70,23 +72,8 @@ def tail(value: float, freedom: float) -> float:
     return float(stats.norm.sf(value) if math.isinf(freedom) else stats.t.sf(value, freedom))
 
 
-@dataclass(frozen=True)
-class Placements:
-    """Where each image stands among those of the other class, by reader.
-
-    Attributes:
-        auc: (R,).
-        synthetic: Share of the real images below each synthetic one, ties half, (R, n1).
-        real: Share of the synthetic images above each real one, ties half, (R, n0).
-    """
-
-    auc: Floats
-    synthetic: Floats
-    real: Floats
-
-
 def placements(scores: NDArray[Any], synthetic: Mask) -> Placements:
-    """Placement values from midranks (DeLong et al., Biometrics 44, 1988; Sun and Xu, IEEE SPL 21, 2014).
+    """Where each image stands among those of the other class, by reader; synthetic images are the positive ones.
 
     Args:
         scores: Higher means more synthetic, (R, C).
@@ -101,15 +88,12 @@ def placements(scores: NDArray[Any], synthetic: Mask) -> Placements:
         raise ReaderError(
             f"an AUC needs two images of each class, not {ones.shape[1]} synthetic and {zeros.shape[1]} real"
         )
-    ranks = stats.rankdata(scores, axis=1)
-    above = (ranks[:, synthetic] - stats.rankdata(ones, axis=1)) / zeros.shape[1]
-    below = (ranks[:, ~synthetic] - stats.rankdata(zeros, axis=1)) / ones.shape[1]
-    return Placements(above.mean(axis=1), above, 1.0 - below)
+    return roc.placements(ones, zeros)
 
 
 def delong(placed: Placements) -> Floats:
     """Covariance of the readers' AUCs from the same images, (R, R) (DeLong et al. 1988)."""
-    parts = (placed.synthetic, placed.real)
+    parts = (placed.positive, placed.negative)
     return np.asarray(sum(np.atleast_2d(np.cov(part)) / part.shape[1] for part in parts), dtype=np.float64)
 
 
@@ -119,10 +103,10 @@ def pseudovalues(placed: Placements) -> Floats:
     C theta - (C - 1) theta_(c) (Dorfman, Berbaum and Metz, Invest. Radiol. 27, 1992). Leaving out one image changes
     the mean of its class's placement values and nothing else, so no AUC is computed anew. Their mean is the AUC.
     """
-    count = placed.synthetic.shape[1] + placed.real.shape[1]
+    count = placed.positive.shape[1] + placed.negative.shape[1]
     auc = placed.auc[:, None]
     rows = []
-    for part in (placed.synthetic, placed.real):
+    for part in (placed.positive, placed.negative):
         without = (part.shape[1] * auc - part) / (part.shape[1] - 1)
         rows.append(count * auc - (count - 1) * without)
     return np.concatenate(rows, axis=1)
