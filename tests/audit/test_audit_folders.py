@@ -126,7 +126,7 @@ def pngs(tmp_path_factory: pytest.TempPathFactory, others: Path) -> Path:
 def decoded(folder: Path) -> np.ndarray:
     with DecodePool() as pool:
         found = survey(folder, "DIR", pool, None, True)
-        return read(found, 32, Scaling((-1000.0, 400.0), (0.5, 99.5)), pool, True).images
+        return read(found, (32, 32), Scaling((-1000.0, 400.0), (0.5, 99.5)), pool, True).images
 
 
 def train_rows(scans: Path, trained: int = 40) -> list[Row]:
@@ -336,7 +336,7 @@ def gathered(real: Foreign, made: Foreign, listed: TrainList | None = None) -> C
 def scanned(folder: Path, synthetic: bool = False) -> Foreign:
     with DecodePool() as pool:
         found = survey(folder, "DIR", pool, None, synthetic)
-        return read(found, 32, Scaling((-1000.0, 400.0), (0.5, 99.5)), pool, synthetic)
+        return read(found, (32, 32), Scaling((-1000.0, 400.0), (0.5, 99.5)), pool, synthetic)
 
 
 @pytest.fixture(scope="module")
@@ -458,8 +458,8 @@ def test_png_are_read_to_the_letter_and_hostile_ones_left_out(tmp_path: Path) ->
     (tmp_path / "i-woven.png").write_bytes(interlaced(eight))
     with DecodePool() as pool:
         found = survey(tmp_path, "DIR", pool, None, True)
-        kept = read(found, 32, Scaling((0.0, 1.0), (0.5, 99.5)), pool, True)
-        scans = read(found, 32, Scaling((0.0, 1.0), (0.5, 99.5)), pool, False)
+        kept = read(found, (32, 32), Scaling((0.0, 1.0), (0.5, 99.5)), pool, True)
+        scans = read(found, (32, 32), Scaling((0.0, 1.0), (0.5, 99.5)), pool, False)
     assert [source.relative for source in kept.sources] == ["a8.png", "b16.png", "c-flat.png", "i-woven.png"]
     assert np.array_equal(kept.images[0], eight.astype(np.uint16) * 257)
     assert np.array_equal(kept.images[1], sixteen)

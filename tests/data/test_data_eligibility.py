@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from scansynth.data.eligibility import why_left_out
+from scansynth.data.eligibility import lacks_air, why_implausible, why_left_out
 from scansynth.dicom.read import Limits, read_header
 
 _IMAGE = np.arange(64).reshape(8, 8)
@@ -57,3 +57,20 @@ def test_an_empty_rescale_is_a_missing_one(write_dicom: Write, tmp_path: Path, k
 def test_mr_needs_no_rescale(write_dicom: Write, tmp_path: Path) -> None:
     write_dicom(tmp_path / "a", _IMAGE)
     assert why_left_out(read_header(tmp_path / "a", Limits()), "MR") is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "wrong"),
+    [(-3000, -1100, True), (3100, 5000, True), (-2000, 800, False), (-1000, -900, False), (1000, 4000, False)],
+)
+def test_a_ct_beyond_air_or_bone_is_implausible(low: float, high: float, wrong: bool) -> None:
+    values = np.linspace(low, high, 64, dtype=np.float32).reshape(8, 8)
+    assert (why_implausible(values, "CT") is not None) == wrong
+    assert why_implausible(values, "MR") is None
+
+
+def test_air_is_missed_in_a_chest_whose_intercept_was_lost() -> None:
+    chest = np.full((64, 64), 40, np.float32)
+    chest[:, :20] = -850
+    assert not lacks_air(chest)
+    assert lacks_air(chest + 1024)

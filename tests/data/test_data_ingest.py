@@ -278,6 +278,21 @@ def test_each_reason_for_leaving_out(
     assert len(read_csv(tmp_path / "study" / "cohort" / "excluded.csv")) == len(expected)
 
 
+def test_a_chest_ct_without_air_is_noted_and_one_beyond_bone_left_out(
+    tmp_path: Path, write_dicom: Any, tiny_dicom_folder: Factory, in_process: None
+) -> None:
+    dicom = tiny_dicom_folder(modality="CT", images=1)
+    pixels = np.linspace(24, 1924, 1024).reshape(32, 32).astype(int)  # -1000 to 900 HU
+    for number in range(12):
+        intercept = {0: 0, 1: 0, 2: 9000}.get(number, -1024)
+        write_dicom(dicom / f"p{number}/i0", pixels, "CT", PatientID=f"PID-{number}", RescaleIntercept=intercept)
+    summary = ingest(study_of(tmp_path / "study", dicom, view="chest"), KEY)
+    assert dict(summary.facts.excluded) == {"no Hounsfield units": 1}
+    assert [note for note in summary.warnings if note.startswith("2 chest images hold next to no air")]
+    summary = ingest(study_of(tmp_path / "study", dicom, view="patch"), KEY)
+    assert not [note for note in summary.warnings if "air" in note]
+
+
 def test_refusals(tmp_path: Path, tiny_dicom_folder: Factory, in_process: None) -> None:
     study = tmp_path / "study"
     one = tiny_dicom_folder(name="one", labels=lambda number: "nodule")

@@ -52,7 +52,7 @@ def settle_duplicates(scans: Sequence[Scan], pool: DecodePool) -> tuple[list[Sca
 def _settle(group: Iterable[Scan], digests: dict[str, str | DicomError]) -> list[Left]:
     """Which files of one UID are left out, and why: all but one, or all."""
     left, good = [], []
-    for scan in sorted(group, key=lambda scan: (scan.row is None, scan.source.relative)):
+    for scan in sorted(group, key=lambda scan: (scan.row is None, len(scan.source.relative), scan.source.relative)):
         found = digests[scan.source.relative]
         if isinstance(found, DicomError):
             left.append(Left(scan.source, found.reason, found.detail))

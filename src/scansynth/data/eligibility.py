@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+import numpy as np
+import numpy.typing as npt
+
 from scansynth.data.orientation import plane_of
 from scansynth.dicom.header import ULTRASOUND, Header, quarantine
 from scansynth.dicom.image_type import kind_of
@@ -14,6 +17,9 @@ _NEVER_GUESSED = ULTRASOUND | {"SC", "OT", "SR", "PR", "KO", "SEG", "RTSTRUCT", 
 _SMALLEST = 8
 _HOUNSFIELD = frozenset({"", "HU"})
 """Rescale Types (0028,1054) of CT values in Hounsfield units; a CT image without one has them (PS3.3 C.8.2.1)."""
+
+_AIR, _LUNG, _DENSEST = -1024, -300, 3071
+"""Hounsfield units: the lowest and the highest value of 12 bits, and what no lung is denser than."""
 
 
 def commonest_modality(headers: Iterable[Header]) -> str | None:
@@ -66,3 +72,20 @@ def why_not_in_units(header: Header) -> DicomError | None:
     if header.rescale_type not in _HOUNSFIELD:
         return DicomError("no Hounsfield units", "Rescale Type (0028,1054) names another unit")
     return None
+
+
+def why_implausible(values: npt.NDArray[np.float32], modality: str) -> DicomError | None:
+    """Why an image's values cannot be what they are said to be, or none: a CT that lies wholly beyond air or bone.
+
+    Args:
+        values: In output units.
+        modality: The study's Modality.
+    """
+    if modality == "CT" and (values.max() < _AIR or values.min() > _DENSEST):
+        return DicomError("no Hounsfield units", f"all values lie outside {_AIR} to {_DENSEST}")
+    return None
+
+
+def lacks_air(values: npt.NDArray[np.float32]) -> bool:
+    """Whether a CT image holds next to nothing as thin as lung: a whole chest slice does, so its rescale is suspect."""
+    return bool(np.count_nonzero(values < _LUNG) < 0.01 * values.size)

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from scansynth.config import CohortSettings
 from scansynth.console import Progress, silent
 from scansynth.data.duplicates import settle_duplicates
+from scansynth.data.eligibility import lacks_air, why_implausible
 from scansynth.data.join import Found, Left, Scan, asked_roles, join, strata
 from scansynth.data.labels import Labels, read_labels
 from scansynth.data.linkage import write_duplicates, write_linkage
@@ -31,7 +32,7 @@ from scansynth.data.roles import check_key, inherited_roles, known_roles, merge_
 from scansynth.data.sources import Source, find_sources, listing_digest
 from scansynth.data.split import Stratum, assign_roles, patients_needed
 from scansynth.data.stack import StackWriter
-from scansynth.data.summary import IngestSummary, source_notes, summarise
+from scansynth.data.summary import IngestSummary, air_notes, source_notes, summarise
 from scansynth.data.tensors import (
     ATTRIBUTE,
     CASE_COLUMNS,
@@ -67,6 +68,7 @@ class _Made:
     low: float
     high: float
     source_sha256: str
+    airless: bool
 
 
 def ingest_settings(study: Study) -> dict[str, Any]:
@@ -114,7 +116,7 @@ def ingest(study: Study, key: InstitutionKey, progress: Progress = silent) -> In
     with DecodePool(_workers(), _DECODE_BYTES, _DECODE_SECONDS) as pool, ExitStack() as stack:
         plan = _plan(study, key, pool, progress)
         folder = stack.enter_context(new_directory(study.cohort))
-        facts, cases, left, scans = _build(plan, folder, pool, progress)
+        facts, cases, left, scans, notes = _build(plan, folder, pool, progress)
         roles = {case["patient"]: case["role"] for case in cases}
         record = StageRecord(
             stage="ingest",
@@ -132,8 +134,7 @@ def ingest(study: Study, key: InstitutionKey, progress: Progress = silent) -> In
     counts = {"cases": len(cases), "patients": len(roles), "left_out": len(left)}
     study.log("ingest", "written", seconds=round(record.seconds, 3), **counts)
     new = sum(patient not in plan.known for patient in roles)
-    notes = (*plan.notes, *source_notes([scan.header for scan in scans]))
-    return summarise(facts, cases, record.seconds, new, notes)
+    return summarise(facts, cases, record.seconds, new, (*plan.notes, *notes))
 
 
 @dataclass(frozen=True)
@@ -192,10 +193,10 @@ def _plan(study: Study, key: InstitutionKey, pool: DecodePool, progress: Progres
 
 def _build(
     plan: _Plan, folder: Path, pool: DecodePool, progress: Progress
-) -> tuple[CohortFacts, list[dict[str, str]], list[Left], list[Scan]]:
-    """Decodes the scans and writes every file of the cohort but the record; facts, cases, files left out and kept."""
+) -> tuple[CohortFacts, list[dict[str, str]], list[Left], list[Scan], tuple[str, ...]]:
+    """Decodes the scans and writes all of the cohort but the record; facts, cases, files left out and kept, notes."""
     study, key = plan.study, plan.key
-    rows, faults = _write_images(plan, folder, pool, progress)
+    rows, faults, airless = _write_images(plan, folder, pool, progress)
     left = [*plan.left, *faults]
     scans = [scan for scan, _ in rows]
     _check_labels(study.config.cohort, scans)
@@ -205,7 +206,8 @@ def _build(
     _write_tables(folder, key, cases, left)
     write_roles(folder, {**plan.given, **roles})
     write_facts(folder, facts)
-    return facts, cases, left, scans
+    chests = plan.modality == "CT" and study.config.cohort.view == "chest"
+    return facts, cases, left, scans, (*source_notes([scan.header for scan in scans]), *air_notes(chests * airless))
 
 
 def _workers() -> int:
@@ -259,8 +261,8 @@ def _roles(study: Study, patients: Mapping[str, Stratum], given: Mapping[str, Ro
 
 def _write_images(
     plan: _Plan, folder: Path, pool: DecodePool, progress: Progress
-) -> tuple[list[tuple[Scan, dict[str, str]]], list[Left]]:
-    """Decodes every scan into `images.npy` and `masks.npy`; rows of cases.csv without roles, and the faults."""
+) -> tuple[list[tuple[Scan, dict[str, str]]], list[Left], int]:
+    """Decodes every scan into `images.npy` and `masks.npy`; rows without roles, faults, images without air."""
     settings, labels = plan.study.config.cohort, plan.labels
     shape = settings.shape
     mask_folders = [plan.study.source(settings.dicom)]
@@ -268,6 +270,7 @@ def _write_images(
         mask_folders.append(plan.study.source(settings.labels).parent)
     rows: list[tuple[Scan, dict[str, str]]] = []
     faults: list[Left] = []
+    airless = 0
     with ExitStack() as stack:
         images = stack.enter_context(StackWriter(folder / IMAGES, shape, "<u2"))
         masks = stack.enter_context(StackWriter(folder / MASKS, shape, "u1")) if labels and labels.masked else None
@@ -277,6 +280,7 @@ def _write_images(
                 faults.append(made)
                 continue
             header = made.scan.header
+            airless += made.airless
             images.append(made.image)
             if masks is not None:
                 source = (header.rows, header.columns)
@@ -284,7 +288,7 @@ def _write_images(
                 turned = None if mask is None else turn_of(header).apply(mask)
                 masks.append(np.zeros(shape, np.uint8) if turned is None else resize_mask(turned, shape))
             rows.append((made.scan, _case_row(made, shape, plan.key)))
-    return rows, faults
+    return rows, faults, airless
 
 
 def _images(pool: DecodePool, modality: str, scans: Sequence[Scan], settings: CohortSettings) -> Iterator[_Made | Left]:
@@ -316,8 +320,12 @@ def _made(
     low, high = window
     if not low < high or result.values.min() == result.values.max():
         return Left(scan.source, "constant image", "all pixels have one value")
+    fault = why_implausible(result.values, scan.header.modality)
+    if fault is not None:
+        return Left(scan.source, fault.reason, fault.detail)
     turned = turn_of(scan.header).apply(result.values)
-    return _Made(scan, to_stored(resize(to_window(turned, low, high), shape)), low, high, result.file_sha256)
+    image = to_stored(resize(to_window(turned, low, high), shape))
+    return _Made(scan, image, low, high, result.file_sha256, lacks_air(result.values))
 
 
 def _case_row(made: _Made, shape: tuple[int, int], key: InstitutionKey) -> dict[str, str]:

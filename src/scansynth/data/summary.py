@@ -70,6 +70,12 @@ def source_notes(headers: Sequence[Header]) -> list[str]:
     return notes
 
 
+def air_notes(airless: int) -> list[str]:
+    """What is odd about CT slices of the whole chest, of which `airless` hold next to nothing below -300 HU."""
+    words = "chest images hold next to no air (below -300 HU): look at their Rescale Intercept, or set cohort.view"
+    return [f"{airless} {words}"] if airless else []
+
+
 def _warnings(facts: CohortFacts, cases: Sequence[Mapping[str, str]], counts: Mapping[str, int]) -> list[str]:
     """What the user should know before going on."""
     found = []
