@@ -33,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import fft, ndimage, signal
 
-from scansynth.audit.questions.likeness import open_search
+from scansynth.audit.questions.likeness import open_likenesses
 from scansynth.learning.device import pick_device
 from scansynth.metrics.ncc import RADIUS, STEP, Flip, nearest, prepare
 
@@ -77,7 +77,7 @@ def whole(size: int, options: argparse.Namespace) -> dict[str, Any]:
     train, made = scans(count, size, 0), scans(count, size, 1)
     before = gibibytes()
     device = pick_device().kind
-    figures = timed(lambda: open_search(train, FLIPS, device=device).nearest(made))
+    figures = timed(lambda: open_likenesses(train, FLIPS, device=device).nearest(made))
     return {"size": size, "images": count, **figures, "peak_gib": round(gibibytes(), 2), "images_gib": round(before, 2)}
 
 

@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from scansynth.audit.questions.copies import LARGEST_MARGIN, Scores, assess, cross_fit, tail
-from scansynth.audit.questions.likeness import ALIGNED, LEARNED, PLAIN, fit_scale, open_search
+from scansynth.audit.questions.likeness import ALIGNED, LEARNED, PLAIN, fit_scale, open_likenesses
 from scansynth.metrics import planted
 from scansynth.metrics.ncc import Flip
 from scansynth.statistics import Verdict
@@ -129,7 +129,7 @@ def test_three_scores_each_name_their_nearest(scans: np.ndarray) -> None:
         means = images.mean(axis=2) - images.mean(axis=(1, 2))[:, None]
         return np.asarray(means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9), dtype=np.float64)
 
-    search = open_search(scans, tuple(Flip), embed)
+    search = open_likenesses(scans, tuple(Flip), embed)
     flat = np.full((1, 64, 64), 0.3, np.float32)
     found = search.nearest(np.concatenate([scans[[5]], scans[[9]][:, :, ::-1], flat]))
     assert found.names == (ALIGNED, PLAIN, LEARNED)
@@ -137,11 +137,11 @@ def test_three_scores_each_name_their_nearest(scans: np.ndarray) -> None:
     np.testing.assert_allclose(found.scores[:, :2], 1, atol=1e-5)
     np.testing.assert_array_equal(found.scores[:, 2], 0)
     assert search.mirrored(scans[9][:, ::-1], 9) is Flip.LEFT_RIGHT
-    assert open_search(scans, tuple(Flip)).names == (ALIGNED, PLAIN)
+    assert open_likenesses(scans, tuple(Flip)).names == (ALIGNED, PLAIN)
 
 
 def test_scores_of_a_pair_are_those_of_the_search_for_a_copy(scans: np.ndarray) -> None:
-    search = open_search(scans, (Flip.NONE, Flip.LEFT_RIGHT))
+    search = open_likenesses(scans, (Flip.NONE, Flip.LEFT_RIGHT))
     places = np.array([3, 40])
     made = planted.noise(scans[places], 0.02, np.random.default_rng(0))
     np.testing.assert_allclose(search.paired(made, places), search.nearest(made).scores, atol=1e-6)
@@ -150,7 +150,7 @@ def test_scores_of_a_pair_are_those_of_the_search_for_a_copy(scans: np.ndarray) 
 def test_planted_copies_are_found_and_each_kind_is_a_change(scans: np.ndarray) -> None:
     rng = np.random.default_rng(0)
     places = np.arange(40)
-    search = open_search(scans, tuple(Flip))
+    search = open_likenesses(scans, tuple(Flip))
     kinds = planted.copies(scans[places], True, rng)
     assert len(kinds) == 9
     assert "flip top-bottom" not in planted.copies(scans[:2], False, rng)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scansynth.data.tensors import to_signed
 from scansynth.errors import CohortError
 from scansynth.metrics.features import fit_scale, random_encoder
-from scansynth.metrics.ncc import Flip, nearest, prepare
+from scansynth.metrics.ncc import Flip
+from scansynth.metrics.search import open_search
 
 FILTER_SEED = 9176201
 """Seed of the filter's features; never that of a judge or a monitor."""
@@ -93,9 +94,9 @@ def choose(synthetic: Images, keep: int, train: Images, tune: Images, flips: tup
         CohortError: There are too few tune images.
     """
     check_tune(len(tune))
-    band = prepare(train)
-    limit = float(np.quantile(nearest(prepare(tune), band, flips).score, _COPY))
-    copies = nearest(prepare(synthetic), band, flips).score > limit
+    search = open_search(train, flips)
+    limit = search.threshold(tune, _COPY)
+    copies = search.nearest(synthetic).score > limit
     encode = random_encoder(FILTER_SEED)
     scale = fit_scale(encode(to_signed(train)))
     score = realism(scale(encode(to_signed(synthetic))), scale(encode(to_signed(tune))))
@@ -105,4 +106,4 @@ def choose(synthetic: Images, keep: int, train: Images, tune: Images, flips: tup
 
 def nearest_of(synthetic: Images, train: Images, flips: tuple[Flip, ...]) -> NDArray[np.int64]:
     """For each synthetic image the place of the training image nearest to it, (n,)."""
-    return nearest(prepare(synthetic), prepare(train), flips).index
+    return open_search(train, flips).nearest(synthetic).index

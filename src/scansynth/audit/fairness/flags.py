@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,8 @@ from scansynth.claims.claim import Claim, Measurement, percent
 from scansynth.data.transforms import permission
 from scansynth.metrics import planted
 from scansynth.metrics.attributes import GroupPredictor
-from scansynth.metrics.ncc import Flip, nearest, prepare
-from scansynth.statistics import Interval, Mask, Verdict, clopper_pearson, upper_quantile
+from scansynth.metrics.search import Search, open_search
+from scansynth.statistics import Interval, Mask, Verdict, clopper_pearson
 
 NAME = "fairness.flag_rate"
 MARGIN = 0.05
@@ -38,27 +38,21 @@ Images = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Search:
-    """The training images, ready for comparison, and the score above which an image is flagged."""
+class Flags:
+    """The search among the training images, and the likeness above which an image is flagged."""
 
-    train: NDArray[np.float32]
-    flips: Sequence[Flip]
+    search: Search
     threshold: float
 
-    def flags(self, images: Images) -> Mask:
+    def of(self, images: Images) -> Mask:
         """Which images (n, side, side) are unusually close to a training image, (n,)."""
-        return np.asarray(_scores(images, self.train, self.flips) > self.threshold, dtype=np.bool_)
+        return np.asarray(self.search.nearest(images).score > self.threshold, dtype=np.bool_)
 
 
-def open_search(compared: Compared, train: Images) -> Search:
+def open_flags(compared: Compared, train: Images) -> Flags:
     """The search among `train`; its threshold comes from patients kept for thresholds."""
-    flips = permission("", compared.view).searched
-    prepared = prepare(train)
-    return Search(prepared, flips, upper_quantile(_scores(compared.calibrate.images, prepared, flips), QUANTILE))
-
-
-def _scores(images: Images, train: NDArray[np.float32], flips: Sequence[Flip]) -> Floats:
-    return nearest(prepare(images), train, flips, RADIUS, STEP).score
+    search = open_search(train, permission("", compared.view).searched, radius=RADIUS, step=STEP)
+    return Flags(search, search.threshold(compared.calibrate.images, QUANTILE))
 
 
 def copies_of(images: Images, rng: np.random.Generator) -> Images:

@@ -117,8 +117,8 @@ class _Images:
     @cached_property
     def flags(self) -> tuple[Any, Any, Any]:
         """Flags of the set, of the test images and of planted copies."""
-        search = flags.open_search(self.context.compared, self.train.images)
-        return search.flags(self.context.synthetic), search.flags(self.context.real.images), search.flags(self.copies)
+        flagged = flags.open_flags(self.context.compared, self.train.images)
+        return flagged.of(self.context.synthetic), flagged.of(self.context.real.images), flagged.of(self.copies)
 
     @cached_property
     def copied(self) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from scansynth.audit.compared import Compared, Reals
 from scansynth.audit.context import Context, at_most
-from scansynth.audit.questions.likeness import LEARNED, Likeness, Scale, Search, fit_scale, open_search
+from scansynth.audit.questions.likeness import LEARNED, Likeness, Likenesses, Scale, fit_scale, open_likenesses
 from scansynth.claims.claim import Claim, Control, Finding, Measurement, decide, floor_of, percent
 from scansynth.console import Progress
 from scansynth.data.transforms import permission
@@ -101,7 +101,7 @@ def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
     """The claim on copies, with the nearest pairs and the flagged images."""
     compared = context.compared
     flips = permission("", compared.view).searched
-    search = open_search(compared.train.images, flips, context.embed, pick_device().kind)
+    search = open_likenesses(compared.train.images, flips, context.embed, pick_device().kind)
     of_set = search.nearest(compared.synthetic, lambda done, total, note="": progress(done, 2 * total, note))
     of_calibrate = search.nearest(compared.calibrate.images)
     progress(3, 4, "planted copies")
@@ -126,7 +126,7 @@ def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
     return (replace(found, flagged=rows, pairs=tuple(listed[: context.settings.pairs])),)
 
 
-def _planted(context: Context, search: Search, top_bottom: bool) -> tuple[Planted, Planted]:
+def _planted(context: Context, search: Likenesses, top_bottom: bool) -> tuple[Planted, Planted]:
     """Scores of planted copies of training images with their originals: those that must be found, and the others."""
     train = context.compared.train
     places = at_most(len(train.images), CONTROL_IMAGES, context.rng("copies"))
@@ -146,7 +146,7 @@ def _of_others(reals: Reals, places: NDArray[np.int64], rng: np.random.Generator
     return np.array(chosen, dtype=np.int64)
 
 
-def _pair(compared: Compared, search: Search, found: Likeness, by: int, place: int) -> dict[str, Any]:
+def _pair(compared: Compared, search: Likenesses, found: Likeness, by: int, place: int) -> dict[str, Any]:
     """One row of pairs.json: the image, and the training image that the score which spoke found nearest."""
     name, nearest = found.names[by], found.found[by]
     at = int(nearest.index[place])

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scansynth.audit.compared import Images
 from scansynth.audit.encoders import Encoder
 from scansynth.console import Progress, silent
-from scansynth.metrics.ncc import Flip, Nearest, aligned, average, nearest, nearest_direction, prepare
+from scansynth.metrics.ncc import Flip, Nearest, average, nearest_direction
+from scansynth.metrics.search import Search, open_search
 
 Floats = NDArray[np.float64]
 
@@ -48,24 +49,20 @@ class Likeness:
 
 
 @dataclass(frozen=True)
-class Search:
-    """Training images made ready to be searched.
+class Likenesses:
+    """Training images made ready to be searched by every score.
 
     Attributes:
-        bands: Their middle band of detail (t, side, side).
-        pixels: The images at the same size (t, side, side).
+        bands: By their middle band of detail, moved and mirrored.
+        pixels: By their pixels, mirrored.
         directions: Their embeddings (t, e), where there is an encoder.
-        flips: Mirror images that are looked for.
         embed: Images to unit vectors, or none.
-        device: Where the correlations are computed.
     """
 
-    bands: Images
-    pixels: Images
+    bands: Search
+    pixels: Search
     directions: Floats | None
-    flips: tuple[Flip, ...]
     embed: Encoder | None
-    device: str
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -74,9 +71,7 @@ class Search:
 
     def nearest(self, images: Images, progress: Progress = silent) -> Likeness:
         """Each image (n, side, side) in [-1, 1] against every training image."""
-        by_band = nearest(prepare(images), self.bands, self.flips, progress=progress, device=self.device)
-        by_pixel = nearest(average(images), self.pixels, self.flips, radius=0, step=1, device=self.device)
-        found = [by_band, by_pixel]
+        found = [self.bands.nearest(images, progress), self.pixels.nearest(images)]
         if self.embed is not None and self.directions is not None:
             score, index = nearest_direction(self.embed(images), self.directions)
             # what shows nothing is like nobody, whatever the encoder makes of it
@@ -85,23 +80,23 @@ class Search:
 
     def paired(self, images: Images, places: NDArray[np.int64]) -> Floats:
         """Scores of each image with one training image (k, n), for copies whose original is known."""
-        scores = [
-            aligned(prepare(images), self.bands[places], self.flips).score,
-            aligned(average(images), self.pixels[places], self.flips, radius=0, step=1).score,
-        ]
+        scores = [search.paired(images, places).score for search in (self.bands, self.pixels)]
         if self.embed is not None and self.directions is not None:
             scores.append((self.embed(images) * self.directions[places]).sum(axis=1))
         return np.stack(scores)
 
     def mirrored(self, image: Images, place: int) -> Flip:
         """How an image (side, side) is mirrored to lie best on one training image."""
-        return aligned(prepare(image[None]), self.bands[[place]], self.flips).flip[0]
+        return self.bands.paired(image[None], np.array([place])).flip[0]
 
 
-def open_search(train: Images, flips: Sequence[Flip], embed: Encoder | None = None, device: str = "cpu") -> Search:
+def open_likenesses(
+    train: Images, flips: Sequence[Flip], embed: Encoder | None = None, device: str = "cpu"
+) -> Likenesses:
     """Makes training images (t, side, side) ready."""
-    directions = None if embed is None else embed(train)
-    return Search(prepare(train), average(train), directions, tuple(flips), embed, device)
+    bands = open_search(train, flips, device=device)
+    pixels = open_search(train, flips, average, radius=0, step=1, device=device)
+    return Likenesses(bands, pixels, None if embed is None else embed(train), embed)
 
 
 def _unmoved(score: Floats, index: NDArray[np.int64]) -> Nearest:
