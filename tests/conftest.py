@@ -11,11 +11,18 @@ from typing import Any
 # Two workers share two cores; set before torch is imported, and inherited by the children that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import hypothesis
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 from scans import save_dicom, write_labels
+
+pytest_plugins = ["given"]
+
+# The examples are drawn by the test's name too; none is given up because the machine was busy.
+hypothesis.settings.register_profile("given", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("given")
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

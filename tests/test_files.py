@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -229,7 +230,7 @@ def test_remains_are_cleared_and_those_of_others_are_not(tmp_path: Path) -> None
 
 
 def test_hashes_are_sha256(tmp_path: Path) -> None:
-    data = os.urandom(3_000_000)
+    data = random.Random(0).randbytes(3_000_000)
     (tmp_path / "f").write_bytes(data)
     assert files.sha256_file(tmp_path / "f") == files.sha256_bytes(data) == hashlib.sha256(data).hexdigest()
     assert (

@@ -178,11 +178,19 @@ def test_a_set_of_one_image_has_finite_figures_and_is_refuted() -> None:
         assert claim.interval.high < claim.margin, name
 
 
-def test_few_patients_and_few_images_still_get_an_answer() -> None:
+def test_few_patients_get_figures_and_what_ten_cannot_answer_is_not_answered() -> None:
     rng = np.random.default_rng(0)
     real, names = images(10, 2, rng), np.repeat(np.arange(10), 2)
-    for finding in findings(images(50, 1, rng), real, names, rng, draws=20).values():
-        assert finding.claim.verdict in Verdict
+    found = {name: finding.claim for name, finding in findings(images(50, 1, rng), real, names, rng, draws=20).items()}
+    assert set(found) == set(ALL)
+    for name, claim in found.items():
+        assert claim.interval is not None
+        assert claim.interval.low < claim.value < claim.interval.high, name
+        assert claim.value == pytest.approx(1.0, abs=0.15), "a set of new patients"
+        assert claim.verdict is not Verdict.REFUTED, claim.why
+    # with ten kinds of patients among ten, a kind left out cannot be missed, nor eight images be told from many
+    unanswerable = {name for name, claim in found.items() if claim.verdict is Verdict.NOT_ASSESSABLE}
+    assert unanswerable == {"diversity.coverage", "diversity.vendi"}
 
 
 # What the set is worth

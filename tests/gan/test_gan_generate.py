@@ -27,8 +27,8 @@ from scansynth.stage import read_record
 
 CPU = Device("cpu", "test", "float32", True)
 FACTS = CohortFacts(
-    "CT", CT_IMAGE_STORAGE, (32, 32), "patch", ("clear", "nodule"), "nodule", False, 10, {}, -1000.0, 400.0, (0.7, 0.7), 16,
-    True, 1.0, 0.0, "0" * 12,
+    "CT", CT_IMAGE_STORAGE, (32, 32), "patch", ("clear", "nodule"), "nodule", False, 10, {}, -1000.0, 400.0,
+    (0.7, 0.7), 16, True, 1.0, 0.0, "0" * 12,
 )  # fmt: skip
 
 

@@ -11,8 +11,8 @@ from scansynth.pipeline import prospect
 from scansynth.utility.detector.fit import FitSettings
 
 FACTS = CohortFacts(
-    "MR", "1.2.840.10008.5.1.4.1.1.4", (32, 32), "any", ("clear", "nodule"), "nodule", False, 0, {}, 0.0, 1.0, (1.0, 1.0),
-    12, False, 1.0, 0.0, "key",
+    "MR", "1.2.840.10008.5.1.4.1.1.4", (32, 32), "any", ("clear", "nodule"), "nodule", False, 0, {}, 0.0, 1.0,
+    (1.0, 1.0), 12, False, 1.0, 0.0, "key",
 )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import random
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -303,7 +303,7 @@ def test_a_database_that_cannot_be_used_is_one_line(kit: Kit, url: str, said: st
 
 
 def test_a_damaged_file_is_one_line(kit: Kit) -> None:
-    (kit.folder / "readings.db").write_bytes(os.urandom(4096))
+    (kit.folder / "readings.db").write_bytes(random.Random(0).randbytes(4096))
     with pytest.raises(ReaderError, match="not a database"):
         open_database(kit.folder, kit.worklist)
 

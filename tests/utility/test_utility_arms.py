@@ -141,14 +141,12 @@ def test_nearest_is_the_image_that_was_copied() -> None:
 
 def test_filter_drops_copies_and_what_does_not_look_real() -> None:
     train, tune = synthetic_images(40, seed=1), synthetic_images(30, seed=2)
-    good, copies = synthetic_images(20, seed=3), train[:8]
+    good, copies = synthetic_images(20, seed=3), train[:8]  # of other seeds, one good image may pass for a copy
     noise = np.random.default_rng(0).integers(0, 65536, (12, SIDE, SIDE)).astype(np.uint16)
     choice = choose(np.concatenate([noise, good, copies]), 20, train, tune, (Flip.NONE,))
     kept = set(choice.places.tolist())
-    assert not kept & set(range(32, 40)), "no copy"
-    assert choice.copies >= 8
-    assert not kept & set(range(12)), "no noise"
-    assert kept == set(range(12, 32)) or len(kept) == 40 - choice.copies
+    assert choice.copies == 8
+    assert kept == set(range(12, 32)), "neither noise nor a copy, and every good image"
     with pytest.raises(CohortError, match=f"{LEAST_TUNE} images"):
         choose(good, 10, train, tune[:5], (Flip.NONE,))
 
