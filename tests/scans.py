@@ -9,10 +9,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.encaps import encapsulate
+from pydicom.pixels.encoders import RLELosslessEncoder
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    EnhancedMRImageStorage,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    MRImageStorage,
+    RLELossless,
+    generate_uid,
+)
 
 _CLASSES = {"MR": MRImageStorage, "CT": CTImageStorage}
 _NOBODY = 65534
@@ -72,6 +85,67 @@ def save_dicom(path: Path, pixels: np.ndarray, modality: str = "MR", **attribute
     path.parent.mkdir(parents=True, exist_ok=True)
     pydicom.dcmwrite(path, dataset, enforce_file_format=True)
     return dataset
+
+
+def _group(**macros: dict[str, Any]) -> Dataset:
+    """One item of functional groups: macro by its keyword, each with its attributes."""
+    made = Dataset()
+    for macro, attributes in macros.items():
+        item = Dataset()
+        for keyword, value in attributes.items():
+            setattr(item, keyword, value)
+        setattr(made, macro, [item])
+    return made
+
+
+def save_enhanced(path: Path, images: np.ndarray, modality: str = "CT", **attributes: Any) -> Dataset:
+    """Writes one enhanced multi-frame file.
+
+    Args:
+        path: The file.
+        images: Stored values (n, rows, columns); frame k has the intercept -1024 - k, and says of every other one that
+            it is mirrored.
+        modality: MR or CT.
+        attributes: DICOM keywords set otherwise; none removes the attribute.
+    """
+    frames = [
+        _group(
+            PixelValueTransformationSequence={"RescaleSlope": 1, "RescaleIntercept": -1024 - k, "RescaleType": "HU"},
+            PlanePositionSequence={"ImagePositionPatient": [0, 0, k]},
+            PlaneOrientationSequence={"ImageOrientationPatient": [(1, -1)[k % 2], 0, 0, 0, 1, 0]},
+            **{f"{modality}ImageFrameTypeSequence": {"FrameType": ["ORIGINAL", "PRIMARY", "AXIAL", "NONE"]}},
+        )
+        for k in range(len(images))
+    ]
+    given = {
+        "SOPClassUID": EnhancedCTImageStorage if modality == "CT" else EnhancedMRImageStorage,
+        "NumberOfFrames": len(images), "PixelSpacing": None, "Rows": images.shape[1], "Columns": images.shape[2],
+        "SharedFunctionalGroupsSequence": [_group(PixelMeasuresSequence={"PixelSpacing": [0.5, 0.7]})],
+        "PerFrameFunctionalGroupsSequence": frames,
+    }  # fmt: skip
+    if modality == "CT":
+        given |= {"RescaleSlope": None, "RescaleIntercept": None}
+    return save_dicom(path, images.reshape(-1, images.shape[2]), modality, **{**given, **attributes})
+
+
+def compress(path: Path, images: np.ndarray, syntax: str) -> None:
+    """Puts frames (n, rows, columns) of 12 bits into a file anew, one fragment each: RLE, JPEG-LS or JPEG 2000."""
+    encoders: dict[str, Any] = {
+        RLELossless: lambda image: RLELosslessEncoder.encode(
+            image.tobytes(), rows=image.shape[0], columns=image.shape[1], samples_per_pixel=1, number_of_frames=1,
+            bits_allocated=16, bits_stored=16, pixel_representation=0, photometric_interpretation="MONOCHROME2",
+            encoding_plugin="pydicom",
+        ),
+        JPEGLSLossless: imagecodecs.jpegls_encode,
+        JPEG2000Lossless: lambda image: imagecodecs.jpeg2k_encode(
+            image, codecformat="j2k", bitspersample=12, reversible=True
+        ),
+    }  # fmt: skip
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.PixelData = encapsulate([bytes(encoders[syntax](image.astype("<u2"))) for image in images])
+    dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+    dataset.save_as(path, enforce_file_format=True)
 
 
 def write_labels(path: Path, rows: list[dict[str, Any]]) -> None:

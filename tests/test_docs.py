@@ -22,6 +22,7 @@ from scansynth.claims.rules import CLAIMS, EVERY_RULE, RULE_VERSION, UTILITY_RUL
 from scansynth.cli import app
 from scansynth.config import CohortSettings, StudyConfig, known_keys, parse
 from scansynth.data import tensors
+from scansynth.data.duplicates import DIFFERENT, DISAGREEING, DUPLICATE
 from scansynth.data.identifiers import DIRECT
 from scansynth.data.labels import _BOX, _KNOWN
 from scansynth.data.sets import COLUMNS, MANIFEST
@@ -390,7 +391,12 @@ def test_every_reason_for_leaving_a_file_out_is_documented() -> None:
     page = text(DOCS / "dicom.md").partition("## What is left out")[2].partition("\n## ")[0]
     reading = ["header", "attributes", "read", "pixels", "streams", "sandbox", "deidentify"]
     files = [*(SOURCE / "dicom" / f"{name}.py" for name in reading), *(SOURCE / "data").glob("*.py")]
-    found = set().union(*(reasons(ast.parse(text(path))) for path in files)) | set(KINDS)
+    found = set().union(*(reasons(ast.parse(text(path))) for path in files)) | {
+        *KINDS,
+        DUPLICATE,
+        DIFFERENT,
+        DISAGREEING,
+    }
     suspect = inspect.getsource(quarantine).partition('"""')[2].partition('"""')[2]
     found |= set(re.findall(r'return "([^"]+)"', suspect))
     assert {"truncated", "constant image", "localizer", "screenshot", "not in labels.csv"} <= found, "nothing is found"

@@ -82,7 +82,7 @@ class CohortSettings(Settings):
     key: str | None = Field(None, description="The institution's key; none: the environment's, else the user's.")
     split_from: str | None = Field(None, description="Study whose patients keep the roles they have there.")
     shares: RoleShares = RoleShares()
-    max_pixels: int = Field(1 << 24, gt=0, description="Rows x Columns x Frames above which a file is left out.")
+    max_pixels: int = Field(1 << 24, gt=0, description="Rows x Columns above which an image is left out.")
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:

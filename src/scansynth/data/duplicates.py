@@ -36,34 +36,43 @@ def settle_duplicates(scans: Sequence[Scan], pool: DecodePool) -> tuple[list[Sca
     """
     by_uid: dict[str, list[Scan]] = defaultdict(list)
     for scan in scans:
-        by_uid[scan.header.sop_instance_uid].append(scan)
+        by_uid[scan.header.image_uid].append(scan)
     groups = [group for group in by_uid.values() if len(group) > 1]
     together = [scan for group in groups for scan in group]
     decoded = pool.decode_all((scan.source.path, scan.header) for scan in together)
     digests = {
-        scan.source.relative: image if isinstance(image, DicomError) else pixel_digest(image.values)
+        _place(scan): image if isinstance(image, DicomError) else pixel_digest(image.values)
         for scan, image in zip(together, decoded, strict=True)
     }
-    left = [item for group in groups for item in _settle(group, digests)]
-    out = {item.source.relative for item in left}
-    return [scan for scan in scans if scan.source.relative not in out], left, groups
+    out = dict(pair for group in groups for pair in _settle(group, digests))
+    return [scan for scan in scans if _place(scan) not in out], list(out.values()), groups
 
 
-def _settle(group: Iterable[Scan], digests: dict[str, str | DicomError]) -> list[Left]:
-    """Which files of one UID are left out, and why: all but one, or all."""
-    left, good = [], []
+_Place = tuple[str, int]
+
+
+def _place(scan: Scan) -> _Place:
+    """Which image of which file."""
+    return scan.source.relative, scan.header.frame
+
+
+def _settle(group: Iterable[Scan], digests: dict[_Place, str | DicomError]) -> list[tuple[_Place, Left]]:
+    """Which files of one image are left out, and why: all but one, or all."""
+    left: list[tuple[_Place, Left]] = []
+    good: list[tuple[Scan, str]] = []
     for scan in sorted(group, key=lambda scan: (scan.row is None, len(scan.source.relative), scan.source.relative)):
-        found = digests[scan.source.relative]
+        found = digests[_place(scan)]
         if isinstance(found, DicomError):
-            left.append(Left(scan.source, found.reason, found.detail))
+            left.append((_place(scan), Left(scan.source, found.reason, found.detail)))
         else:
             good.append((scan, found))
     if len({digest for _, digest in good}) > 1:
-        return [*left, *(Left(scan.source, DIFFERENT, _WHERE) for scan, _ in good)]
-    if any(_said(scan) != _said(good[0][0]) for scan, _ in good):
-        detail = f"their rows or patients differ; {_WHERE}"
-        return [*left, *(Left(scan.source, DISAGREEING, detail) for scan, _ in good)]
-    return [*left, *(Left(scan.source, DUPLICATE, f"the same image as another file; {_WHERE}") for scan, _ in good[1:])]
+        out, reason, detail = good, DIFFERENT, _WHERE
+    elif any(_said(scan) != _said(good[0][0]) for scan, _ in good):
+        out, reason, detail = good, DISAGREEING, f"their rows or patients differ; {_WHERE}"
+    else:
+        out, reason, detail = good[1:], DUPLICATE, f"the same image as another file; {_WHERE}"
+    return [*left, *((_place(scan), Left(scan.source, reason, detail)) for scan, _ in out)]
 
 
 def _said(scan: Scan) -> object:

@@ -184,6 +184,8 @@ def _nothing(option: str, left: Sequence[Left]) -> CohortError:
 
 def _unfit(header: Header, modality: str, synthetic: bool) -> DicomError | None:
     """Why a DICOM image is left out; nothing here needs millimetres, and synthetic images are marked as such."""
+    if header.frames > 1:
+        return DicomError("multi-frame", "only files with one image each are read here")
     if synthetic:
         return why_not_in_units(header) if header.modality == modality else DicomError("other modality")
     fault = why_left_out(header, modality)

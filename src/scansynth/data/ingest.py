@@ -47,6 +47,7 @@ from scansynth.data.tensors import (
 from scansynth.data.transforms import resize, resize_mask, resized_spacing, series_window, to_window
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.deidentify import facts as source_facts
+from scansynth.dicom.header import Header
 from scansynth.dicom.read import Limits
 from scansynth.dicom.sandbox import Decoded, DecodePool
 from scansynth.errors import CohortError, DicomError
@@ -150,7 +151,7 @@ class _Plan:
         left: Files left out so far.
         given: Roles that patients already have.
         known: Patients of an earlier ingest.
-        files: Candidate files found.
+        files: Candidate files found; each image of a multi-frame file counts.
         notes: What the user should know of labels.csv.
     """
 
@@ -186,9 +187,11 @@ def _plan(study: Study, key: InstitutionKey, pool: DecodePool, progress: Progres
     other = None if settings.split_from is None else study.source(settings.split_from)
     given = merge_roles(asked_roles(scans), known, inherited_roles(other, key.fingerprint))
     _roles(study, strata(scans), given)
-    scans.sort(key=lambda scan: (scan.patient, scan.header.series_instance_uid, scan.case))
+    # the images of one file stay together, so that it is read once
+    of_file = {scan.case: key.case_id(scan.header.sop_instance_uid) for scan in scans}
+    scans.sort(key=lambda scan: (scan.patient, scan.header.series_instance_uid, of_file[scan.case], scan.header.frame))
     notes = labels.notes if labels else ()
-    return _Plan(study, key, modality, labels, scans, left, given, frozenset(known), len(sources), notes)
+    return _Plan(study, key, modality, labels, scans, left, given, frozenset(known), len(found), notes)
 
 
 def _build(
@@ -216,11 +219,12 @@ def _workers() -> int:
 
 
 def _scan_headers(sources: Sequence[Source], limits: Limits, pool: DecodePool, progress: Progress) -> Found:
-    """Every file with its header, or the fault that stopped it."""
-    found = []
+    """Every image of every file with its header, or the fault that stopped the file."""
+    found: list[tuple[Source, Header | DicomError]] = []
     results = pool.scan_all([source.path for source in sources], limits)
     for done, (source, result) in enumerate(zip(sources, results, strict=True), start=1):
-        found.append((source, result))
+        images = (result,) if isinstance(result, DicomError) else result.images
+        found += [(source, image) for image in images]
         progress(done, len(sources), "reading headers")
     return found
 
@@ -344,7 +348,7 @@ def _case_row(made: _Made, shape: tuple[int, int], key: InstitutionKey) -> dict[
         "high": repr(made.high),
         "spacing_row": f"{spacing[0]:.9g}",
         "spacing_col": f"{spacing[1]:.9g}",
-        "sop": key.keyed_uid(header.sop_instance_uid),
+        "sop": key.keyed_uid(header.image_uid),
         "source_sha256": made.source_sha256,
         "source_side": str(max(header.rows, header.columns)),
         **{ATTRIBUTE + name: value for name, value in attributes.items() if value},

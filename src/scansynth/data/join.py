@@ -125,6 +125,8 @@ def _unusable(header: Header, row: LabelRow | None, must_be_listed: bool) -> Dic
     """Why an image of the right kind makes no case."""
     if must_be_listed and row is None:
         return DicomError(_UNLISTED)
+    if header.frames > 1 and row and (row.mask or row.box):
+        return DicomError("multi-frame", "a mask or box of labels.csv does not say which of the images it means")
     if not (row and row.patient_id) and not header.patient_id.strip():
         return DicomError(
             "no patient ID", "images without one cannot be split by patient; add patient_id to labels.csv"
@@ -140,7 +142,7 @@ def _scan(source: Source, header: Header, row: LabelRow | None, key: Institution
         source=source,
         header=header,
         row=row,
-        case=key.case_id(header.sop_instance_uid),
+        case=key.case_id(header.image_uid),
         patient=key.patient_hash(patient),
         label=row.label if row else UNLABELLED,
         site=attributes.get("site", ""),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import asdict
 from typing import Any
 
 from pydicom.datadict import keyword_for_tag
@@ -15,7 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 
-from scansynth.dicom.header import Header
+from scansynth.dicom.header import FrameGroup, Header
 from scansynth.errors import DicomError
 
 MEDIA_STORAGE_SOP_CLASS_UID = Tag("MediaStorageSOPClassUID")
@@ -23,6 +24,7 @@ TRANSFER_SYNTAX_UID = Tag("TransferSyntaxUID")
 SOP_CLASS_UID = Tag("SOPClassUID")
 MODALITY_LUT_SEQUENCE = Tag("ModalityLUTSequence")
 SHARED_FUNCTIONAL_GROUPS = Tag("SharedFunctionalGroupsSequence")
+PER_FRAME_FUNCTIONAL_GROUPS = Tag("PerFrameFunctionalGroupsSequence")
 FLOAT_PIXEL_DATA = Tag("FloatPixelData")
 DOUBLE_PIXEL_DATA = Tag("DoubleFloatPixelData")
 PIXEL_DATA = Tag("PixelData")
@@ -68,8 +70,6 @@ def whitelisted(dataset: Dataset, syntax: str, pixel_offset: int, pixel_length: 
     bits_allocated = _required(dataset, "BitsAllocated")
     bits_stored = _integer(dataset, "BitsStored", bits_allocated)
     signed = _integer(dataset, "PixelRepresentation", 0)
-    spacing, spacing_source = _spacing(dataset)
-    position = _floats(dataset, "ImagePositionPatient", 3)
     return Header(
         sop_class_uid=text(dataset, SOP_CLASS_UID),
         sop_instance_uid=_text(dataset, "SOPInstanceUID"),
@@ -86,20 +86,11 @@ def whitelisted(dataset: Dataset, syntax: str, pixel_offset: int, pixel_length: 
         bits_stored=bits_stored,
         high_bit=_integer(dataset, "HighBit", bits_stored - 1),
         pixel_representation=signed,
-        rescale_slope=_rescale(dataset, "RescaleSlope", 1.0),
-        rescale_intercept=_rescale(dataset, "RescaleIntercept", 0.0),
-        rescale_stated=all(_text(dataset, keyword) for keyword in ("RescaleSlope", "RescaleIntercept")),
-        rescale_type=_code(dataset, "RescaleType"),
         padding=_padding(dataset, bits_allocated, signed == 1),
-        pixel_spacing=spacing,
-        spacing_source=spacing_source,
-        image_type=_image_type(dataset),
         burned_in_annotation=_code(dataset, "BurnedInAnnotation"),
         conversion_type=_code(dataset, "ConversionType"),
         synthetic_data=text(dataset, SYNTHETIC_DATA).upper() == "YES",
         instance_number=_optional_integer(dataset, "InstanceNumber"),
-        position=None if position is None else (position[0], position[1], position[2]),
-        orientation=_orientation(dataset),
         slice_location=_float(dataset, "SliceLocation"),
         body_part=_text(dataset, "BodyPartExamined"),
         sex=_code(dataset, "PatientSex"),
@@ -108,6 +99,28 @@ def whitelisted(dataset: Dataset, syntax: str, pixel_offset: int, pixel_length: 
         magnetic_field_strength=_float(dataset, "MagneticFieldStrength"),
         pixel_offset=pixel_offset,
         pixel_length=pixel_length,
+        **asdict(frame_group(dataset)),
+    )
+
+
+def frame_group(dataset: Dataset) -> FrameGroup:
+    """What may differ from frame to frame: of a file of one image, or of one frame's functional groups laid flat.
+
+    Raises:
+        DicomError: Rescale Slope or Intercept is malformed.
+    """
+    spacing, spacing_source = _spacing(dataset)
+    position = _floats(dataset, "ImagePositionPatient", 3)
+    return FrameGroup(
+        rescale_slope=_rescale(dataset, "RescaleSlope", 1.0),
+        rescale_intercept=_rescale(dataset, "RescaleIntercept", 0.0),
+        rescale_stated=all(_text(dataset, keyword) for keyword in ("RescaleSlope", "RescaleIntercept")),
+        rescale_type=_code(dataset, "RescaleType"),
+        pixel_spacing=spacing,
+        spacing_source=spacing_source,
+        image_type=_image_type(dataset),
+        position=None if position is None else (position[0], position[1], position[2]),
+        orientation=_orientation(dataset),
     )
 
 

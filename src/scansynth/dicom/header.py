@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from scansynth.dicom.image_type import WITH_TEXT, kind_of
@@ -28,6 +28,21 @@ def valid_uid(uid: str) -> bool:
 
 
 @dataclass(frozen=True)
+class FrameGroup:
+    """What the functional groups of a multi-frame file say of one image (PS3.3 C.7.6.16); as in `Header`."""
+
+    rescale_slope: float
+    rescale_intercept: float
+    rescale_stated: bool
+    rescale_type: str
+    pixel_spacing: tuple[float, float] | None
+    spacing_source: str
+    image_type: tuple[str, ...] = field(repr=False)
+    position: tuple[float, float, float] | None
+    orientation: tuple[float, float, float, float, float, float] | None
+
+
+@dataclass(frozen=True)
 class Header:
     """What is kept of a DICOM header. One that exists has well-formed UIDs.
 
@@ -42,7 +57,7 @@ class Header:
         transfer_syntax_uid: As named, or as found where the file names none.
         rows: Pixels.
         columns: Pixels.
-        frames: Always 1 for now.
+        frames: Images in the file.
         samples_per_pixel: Always 1 for now.
         photometric_interpretation: MONOCHROME1 or MONOCHROME2.
         bits_allocated: 8 or 16.
@@ -73,6 +88,8 @@ class Header:
         magnetic_field_strength: Tesla, or none.
         pixel_offset: Byte in the file at which the pixel data begin.
         pixel_length: Their bytes, or none where the length is undefined (compressed).
+        groups: What a multi-frame file says of each of its images; empty for a file of one, and in `images`.
+        frame: Which of the file's images this header is of, from 0.
     """
 
     sop_class_uid: str
@@ -112,6 +129,8 @@ class Header:
     magnetic_field_strength: float | None
     pixel_offset: int
     pixel_length: int | None
+    groups: tuple[FrameGroup, ...] = ()
+    frame: int = 0
 
     def __post_init__(self) -> None:
         for name in ("sop_class_uid", "sop_instance_uid", "series_instance_uid"):
@@ -126,10 +145,30 @@ class Header:
             DicomError: A UID is malformed.
             TypeError: The fields are not those of a header.
         """
-        fields: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-        }
-        return cls(**fields)
+        fields = _tuples(values)
+        groups = tuple(FrameGroup(**_tuples(group)) for group in values.get("groups", ()))
+        return cls(**{**fields, "groups": groups})
+
+    @property
+    def image_uid(self) -> str:
+        """What tells this image from every other: the SOP Instance UID, and the number of the frame where it needs one.
+
+        Raw, for `InstitutionKey` only.
+        """
+        return self.sop_instance_uid if self.frames == 1 else f"{self.sop_instance_uid}#{self.frame + 1}"
+
+    @property
+    def images(self) -> tuple[Self, ...]:
+        """A header for each image of the file, with what its functional groups say."""
+        if not self.groups:
+            return (self,)
+        return tuple(
+            replace(self, groups=(), frame=number, **asdict(group)) for number, group in enumerate(self.groups)
+        )
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
 def quarantine(header: Header) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def decode(path: Path, header: Header) -> np.ndarray:
         DicomError: The pixel data are cut short, or their decoder refuses them.
         MemoryError: The decoder asked for more memory than this process may take.
     """
-    return _decoded(_file_bytes(path), header)
+    return _decoded(_file_bytes(path)[0], header)
 
 
 def _decoded(file: bytes, header: Header) -> np.ndarray:
@@ -85,8 +86,15 @@ def _decoded(file: bytes, header: Header) -> np.ndarray:
 
 def decode_task(path: str, header: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
     """`decode` in the form in which `scansynth.dicom.child` calls it; the file is read once, for its hash too."""
-    file = _file_bytes(Path(path))
-    return {"sha256": hashlib.sha256(file).hexdigest()}, _decoded(file, Header.from_values(header)).tobytes()
+    known = Header.from_values(header)
+    file, digest = _file_bytes(Path(path)) if known.frames == 1 else _shared_file(path, Path(path).stat().st_mtime_ns)
+    return {"sha256": digest}, _decoded(file, known).tobytes()
+
+
+@lru_cache(maxsize=1)
+def _shared_file(path: str, mtime_ns: int) -> tuple[bytes, str]:
+    """The file of several images, kept until another one comes: a child is asked for one frame after the other."""
+    return _file_bytes(Path(path))
 
 
 def inverted(header: Header) -> bool:
@@ -138,8 +146,8 @@ def _within(values: np.ndarray, ends: tuple[int, int]) -> np.ndarray:
     return (values >= ends[0]) & (values <= ends[1])
 
 
-def _file_bytes(path: Path) -> bytes:
-    """The whole file, read once."""
+def _file_bytes(path: Path) -> tuple[bytes, str]:
+    """The whole file, read once, and its SHA-256."""
     try:
         with path.open("rb") as stream:
             data = stream.read(_LARGEST + 1)
@@ -147,17 +155,18 @@ def _file_bytes(path: Path) -> bytes:
         raise DicomError("cannot be read", fault.strerror or "") from None
     if len(data) > _LARGEST:
         raise DicomError("too large", f"the file has more than {_LARGEST} bytes")
-    return data
+    return data, hashlib.sha256(data).hexdigest()
 
 
-def _pixel_bytes(file: bytes, header: Header) -> bytes:
-    """The value of the pixel data element, at most as many bytes as the image can need."""
-    native = header.rows * header.columns * header.bits_allocated // 8
-    wanted = native if header.transfer_syntax_uid in NATIVE else header.pixel_length or _LARGEST
-    return file[header.pixel_offset : header.pixel_offset + wanted]
+def _pixel_bytes(file: bytes, header: Header) -> memoryview:
+    """The value of the pixel data element: of this frame alone when it is not compressed."""
+    if header.transfer_syntax_uid not in NATIVE:
+        return memoryview(file)[header.pixel_offset :][: header.pixel_length or _LARGEST]
+    size = header.rows * header.columns * header.bits_allocated // 8
+    return memoryview(file)[header.pixel_offset + header.frame * size :][:size]
 
 
-def _native(data: bytes, header: Header) -> np.ndarray:
+def _native(data: memoryview, header: Header) -> np.ndarray:
     """Uncompressed pixels (PS3.5 section 8.1), as allocated."""
     order = ">" if header.transfer_syntax_uid == EXPLICIT_BIG else "<"
     stored = np.frombuffer(data, dtype=f"{order}u{header.bits_allocated // 8}")
@@ -166,9 +175,9 @@ def _native(data: bytes, header: Header) -> np.ndarray:
     return stored.reshape(header.rows, header.columns)
 
 
-def _compressed(data: bytes, header: Header) -> tuple[np.ndarray, int]:
+def _compressed(data: memoryview, header: Header) -> tuple[np.ndarray, int]:
     """Compressed pixels of one frame as their decoder gives them, and how many bits wide its values are."""
-    frame = join_fragments(data)
+    frame = join_fragments(data, header.frames, header.frame)
     bits = header.bits_allocated  # RLE packs the words as they are (PS3.5 annex G)
     if header.transfer_syntax_uid != _RLE:
         facts = stream_facts(frame)

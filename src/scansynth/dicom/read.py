@@ -13,15 +13,17 @@ import mmap
 import stat
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset, read_preamble
+from pydicom.tag import BaseTag
 
 from scansynth.dicom import attributes as attr
+from scansynth.dicom.frames import ENHANCED, MOST_FRAMES, frame_groups
 from scansynth.dicom.header import ULTRASOUND, Header
 from scansynth.errors import DicomError
 
@@ -49,7 +51,7 @@ class Limits:
     """What a file may claim before it is left out.
 
     Attributes:
-        max_pixels: Rows x Columns x Frames x Samples.
+        max_pixels: Rows x Columns.
         max_file_bytes: Size of the file.
     """
 
@@ -77,7 +79,7 @@ def read_header(path: Path, limits: Limits) -> Header:
         limits: Bounds on the file and on the image that it claims to hold.
 
     Raises:
-        DicomError: The file is not a grey single-frame image that can be decoded within `limits`; the
+        DicomError: The file holds no grey image that can be decoded within `limits`; the
             reason is one of few, and the detail holds no value of an identifying attribute.
         MemoryError: The header asked for more memory than this process may take.
     """
@@ -145,7 +147,21 @@ def _header(source: BinaryIO, limits: Limits) -> Header:
     header = attr.whitelisted(dataset, syntax, pixels.offset, pixels.length)
     _check_image(dataset, header, limits)
     _check_extent(source, header, pixels)
+    if header.sop_class_uid in ENHANCED:
+        header = replace(header, groups=frame_groups(_functional_groups(source, syntax), dataset, header.frames))
     return header
+
+
+def _functional_groups(source: BinaryIO, syntax: str) -> Dataset:
+    """The sequences of functional groups, however long they are: a second pass, for enhanced files alone."""
+    source.seek(0)
+    read_preamble(source, force=True)
+    read_dataset(source, False, True, stop_when=lambda tag, _vr, _length: tag >> 16 != 2)
+    wanted: list[BaseTag | int] = [attr.SHARED_FUNCTIONAL_GROUPS, attr.PER_FRAME_FUNCTIONAL_GROUPS]
+    implicit, little = _layout(source, syntax)
+    return read_dataset(
+        source, implicit, little, stop_when=lambda tag, _vr, _length: tag >= attr.FLOAT_PIXEL_DATA, specific_tags=wanted
+    )
 
 
 def _transfer_syntax(source: BinaryIO, marked: bool) -> str:
@@ -208,11 +224,12 @@ def _check_image(dataset: Dataset, header: Header, limits: Limits) -> None:
         raise DicomError("bad header", "Photometric Interpretation is missing")
     if header.samples_per_pixel != 1 or header.photometric_interpretation not in _GREY:
         raise DicomError("ultrasound" if header.modality in ULTRASOUND else "colour image", "only grey images are read")
-    if header.frames != 1 or attr.SHARED_FUNCTIONAL_GROUPS in dataset:
-        raise DicomError("multi-frame", "only files with one image each are read")
+    single = header.frames == 1 and attr.SHARED_FUNCTIONAL_GROUPS not in dataset
+    if not single and (header.sop_class_uid not in ENHANCED or header.frames > MOST_FRAMES):
+        raise DicomError("multi-frame", f"only enhanced CT, MR and PET of {MOST_FRAMES} frames at most are read")
     if header.rows < 1 or header.columns < 1:
         raise DicomError("bad header", "Rows or Columns is missing or 0")
-    if header.rows * header.columns * header.frames > limits.max_pixels:
+    if header.rows * header.columns > limits.max_pixels:
         raise DicomError("too large", f"{header.rows} x {header.columns} pixels, the limit is {limits.max_pixels}")
     if header.bits_allocated not in {8, 16} or not 1 < header.bits_stored <= header.bits_allocated:
         raise DicomError("unsupported bit depth", f"{header.bits_stored} of {header.bits_allocated} bits")
@@ -236,7 +253,7 @@ def _check_extent(source: BinaryIO, header: Header, pixels: _PixelElement) -> No
         return
     if pixels.length is None:
         raise DicomError("bad header", "uncompressed pixel data of undefined length")
-    needed = header.rows * header.columns * header.bits_allocated // 8
+    needed = header.frames * header.rows * header.columns * header.bits_allocated // 8
     if pixels.length < needed:
         raise DicomError("truncated", f"{pixels.length} of {needed} bytes of pixel data")
     if header.transfer_syntax_uid == EXPLICIT_BIG and header.bits_allocated == 8 and pixels.vr == "OW":

@@ -34,7 +34,7 @@ from scansynth.dicom.read import Limits
 from scansynth.errors import DicomError
 
 _START_SECONDS = 120.0
-_MAX_ANSWER = 1 << 20  # bytes of JSON
+_MAX_ANSWER = 1 << 23  # bytes of JSON: the header of a file with thousands of frames
 _MAX_IMAGE = 1 << 30  # bytes of one decoded image
 _START_FAILURES = 3  # in a row, before it is a fault of the installation
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from dataclasses import dataclass
 
@@ -16,25 +17,47 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # ITU-T T.81 table 
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xDA)})  # markers without a length
 
 
-def join_fragments(data: bytes) -> bytes:
-    """The compressed stream of a single frame: all fragments after the offset table (PS3.5 A.4).
+def join_fragments(data: bytes | memoryview, frames: int = 1, frame: int = 0) -> bytes:
+    """The compressed stream of one frame, put together from its fragments (PS3.5 A.4).
+
+    Args:
+        data: The pixel data element: the offset table, then the fragments.
+        frames: Frames in it.
+        frame: Which of them, from 0.
 
     Raises:
-        DicomError: An item is cut short, or there is none.
+        DicomError: An item is cut short, there is none, or it cannot be told which fragments are the frame's.
     """
-    fragments, place = [], 0
+    table, *fragments = _items(data) or [b""]
+    if frames == 1:
+        stream = b"".join(fragments)
+    elif len(fragments) == frames:
+        stream = bytes(fragments[frame])
+    elif len(table) == 4 * frames:
+        starts = struct.unpack(f"<{frames}I", table)
+        ends = (*starts[1:], sum(8 + len(fragment) for fragment in fragments))
+        places = list(itertools.accumulate((8 + len(fragment) for fragment in fragments), initial=0))
+        mine = [fragments[n] for n, place in enumerate(places[:-1]) if starts[frame] <= place < ends[frame]]
+        stream = b"".join(mine)
+    else:
+        raise DicomError("cannot be decoded", "it cannot be told which fragments belong to which frame")
+    if not stream:
+        raise DicomError("truncated", "there is no compressed image")
+    return stream
+
+
+def _items(data: bytes | memoryview) -> list[bytes | memoryview]:
+    """The values of the items, the offset table first."""
+    items, place = [], 0
     while (tag := data[place : place + 4]) == _ITEM:
         length = int.from_bytes(data[place + 4 : place + 8], "little")
         if place + 8 + length > len(data):
             raise DicomError("truncated", "a compressed fragment ends early")
-        fragments.append(data[place + 8 : place + 8 + length])
+        items.append(data[place + 8 : place + 8 + length])
         place += 8 + length
     if len(tag) == 4 and tag != _DELIMITER:
         raise DicomError("cannot be decoded", "the fragments are malformed")
-    frame = b"".join(fragments[1:])
-    if not frame:
-        raise DicomError("truncated", "there is no compressed image")
-    return frame
+    return items
 
 
 @dataclass(frozen=True)
