@@ -42,17 +42,21 @@ from typing import Any
 
 import torch
 from collapse_page import write_page
-from torch import Tensor
 
 from scansynth.config import TrackingSettings
 from scansynth.data.augment import plan_augmentation
 from scansynth.data.tensors import load_cohort, select
 from scansynth.data.transforms import permission
 from scansynth.files import read_json, read_json_lines, write_json
-from scansynth.gan import run_log, training_loop
-from scansynth.gan.response import changed, with_change
+from scansynth.gan import run_log
+from scansynth.gan.material import grey, material_of
+from scansynth.gan.models.dcgan import Dcgan
+from scansynth.gan.models.families import complete
+from scansynth.gan.models.family import Batch, Form
+from scansynth.gan.response import recipe_after, with_change
 from scansynth.gan.run import watched_images
-from scansynth.gan.state import TrainingState, new_state, restore, to_checkpoint
+from scansynth.gan.start import new_state
+from scansynth.gan.state import TrainingState, restore, to_checkpoint
 from scansynth.gan.training_loop import TrainingJob, train
 from scansynth.learning import checkpoint
 from scansynth.learning.checkpoint import Checkpoint
@@ -116,7 +120,7 @@ def plant(arm: Arm, state: TrainingState, recipe: Recipe) -> None:
 def job_of(cohort_folder: Path, folder: Path, arm: Arm, seed: int) -> TrainingJob:
     """The training of one arm."""
     cohort = load_cohort(cohort_folder)
-    classes = [str(cohort.facts.positive)]
+    classes = (str(cohort.facts.positive),)
     reals = select(cohort, Use.GENERATOR, classes)
     watched, _ = watched_images(reals, select(cohort, Use.COLLAPSE_NULL, classes), seed)
     batch = 16
@@ -128,10 +132,14 @@ def job_of(cohort_folder: Path, folder: Path, arm: Arm, seed: int) -> TrainingJo
         "collapse": {"respond": arm.respond},
         "schedule": {**schedule, "grid_every_images": 2 * LOOK, "healthy_every_images": 2 * LOOK},
     }
-    recipe = load_recipe("demo", overrides)
+    recipe = complete(load_recipe("demo", overrides))
+    material = material_of(cohort, reals, classes, masks=False)
+    _, channels, rows, columns = grey(reals).shape
     return TrainingJob(
         folder=folder,
-        images=reals.images,
+        images=material.images,
+        labels=material.labels,
+        form=Form((rows, columns), channels, len(classes)),
         watched=watched,
         recipe=recipe,
         plan=plan_augmentation(recipe.augmentation, permission(cohort.facts.modality, cohort.facts.view)),
@@ -151,13 +159,13 @@ def run_arm(cohort_folder: Path, folder: Path, name: str, seed: int) -> None:
     job = job_of(cohort_folder, folder, arm, seed)
     if name != BEGINNING and not job.checkpoints.exists():
         _begin_from(cohort_folder, folder.with_name(folder.name.replace(name, BEGINNING)), job, arm, seed)
-    real_round = training_loop.round_of_steps
+    real_round = Dcgan.step
 
-    def planted_round(state: TrainingState, real: Tensor, latent: Tensor, random: Any, recipe: Recipe, at: Any) -> Any:
+    def planted_round(family: Dcgan, state: TrainingState, batch: Batch, recipe: Recipe, at: Any) -> Any:
         plant(arm, state, recipe)
-        return real_round(state, real, latent, random, recipe, at)
+        return real_round(family, state, batch, recipe, at)
 
-    training_loop.round_of_steps = planted_round
+    Dcgan.step = planted_round
     said: list[str] = []
     state = train(job, pick_device(), lambda done, total, note="": None, said.append)
     end = {
@@ -190,11 +198,11 @@ def _begin_from(cohort_folder: Path, beginning: Path, job: TrainingJob, arm: Arm
 
 def _cured(kept: Checkpoint, first: TrainingJob, job: TrainingJob, cures: tuple[Change, ...]) -> Checkpoint:
     """A checkpoint as it is after the cures, as if the recipe had them from the start."""
-    side, device, recipe = job.images.shape[1], pick_device(), first.recipe
-    state = new_state(recipe, side, job.seed, device)
+    device, recipe = pick_device(), first.recipe
+    state = new_state(recipe, job.form, job.seed, device)
     restore(state, kept)
     for cure in cures:
-        state, recipe = with_change(state, recipe, cure, side, device), changed(recipe, cure)
+        state, recipe = with_change(state, recipe, cure, job.form, device), recipe_after(recipe, (cure,))
     return to_checkpoint(replace(state, changes=()))
 
 

@@ -50,10 +50,13 @@ from scansynth.config import TrackingSettings
 from scansynth.data.augment import plan_augmentation
 from scansynth.data.tensors import to_signed, to_stored
 from scansynth.data.transforms import permission
-from scansynth.gan import dcgan, training_loop
+from scansynth.gan import training_loop
 from scansynth.gan.collapse import RealImages
-from scansynth.gan.state import new_state
-from scansynth.gan.step import round_of_steps
+from scansynth.gan.models.dcgan import Dcgan
+from scansynth.gan.models.families import complete, family_of
+from scansynth.gan.models.family import Batch, Form
+from scansynth.gan.start import new_state
+from scansynth.gan.state import TrainingState
 from scansynth.gan.training_loop import TrainingJob, train
 from scansynth.learning.device import Device, pick_device
 from scansynth.phantom.cohort import write_phantom_cohort
@@ -134,11 +137,13 @@ def _wait() -> None:
 
 def run_ours(files: list[Path], recipe: Recipe, size: int, device: Device, watch: Stopwatch) -> None:
     """Our loop, from the same files; they are decoded once, before it."""
-    images = np.stack([to_stored(read_image(path, size)) for path in files])
+    images = np.stack([to_stored(read_image(path, size)) for path in files])[:, None]
     with tempfile.TemporaryDirectory() as folder:
         job = TrainingJob(
             folder=Path(folder),
             images=images,
+            labels=np.zeros(len(images), np.int64),
+            form=Form((size, size), 1, 1),
             watched=RealImages(to_signed(images), to_signed(images), tuple(map(str, range(len(images)))), "itself"),
             recipe=recipe,
             plan=plan_augmentation(recipe.augmentation, permission("MR", "chest")),
@@ -168,9 +173,10 @@ def run_compiled(files: list[Path], recipe: Recipe, size: int, device: Device, w
 
 def run_tutorial(files: list[Path], recipe: Recipe, size: int, device: Device, watch: Stopwatch) -> None:
     """The tutorial's loop, in its order, with the labels and rates of the recipe."""
-    place, length = device.torch_device, recipe.network.noise
-    generator = dcgan.build_generator(size, recipe.network).to(place)
-    discriminator = dcgan.build_discriminator(size, recipe.network).to(place)
+    place, family = device.torch_device, family_of(recipe)
+    assert isinstance(family, Dcgan)
+    networks, losses = family.build((size, size), 1, 1), family.loss
+    generator, discriminator, length = networks.generator.to(place), networks.discriminator.to(place), networks.noise
     rate, betas = recipe.optimiser.learning_rate, recipe.optimiser.betas
     optimiser_d = torch.optim.Adam(discriminator.parameters(), lr=rate, betas=betas)
     optimiser_g = torch.optim.Adam(generator.parameters(), lr=rate, betas=betas)
@@ -184,19 +190,19 @@ def run_tutorial(files: list[Path], recipe: Recipe, size: int, device: Device, w
             real = batch.to(place)
             discriminator.zero_grad()
             output = discriminator(real).view(-1)
-            label = torch.full_like(output, recipe.loss.real_target)
+            label = torch.full_like(output, losses.real_target)
             error_real = criterion(output, label)
             error_real.backward()
             said_real = output.sigmoid().mean().item()
-            fake = generator(torch.randn(len(real), length, 1, 1, device=place))
+            fake = generator(torch.randn(len(real), length, device=place))
             output = discriminator(fake.detach()).view(-1)
-            error_fake = criterion(output, label.fill_(recipe.loss.fake_target))
+            error_fake = criterion(output, label.fill_(losses.fake_target))
             error_fake.backward()
             said_fake = output.sigmoid().mean().item()
             optimiser_d.step()
             generator.zero_grad()
             output = discriminator(fake).view(-1)
-            error = criterion(output, label.fill_(recipe.loss.generator_target))
+            error = criterion(output, label.fill_(losses.generator_target))
             error.backward()
             optimiser_g.step()
             _ = (error_real + error_fake).item(), error.item(), said_real, said_fake  # what the tutorial prints
@@ -244,7 +250,8 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
     """The recipe `dcgan` without an end; its history of fakes is full within the warm-up."""
     schedule = {"batch": options.batch, "epochs": 10**6}
     replay = {"capacity": FILLED_AFTER * options.batch}
-    return load_recipe("dcgan", {"network": {"width": options.width}, "replay": replay, "schedule": schedule})
+    asked = {"network": {"width": options.width}, "replay": replay, "schedule": schedule}
+    return complete(load_recipe("dcgan", asked))
 
 
 def find_files(folder: Path, count: int) -> list[Path]:
@@ -275,17 +282,24 @@ class Traffic(TorchDispatchMode):
         return result
 
 
+def ready(options: argparse.Namespace, recipe: Recipe, device: Device) -> tuple[TrainingState, Batch]:
+    """A fresh state and one batch of noise as images."""
+    place, random = device.torch_device, torch.Generator().manual_seed(0)
+    state = new_state(recipe, Form((options.size, options.size), 1, 1), 0, device)
+    real = torch.rand(options.batch, 1, options.size, options.size, generator=random).to(place) * 2 - 1
+    noise = torch.randn(options.batch, family_of(recipe).build((32, 32), 1, 1).noise, generator=random).to(place)
+    labels = torch.zeros(options.batch, dtype=torch.int64, device=place)
+    return state, Batch(real, labels, noise, random, 0, 10**6)
+
+
 def count_round(options: argparse.Namespace, device: Device) -> dict[str, float]:
     """Operations and bytes of one full round: both networks' steps, replay and average."""
     recipe = recipe_of(options)
-    state = new_state(recipe, options.size, 0, device)
-    random = torch.Generator().manual_seed(0)
-    real = torch.rand(options.batch, 1, options.size, options.size, generator=random).to(device.torch_device) * 2 - 1
-    latent = dcgan.noise(options.batch, recipe.network.noise, random).to(device.torch_device)
+    family, (state, batch) = family_of(recipe), ready(options, recipe, device)
     for _ in range(WARM_UP):  # makes the optimisers' moments and fills the history
-        round_of_steps(state, real, latent, random, recipe, device)
+        family.step(state, batch, recipe, device)
     with FlopCounterMode(display=False) as operations, Traffic() as traffic:
-        round_of_steps(state, real, latent, random, recipe, device)
+        family.step(state, batch, recipe, device)
     weights = [*state.generator.parameters(), *state.discriminator.parameters()]
     return {
         "operations": operations.get_total_flops(),
@@ -297,15 +311,13 @@ def count_round(options: argparse.Namespace, device: Device) -> dict[str, float]
 
 def profile_rounds(options: argparse.Namespace, device: Device) -> list[dict[str, Any]]:
     """Operators that take the most time of some rounds, with their share."""
-    recipe, random = recipe_of(options), torch.Generator().manual_seed(0)
-    state = new_state(recipe, options.size, 0, device)
-    real = torch.rand(options.batch, 1, options.size, options.size, generator=random).to(device.torch_device) * 2 - 1
-    latent = dcgan.noise(options.batch, recipe.network.noise, random).to(device.torch_device)
-    round_of_steps(state, real, latent, random, recipe, device)
+    recipe = recipe_of(options)
+    family, (state, batch) = family_of(recipe), ready(options, recipe, device)
+    family.step(state, batch, recipe, device)
     kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.kind == "cuda" else [])
     with profile(activities=kinds) as seen:
         for _ in range(PROFILED):
-            round_of_steps(state, real, latent, random, recipe, device)
+            family.step(state, batch, recipe, device)
         _wait()
     key = "self_device_time_total" if device.kind == "cuda" else "self_cpu_time_total"
     events = sorted(seen.key_averages(), key=lambda event: -getattr(event, key))

@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 
 from scansynth.cli import app
 from scansynth.config import RoleShares, StudyConfig
+from scansynth.gan.models.families import FAMILIES, complete
 from scansynth.recipe import Recipe, load_recipe, recipe_names
 
 FOLDER = Path(__file__).parent
@@ -214,20 +215,39 @@ def settings_table(place: str) -> str:
 def recipe_table(place: str) -> str:
     """The table of one part of a recipe, with the value of each recipe that comes with scansynth."""
     model, prefix = part(Recipe, place)
-    recipes = [load_recipe(name) for name in recipe_names()]
+    keys = [(key, field) for key, field in fields(model, prefix) if kind(field.annotation) != "table"]
+    return values_table(model, keys, [load_recipe(name) for name in recipe_names()])
+
+
+def family_table(name: str) -> str:
+    """The settings of a family of networks, with the value of each recipe of that family."""
+    family = FAMILIES[name]
+    keys = [
+        (key, field)
+        for place in family.model_fields
+        for model, prefix in (part(family, place),)
+        for key, field in fields(model, prefix)
+    ]
+    recipes = [complete(recipe) for recipe in map(load_recipe, recipe_names()) if recipe.family == name]
+    return values_table(family, keys, recipes)
+
+
+def values_table(model: type[BaseModel], keys: Sequence[tuple[str, FieldInfo]], recipes: Sequence[Recipe]) -> str:
+    """Keys of recipes, with the value of each recipe."""
 
     def of(recipe: Recipe, key: str) -> str:
         found: Any = recipe
         for name in key.split("."):
-            found = getattr(found, name)
+            found = found[name] if isinstance(found, dict) else getattr(found, name)
         return "see above" if key == "about" else value(found)
 
     rows = [
         (f"`{key}`", type_words(field), unit(key, field), default(field), *(of(recipe, key) for recipe in recipes),
          meaning(model, key, field))
-        for key, field in fields(model, prefix)
+        for key, field in keys
     ]  # fmt: skip
-    return table(("key", "type", "unit", "default", *(f"in `{name}`" for name in recipe_names()), "meaning"), rows)
+    head = ("key", "type", "unit", "default", *(f"in `{recipe.name}`" for recipe in recipes), "meaning")
+    return table(head, rows)
 
 
 def recipes_table(_place: str) -> str:
@@ -273,6 +293,7 @@ WRITERS: dict[str, Callable[[str], str]] = {
     "settings": settings_table,
     "recipes": recipes_table,
     "recipe": recipe_table,
+    "family": family_table,
     "command": command_table,
 }
 

@@ -31,6 +31,7 @@ from scansynth.dicom.deidentify import KEY_VARIABLE
 from scansynth.dicom.header import quarantine
 from scansynth.dicom.image_type import KINDS
 from scansynth.gan import collapse, health, run, weights
+from scansynth.gan.models.families import FAMILIES, complete
 from scansynth.ledger import PERMITTED, Role
 from scansynth.recipe import Change, Recipe, load_recipe, recipe_names
 from scansynth.report.render import PAGE
@@ -234,7 +235,27 @@ def test_every_setting_is_documented_with_its_default(key: str) -> None:
     assert toml_value(default) == plain(expected)
 
 
-@pytest.mark.parametrize("key", sorted(leaves(Recipe)))
+FAMILY_TABLES = {"network", "loss"}
+"""Tables of a recipe whose keys are the family's."""
+
+
+@pytest.mark.parametrize(
+    ("family", "key"), [(name, key) for name in FAMILIES for key in sorted(leaves(FAMILIES[name]))]
+)
+def test_every_key_of_a_family_is_documented_with_its_values(family: str, key: str) -> None:
+    page = text(DOCS / "configuration.md").partition(f"loss of the family `{family}`")[2].partition("\n### ")[0]
+    documented = {row.split("`")[1]: row for row in page.splitlines() if row[:3] == "| `"}
+    assert key in documented, f"{key} is not documented; run: python docs/reference.py"
+    cells = [cell.strip() for cell in documented[key].split(" | ")]
+    table, _, name = key.partition(".")
+    assert toml_value(cells[3]) == FAMILIES[family]().tables()[table][name]
+    recipes = [complete(recipe) for recipe in map(load_recipe, recipe_names()) if recipe.family == family]
+    assert recipes
+    for cell, recipe in zip(cells[4:], recipes, strict=False):
+        assert toml_value(cell) == getattr(recipe, table)[name], f"{key} in {recipe.name}"
+
+
+@pytest.mark.parametrize("key", sorted(leaves(Recipe) - FAMILY_TABLES))
 def test_every_recipe_key_is_documented_with_its_values(key: str) -> None:
     page = text(DOCS / "configuration.md")
     documented = {row.split("`")[1]: row for row in page.partition("## Recipes")[2].splitlines() if row[:3] == "| `"}
@@ -251,12 +272,12 @@ def test_every_recipe_key_is_documented_with_its_values(key: str) -> None:
 
 def test_no_key_is_documented_that_does_not_exist() -> None:
     keys = {key for key in rows(DOCS / "configuration.md") if re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", key)}
-    assert keys <= leaves(StudyConfig) | leaves(Recipe)
+    assert keys <= leaves(StudyConfig) | leaves(Recipe) | {key for kind in FAMILIES.values() for key in leaves(kind)}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_keys_named_in_pages_exist(page: Path) -> None:
-    known = set(known_keys(StudyConfig)) | set(known_keys(Recipe))
+    known = {key for kind in (StudyConfig, Recipe, *FAMILIES.values()) for key in known_keys(kind)}
     tables = {key.split(".")[0] for key in known if "." in key} - {"evidence"}  # claims have such names too
     for code in inline_code(page):
         found = re.match(r"([a-z_]+(?:\.[a-z_]+)+)(?= = |$)", code)
@@ -267,7 +288,7 @@ def test_keys_named_in_pages_exist(page: Path) -> None:
             values = tomllib.loads(body)
             cohort = {"dicom": "scans", "labels": "labels.csv", **values.pop("cohort", {})}
             config = parse(StudyConfig, {"cohort": cohort, **values}, page.name)
-            load_recipe(config.generator.recipe, config.generator.overrides)
+            complete(load_recipe(config.generator.recipe, config.generator.overrides))
 
 
 def test_labels_columns_and_environment_are_documented() -> None:

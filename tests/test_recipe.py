@@ -10,6 +10,8 @@ import pytest
 
 from scansynth.config import known_keys, read_toml
 from scansynth.errors import ConfigError
+from scansynth.gan.models.dcgan import Dcgan
+from scansynth.gan.models.families import FAMILIES, complete, family_of
 from scansynth.recipe import Recipe, load_recipe, recipe_names
 
 
@@ -19,17 +21,19 @@ def test_a_recipe_that_comes_with_scansynth_states_every_key(name: str) -> None:
     assert recipe.name == name
     with resources.as_file(resources.files("scansynth") / "recipes" / f"{name}.toml") as path:
         values = read_toml(path)
-    for key in known_keys(Recipe):
+    for key in [*known_keys(Recipe), *known_keys(FAMILIES[recipe.family])]:
         table, _, last = key.rpartition(".")
         assert last in (values[table] if table else values), key
 
 
 def test_dcgan_is_the_published_work() -> None:
     recipe = load_recipe("dcgan")
-    assert (recipe.loss.real_target, recipe.loss.fake_target) == (0.9, 0.1)
+    family = family_of(recipe)
+    assert isinstance(family, Dcgan)
+    assert (family.loss.real_target, family.loss.fake_target) == (0.9, 0.1)
     assert (recipe.optimiser.learning_rate, recipe.optimiser.betas) == (2e-4, (0.5, 0.999))
-    assert (recipe.schedule.epochs, recipe.schedule.batch, recipe.network.width) == (200, 16, 64)
-    assert recipe.replay.on and recipe.network.spectral_norm and recipe.loss.smoothing and recipe.augmentation.on  # noqa: PT018
+    assert (recipe.schedule.epochs, recipe.schedule.batch, family.network.width) == (200, 16, 64)
+    assert recipe.replay.on and family.network.spectral_norm and family.loss.smoothing and recipe.augmentation.on  # noqa: PT018
 
 
 def test_one_key_set_otherwise_leaves_its_neighbours() -> None:
@@ -46,7 +50,8 @@ def test_one_key_set_otherwise_leaves_its_neighbours() -> None:
         ({"loss": {"real_target": 0.4}}, "loss.real_target"),
         ({"optimiser": {"betas": [0.5, 1.5]}}, "optimiser.betas"),
         ({"optimiser": {"learning_rate": 0}}, "optimiser.learning_rate"),
-        ({"family": "diffusion"}, "family"),
+        ({"family": "diffusion"}, "there is no family diffusion; known are dcgan"),
+        ({"network": {"widht": 8}}, "unknown key network.widht; the nearest known key is network.width"),
         ({"schedule": {"batch": 1}}, "schedule.batch"),
         ({"replay": {"capacity": 4}}, "at least one batch"),
         ({"network": 5}, "network"),
@@ -54,7 +59,7 @@ def test_one_key_set_otherwise_leaves_its_neighbours() -> None:
 )
 def test_a_wrong_key_is_refused_in_one_line(overrides: dict[str, Any], word: str) -> None:
     with pytest.raises(ConfigError, match=word) as fault:
-        load_recipe("dcgan", overrides)
+        complete(load_recipe("dcgan", overrides))
     assert "\n" not in str(fault.value)
 
 

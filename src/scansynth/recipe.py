@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -13,29 +13,6 @@ from scansynth.config import Settings, parse, read_toml
 from scansynth.errors import ConfigError
 
 Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
-
-
-class NetworkSettings(Settings):
-    """Both networks."""
-
-    noise: int = Field(100, ge=1, description="Length of the noise vector.")
-    width: int = Field(64, ge=4, description="Channels of the widest feature map; doubled downward, at most 8 times.")
-    spectral_norm: bool = Field(True, description="Spectral normalisation of the discriminator's convolutions.")
-
-
-class LossSettings(Settings):
-    """Binary cross-entropy on logits, with softened targets."""
-
-    smoothing: bool = Field(True, description="Use the softened targets; else 1 and 0.")
-    real_target: Annotated[float, Field(gt=0.5, le=1.0)] = Field(0.9, description="Target of real images.")
-    fake_target: Annotated[float, Field(ge=0.0, lt=0.5)] = Field(0.1, description="Target of generated images.")
-    generator_target: Annotated[float, Field(gt=0.5, le=1.0)] = Field(
-        0.9, description="What the generator wants the discriminator to say of its images."
-    )
-    penalty: float = Field(
-        0.0, ge=0, description="R1: weight gamma/2 of the squared gradient at real images; 0 is off."
-    )
-    penalty_every: int = Field(8, ge=1, description="Rounds between two penalties; each weighs so many times more.")
 
 
 class OptimiserSettings(Settings):
@@ -103,10 +80,10 @@ class Recipe(Settings):
     """A complete recipe."""
 
     name: str = Field(description="Name of the recipe.")
-    family: Literal["dcgan"] = Field(description="Family of networks.")
+    family: str = Field(description="Family of networks; it decides about the keys of network and loss.")
     about: str = Field(description="What it is and where it comes from, one sentence.")
-    network: NetworkSettings = NetworkSettings()
-    loss: LossSettings = LossSettings()
+    network: dict[str, Any] = Field(default_factory=dict, description="The family's networks.")
+    loss: dict[str, Any] = Field(default_factory=dict, description="The family's losses.")
     optimiser: OptimiserSettings = OptimiserSettings()
     replay: ReplaySettings = ReplaySettings()
     augmentation: AugmentationSettings = AugmentationSettings()

@@ -27,7 +27,7 @@ from scansynth.gan.collapse import (
     new_monitor,
 )
 from scansynth.gan.health import CRITICAL, WATCHED, Health, Level, judge
-from scansynth.gan.sampling import noise_of
+from scansynth.gan.sampling import Latent, noise_of
 from scansynth.metrics.features import MONITOR_SEED, random_encoder
 from scansynth.phantom.anatomy import draw_anatomy
 from scansynth.phantom.cohort import draw_patient
@@ -49,9 +49,9 @@ class Shelf(nn.Module):
         super().__init__()
         self.pictures = torch.from_numpy(pictures[:modes])
 
-    def forward(self, noise: Tensor) -> Tensor:
-        """(n, length, 1, 1) to (n, 1, side, side)."""
-        chosen = (noise[:, 0, 0, 0].abs() * 1e6).long() % len(self.pictures)
+    def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
+        """(n, length) to (n, 1, side, side)."""
+        chosen = (noise[:, 0].abs() * 1e6).long() % len(self.pictures)
         return (self.pictures[chosen] * (1.0 - 0.02 * noise[:, 1].sigmoid()))[:, None]
 
 
@@ -63,20 +63,21 @@ class Album(nn.Module):
         self.pictures = torch.from_numpy(pictures)
         self.places: dict[bytes, int] = {}
 
-    def forward(self, noise: Tensor) -> Tensor:
-        """(n, length, 1, 1) to (n, 1, side, side)."""
+    def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
+        """(n, length) to (n, 1, side, side)."""
         keys = [one.numpy().tobytes() for one in noise]
         places = [self.places.setdefault(key, len(self.places)) for key in keys]
-        return self.pictures[torch.tensor(places) % len(self.pictures)][:, None]
+        return self.pictures[torch.tensor(places) % len(self.pictures)].view(-1, 1, *self.pictures.shape[-2:])
 
 
-def drawn(count: int, seed: int) -> Tensor:
-    """Noise (count, LENGTH, 1, 1)."""
-    return torch.stack([noise_of(seed, index, LENGTH) for index in range(count)])
+def drawn(count: int, seed: int) -> Latent:
+    """Noise (count, LENGTH) of unlabelled images."""
+    noise = torch.stack([noise_of(seed, index, LENGTH) for index in range(count)])
+    return Latent(noise, torch.zeros(count, dtype=torch.int64))
 
 
 def monitor_of(real: RealImages, seed: int = 0) -> CollapseMonitor:
-    return new_monitor(real, drawn(SAMPLES, -1), drawn(STEPPED, -2), seed)
+    return new_monitor(real, drawn(SAMPLES, -1), drawn(STEPPED, -2).noise, seed)
 
 
 def names(count: int) -> tuple[str, ...]:
@@ -128,7 +129,7 @@ def split(patients: np.ndarray, seed: int) -> tuple[RealImages, np.ndarray]:
     """Patients for the scale and for the reference, and the others, in another order for every seed."""
     order = generator(seed, "split").permutation(len(patients))
     scaling, reference, others = np.split(patients[order], [SCALING, SCALING + REFERENCE])
-    return RealImages(scaling, reference, names(REFERENCE), "other patients"), others
+    return RealImages(scaling[:, None], reference[:, None], names(REFERENCE), "other patients"), others
 
 
 @pytest.fixture(scope="module")
@@ -259,9 +260,17 @@ def test_a_set_of_reals_has_one_image_of_each_patient() -> None:
         assert len(found) == len(set(found)) == 20
 
 
+class Plain(nn.Sequential):
+    """A generator that heeds no labels."""
+
+    def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
+        """(n, length) to (n, 1, 32, 32)."""
+        return super().forward(noise[:, :, None, None])
+
+
 def test_a_look_repeats_to_the_bit_in_either_mode_and_leaves_the_mode(monitor: CollapseMonitor) -> None:
     torch.manual_seed(0)
-    network = nn.Sequential(nn.ConvTranspose2d(LENGTH, 4, 32), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1), nn.Tanh())
+    network = Plain(nn.ConvTranspose2d(LENGTH, 4, 32), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1), nn.Tanh())
     first = look(monitor, network.train(), FRESH)
     assert network.training
     assert look(monitor, network, FRESH) == first
@@ -278,19 +287,20 @@ class Linear(nn.Module):
         super().__init__()
         self.patterns = strength * torch.eye(2 * STEPPED, 32 * 32)
 
-    def forward(self, noise: Tensor) -> Tensor:
-        """(n, length, 1, 1) to (n, 1, 32, 32)."""
-        return (noise[:, :, 0, 0] @ self.patterns).reshape(-1, 1, 32, 32)
+    def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
+        """(n, length) to (n, 1, 32, 32)."""
+        return (noise @ self.patterns).reshape(-1, 1, 32, 32)
 
 
 def test_a_linear_generator_of_the_right_spread_moves_by_one(monitor: CollapseMonitor) -> None:
     """Root mean square difference of two images of it: sqrt(2 length / pixels) times the strength."""
     length, strength = 2 * STEPPED, 0.05
-    unit = length**0.5 * torch.eye(length)[:, :, None, None]  # noises as long as noise is, at right angles
+    unit = length**0.5 * torch.eye(length)  # noises as long as noise is, at right angles
     spread = (2.0 * length / 32**2) ** 0.5 * strength
-    noise = unit[:STEPPED].repeat(SAMPLES // STEPPED, 1, 1, 1)
-    right = replace(monitor, noise=noise, step=unit[STEPPED:], pixel_distance=spread)
-    fresh = torch.randn(SAMPLES, length, 1, 1, generator=torch.Generator().manual_seed(0))
+    labels = torch.zeros(SAMPLES, dtype=torch.int64)
+    fixed = Latent(unit[:STEPPED].repeat(SAMPLES // STEPPED, 1), labels)
+    right = replace(monitor, latent=fixed, step=unit[STEPPED:], pixel_distance=spread)
+    fresh = Latent(torch.randn(SAMPLES, length, generator=torch.Generator().manual_seed(0)), labels)
     assert look(right, Linear(strength), fresh)["z_sensitivity"] == pytest.approx(1.0, abs=1e-4)
     assert look(right, Linear(2 * strength), fresh)["z_sensitivity"] == pytest.approx(2.0, abs=1e-4)
     wide = replace(right, pixel_distance=2.0 * spread)
@@ -300,16 +310,16 @@ def test_a_linear_generator_of_the_right_spread_moves_by_one(monitor: CollapseMo
 class Jumps(nn.Module):
     """A generator of fixed images: which one, the largest number of the noise decides."""
 
-    def forward(self, noise: Tensor) -> Tensor:
-        """(n, length, 1, 1) to (n, 1, 32, 32)."""
-        return torch.from_numpy(PICTURES)[noise[:, :, 0, 0].argmax(dim=1)][:, None]
+    def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
+        """(n, length) to (n, 1, 32, 32)."""
+        return torch.from_numpy(PICTURES)[noise.argmax(dim=1)][:, None]
 
 
 class Deaf(nn.Module):
     """A generator that gives the same image for any noise."""
 
-    def forward(self, noise: Tensor) -> Tensor:
-        """(n, length, 1, 1) to (n, 1, 32, 32)."""
+    def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
+        """(n, length) to (n, 1, 32, 32)."""
         return torch.from_numpy(PICTURES[:1]).expand(len(noise), 1, 32, 32)
 
 

@@ -17,12 +17,11 @@ from scansynth.dicom.write import CT_IMAGE_STORAGE
 from scansynth.errors import CheckpointError, StorageError, TrainingError
 from scansynth.files import read_csv, sha256_file
 from scansynth.gan import generate as room
-from scansynth.gan.dcgan import build_generator
 from scansynth.gan.generate import generate
+from scansynth.gan.models.dcgan import Dcgan, NetworkSettings, build_generator
 from scansynth.gan.sampling import draw
 from scansynth.gan.weights import GeneratorFacts, load_generator, save_generator
 from scansynth.learning.device import Device
-from scansynth.recipe import NetworkSettings
 from scansynth.stage import read_record
 
 CPU = Device("cpu", "test", "float32", True)
@@ -37,9 +36,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, settings = tmp_path_factory.mktemp("run"), NetworkSettings(noise=8, width=4)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        generator = build_generator(32, settings)
-        generator(torch.randn(16, 8, 1, 1))
-    facts = GeneratorFacts("dcgan", "dcgan", 32, settings.model_dump(mode="json"), ("nodule",), 96, "healthy")
+        generator = build_generator((32, 32), 1, settings)
+        generator(torch.randn(16, 8))
+    facts = GeneratorFacts("dcgan", "dcgan", Dcgan(network=settings).tables(), (32, 32), 1, ("nodule",), 96, "healthy")
     save_generator(folder, generator, facts)
     return folder
 
@@ -77,7 +76,7 @@ def test_the_manifest_says_what_made_each_file(run: Path, tmp_path: Path) -> Non
 
 def test_the_files_hold_what_the_generator_drew(run: Path, tmp_path: Path) -> None:
     generate(run, tmp_path / "set", FACTS, 7, 4, CPU, silent)
-    drawn = np.stack([to_stored(image) for image in draw(load_generator(run)[0], 8, 7, 4)])
+    drawn = np.stack([to_stored(image[0]) for image in draw(load_generator(run)[0], 7, 4)])
     read = load_set(tmp_path / "set", FACTS).images
     unit = 65535 / 1400  # one Hounsfield unit
     assert np.abs(read.astype(int) - drawn.astype(int)).max() <= unit / 2 + 1
@@ -120,8 +119,8 @@ def test_a_full_disk_leaves_the_older_set(run: Path, tmp_path: Path, monkeypatch
 
 
 def test_from_a_collapsed_generator_nothing_is_drawn_unless_told(run: Path, tmp_path: Path) -> None:
-    generator, facts = load_generator(run)
-    save_generator(tmp_path / "run", generator, replace(facts, level="critical"))
+    sampler, facts = load_generator(run)
+    save_generator(tmp_path / "run", sampler.network, replace(facts, level="critical"))
     with pytest.raises(TrainingError, match=r"had collapsed.*--even-if-collapsed"):
         generate(tmp_path / "run", tmp_path / "set", FACTS, 7, 4, CPU, silent)
     assert not (tmp_path / "set").exists()

@@ -23,10 +23,11 @@ from scansynth.files import read_json, read_json_lines
 from scansynth.gan import run_log, training_loop
 from scansynth.gan.collapse import STATISTICS
 from scansynth.gan.health import Health, Level, judge
+from scansynth.gan.models.dcgan import Dcgan
 from scansynth.gan.showing import gauge
 from scansynth.gan.state import TrainingState
 from scansynth.gan.training_loop import TrainingJob, collapsed_for_good, train
-from scansynth.recipe import Change, Recipe
+from scansynth.recipe import Change
 
 penalised: list[float] = []
 PLAIN = {"replay": {"on": False}, "network": {"spectral_norm": False}}
@@ -84,14 +85,14 @@ def test_each_change_can_be_gone_on_with(
 ) -> None:
     collapse((1, 72))
     penalised.clear()
-    real = training_loop.round_of_steps
+    real = Dcgan.step
 
-    def watched(state: Any, images: Any, latent: Any, random: Any, recipe: Recipe, device: Any) -> Any:
-        if state.attempt == 2 and recipe.loss.penalty not in penalised:
-            penalised.append(recipe.loss.penalty)
-        return real(state, images, latent, random, recipe, device)
+    def watched(family: Dcgan, state: Any, *rest: Any) -> Any:
+        if state.attempt == 2 and family.loss.penalty not in penalised:
+            penalised.append(family.loss.penalty)
+        return real(family, state, *rest)
 
-    monkeypatch.setattr(training_loop, "round_of_steps", watched)
+    monkeypatch.setattr(Dcgan, "step", watched)
     state, _ = run(tiny_job(tmp_path, {**PLAIN, "collapse": {"changes": [change]}}))
     assert state.changes == (Change(change),)
     assert state.images == 96

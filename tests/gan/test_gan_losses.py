@@ -10,15 +10,24 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_training import FORM, batch_of
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from scansynth.gan.dcgan import build_discriminator, noise
-from scansynth.gan.losses import cross_entropy, discriminator_loss, generator_loss, gradient_penalty, targets
-from scansynth.gan.state import TrainingState, new_state
-from scansynth.gan.step import round_of_steps
+from scansynth.gan.losses import (
+    LossSettings,
+    cross_entropy,
+    discriminator_loss,
+    generator_loss,
+    gradient_penalty,
+    targets,
+)
+from scansynth.gan.models.dcgan import NetworkSettings, build_discriminator
+from scansynth.gan.models.families import family_of
+from scansynth.gan.start import new_state
+from scansynth.gan.state import TrainingState
 from scansynth.learning.device import Device
-from scansynth.recipe import LossSettings, NetworkSettings, Recipe, load_recipe
+from scansynth.recipe import Recipe, load_recipe
 
 SOFT, HARD = LossSettings(), LossSettings(smoothing=False)
 
@@ -101,16 +110,33 @@ class Quadratic(nn.Module):
         return (0.5 * self.curve * images**2).sum((1, 2, 3))
 
 
+class Alone(nn.Module):
+    """A discriminator that heeds no labels."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        return self.network(images)
+
+
+def labels(count: int) -> Tensor:
+    return torch.zeros(count, dtype=torch.int64)
+
+
 def test_the_penalty_of_a_linear_discriminator_is_its_weights_squared_length() -> None:
     linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 1))
     expected = linear[1].weight.square().sum().item()
     for count in (1, 5):
-        assert gradient_penalty(linear, reals(count, 8)).item() == pytest.approx(expected, rel=1e-5)
+        assert gradient_penalty(Alone(linear), reals(count, 8), labels(count)).item() == pytest.approx(
+            expected, rel=1e-5
+        )
 
 
 def test_the_penalty_of_a_quadratic_discriminator_and_its_slope_are_the_closed_forms() -> None:
     quadratic, images = Quadratic(8), reals(5, 8)
-    penalty = gradient_penalty(quadratic, images)
+    penalty = gradient_penalty(Alone(quadratic), images, labels(5))
     curve = quadratic.curve.detach()
     assert penalty.item() == pytest.approx((curve * images).square().sum((1, 2, 3)).mean().item(), rel=1e-5)
     penalty.backward()
@@ -124,7 +150,7 @@ def test_the_penalty_of_a_quadratic_discriminator_and_its_slope_are_the_closed_f
 @pytest.mark.parametrize("autocast", [True, False])
 def test_the_penalty_is_that_of_single_images_in_float32(spectral_norm: bool, autocast: bool) -> None:
     settings = NetworkSettings(width=8, spectral_norm=spectral_norm)
-    discriminator = build_discriminator(32, settings).eval()  # a judge of single images
+    discriminator = build_discriminator((32, 32), 1, settings).eval()  # a judge of single images
     images = reals(3)
     slopes = []
     for image in images:
@@ -134,21 +160,23 @@ def test_the_penalty_is_that_of_single_images_in_float32(spectral_norm: bool, au
         slopes.append(alone.grad.square().sum().item())
     context = torch.autocast("cpu", dtype=torch.bfloat16) if autocast else contextlib.nullcontext()
     with context:
-        found = gradient_penalty(discriminator, images)
+        found = gradient_penalty(discriminator, images, labels(3))
     assert found.dtype == torch.float32
     assert found.item() == pytest.approx(sum(slopes) / 3, rel=1e-4)
 
 
 def test_the_penalty_shares_weights_that_were_normalised_once() -> None:
-    discriminator, images = build_discriminator(32, NetworkSettings(width=8)), reals()
+    discriminator, images = build_discriminator((32, 32), 1, NetworkSettings(width=8)), reals()
     vectors = [value.clone() for value in discriminator.buffers()]
     with torch.autocast("cpu", dtype=torch.bfloat16), parametrize.cached():
         loss = discriminator(images).float().mean()
         after = [value.clone() for value in discriminator.buffers()]
-        penalty = gradient_penalty(discriminator, images)
+        penalty = gradient_penalty(discriminator, images, labels(len(images)))
     assert any(not torch.equal(old, new) for old, new in zip(vectors, after, strict=True))
     assert all(map(torch.equal, after, discriminator.buffers()))  # no second power iteration
-    assert penalty.item() == pytest.approx(gradient_penalty(discriminator.eval(), images).item(), rel=0.05)
+    assert penalty.item() == pytest.approx(
+        gradient_penalty(discriminator.eval(), images, labels(len(images))).item(), rel=0.05
+    )
     (loss + penalty).backward()
     slopes = [value.grad for value in discriminator.parameters() if value.dim() == 4]
     assert all(slope is not None and slope.isfinite().all() and slope.any() for slope in slopes)
@@ -160,9 +188,9 @@ def one_round(
     """The state after the round of that number, the discriminator's gradients in it, and its figures."""
     loss = {"penalty": penalty, "penalty_every": every}
     recipe: Recipe = load_recipe("demo", {"network": {"noise": 8, "width": 4}, "loss": loss})
+    family = family_of(recipe)
     device = Device("cpu", "test", precision, True)
-    state = new_state(recipe, 32, 0, device)
-    state.images = 6 * number
+    state = new_state(recipe, FORM, 0, device)
     found: list[Tensor] = []
     state.discriminator_optimiser.register_step_pre_hook(
         lambda *_: found.append(
@@ -170,7 +198,7 @@ def one_round(
         )
     )
     random = torch.Generator().manual_seed(1)
-    figures = round_of_steps(state, reals(), noise(6, 8, random), random, recipe, device)
+    figures = family.step(state, batch_of(reals(), 8, random, 6 * number), recipe, device)
     return state, found[0].clone(), figures
 
 

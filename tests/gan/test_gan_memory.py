@@ -15,8 +15,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from scansynth.errors import ConfigError
 from scansynth.gan import memory
-from scansynth.gan.families import FAMILIES, count_weights
 from scansynth.gan.memory import MemoryNeed, available_bytes, check_fits, training_bytes
+from scansynth.gan.models.families import complete, count_weights, family_of
+from scansynth.gan.models.family import Form
 from scansynth.learning.device import Device
 from scansynth.recipe import Recipe, load_recipe
 
@@ -28,11 +29,15 @@ SIDE, IMAGES = 64, 500
 
 def recipe(**tables: dict[str, Any]) -> Recipe:
     """A narrow one; `tables` are laid over it."""
-    return load_recipe("dcgan", {"network": {"width": 8}, **tables})
+    return complete(load_recipe("dcgan", {"network": {"width": 8}, **tables}))
+
+
+def form(side: int = SIDE) -> Form:
+    return Form((side, side), 1, 1)
 
 
 def need(made: Recipe, batch: int = 16, side: int = SIDE, device: Device = CPU) -> MemoryNeed:
-    return training_bytes(made, side, IMAGES, batch, device)
+    return training_bytes(made, form(side), IMAGES, batch, device)
 
 
 def test_every_tensor_is_counted_while_it_lives_and_no_view_twice() -> None:
@@ -53,8 +58,8 @@ def test_every_tensor_is_counted_while_it_lives_and_no_view_twice() -> None:
 def test_what_stays_is_the_closed_form() -> None:
     made = recipe(ema={"on": True}, replay={"on": True, "capacity": 40})
     found = need(made)
-    family = FAMILIES["dcgan"]
-    networks = family.build_generator(SIDE, made.network), family.build_discriminator(SIDE, made.network)
+    built = family_of(made).build(*form())
+    networks = built.generator, built.discriminator
     trained = 4 * sum(map(count_weights, networks))
     states = [sum(value.nbytes for value in network.state_dict().values()) for network in networks]
     assert (found.weights, found.gradients, found.moments) == (sum(states), trained, 2 * trained)
@@ -121,22 +126,24 @@ if what == "look":
     before = kilobytes("VmRSS")
     encoder(images)
 else:
-    from scansynth.gan.dcgan import noise
-    from scansynth.gan.state import new_state, to_checkpoint
-    from scansynth.gan.step import round_of_steps
+    from scansynth.gan.models.families import family_of
+    from scansynth.gan.models.family import Batch, Form
+    from scansynth.gan.start import new_state
+    from scansynth.gan.state import to_checkpoint
     from scansynth.learning.checkpoint import weights_bytes
     from scansynth.learning.device import Device
     from scansynth.recipe import load_recipe
     recipe, device = load_recipe("dcgan"), Device("cpu", "test", "float32", True)
     before = kilobytes("VmRSS")
-    state = new_state(recipe, side, 0, device)
+    state = new_state(recipe, Form((side, side), 1, 1), 0, device)
     state.history.images.fill_(0.5)
     state.history.filled = recipe.replay.capacity
     random = torch.Generator().manual_seed(0)
     if what == "round":
         for _ in range(2):
             real = torch.rand(batch, 1, side, side, generator=random)
-            round_of_steps(state, real, noise(batch, 100, random), random, recipe, device)
+            noise, labels = torch.randn(batch, 100, generator=random), torch.zeros(batch, dtype=torch.int64)
+            family_of(recipe).step(state, Batch(real, labels, noise, random, 0, batch), recipe, device)
     else:
         for network, optimiser in (
             (state.generator, state.generator_optimiser), (state.discriminator, state.discriminator_optimiser)
@@ -161,32 +168,32 @@ needs_linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason=
 
 @needs_linux
 def test_a_real_round_takes_about_what_was_foretold() -> None:
-    found = training_bytes(load_recipe("dcgan"), SIDE, IMAGES, 64, CPU)
+    found = training_bytes(load_recipe("dcgan"), form(), IMAGES, 64, CPU)
     assert measured("round") == pytest.approx(found.round - found.data, rel=0.25)  # the data are not held here
 
 
 @needs_linux
 def test_a_real_checkpoint_takes_about_what_was_foretold() -> None:
-    foretold = training_bytes(load_recipe("dcgan"), SIDE, IMAGES, 64, CPU).keeping
+    foretold = training_bytes(load_recipe("dcgan"), form(), IMAGES, 64, CPU).keeping
     assert measured("keeping") == pytest.approx(foretold, rel=0.25)
 
 
 @needs_linux
 def test_a_real_look_takes_about_what_was_foretold() -> None:
-    foretold = training_bytes(load_recipe("dcgan"), 128, IMAGES, 64, CPU).look
+    foretold = training_bytes(load_recipe("dcgan"), form(128), IMAGES, 64, CPU).look
     assert measured("look", side=128) == pytest.approx(foretold, rel=0.25)
 
 
 def test_what_fits_is_let_through() -> None:
     made = recipe()
     found = need(made, made.schedule.batch)
-    assert check_fits(made, SIDE, IMAGES, CPU, found.total) == found
+    assert check_fits(made, form(), IMAGES, CPU, found.total) == found
 
 
 def advice(made: Recipe, available: int, device: Device = CPU) -> str:
     """What the refusal says, after checking its form."""
     with pytest.raises(ConfigError) as refusal:
-        check_fits(made, SIDE, IMAGES, device, available)
+        check_fits(made, form(), IMAGES, device, available)
     said = str(refusal.value)
     assert "\n" not in said
     assert re.match(r"the training needs about [\d.]+ GiB of (GPU )?memory, and [\d.]+ GiB are free; ", said)
@@ -214,7 +221,7 @@ def test_where_no_batch_fits_a_width_is_named_then_a_size_then_another_machine()
 
 def test_on_a_gpu_its_own_memory_is_named() -> None:
     with pytest.raises(ConfigError, match="GiB of GPU memory"):
-        check_fits(recipe(schedule={"batch": 4}), SIDE, IMAGES, GPU, 1 << 20)
+        check_fits(recipe(schedule={"batch": 4}), form(), IMAGES, GPU, 1 << 20)
 
 
 def test_every_batch_that_is_tried_is_a_power_of_two() -> None:

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_training import BATCH, CPU, SIDE, fingerprint, tiny_job
+from tiny_training import BATCH, CPU, FORM, SIDE, batch_of, fingerprint, tiny_job
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from scansynth.gan.dcgan import noise
 from scansynth.gan.health import GRACE_LOOKS, Health, Level
+from scansynth.gan.models.families import complete, family_of
 from scansynth.gan.response import WORDS, changed, next_change, recipe_after, with_change
-from scansynth.gan.state import TrainingState, new_state, restore, to_checkpoint
-from scansynth.gan.step import round_of_steps
+from scansynth.gan.start import new_state
+from scansynth.gan.state import TrainingState, restore, to_checkpoint
 from scansynth.learning.checkpoint import optimiser_tensors
 from scansynth.recipe import Change, Recipe, load_recipe
 
@@ -56,7 +56,7 @@ def test_what_is_on_already_is_passed_over(on: dict[str, bool], expected: list[C
 
 @pytest.mark.parametrize("name", ["dcgan", "demo"])
 def test_recipes_that_come_along_can_be_changed_as_often_as_they_allow(name: str) -> None:
-    found = load_recipe(name)
+    found = complete(load_recipe(name))
     assert walk(found) == [PENALTY, RATE, PENALTY]
     assert len(walk(found)) == found.collapse.most_changes
 
@@ -131,7 +131,7 @@ def rounds(state: TrainingState, of: Recipe, count: int = 2) -> TrainingState:
     random = torch.Generator().manual_seed(state.images)
     for _ in range(count):
         real = torch.rand(BATCH, 1, SIDE, SIDE, generator=random) * 2.0 - 1.0
-        figures = round_of_steps(state, real, noise(BATCH, of.network.noise, random), random, of, CPU)
+        figures = family_of(of).step(state, batch_of(real, of.network["noise"], random, state.images), of, CPU)
         assert bool(figures.isfinite().all())
         state.images += BATCH
     return state
@@ -151,7 +151,7 @@ def moments(optimiser: torch.optim.Adam) -> dict[str, Tensor]:
 
 @pytest.fixture
 def trained() -> TrainingState:
-    state = rounds(new_state(recipe(), SIDE, 0, CPU), recipe())
+    state = rounds(new_state(recipe(), FORM, 0, CPU), recipe())
     state.health = Health(
         Level.HEALTHY, armed=("generator",), settled=("generator",), low={"generator": 0}, balances=(1.0, 2.0)
     )
@@ -165,7 +165,7 @@ def test_the_next_attempt_keeps_the_generator_and_what_its_optimiser_knows(
     kept, average = values(trained.generator), values(trained.average)
     known = moments(trained.generator_optimiser)
     assert known
-    after = with_change(trained, recipe(), change, SIDE, CPU)
+    after = with_change(trained, recipe(), change, FORM, CPU)
     assert equal(values(after.generator), kept)
     assert equal(values(after.average), average)
     assert equal(moments(after.generator_optimiser), known)
@@ -176,7 +176,7 @@ def test_the_next_attempt_keeps_the_generator_and_what_its_optimiser_knows(
 @pytest.mark.parametrize("change", Change)
 def test_what_was_known_of_health_stays_but_for_the_losses(trained: TrainingState, change: Change) -> None:
     """The ratio of the losses may rightly jump after a change, and the variety dip."""
-    after = with_change(trained, recipe(), change, SIDE, CPU)
+    after = with_change(trained, recipe(), change, FORM, CPU)
     assert after.health == replace(trained.health, balances=(), unbalanced=0, grace=GRACE_LOOKS)
 
 
@@ -184,8 +184,8 @@ def test_what_was_known_of_health_stays_but_for_the_losses(trained: TrainingStat
 def test_training_goes_on_after_each_change(trained: TrainingState, change: Change) -> None:
     """As the next attempt begins: from a checkpoint, into a state built from the changed recipe."""
     following = changed(recipe(), change)
-    after = with_change(trained, recipe(), change, SIDE, CPU)
-    state = new_state(following, SIDE, 99, CPU)
+    after = with_change(trained, recipe(), change, FORM, CPU)
+    state = new_state(following, FORM, 99, CPU)
     restore(state, to_checkpoint(after))
     assert fingerprint(state) == fingerprint(after)
     before = values(state.generator), values(state.discriminator)
@@ -198,7 +198,7 @@ def test_training_goes_on_after_each_change(trained: TrainingState, change: Chan
 
 
 def test_replay_begins_with_an_empty_history(trained: TrainingState) -> None:
-    after = with_change(trained, recipe(), REPLAY, SIDE, CPU)
+    after = with_change(trained, recipe(), REPLAY, FORM, CPU)
     assert after.history is not None
     assert after.history.filled == 0
     assert after.history.images.shape == (20, 1, SIDE, SIDE)
@@ -209,7 +209,7 @@ def test_replay_begins_with_an_empty_history(trained: TrainingState) -> None:
 
 def test_spectral_norm_begins_with_a_discriminator_that_is_normalised_and_judges_alike(trained: TrainingState) -> None:
     before = values(trained.discriminator)
-    after = with_change(trained, recipe(), SPECTRAL_NORM, SIDE, CPU)
+    after = with_change(trained, recipe(), SPECTRAL_NORM, FORM, CPU)
     layers = [layer for layer in after.discriminator if isinstance(layer, nn.Conv2d)]  # type: ignore[union-attr]
     assert all(parametrize.is_parametrized(layer) for layer in layers)
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in after.discriminator.modules())
@@ -227,7 +227,7 @@ def test_spectral_norm_begins_with_a_discriminator_that_is_normalised_and_judges
 @pytest.mark.parametrize("change", [REPLAY, PENALTY, RATE])
 def test_other_changes_leave_the_discriminator_and_its_optimiser(trained: TrainingState, change: Change) -> None:
     before, known = values(trained.discriminator), moments(trained.discriminator_optimiser)
-    after = with_change(trained, recipe(), change, SIDE, CPU)
+    after = with_change(trained, recipe(), change, FORM, CPU)
     assert equal(values(after.discriminator), before)
     assert equal(moments(after.discriminator_optimiser), known)
 
@@ -236,7 +236,7 @@ def test_other_changes_leave_the_discriminator_and_its_optimiser(trained: Traini
 def test_all_changes_on_top_of_each_other_can_be_trained(trained: TrainingState, order: Sequence[Change]) -> None:
     kept, state = values(trained.generator), trained
     for number, change in enumerate(order):
-        state = with_change(state, recipe_after(recipe(), order[:number]), change, SIDE, CPU)
+        state = with_change(state, recipe_after(recipe(), order[:number]), change, FORM, CPU)
     assert equal(values(state.generator), kept)
     assert state.changes == tuple(order)
     rounds(state, recipe_after(recipe(), order))

@@ -15,17 +15,16 @@ from tiny_training import CPU, RECIPE, SIDE, smooth_images
 from scansynth.config import CohortSettings, GeneratorSettings, StudyConfig, TrackingSettings
 from scansynth.console import silent
 from scansynth.data.tensors import CASE_COLUMNS, Cohort, CohortFacts, Selection, load_cohort, select, write_facts
-from scansynth.errors import CheckpointError, Interrupted, LedgerError, TrainingError
+from scansynth.errors import Interrupted, LedgerError, TrainingError
 from scansynth.files import read_csv, read_json, sha256_file, write_csv
 from scansynth.gan import run as run_room
-from scansynth.gan.dcgan import build_discriminator
-from scansynth.gan.rescore import score_finished_run
+from scansynth.gan.material import material_of
+from scansynth.gan.models.dcgan import NetworkSettings, build_discriminator
 from scansynth.gan.run import train_run
 from scansynth.gan.scores import COLUMNS, SCORES, scores_of, write_scores
 from scansynth.gan.weights import WEIGHTS
 from scansynth.learning.checkpoint import weights_bytes
 from scansynth.ledger import Role, Use, check
-from scansynth.recipe import NetworkSettings
 from scansynth.stage import StageRecord, hash_outputs, read_record, write_record
 from scansynth.study import Study
 
@@ -40,24 +39,24 @@ def _one_thread() -> None:
 @pytest.fixture(params=[True, False], ids=["spectral norm", "batch norm"])
 def discriminator(request: pytest.FixtureRequest) -> torch.nn.Module:
     """A discriminator that has seen a few batches, in training mode."""
-    network = build_discriminator(SIDE, NetworkSettings(noise=8, width=4, spectral_norm=request.param))
+    network = build_discriminator((SIDE, SIDE), 1, NetworkSettings(noise=8, width=4, spectral_norm=request.param))
     for seed in range(3):
         network(torch.from_numpy(smooth_images(8, seed)[:, None] / 65535.0).float())
     return network
 
 
 def test_a_score_depends_on_its_image_alone(discriminator: torch.nn.Module) -> None:
-    images = smooth_images(37, seed=5)
-    scores = scores_of(discriminator, images)
+    images, labels = smooth_images(37, seed=5)[:, None], np.zeros(37, np.int64)
+    scores = scores_of(discriminator, images, labels)
     assert len(set(scores.tolist())) == 37
     order = np.random.default_rng(0).permutation(37)
-    np.testing.assert_array_equal(scores_of(discriminator, images[order]), scores[order])
-    np.testing.assert_array_equal(scores_of(discriminator, images[[20]]), scores[[20]])
+    np.testing.assert_array_equal(scores_of(discriminator, images[order], labels), scores[order])
+    np.testing.assert_array_equal(scores_of(discriminator, images[[20]], labels[:1]), scores[[20]])
 
 
 def test_scoring_leaves_the_discriminator_as_it_came(discriminator: torch.nn.Module) -> None:
     before = weights_bytes(discriminator.state_dict())
-    scores_of(discriminator, smooth_images(20))
+    scores_of(discriminator, smooth_images(20)[:, None], np.zeros(20, np.int64))
     assert weights_bytes(discriminator.state_dict()) == before
     assert discriminator.training
     assert all(value.grad is None for value in discriminator.parameters())
@@ -66,9 +65,10 @@ def test_scoring_leaves_the_discriminator_as_it_came(discriminator: torch.nn.Mod
 def test_a_score_that_is_no_number_is_refused(tmp_path: Path, discriminator: torch.nn.Module) -> None:
     with torch.no_grad():
         next(discriminator.parameters()).fill_(torch.nan)
-    asked = select(cohort(tmp_path / "cohort"), Use.MEMBERSHIP)
+    there = cohort(tmp_path / "cohort")
+    asked = select(there, Use.MEMBERSHIP)
     with pytest.raises(TrainingError, match="no numbers"):
-        write_scores(tmp_path, discriminator, asked)
+        write_scores(tmp_path, discriminator, asked.cases, material_of(there, asked, (), masks=False))
     assert not (tmp_path / SCORES).exists()
 
 
@@ -190,44 +190,11 @@ def test_a_continued_run_writes_the_same_scores(whole: Study, tmp_path: Path) ->
     assert (study.run() / SCORES).read_bytes() == (whole.run() / SCORES).read_bytes()
 
 
-@pytest.fixture
-def older(whole: Study, tmp_path: Path) -> Study:
-    """A finished run as it was before scores were kept."""
-    study = new_study(tmp_path / "older")
-    shutil.copytree(whole.run(), study.run())
-    (study.run() / SCORES).unlink()
-    record = read_record(study.run())
-    assert record is not None
-    outputs = {name: digest for name, digest in record.outputs.items() if name != SCORES}
-    write_record(study.run(), replace(record, outputs=outputs, roles=("train",), patients=("patient0",)))
-    return study
-
-
-def test_a_finished_run_is_scored_afterwards_without_training(whole: Study, older: Study) -> None:
-    before = {path: path.read_bytes() for path in older.run().rglob("*") if path.is_file()}
-    record = score_finished_run(older, CPU, lambda text: None)
-    assert (older.run() / SCORES).read_bytes() == (whole.run() / SCORES).read_bytes()
-    assert record == read_record(older.run())
-    assert record.outputs.keys() == read_record(whole.run()).outputs.keys()
-    assert record.roles == ("calibrate", "test", "train")
-    changed = {path.name for path, data in before.items() if path.read_bytes() != data}
-    assert changed == {"stage.json"}
-
-
-def test_train_again_only_writes_what_is_missing(whole: Study, older: Study) -> None:
-    trained(older)
+def test_train_again_only_writes_what_is_missing(whole: Study, tmp_path: Path) -> None:
+    other = new_study(tmp_path / "other")
+    shutil.copytree(whole.run(), other.run())
     for name in (SCORES, WEIGHTS):
-        assert (older.run() / name).read_bytes() == (whole.run() / name).read_bytes()
-
-
-def test_a_run_that_cannot_be_scored_says_why(older: Study, tmp_path: Path) -> None:
-    record = read_record(older.run())
-    assert record is not None
-    write_record(older.run(), replace(record, outputs={**record.outputs, WEIGHTS: "0" * 64}))
-    with pytest.raises(TrainingError, match="is not the end of its training"):
-        score_finished_run(older, CPU, lambda text: None)
-    shutil.rmtree(older.run() / "checkpoints")
-    with pytest.raises(CheckpointError, match="its discriminator is gone"):
-        score_finished_run(older, CPU, lambda text: None)
-    with pytest.raises(TrainingError, match="has not ended"):
-        score_finished_run(new_study(tmp_path / "empty"), CPU, lambda text: None)
+        (other.run() / name).unlink()
+    trained(other)
+    for name in (SCORES, WEIGHTS):
+        assert (other.run() / name).read_bytes() == (whole.run() / name).read_bytes()

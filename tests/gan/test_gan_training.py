@@ -18,17 +18,17 @@ import tiny_training
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny_training import BATCH, CPU, CPU_BF16, EVERY_ROUND, ROUNDS, fingerprint, tiny_job
+from tiny_training import BATCH, CPU, CPU_BF16, EVERY_ROUND, FORM, ROUNDS, batch_of, fingerprint, tiny_job
 from torch import Tensor
 
 from scansynth.config import TrackingSettings
 from scansynth.console import silent
 from scansynth.errors import CheckpointError, Interrupted, StorageError, TrainingError
 from scansynth.files import read_json_lines, sha256_bytes
-from scansynth.gan import training_loop
-from scansynth.gan.dcgan import noise
-from scansynth.gan.state import TrainingState, new_state, restore, to_checkpoint
-from scansynth.gan.step import round_of_steps
+from scansynth.gan.models.dcgan import Dcgan
+from scansynth.gan.models.families import family_of
+from scansynth.gan.start import new_state
+from scansynth.gan.state import TrainingState, restore, to_checkpoint
 from scansynth.gan.training_loop import TrainingJob, train
 from scansynth.learning import checkpoint
 from scansynth.learning.checkpoint import weights_bytes
@@ -179,7 +179,7 @@ def parameters(network: torch.nn.Module) -> Tensor:
 def test_the_two_steps_are_apart() -> None:
     """Each optimiser moves its own network alone, the discriminator's first."""
     recipe = tiny_job(Path()).recipe
-    state = new_state(recipe, 32, 0, CPU)
+    state = new_state(recipe, FORM, 0, CPU)
     events: list[tuple[str, Tensor, Tensor]] = []
 
     def snapshot(name: str) -> None:
@@ -197,7 +197,7 @@ def test_the_two_steps_are_apart() -> None:
     )
     random = torch.Generator().manual_seed(0)
     real = torch.rand(8, 1, 32, 32, generator=random) * 2 - 1
-    figures = round_of_steps(state, real, noise(8, 8, random), random, recipe, CPU)
+    figures = family_of(recipe).step(state, batch_of(real, 8, random), recipe, CPU)
 
     assert figures.shape == (4,)
     assert [event[0] for event in events] == ["before d", "after d", "before g", "after g"]
@@ -213,12 +213,12 @@ def test_the_two_steps_are_apart() -> None:
 
 def test_the_figures_are_those_of_the_formulas() -> None:
     recipe = tiny_job(Path(), {"replay": {"on": False}}).recipe
-    state = new_state(recipe, 32, 0, CPU)
+    state = new_state(recipe, FORM, 0, CPU)
     logits: list[Tensor] = []
     state.discriminator.register_forward_hook(lambda _, __, output: logits.append(output.detach().clone()))
     random = torch.Generator().manual_seed(0)
     real = torch.rand(8, 1, 32, 32, generator=random) * 2 - 1
-    loss_d, loss_g, d_real, d_fake = round_of_steps(state, real, noise(8, 8, random), random, recipe, CPU).tolist()
+    loss_d, loss_g, d_real, d_fake = family_of(recipe).step(state, batch_of(real, 8, random), recipe, CPU).tolist()
 
     def entropy(values: Tensor, target: float) -> float:
         chance = values.double().sigmoid()
@@ -232,11 +232,11 @@ def test_the_figures_are_those_of_the_formulas() -> None:
 
 def test_the_average_follows_the_generator() -> None:
     recipe = tiny_job(Path(), {"ema": {"half_life_images": 8}}).recipe
-    state = new_state(recipe, 32, 0, CPU)
+    state = new_state(recipe, FORM, 0, CPU)
     assert state.average is not None
     before = parameters(state.generator)
     random = torch.Generator().manual_seed(0)
-    round_of_steps(state, torch.zeros(8, 1, 32, 32), noise(8, 8, random), random, recipe, CPU)
+    family_of(recipe).step(state, batch_of(torch.zeros(8, 1, 32, 32), 8, random), recipe, CPU)
     half_way = (before + parameters(state.generator)) / 2
     assert torch.allclose(parameters(state.average), half_way, atol=1e-7)
     assert not any(value.requires_grad for value in state.average.parameters())
@@ -248,15 +248,17 @@ def test_no_number_stops_in_one_line_and_is_not_saved(
 ) -> None:
     rounds = [0]
 
-    def poisoned(state: TrainingState, *rest: Any) -> Tensor:
-        figures = round_of_steps(state, *rest)
+    real = Dcgan.step
+
+    def poisoned(family: Dcgan, state: TrainingState, *rest: Any) -> Tensor:
+        figures = real(family, state, *rest)
         rounds[0] += 1
         if rounds[0] == 6 and plant == "weight":
             with torch.no_grad():
                 next(iter(state.generator.parameters()))[0, 0, 0, 0] = math.inf
         return figures * math.nan if rounds[0] == 6 and plant == "figure" else figures
 
-    monkeypatch.setattr(training_loop, "round_of_steps", poisoned)
+    monkeypatch.setattr(Dcgan, "step", poisoned)
     job = tiny_job(tmp_path, minutes=EVERY_ROUND)
     with pytest.raises(TrainingError, match=r"no longer finite numbers at 48 images.*learning_rate") as fault:
         run(job)
@@ -341,10 +343,10 @@ def test_points_after_the_last_checkpoint_are_not_shown_twice(tmp_path: Path) ->
 def test_a_state_comes_back_with_its_memory_layout() -> None:
     """The same numbers in another layout may be added up in another order."""
     recipe = tiny_job(Path()).recipe
-    state, fresh = new_state(recipe, 32, 0, CPU), new_state(recipe, 32, 1, CPU)
+    state, fresh = new_state(recipe, FORM, 0, CPU), new_state(recipe, FORM, 1, CPU)
     random = torch.Generator().manual_seed(0)
     for _ in range(2):
-        round_of_steps(state, torch.zeros(8, 1, 32, 32), noise(8, 8, random), random, recipe, CPU)
+        family_of(recipe).step(state, batch_of(torch.zeros(8, 1, 32, 32), 8, random), recipe, CPU)
     restore(fresh, to_checkpoint(state))
     assert fingerprint(fresh) == fingerprint(state)
     for old, new in (
@@ -359,7 +361,7 @@ def test_a_state_comes_back_with_its_memory_layout() -> None:
 
 def test_a_small_cohort_makes_one_batch_of_all(tmp_path: Path) -> None:
     job = tiny_job(tmp_path)
-    few = replace(job, images=job.images[:5])
+    few = replace(job, images=job.images[:5], labels=job.labels[:5])
     assert (few.batch, few.steps_per_epoch, few.total) == (5, 1, 15)
     assert (job.batch, job.steps_per_epoch, job.total) == (BATCH, 4, BATCH * ROUNDS)
 

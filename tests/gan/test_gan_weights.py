@@ -13,9 +13,8 @@ import torch
 
 from scansynth.errors import CheckpointError
 from scansynth.files import sha256_bytes, sha256_file
-from scansynth.gan.dcgan import build_generator
+from scansynth.gan.models.dcgan import Dcgan, NetworkSettings, build_generator
 from scansynth.gan.weights import FACTS, WEIGHTS, GeneratorFacts, load_generator, save_generator
-from scansynth.recipe import NetworkSettings
 
 SETTINGS = NetworkSettings(noise=8, width=4)
 
@@ -24,9 +23,9 @@ SETTINGS = NetworkSettings(noise=8, width=4)
 def saved(tmp_path: Path) -> tuple[Path, torch.nn.Module, GeneratorFacts]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        generator = build_generator(32, SETTINGS)
-        generator(torch.randn(16, 8, 1, 1))
-    facts = GeneratorFacts("dcgan", "dcgan", 32, SETTINGS.model_dump(mode="json"), ("nodule",), 96, "healthy")
+        generator = build_generator((32, 32), 1, SETTINGS)
+        generator(torch.randn(16, 8))
+    facts = GeneratorFacts("dcgan", "dcgan", Dcgan(network=SETTINGS).tables(), (32, 32), 1, ("nodule",), 96, "healthy")
     return tmp_path, generator, save_generator(tmp_path, generator, facts)
 
 
@@ -36,9 +35,10 @@ def test_weights_and_facts_come_back(saved: tuple[Path, torch.nn.Module, Generat
     loaded, found = load_generator(folder)
     assert found == facts
     assert facts.weights_sha256 == sha256_file(folder / WEIGHTS)
-    assert not loaded.training
-    noise = torch.randn(4, 8, 1, 1, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(loaded(noise), generator.eval()(noise))
+    assert not loaded.network.training
+    assert (loaded.noise, loaded.channels, loaded.classes) == (8, 1, 0)  # dcgan does not tell classes apart
+    noise = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(loaded.network(noise), generator.eval()(noise))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -70,22 +70,22 @@ def change(folder: Path, **values: Any) -> None:
 
 
 def other_size(folder: Path) -> str:
-    change(folder, size=64)
+    change(folder, shape=[64, 64])
     return "does not fit"
 
 
 def other_width(folder: Path) -> str:
-    change(folder, network={"noise": 8, "width": 8})
+    change(folder, settings={"network": {"noise": 8, "width": 8}})
     return "does not fit"
 
 
 def no_size(folder: Path) -> str:
-    change(folder, size="large")
+    change(folder, shape="large")
     return "damaged"
 
 
 def tiny_size(folder: Path) -> str:
-    change(folder, size=2)
+    change(folder, shape=[2, 2])
     return "damaged"
 
 
@@ -95,7 +95,7 @@ def other_family(folder: Path) -> str:
 
 
 def wrong_network(folder: Path) -> str:
-    change(folder, network={"noise": 8, "depth": 3})
+    change(folder, settings={"network": {"noise": 8, "depth": 3}})
     return "damaged"
 
 

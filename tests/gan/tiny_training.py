@@ -30,6 +30,8 @@ from scansynth.files import sha256_bytes, sha256_json
 from scansynth.gan import training_loop
 from scansynth.gan.collapse import RealImages
 from scansynth.gan.health import Level, Trouble
+from scansynth.gan.models.families import complete
+from scansynth.gan.models.family import Batch, Form
 from scansynth.gan.state import TrainingState, to_checkpoint
 from scansynth.gan.training_loop import TrainingJob, train
 from scansynth.learning.checkpoint import weights_bytes
@@ -39,6 +41,7 @@ from scansynth.recipe import load_recipe
 CPU = Device("cpu", "test", "float32", True)
 CPU_BF16 = replace(CPU, precision="bfloat16")
 BATCH, IMAGES, EPOCHS, SIDE = 8, 36, 3, 32
+FORM = Form((SIDE, SIDE), 1, 1)
 ROUNDS = EPOCHS * (IMAGES // BATCH)
 EVERY_ROUND = 1e-9  # minutes between two checkpoints
 NEVER = 1e9
@@ -67,8 +70,10 @@ def smooth_images(count: int, seed: int = 0, side: int = SIDE) -> np.ndarray:
 
 def watched(patients: int = 40) -> RealImages:
     """One image of each of so many patients, and the training's images for the scale."""
-    others = to_signed(smooth_images(patients, seed=1))
-    return RealImages(to_signed(smooth_images(IMAGES)), others, tuple(map(str, range(patients))), "made-up patients")
+    others = to_signed(smooth_images(patients, seed=1)[:, None])
+    return RealImages(
+        to_signed(smooth_images(IMAGES)[:, None]), others, tuple(map(str, range(patients))), "made-up patients"
+    )
 
 
 def tiny_job(
@@ -78,11 +83,12 @@ def tiny_job(
     tables = {
         name: {**RECIPE.get(name, {}), **(overrides or {}).get(name, {})} for name in {*RECIPE, *(overrides or {})}
     }
-    recipe = load_recipe("dcgan", tables)
-    images = smooth_images(IMAGES)
+    recipe = complete(load_recipe("dcgan", tables))
     job = TrainingJob(
         folder=folder,
-        images=images,
+        images=smooth_images(IMAGES)[:, None],
+        labels=np.zeros(IMAGES, np.int64),
+        form=FORM,
         watched=watched(),
         recipe=recipe,
         plan=plan_augmentation(recipe.augmentation, permission("CT", "patch")),
@@ -94,6 +100,13 @@ def tiny_job(
         keep=3,
     )
     return replace(job, **changes)
+
+
+def batch_of(real: torch.Tensor, length: int, random: torch.Generator, seen: int = 0) -> Batch:
+    """What a round trains on: these images, of one class, and noise of that length from `random`."""
+    count = len(real)
+    noise = torch.randn(count, length, generator=random)
+    return Batch(real, torch.zeros(count, dtype=torch.int64), noise, random, seen, 10**6)
 
 
 def plant_collapse(*moments: tuple[int, int]) -> Callable[[], None]:

@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from scansynth.gan.sampling import images_of
+from scansynth.gan.sampling import Latent, images_of
 from scansynth.metrics.diversity import (
     distances,
     effective_rank,
@@ -53,8 +52,8 @@ class RealImages:
     """What a monitor is made from.
 
     Attributes:
-        scaling: (n, side, side) in [-1, 1]: images of the train role, on which features are scaled.
-        reference: (m, side, side) in [-1, 1]: images of other patients.
+        scaling: (n, channels, rows, columns) in [-1, 1]: images of the train role, on which features are scaled.
+        reference: (m, channels, rows, columns) in [-1, 1]: images of other patients.
         patients: Patient of each of `reference`.
         basis: Who these others are, in words.
     """
@@ -85,8 +84,9 @@ class CollapseMonitor:
     Attributes:
         encoder: Features that no judge uses.
         scale: Of those features over real images of the train role.
-        noise: (64, length, 1, 1), the same at every look.
-        step: (16, length, 1, 1), direction of the small step in the noise.
+        latent: Noise and labels of 64 images, the same at every look.
+        step: (16, length), direction of the small step in the noise.
+        channels: Grey channels that are looked at; a mask that a generator makes besides is not.
         features: Of the reference, at scale (m, k).
         draws: Sets of the reference, each compared with as many generated images.
         size: Images in such a set.
@@ -99,8 +99,9 @@ class CollapseMonitor:
 
     encoder: RandomEncoder
     scale: Scale
-    noise: Tensor
+    latent: Latent
     step: Tensor
+    channels: int
     features: Floats
     draws: tuple[Draw, ...]
     size: int
@@ -111,13 +112,13 @@ class CollapseMonitor:
     basis: str
 
 
-def new_monitor(real: RealImages, noise: Tensor, step: Tensor, seed: int) -> CollapseMonitor:
+def new_monitor(real: RealImages, latent: Latent, step: Tensor, seed: int) -> CollapseMonitor:
     """A monitor that knows how varied real images of other patients are, and how much of that is chance.
 
     Args:
         real: At least two different images in each of its parts, and four patients.
-        noise: (64, length, 1, 1).
-        step: (16, length, 1, 1).
+        latent: Noise and labels of 64 images.
+        step: (16, length).
         seed: Of the draws.
 
     Raises:
@@ -127,8 +128,8 @@ def new_monitor(real: RealImages, noise: Tensor, step: Tensor, seed: int) -> Col
     if size < 2 or not np.ptp(real.reference, axis=0).any():
         raise ValueError("the variety of real images needs four other patients at least, with different images")
     encoder = random_encoder(seed=MONITOR_SEED)
-    scale = fit_scale(encoder(real.scaling))
-    features = scale(encoder(real.reference))
+    scale = fit_scale(_features(encoder, real.scaling))
+    features = scale(_features(encoder, real.reference))
     patients = np.array(real.patients)
     bandwidth = max(pair_distance(distances(features), groups=patients), 1e-12)
     random = generator(seed, "collapse null")
@@ -143,8 +144,9 @@ def new_monitor(real: RealImages, noise: Tensor, step: Tensor, seed: int) -> Col
     return CollapseMonitor(
         encoder=encoder,
         scale=scale,
-        noise=noise,
+        latent=latent,
         step=step,
+        channels=real.reference.shape[1],
         features=features,
         draws=tuple(draws[:_LOOK_DRAWS]),
         size=size,
@@ -154,6 +156,11 @@ def new_monitor(real: RealImages, noise: Tensor, step: Tensor, seed: int) -> Col
         pixel_distance=_pixel_distance(real.reference, patients),
         basis=real.basis,
     )
+
+
+def _features(encoder: RandomEncoder, images: NDArray[np.float32]) -> Floats:
+    """Features of images (n, channels, rows, columns), those of the channels side by side: (n, channels * d)."""
+    return np.concatenate([encoder(images[:, channel]) for channel in range(images.shape[1])], axis=1)
 
 
 def _draw(members: list[NDArray[np.intp]], size: int, random: np.random.Generator) -> Draw:
@@ -194,19 +201,19 @@ def _pixel_distance(images: NDArray[np.float32], patients: NDArray[np.str_]) -> 
     return float(np.sqrt(matrix[apart].mean()))
 
 
-def look(monitor: CollapseMonitor, network: nn.Module, fresh: Tensor) -> dict[str, float]:
+def look(monitor: CollapseMonitor, network: nn.Module, fresh: Latent) -> dict[str, float]:
     """`STATISTICS` of a generator, about 1 for one as varied as real patients, near 0 after a collapse.
 
     Args:
         monitor: What is known of the reals.
         network: Left in the mode in which it came.
-        fresh: Noise (64, length, 1, 1) that no look saw before: a generator may know the fixed noise by heart.
+        fresh: Noise and labels of 64 images that no look saw before: a generator may know the fixed noise by heart.
 
     Raises:
         ValueError: An image holds a value that is not a finite number: there is no variety to speak of.
     """
-    pixels = _pixels(network, torch.cat([monitor.noise, fresh]))
-    features = monitor.scale(monitor.encoder(np.clip(pixels, -1.0, 1.0)))
+    pixels = np.concatenate([_pixels(monitor, network, latent) for latent in (monitor.latent, fresh)])
+    features = monitor.scale(_features(monitor.encoder, np.clip(pixels, -1.0, 1.0)))
     order = np.arange(len(features)).reshape(2, -1).T.ravel()  # fixed and fresh by turns
     found = []
     for number, draw in enumerate(monitor.draws):
@@ -218,9 +225,9 @@ def look(monitor: CollapseMonitor, network: nn.Module, fresh: Tensor) -> dict[st
     return {**result, "z_sensitivity": _z_sensitivity(monitor, network, pixels)}
 
 
-def _pixels(network: nn.Module, noise: Tensor) -> NDArray[np.float32]:
-    """Images of noise (n, length, 1, 1), as (n, side, side); refused when a pixel is not finite."""
-    pixels: NDArray[np.float32] = images_of(network, noise)[:, 0].cpu().numpy()
+def _pixels(monitor: CollapseMonitor, network: nn.Module, latent: Latent) -> NDArray[np.float32]:
+    """Grey channels of images, (n, channels, rows, columns); refused when a pixel is not finite."""
+    pixels: NDArray[np.float32] = images_of(network, latent)[:, : monitor.channels].cpu().numpy()
     if not np.isfinite(pixels).all():  # before they are clipped, which would make infinity white
         raise ValueError("the generator gives values that are not finite")
     return pixels
@@ -233,10 +240,10 @@ def _z_sensitivity(monitor: CollapseMonitor, network: nn.Module, pixels: NDArray
     between fixed images: the median over the noises leaves out the few whose step crosses a jump. After the
     mode-seeking ratio of Mao et al., CVPR 2019 (arXiv:1903.05628, eq. 4), for a small step.
     """
-    start = monitor.noise[:STEPPED]
-    turned = np.cos(_ANGLE) * start + np.sin(_ANGLE) * monitor.step
-    moved = _pixels(network, turned)
-    changes = np.sqrt(np.mean((moved.astype(np.float64) - pixels[:STEPPED]) ** 2, axis=(1, 2)))
+    start = monitor.latent.part(0, STEPPED)
+    turned = np.cos(_ANGLE) * start.noise + np.sin(_ANGLE) * monitor.step
+    moved = _pixels(monitor, network, Latent(turned, start.labels))
+    changes = np.sqrt(np.mean((moved.astype(np.float64) - pixels[:STEPPED]) ** 2, axis=(1, 2, 3)))
     # the chord of the angle, beside that of two noises at right angles
     share = 2.0 * np.sin(_ANGLE / 2.0) / np.sqrt(2.0)
     return float(np.median(changes) / (share * max(monitor.pixel_distance, 1e-12)))

@@ -22,7 +22,7 @@ from scansynth.dicom.write import (
 from scansynth.errors import TrainingError
 from scansynth.files import new_directory
 from scansynth.gan.health import Level
-from scansynth.gan.sampling import draw
+from scansynth.gan.sampling import Sampler, draw
 from scansynth.gan.weights import GeneratorFacts, load_generator
 from scansynth.learning.device import Device
 from scansynth.stage import StageRecord, hash_outputs, versions, write_record
@@ -60,14 +60,15 @@ def generate(
         StorageError: The disk is full; an older set is intact.
     """
     began = time.monotonic()
-    generator, made_by = load_generator(run)
+    sampler, made_by = load_generator(run)
     if made_by.level == Level.CRITICAL and not even_if_collapsed:
         raise _collapsed(run.name)
-    generator.to(device.torch_device)
+    sampler.network.to(device.torch_device)
     with new_directory(target) as folder:
         rows = []
-        for index, image in enumerate(draw(generator, int(str(made_by.network["noise"])), seed, count)):
-            rows.append(_write(folder, to_stored(image), facts, made_by, seed, index))
+        for index, image in enumerate(draw(sampler, seed, count)):
+            label = _label(sampler, made_by, index)
+            rows.append(_write(folder, to_stored(image[0]), facts, made_by, label, seed, index))
             progress(index + 1, count)
         write_manifest(folder, rows)
         record = _record(folder, made_by, seed, count, time.monotonic() - began)
@@ -95,11 +96,17 @@ def _collapsed(run: str) -> TrainingError:
 
 
 def _write(
-    folder: Path, image: NDArray[np.uint16], facts: CohortFacts, made_by: GeneratorFacts, seed: int, index: int
+    folder: Path,
+    image: NDArray[np.uint16],
+    facts: CohortFacts,
+    made_by: GeneratorFacts,
+    label: str,
+    seed: int,
+    index: int,
 ) -> dict[str, object]:
     """Writes one image and returns its row of the manifest."""
     name = f"dicom/{index:06d}.dcm"
-    label, weights = LABEL_SEPARATOR.join(made_by.classes), made_by.weights_sha256
+    weights = made_by.weights_sha256
     uids = image_uids(weights, seed, index)
     write_synthetic(folder / name, image, _file_facts(facts, label, weights, uids, index))
     return {
@@ -110,6 +117,11 @@ def _write(
         "weights_sha256": weights,
         "label": label,
     }
+
+
+def _label(sampler: Sampler, made_by: GeneratorFacts, index: int) -> str:
+    """Label of an image: the class that it was made for, or all classes when the generator does not tell them apart."""
+    return made_by.classes[sampler.label_of(index)] if sampler.classes else LABEL_SEPARATOR.join(made_by.classes)
 
 
 def _file_facts(facts: CohortFacts, label: str, weights: str, uids: Uids, index: int) -> SyntheticFacts:

@@ -18,16 +18,16 @@ def grid(images: NDArray[np.float32], columns: int) -> NDArray[np.uint8]:
     """Images side by side, row by row.
 
     Args:
-        images: (n, side, side) in [-1, 1]; n a multiple of `columns`.
+        images: (n, rows, columns) in [-1, 1]; n a multiple of `columns`.
         columns: Images in a row.
 
     Returns:
-        (rows * side, columns * side), -1 black and 1 white.
+        One grey picture, -1 black and 1 white.
     """
-    count, side, _ = images.shape
+    count, height, width = images.shape
     rows = count // columns
-    tiles = images[: rows * columns].reshape(rows, columns, side, side).transpose(0, 2, 1, 3)
-    grey = np.rint((tiles.reshape(rows * side, columns * side) + 1.0) * 127.5)
+    tiles = images[: rows * columns].reshape(rows, columns, height, width).transpose(0, 2, 1, 3)
+    grey = np.rint((tiles.reshape(rows * height, columns * width) + 1.0) * 127.5)
     picture: NDArray[np.uint8] = np.clip(grey, 0, 255).astype(np.uint8)
     return picture
 

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from scansynth.recipe import LossSettings
+from scansynth.config import Settings
+
+
+class LossSettings(Settings):
+    """Binary cross-entropy on logits, with softened targets."""
+
+    smoothing: bool = Field(True, description="Use the softened targets; else 1 and 0.")
+    real_target: Annotated[float, Field(gt=0.5, le=1.0)] = Field(0.9, description="Target of real images.")
+    fake_target: Annotated[float, Field(ge=0.0, lt=0.5)] = Field(0.1, description="Target of generated images.")
+    generator_target: Annotated[float, Field(gt=0.5, le=1.0)] = Field(
+        0.9, description="What the generator wants the discriminator to say of its images."
+    )
+    penalty: float = Field(
+        0.0, ge=0, description="R1: weight gamma/2 of the squared gradient at real images; 0 is off."
+    )
+    penalty_every: int = Field(8, ge=1, description="Rounds between two penalties; each weighs so many times more.")
 
 
 def targets(settings: LossSettings) -> tuple[float, float, float]:
@@ -40,15 +58,16 @@ def generator_loss(fake: Tensor, settings: LossSettings) -> Tensor:
     return cross_entropy(fake, targets(settings)[2])
 
 
-def gradient_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
+def gradient_penalty(discriminator: nn.Module, real: Tensor, labels: Tensor) -> Tensor:
     """Mean over the images of the squared length of the logit's gradient by the image: R1 without its weight.
 
     Mescheder, Geiger, Nowozin 2018 (arXiv 1801.04406), equation 9. With batch norm an image's gradient also holds
     what the image does to the logits of its batch.
 
     Args:
-        discriminator: Images to logits, one number an image.
-        real: Real images (n, 1, side, side).
+        discriminator: Images and their labels to logits, one number an image.
+        real: Real images (n, channels, rows, columns).
+        labels: Their classes (n,).
 
     Returns:
         A number in float32, to be differentiated by the discriminator's weights. Computed in float32 even where
@@ -56,7 +75,7 @@ def gradient_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
     """
     with torch.autocast(real.device.type, enabled=False):
         images = real.detach().float().requires_grad_()
-        logits = discriminator(images)
+        logits = discriminator(images, labels)
         (slopes,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
         squares: Tensor = slopes.square().flatten(1).sum(1)
         return squares.mean()

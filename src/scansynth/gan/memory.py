@@ -7,6 +7,7 @@ So the figure follows the networks and the losses by itself, whatever a recipe s
 from __future__ import annotations
 
 import copy
+import math
 import os
 import sys
 import weakref
@@ -23,10 +24,11 @@ from torch.utils._pytree import tree_leaves
 
 from scansynth.errors import ConfigError
 from scansynth.gan.collapse import SAMPLES
-from scansynth.gan.families import FAMILIES, count_weights
-from scansynth.gan.sampling import images_of
-from scansynth.gan.state import FIGURES, TrainingState, history_for, optimiser_for
-from scansynth.gan.step import round_of_steps
+from scansynth.gan.models.families import count_weights, family_of
+from scansynth.gan.models.family import Batch, Form, Networks
+from scansynth.gan.sampling import Latent, images_of
+from scansynth.gan.start import history_for, optimiser_for, shapes_of
+from scansynth.gan.state import FIGURES, TrainingState
 from scansynth.learning.device import Device
 from scansynth.recipe import Recipe
 
@@ -125,12 +127,12 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch h
         self.now -= size
 
 
-def training_bytes(recipe: Recipe, size: int, images: int, batch: int, device: Device) -> MemoryNeed:
+def training_bytes(recipe: Recipe, form: Form, images: int, batch: int, device: Device) -> MemoryNeed:
     """What a training needs at its highest; allocates nothing, draws nothing, and takes part of a second.
 
     Args:
         recipe: Networks, losses, replay, moving average.
-        size: Side of the images in pixels.
+        form: What the networks are built for.
         images: Images of the role train.
         batch: Images in a step; no more than there are.
         device: Where it is to run. Counted is always what a CPU would hold in that precision: a GPU keeps the same
@@ -138,67 +140,68 @@ def training_bytes(recipe: Recipe, size: int, images: int, batch: int, device: D
     """
     count = min(batch, images)
     counted = Device("cpu", device.name, device.precision, device.channels_last)
-    generator, discriminator, average = _shapes(recipe, size, counted)
+    family = family_of(recipe)
+    networks, average = _shapes(recipe, form, counted)
+    shape = (form.channels + family.masks, *form.shape)
     with FakeTensorMode(allow_non_fake_inputs=True), _LiveBytes() as live:
-        state = _empty_state(recipe, size, counted, generator, discriminator, average)
+        state = _empty_state(recipe, form, counted, networks, average)
         live.most = held = live.now
-        real, latent = torch.empty(count, 1, size, size), torch.empty(count, recipe.network.noise, 1, 1)
-        round_of_steps(state, real, latent, torch.Generator(), recipe, counted)
+        latent = _latent(count, networks.noise)
+        given = Batch(torch.empty(count, *shape), latent.labels, latent.noise, torch.Generator(), 0, count)
+        family.step(state, given, recipe, counted)
         activations = live.most - held
-        del real, latent
+        del given, latent
         live.most = held = live.now
-        images_of(state.sampler, torch.empty(2 * SAMPLES, recipe.network.noise, 1, 1))
+        images_of(state.sampler, _latent(2 * SAMPLES, networks.noise))
         drawing = live.most - held
         history = 0 if state.history is None else state.history.images.untyped_storage().nbytes()
-    weights, averaged = _bytes(generator) + _bytes(discriminator), 0 if average is None else _bytes(average)
-    trained = 4 * (count_weights(generator) + count_weights(discriminator))
-    kept = weights + 2 * trained + averaged + history
+    weights, averaged = _bytes(networks.generator) + _bytes(networks.discriminator), 0
+    if average is not None:
+        averaged = _bytes(average)
+    trained = 4 * (count_weights(networks.generator) + count_weights(networks.discriminator))
+    kept, pixels = weights + 2 * trained + averaged + history, math.prod(shape)
     return MemoryNeed(
         weights=weights,
         gradients=trained,
         moments=2 * trained,
         average=averaged,
         history=history,
-        data=2 * images * size * size,
+        data=2 * images * pixels,
         activations=activations,
-        look=drawing if device.kind != "cpu" else max(drawing, _examining(size)),
+        look=drawing if device.kind != "cpu" else max(drawing, _examining(pixels)),
         keeping=_keeping(kept, history, device) if device.kind == "cpu" else 0,
     )
 
 
-def _shapes(recipe: Recipe, size: int, device: Device) -> tuple[nn.Module, nn.Module, nn.Module | None]:
-    """Generator, discriminator and average without content, in the memory format of the training."""
-    family = FAMILIES[recipe.family]
-    with torch.device("meta"):
-        generator = family.build_generator(size, recipe.network)
-        discriminator = family.build_discriminator(size, recipe.network)
-    for network in (generator, discriminator):
+def _latent(count: int, length: int) -> Latent:
+    return Latent(torch.empty(count, length), torch.zeros(count, dtype=torch.int64))
+
+
+def _shapes(recipe: Recipe, form: Form, device: Device) -> tuple[Networks, nn.Module | None]:
+    """Both networks and the average without content, in the memory format of the training."""
+    networks = shapes_of(family_of(recipe), form)
+    for network in (networks.generator, networks.discriminator):
         network.to(memory_format=device.memory_format)  # type: ignore[call-overload]  # torch's stub lacks this form
-    return generator, discriminator, copy.deepcopy(generator).requires_grad_(False) if recipe.ema.on else None
+    return networks, copy.deepcopy(networks.generator).requires_grad_(False) if recipe.ema.on else None
 
 
 def _empty_state(
-    recipe: Recipe,
-    size: int,
-    device: Device,
-    generator: nn.Module,
-    discriminator: nn.Module,
-    average: nn.Module | None,
+    recipe: Recipe, form: Form, device: Device, networks: Networks, average: nn.Module | None
 ) -> TrainingState:
     """A state as in the middle of a training: with gradients, moments, and a full history."""
     if average is not None:
         average.to_empty(device=device.torch_device)
-    for network in (generator, discriminator):
+    for network in (networks.generator, networks.discriminator):
         network.to_empty(device=device.torch_device)
         for value in network.parameters():
             value.grad = torch.empty_like(value)
     state = TrainingState(
-        generator=generator,
-        discriminator=discriminator,
+        generator=networks.generator,
+        discriminator=networks.discriminator,
         average=average,
-        generator_optimiser=optimiser_for(generator, recipe),
-        discriminator_optimiser=optimiser_for(discriminator, recipe),
-        history=history_for(recipe, size, device),
+        generator_optimiser=optimiser_for(networks.generator, recipe),
+        discriminator_optimiser=optimiser_for(networks.discriminator, recipe),
+        history=history_for(recipe, family_of(recipe), form, device),
         sums=torch.zeros(len(FIGURES)),
     )
     state.generator_optimiser.step()
@@ -213,9 +216,9 @@ def _bytes(network: nn.Module) -> int:
     return sum(value.numel() * value.element_size() for value in network.state_dict().values())
 
 
-def _examining(size: int) -> int:
+def _examining(pixels: int) -> int:
     """Bytes of a look's images, twice in float32, and of the encoder's pass over some of them."""
-    return size * size * 2 * SAMPLES * 8 + _ENCODER_BYTES
+    return pixels * 2 * SAMPLES * 8 + _ENCODER_BYTES
 
 
 def _keeping(kept: int, history: int, device: Device) -> int:
@@ -291,7 +294,7 @@ def _lines(path: Path) -> list[str]:
         return []
 
 
-def check_fits(recipe: Recipe, size: int, images: int, device: Device, available: int | None = None) -> MemoryNeed:
+def check_fits(recipe: Recipe, form: Form, images: int, device: Device, available: int | None = None) -> MemoryNeed:
     """Refuses a training that the memory cannot hold, before its first step.
 
     The need is an estimate, good to about 15 % where it was measured, and it is taken as it is: a training is refused
@@ -299,7 +302,7 @@ def check_fits(recipe: Recipe, size: int, images: int, device: Device, available
 
     Args:
         recipe: As it will train.
-        size: Side of the images in pixels.
+        form: What the networks are built for.
         images: Images of the role train.
         device: Where it is to run.
         available: Bytes; none: what `available_bytes` says.
@@ -308,34 +311,36 @@ def check_fits(recipe: Recipe, size: int, images: int, device: Device, available
         ConfigError: It does not fit; says which batch would, or else which width or size.
     """
     there = available_bytes(device) if available is None else available
-    need = training_bytes(recipe, size, images, recipe.schedule.batch, device)
+    need = training_bytes(recipe, form, images, recipe.schedule.batch, device)
     if need.total <= there:
         return need
     kind = "memory" if device.kind == "cpu" else "GPU memory"
     raise ConfigError(
         f"the training needs about {need.total / 2**30:.1f} GiB of {kind}, and {there / 2**30:.1f} GiB are free; "
-        + _advice(recipe, size, images, device, there)
+        + _advice(recipe, form, images, device, there)
     )
 
 
-def _advice(recipe: Recipe, size: int, images: int, device: Device, available: int) -> str:
+def _advice(recipe: Recipe, form: Form, images: int, device: Device, available: int) -> str:
     """What to set so that the training fits: the largest batch, else the largest width, else the largest size."""
-    asked = recipe.schedule.batch
+    asked, family = recipe.schedule.batch, family_of(recipe)
 
     def narrowed(width: int) -> Recipe:
-        return recipe.model_copy(update={"network": recipe.network.model_copy(update={"width": width})})
+        narrow = family.narrowed(width)
+        return recipe if narrow is None else recipe.model_copy(update=narrow.tables())
 
-    def fits(recipe: Recipe, side: int, batch: int) -> bool:
-        return training_bytes(recipe, side, images, batch, device).total <= available
+    def fits(recipe: Recipe, form: Form, batch: int) -> bool:
+        return training_bytes(recipe, form, images, batch, device).total <= available
 
-    batch = _largest(_powers_below(min(asked, images), _LEAST_BATCH), lambda batch: fits(recipe, size, batch))
+    batch = _largest(_powers_below(min(asked, images), _LEAST_BATCH), lambda batch: fits(recipe, form, batch))
     if batch is not None:
         return f"set generator.overrides.schedule.batch = {batch} in study.toml"
-    widths = _powers_below(recipe.network.width, _LEAST_WIDTH)
-    width = _largest(widths, lambda width: fits(narrowed(width), size, asked))
+    widths = _powers_below(family.width, _LEAST_WIDTH)
+    width = _largest(widths, lambda width: fits(narrowed(width), form, asked))
     if width is not None:
         return f"set generator.overrides.network.width = {width} in study.toml"
-    side = _largest(_powers_below(size, _LEAST_SIZE), lambda side: fits(recipe, side, asked))
+    sides = _powers_below(max(form.shape), _LEAST_SIZE)
+    side = _largest(sides, lambda side: fits(recipe, form._replace(shape=(side, side)), asked))
     if side is not None:
         return f"set cohort.size = {side} in study.toml, and ingest again"
     return "close other programs, or use a machine with more memory"

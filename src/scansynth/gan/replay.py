@@ -22,43 +22,51 @@ class ReplayHistory:
     """Past fakes.
 
     Attributes:
-        images: (capacity, 1, side, side), on the training device; rows from `filled` on are unused.
+        images: (capacity, channels, rows, columns), on the training device; those from `filled` on are unused.
+        labels: (capacity,) int64, the class that each was made for.
         filled: Rows in use.
     """
 
     images: Tensor
+    labels: Tensor
     filled: int = 0
 
 
-def new_history(capacity: int, size: int, like: Tensor) -> ReplayHistory:
-    """An empty history of `capacity` images, of the number format and device of `like`."""
-    return ReplayHistory(like.new_zeros((capacity, 1, size, size)))
+def new_history(capacity: int, shape: tuple[int, int, int], like: Tensor) -> ReplayHistory:
+    """An empty history of `capacity` images (channels, rows, columns), of the number format and device of `like`."""
+    return ReplayHistory(like.new_zeros((capacity, *shape)), like.new_zeros(capacity, dtype=torch.int64))
 
 
 @torch.no_grad()
-def exchange(history: ReplayHistory, fakes: Tensor, share: float, random: torch.Generator) -> tuple[Tensor, ...]:
+def exchange(
+    history: ReplayHistory, fakes: Tensor, labels: Tensor, share: float, random: torch.Generator
+) -> tuple[tuple[Tensor, Tensor], ...]:
     """Fakes for the discriminator: current ones, then past ones in place of the rest, which are stored.
 
     While the history fills, all are current.
 
     Args:
         history: Changed in place.
-        fakes: Current fakes, (n, 1, side, side), detached.
+        fakes: Current fakes, (n, channels, rows, columns), detached.
+        labels: (n,), the class that each was made for.
         share: Of past fakes among the n, in (0, 1).
         random: A generator on the CPU.
 
     Returns:
-        One batch (n, 1, side, side) while the history fills; then two, of current and of past fakes, n in all.
+        One batch of n images and their labels while the history fills; then two, of current and of past fakes, n in
+        all.
     """
     capacity, count = history.images.shape[0], fakes.shape[0]
     fresh = min(count, capacity - history.filled)
     if fresh > 0:
         history.images[history.filled : history.filled + fresh] = fakes[:fresh].to(history.images.dtype)
+        history.labels[history.filled : history.filled + fresh] = labels[:fresh]
         history.filled += fresh
-        return (fakes,)
+        return ((fakes, labels),)
     past = min(max(1, round(share * count)), count - 1)
     drawn = torch.randperm(capacity, generator=random)[:past].to(fakes.device)
-    recalled = history.images[drawn].to(fakes.dtype)
+    recalled = history.images[drawn].to(fakes.dtype), history.labels[drawn]
     # The fakes that gave way go into the places that were drawn: each is shown once, now or later.
     history.images[drawn] = fakes[:past].to(history.images.dtype)
-    return fakes[past:], recalled
+    history.labels[drawn] = labels[:past]
+    return (fakes[past:], labels[past:]), recalled

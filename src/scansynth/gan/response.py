@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from scansynth.gan.families import FAMILIES
 from scansynth.gan.health import GRACE_LOOKS
-from scansynth.gan.state import TrainingState, history_for, optimiser_for
+from scansynth.gan.models.families import family_of
+from scansynth.gan.models.family import Form
+from scansynth.gan.start import history_for, optimiser_for
+from scansynth.gan.state import TrainingState
 from scansynth.learning.device import Device
 from scansynth.recipe import Change, Recipe
 
@@ -20,9 +22,6 @@ WORDS = {
     Change.RATE: "half the learning rate",
 }
 """Each change in plain words."""
-
-_FIRST_PENALTY = 1.0
-_STRONGER = 4.0
 
 
 def next_change(recipe: Recipe, made: Sequence[Change]) -> Change | None:
@@ -38,30 +37,19 @@ def next_change(recipe: Recipe, made: Sequence[Change]) -> Change | None:
     if len(made) >= recipe.collapse.most_changes:
         return None
     counts = Counter(made)
-    usable = [change for change in recipe.collapse.changes if _alters(recipe, change)]
+    usable = [change for change in recipe.collapse.changes if changed(recipe, change) is not None]
     return min(usable, key=lambda change: counts[change], default=None)  # the first of the least used
 
 
-def _alters(recipe: Recipe, change: Change) -> bool:
-    """Whether a change would alter the recipe: what is on cannot be switched on."""
-    if change is Change.REPLAY:
-        return not recipe.replay.on
-    if change is Change.SPECTRAL_NORM:
-        return not recipe.network.spectral_norm
-    return True
-
-
-def changed(recipe: Recipe, change: Change) -> Recipe:
-    """The recipe with one thing altered."""
+def changed(recipe: Recipe, change: Change) -> Recipe | None:
+    """The recipe with one thing altered; none when that would alter nothing: what is on cannot be switched on."""
+    if change is Change.RATE:
+        return _with(recipe, "optimiser", learning_rate=recipe.optimiser.learning_rate / 2.0)
     if change is Change.REPLAY:
         capacity = max(recipe.replay.capacity, recipe.schedule.batch)
-        return _with(recipe, "replay", on=True, capacity=capacity)
-    if change is Change.SPECTRAL_NORM:
-        return _with(recipe, "network", spectral_norm=True)
-    if change is Change.PENALTY:
-        before = recipe.loss.penalty
-        return _with(recipe, "loss", penalty=before * _STRONGER if before else _FIRST_PENALTY)
-    return _with(recipe, "optimiser", learning_rate=recipe.optimiser.learning_rate / 2.0)
+        return None if recipe.replay.on else _with(recipe, "replay", on=True, capacity=capacity)
+    family = family_of(recipe).altered(change)
+    return None if family is None else recipe.model_copy(update=family.tables())
 
 
 def _with(recipe: Recipe, table: str, **values: Any) -> Recipe:
@@ -71,28 +59,29 @@ def _with(recipe: Recipe, table: str, **values: Any) -> Recipe:
 def recipe_after(recipe: Recipe, changes: Sequence[Change]) -> Recipe:
     """The recipe with all changes in force."""
     for change in changes:
-        recipe = changed(recipe, change)
+        recipe = changed(recipe, change) or recipe
     return recipe
 
 
-def with_change(state: TrainingState, recipe: Recipe, change: Change, size: int, device: Device) -> TrainingState:
+def with_change(state: TrainingState, recipe: Recipe, change: Change, form: Form, device: Device) -> TrainingState:
     """A state as the next attempt begins with it: weights kept, one thing changed.
 
     Args:
         state: Healthy, or fresh.
         recipe: In force for `state`.
         change: What to alter.
-        size: Side of the images in pixels.
+        form: What the networks were built for.
         device: Where the state lives.
     """
-    after = changed(recipe, change)
+    after = recipe_after(recipe, (change,))
     # the ratio of the losses may rightly jump, and the variety may dip
     health = replace(state.health, balances=(), unbalanced=0, grace=GRACE_LOOKS)
     state = replace(state, changes=(*state.changes, change), health=health)
+    family = family_of(after)
     if change is Change.REPLAY:
-        return replace(state, history=history_for(after, size, device))
-    if change is Change.SPECTRAL_NORM:
-        discriminator = FAMILIES[recipe.family].with_spectral_norm(state.discriminator, size, recipe.network)
-        optimiser = optimiser_for(discriminator, after)  # its moments were of other weights
-        return replace(state, discriminator=discriminator, discriminator_optimiser=optimiser)
-    return state
+        return replace(state, history=history_for(after, family, form, device))
+    discriminator = family.carried_over(state.discriminator, form)
+    if discriminator is state.discriminator:
+        return state
+    optimiser = optimiser_for(discriminator, after)  # its moments were of other weights
+    return replace(state, discriminator=discriminator, discriminator_optimiser=optimiser)

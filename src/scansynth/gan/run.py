@@ -17,9 +17,11 @@ from scansynth.errors import ConfigError, TrainingError
 from scansynth.files import read_json, read_json_lines, write_json
 from scansynth.gan import run_log
 from scansynth.gan.collapse import RealImages
-from scansynth.gan.families import count_weights
 from scansynth.gan.health import Level
+from scansynth.gan.material import grey, material_of
 from scansynth.gan.memory import check_fits
+from scansynth.gan.models.families import complete, count_weights, family_of
+from scansynth.gan.models.family import Form
 from scansynth.gan.response import WORDS, next_change, recipe_after
 from scansynth.gan.scores import SCORES, write_scores
 from scansynth.gan.state import TrainingState
@@ -42,7 +44,7 @@ _MOST_REFERENCE = 512
 def train_settings(study: Study) -> dict[str, Any]:
     """The settings that decide about the weights."""
     settings: dict[str, Any] = {
-        "recipe": study.recipe().model_dump(mode="json"),
+        "recipe": complete(study.recipe()).model_dump(mode="json"),
         "classes": list(study.config.generator.classes),
     }
     if study.config.generator.fraction < 1.0:  # said only where it matters: runs of all patients stay as they are
@@ -138,7 +140,7 @@ def prepare(study: Study) -> Preparation:
     if there:
         held_out = _part(held_out, [place for place, patient in enumerate(held_out.patients) if patient not in there])
     watched, used = watched_images(reals, held_out, study.config.seed)
-    return Preparation(_job(study, cohort, reals, watched), classes, reals, used)
+    return Preparation(_job(study, cohort, reals, classes, watched), classes, reals, used)
 
 
 def _left_out(cohort: Cohort, without: Without) -> frozenset[str]:
@@ -160,8 +162,10 @@ def score_reals(study: Study, ready: Preparation, state: TrainingState) -> Selec
 
     They are read only now: the weights are final and written.
     """
-    asked = select(load_cohort(study.cohort), Use.MEMBERSHIP, ready.classes or None)
-    write_scores(ready.job.folder, state.discriminator, asked)
+    cohort = load_cohort(study.cohort)
+    asked = select(cohort, Use.MEMBERSHIP, ready.classes or None)
+    material = material_of(cohort, asked, ready.classes, masks=family_of(ready.job.recipe).masks)
+    write_scores(ready.job.folder, state.discriminator, asked.cases, material)
     return asked
 
 
@@ -171,14 +175,14 @@ def _check_memory(job: TrainingJob, device: Device, warn: Callable[[str], None])
     Raises:
         ConfigError: The training needs more memory than there is.
     """
-    size, count = job.images.shape[1], len(job.images)
-    check_fits(job.recipe, size, count, device)
+    count = len(job.images)
+    check_fits(job.recipe, job.form, count, device)
     recipe, changes = job.recipe, list[Change]()
     while recipe.collapse.respond and (change := next_change(recipe, changes)) is not None:
         changes.append(change)
         recipe = recipe_after(job.recipe, changes)
         try:
-            check_fits(recipe, size, count, device)
+            check_fits(recipe, job.form, count, device)
         except ConfigError as fault:
             warn(f"it fits, but not what a collapse would change ({WORDS[change]}): {fault}")
             return
@@ -194,13 +198,17 @@ def _gave_up(state: TrainingState) -> TrainingError:
     )
 
 
-def _job(study: Study, cohort: Cohort, reals: Selection, watched: RealImages) -> TrainingJob:
+def _job(study: Study, cohort: Cohort, reals: Selection, classes: tuple[str, ...], watched: RealImages) -> TrainingJob:
     """The training that the study asks for."""
     settings = study.config.generator
-    recipe = study.recipe()
+    recipe = complete(study.recipe())
+    material = material_of(cohort, reals, classes, masks=family_of(recipe).masks)
+    _, channels, rows, columns = grey(reals).shape
     return TrainingJob(
         folder=study.run(),
-        images=reals.images,
+        images=material.images,
+        labels=material.labels,
+        form=Form((rows, columns), channels, len(classes)),
         watched=watched,
         recipe=recipe,
         plan=plan_augmentation(recipe.augmentation, permission(cohort.facts.modality, cohort.facts.view)),
@@ -268,7 +276,7 @@ def watched_images(reals: Selection, held_out: Selection, seed: int) -> tuple[Re
     chosen = generator(seed, "reference").permutation(len(others.cases))[:_MOST_REFERENCE].tolist()
     used = _part(others, chosen)
     named = tuple(groups[place] for place in chosen)
-    return RealImages(to_signed(_part(scaling, order).images), to_signed(used.images), named, basis), used
+    return RealImages(to_signed(grey(_part(scaling, order))), to_signed(grey(used)), named, basis), used
 
 
 def _part(selection: Selection, places: list[int]) -> Selection:
@@ -338,8 +346,9 @@ def _keep(job: TrainingJob, state: TrainingState, classes: tuple[str, ...]) -> N
     facts = GeneratorFacts(
         family=job.recipe.family,
         recipe=job.recipe.name,
-        size=job.images.shape[1],
-        network=job.recipe.network.model_dump(mode="json"),
+        settings=family_of(job.recipe).tables(),
+        shape=job.form.shape,
+        channels=job.form.channels,
         classes=classes,
         images=state.images,
         level=state.health.level.value,

@@ -6,6 +6,7 @@ On a GPU that is not tested.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,40 +19,90 @@ BATCH = 16
 """Images in one pass. Fixed and always full, so that no image depends on how many are asked for."""
 
 
+@dataclass(frozen=True)
+class Latent:
+    """What images are made from.
+
+    Attributes:
+        noise: (n, length) from N(0, 1).
+        labels: (n,) int64, the class of each; a generator that heeds none gets them all the same.
+    """
+
+    noise: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        """How many images."""
+        return len(self.noise)
+
+    def part(self, first: int, last: int) -> Latent:
+        """Those from `first` to before `last`."""
+        return Latent(self.noise[first:last], self.labels[first:last])
+
+    def to(self, device: torch.device) -> Latent:
+        """The same on a device."""
+        return Latent(self.noise.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A trained generator, and what it takes to draw from it.
+
+    Attributes:
+        network: In evaluation mode.
+        noise: Length of the noise of an image.
+        channels: Grey channels of an image; a further one is its lesion mask.
+        classes: Classes that it tells apart; 0: it heeds no labels.
+    """
+
+    network: nn.Module
+    noise: int
+    channels: int
+    classes: int
+
+    def label_of(self, index: int) -> int:
+        """Class of the image `index` of a set: the classes by turns."""
+        return index % self.classes if self.classes else 0
+
+
 def noise_of(seed: int, index: int, length: int) -> Tensor:
-    """Noise (length, 1, 1) of the image `index` of a set with `seed`, drawn on the CPU."""
+    """Noise (length,) of the image `index` of a set with `seed`, drawn on the CPU."""
     random = torch.Generator().manual_seed(derive_seed(seed, "noise", index))
-    return torch.randn(length, 1, 1, generator=random)
+    return torch.randn(length, generator=random)
 
 
 @torch.no_grad()
-def images_of(generator: nn.Module, noise: Tensor) -> Tensor:
-    """Images (n, 1, side, side) in [-1, 1], in float32, with the running statistics of batch norm.
+def images_of(generator: nn.Module, latent: Latent) -> Tensor:
+    """Images (n, channels, rows, columns) in [-1, 1], in float32, with the running statistics of batch norm.
 
     Args:
         generator: Left in the mode in which it came.
-        noise: (n, length, 1, 1), on the generator's device.
+        latent: On the generator's device.
     """
     training = generator.training
     generator.eval()
     try:
-        return torch.cat([_pass(generator, part) for part in torch.split(noise, BATCH)])
+        parts = [latent.part(first, first + BATCH) for first in range(0, len(latent), BATCH)]
+        return torch.cat([_pass(generator, part) for part in parts])
     finally:
         generator.train(training)
 
 
-def _pass(generator: nn.Module, noise: Tensor) -> Tensor:
+def _pass(generator: nn.Module, latent: Latent) -> Tensor:
     """One pass of exactly `BATCH` images; a short batch is filled up, and cut off after."""
-    count = noise.shape[0]
-    full = torch.cat([noise, noise.new_zeros((BATCH - count, *noise.shape[1:]))]) if count < BATCH else noise
-    made: Tensor = generator(full)
-    return made[:count].float()
+    noise, labels, missing = latent.noise, latent.labels, BATCH - len(latent)
+    if missing:
+        noise = torch.cat([noise, noise.new_zeros(missing, noise.shape[1])])
+        labels = torch.cat([labels, labels.new_zeros(missing)])
+    made: Tensor = generator(noise, labels)
+    return made[: len(latent)].float()
 
 
-def draw(generator: nn.Module, length: int, seed: int, count: int) -> Iterator[NDArray[np.float32]]:
-    """The first `count` images of a set, one after the other, each (side, side) in [-1, 1]."""
-    device = next(generator.parameters()).device
+def draw(sampler: Sampler, seed: int, count: int) -> Iterator[NDArray[np.float32]]:
+    """The first `count` images of a set, one after the other, each (channels, rows, columns) in [-1, 1]."""
+    device = next(sampler.network.parameters()).device
     for start in range(0, count, BATCH):
         indices = range(start, min(start + BATCH, count))
-        noise = torch.stack([noise_of(seed, index, length) for index in indices]).to(device)
-        yield from images_of(generator, noise)[:, 0].cpu().numpy()
+        noise = torch.stack([noise_of(seed, index, sampler.noise) for index in indices])
+        labels = torch.tensor([sampler.label_of(index) for index in indices])
+        yield from images_of(sampler.network, Latent(noise, labels).to(device)).cpu().numpy()

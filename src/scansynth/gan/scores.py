@@ -6,6 +6,7 @@ after the weights are final.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from scansynth.data.tensors import Selection, to_signed
+from scansynth.data.tensors import Case, to_signed
 from scansynth.errors import TrainingError
 from scansynth.files import write_csv
+from scansynth.gan.material import Material
 
 SCORES = "scores.csv"
 COLUMNS = ("case", "role", "score")
@@ -23,8 +25,8 @@ _BATCH = 16  # always full, so that no score depends on how many images there ar
 
 
 @torch.no_grad()
-def scores_of(discriminator: nn.Module, images: NDArray[np.uint16]) -> NDArray[np.float64]:
-    """Logits of stored images (n, side, side), (n,): above 0 is rather real.
+def scores_of(discriminator: nn.Module, images: NDArray[np.uint16], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Logits of stored images (n, channels, rows, columns) of classes `labels` (n,): above 0 is rather real.
 
     In float32 and in evaluation mode: with running statistics where there is batch norm, and without a step of the
     power iteration where there is spectral normalisation. So a score depends on its image alone, and the discriminator
@@ -36,27 +38,27 @@ def scores_of(discriminator: nn.Module, images: NDArray[np.uint16]) -> NDArray[n
     try:
         for start in range(0, len(images), _BATCH):
             part = images[start : start + _BATCH]
-            batch = np.zeros((_BATCH, 1, *images.shape[1:]), np.float32)
-            batch[: len(part), 0] = to_signed(part)
-            logits = discriminator(torch.from_numpy(batch).to(device))
-            found[start : start + len(part)] = logits.flatten()[: len(part)].cpu().numpy()
+            batch, classes = np.zeros((_BATCH, *images.shape[1:]), np.float32), np.zeros(_BATCH, np.int64)
+            batch[: len(part)], classes[: len(part)] = to_signed(part), labels[start : start + _BATCH]
+            logits = discriminator(torch.from_numpy(batch).to(device), torch.from_numpy(classes).to(device))
+            found[start : start + len(part)] = logits.flatten(1)[: len(part), 0].cpu().numpy()
     finally:
         discriminator.train(training)
     return found
 
 
-def write_scores(folder: Path, discriminator: nn.Module, asked: Selection) -> None:
+def write_scores(folder: Path, discriminator: nn.Module, cases: Sequence[Case], material: Material) -> None:
     """Writes `scores.csv` of a run: one row for each real image, in the cohort's order.
 
     Raises:
         TrainingError: A score is no finite number.
         StorageError: The disk is full or the folder cannot be written.
     """
-    found = scores_of(discriminator, asked.images)
+    found = scores_of(discriminator, material.images, material.labels)
     if not np.isfinite(found).all():
         raise TrainingError("the discriminator gives real images scores that are no numbers; train anew")
     rows = [
         {"case": case.case, "role": case.role.value, "score": f"{score:.6g}"}
-        for case, score in zip(asked.cases, found, strict=True)
+        for case, score in zip(cases, found, strict=True)
     ]
     write_csv(folder / SCORES, COLUMNS, rows)

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from scansynth.data.tensors import to_signed
 from scansynth.files import write_bytes
 from scansynth.gan import run_log
 from scansynth.gan.grid import columns_for, grid, png
 from scansynth.gan.health import Health, Level, Trouble
-from scansynth.gan.sampling import images_of
+from scansynth.gan.sampling import Latent, images_of
 from scansynth.gan.state import TrainingState
 from scansynth.learning.tracking import Tracker
 from scansynth.seeds import generator
+
+T = TypeVar("T", np.uint16, np.float32)
 
 LEVELS = tuple(Level)
 _TITLES = {
@@ -38,13 +41,13 @@ class Show:
     Attributes:
         folder: The run's folder.
         trackers: Open ones.
-        noise: Fixed noise of the sample grids, (n, length, 1, 1).
+        latent: Fixed noise and labels of the sample grids.
         warn: Prints a warning in the terminal.
     """
 
     folder: Path
     trackers: list[Tracker]
-    noise: Tensor
+    latent: Latent
     warn: Callable[[str], None]
 
 
@@ -75,9 +78,9 @@ def gauge(share: float) -> str:
 
 def real_images(show: Show, images: NDArray[np.uint16], seed: int, *, to_trackers: bool) -> None:
     """Writes a grid of real images of the train role; the trackers get it only when the study says so."""
-    columns = columns_for(images.shape[1])
+    columns = columns_for(images.shape[-1])
     chosen = generator(seed, "real grid").permutation(len(images))[: columns * columns]
-    picture = grid(to_signed(images[chosen]), columns)
+    picture = grid(to_signed(_side_by_side(images[chosen])), columns)
     write_bytes(show.folder / "real.png", png(picture))
     if to_trackers:
         for tracker in show.trackers:
@@ -86,16 +89,22 @@ def real_images(show: Show, images: NDArray[np.uint16], seed: int, *, to_tracker
 
 def generated_images(show: Show, state: TrainingState) -> None:
     """Writes the sample grid of the fixed noise and gives it to the trackers."""
-    picture = _sample_grid(state.sampler, show.noise)
+    picture = _sample_grid(state.sampler, show.latent)
     write_bytes(show.folder / "grids" / f"{state.attempt:02d}-{state.images:010d}.png", png(picture))
     for tracker in show.trackers:
         tracker.picture(state.images, "generated images", picture)
 
 
-def _sample_grid(network: nn.Module, noise: Tensor) -> NDArray[np.uint8]:
-    side = images_of(network, noise[:1]).shape[-1]
-    columns = columns_for(side)
-    return grid(images_of(network, noise[: columns * columns])[:, 0].cpu().numpy(), columns)
+def _sample_grid(network: nn.Module, latent: Latent) -> NDArray[np.uint8]:
+    columns = columns_for(images_of(network, latent.part(0, 1)).shape[-1])
+    made = images_of(network, latent.part(0, columns * columns)).cpu().numpy()
+    return grid(_side_by_side(made), columns)
+
+
+def _side_by_side(images: NDArray[T]) -> NDArray[T]:
+    """Images (n, channels, rows, columns) as (n, rows, channels * columns): the channels of each beside one another."""
+    count, channels, rows, columns = images.shape
+    return images.transpose(0, 2, 1, 3).reshape(count, rows, channels * columns)
 
 
 def alarm(show: Show, state: TrainingState, before: Health) -> None:
@@ -113,7 +122,7 @@ def alarm(show: Show, state: TrainingState, before: Health) -> None:
     title = _TITLES[health.level if worse else next(trouble for trouble in health.troubles if trouble in new)]
     # of the network that the reasons name: the average may still be varied when the generator is not
     network = state.generator if health.reasons[0].startswith("generator:") else state.sampler
-    picture = _sample_grid(network, show.noise)
+    picture = _sample_grid(network, show.latent)
     name = f"{state.attempt:02d}-{state.images:010d}-{health.level}.png"
     write_bytes(show.folder / "alarms" / name, png(picture))
     text = f"at {state.images:,} images: {'; '.join(health.reasons)}"

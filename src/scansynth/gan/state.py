@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from scansynth.gan.families import FAMILIES
 from scansynth.gan.health import Health, from_plain, to_plain
-from scansynth.gan.replay import ReplayHistory, new_history
+from scansynth.gan.replay import ReplayHistory
 from scansynth.learning.checkpoint import Checkpoint, optimiser_tensors, restore_optimiser
-from scansynth.learning.device import Device
-from scansynth.recipe import Change, Recipe
-from scansynth.seeds import derive_seed
+from scansynth.recipe import Change
 
 FIGURES = ("loss_d", "loss_g", "d_real", "d_fake")
 """What a round tells of itself."""
@@ -61,39 +57,6 @@ class TrainingState:
         return self.generator if self.average is None else self.average
 
 
-def new_state(recipe: Recipe, size: int, seed: int, device: Device) -> TrainingState:
-    """Freshly initialised networks; the same seed gives the same weights on any device."""
-    family = FAMILIES[recipe.family]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, "weights"))
-        generator = family.build_generator(size, recipe.network)
-        discriminator = family.build_discriminator(size, recipe.network)
-    for network in (generator, discriminator):
-        network.to(device=device.torch_device)
-        network.to(memory_format=device.memory_format)  # type: ignore[call-overload]  # torch's stub lacks this form
-    return TrainingState(
-        generator=generator,
-        discriminator=discriminator,
-        average=copy.deepcopy(generator).requires_grad_(False) if recipe.ema.on else None,
-        generator_optimiser=optimiser_for(generator, recipe),
-        discriminator_optimiser=optimiser_for(discriminator, recipe),
-        history=history_for(recipe, size, device),
-        sums=torch.zeros(len(FIGURES), device=device.torch_device),
-    )
-
-
-def optimiser_for(network: nn.Module, recipe: Recipe) -> torch.optim.Adam:
-    """Adam, Kingma and Ba 2015 (arXiv 1412.6980), all weights in one kernel."""
-    settings = recipe.optimiser
-    return torch.optim.Adam(network.parameters(), settings.learning_rate, settings.betas, fused=True)
-
-
-def history_for(recipe: Recipe, size: int, device: Device) -> ReplayHistory | None:
-    """An empty history of fakes in the training's precision; none when the recipe has replay off."""
-    like = torch.empty(0, device=device.torch_device, dtype=getattr(torch, device.precision))
-    return new_history(recipe.replay.capacity, size, like) if recipe.replay.on else None
-
-
 def _networks(state: TrainingState) -> dict[str, nn.Module]:
     networks = {"generator": state.generator, "discriminator": state.discriminator}
     return networks if state.average is None else {**networks, "average": state.average}
@@ -115,7 +78,7 @@ def to_checkpoint(state: TrainingState, *, point: bool = False) -> Checkpoint:
         "health": to_plain(state.health),
     }
     if state.history is not None:
-        tensors["history"] = state.history.images
+        tensors["history"], tensors["history_labels"] = state.history.images, state.history.labels
         plain["history_filled"] = state.history.filled
     return Checkpoint(state.images, tensors, plain, state.attempt, healthy=point and state.health.clear)
 
@@ -134,6 +97,7 @@ def restore(state: TrainingState, checkpoint: Checkpoint) -> None:
     restore_optimiser(state.discriminator_optimiser, "discriminator_optimiser", tensors)
     if state.history is not None:
         state.history.images.copy_(tensors["history"])
+        state.history.labels.copy_(tensors["history_labels"])
         state.history.filled = int(checkpoint.state["history_filled"])
     state.sums.copy_(tensors["sums"])
     state.rounds = int(checkpoint.state["rounds"])

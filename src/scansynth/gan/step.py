@@ -1,4 +1,4 @@
-"""One round: the discriminator's step, then, apart from it, the generator's."""
+"""One round with cross-entropy: the discriminator's step, then, apart from it, the generator's."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from scansynth.gan import losses, replay
+from scansynth.gan.losses import LossSettings
+from scansynth.gan.models.family import Batch
 from scansynth.gan.state import TrainingState
 from scansynth.learning import ema
 from scansynth.learning.device import Device
-from scansynth.recipe import LossSettings, Recipe
+from scansynth.recipe import Recipe
 
 
 def round_of_steps(
-    state: TrainingState, real: Tensor, latent: Tensor, random: torch.Generator, recipe: Recipe, device: Device
+    state: TrainingState, batch: Batch, settings: LossSettings, recipe: Recipe, device: Device
 ) -> Tensor:
     """Updates both networks once; changes `state`.
 
@@ -23,10 +25,9 @@ def round_of_steps(
 
     Args:
         state: Networks, optimisers, history.
-        real: (n, 1, side, side) in [-1, 1].
-        latent: Noise (n, length, 1, 1).
-        random: A generator on the CPU, for the history.
-        recipe: Losses and their penalty, replay, moving average.
+        batch: Real images, labels, noise.
+        settings: Targets, and the penalty.
+        recipe: Replay, moving average.
         device: Precision.
 
     Returns:
@@ -34,16 +35,16 @@ def round_of_steps(
         the discriminator gives reals and fakes. Nothing waits for the device here.
     """
     with device.autocast():
-        fakes = state.generator(latent)
+        fakes = state.generator(batch.noise, batch.labels)
 
-    shown: tuple[Tensor, ...] = (fakes.detach(),)
+    shown: tuple[tuple[Tensor, Tensor], ...] = ((fakes.detach(), batch.labels),)
     if state.history is not None:
-        shown = replay.exchange(state.history, shown[0], recipe.replay.share, random)
+        shown = replay.exchange(state.history, *shown[0], recipe.replay.share, batch.random)
     with device.autocast(), parametrize.cached():  # normalises the weights once for all
-        real_logits = state.discriminator(real)
-        fake_logits = torch.cat([state.discriminator(part) for part in shown])
-        penalty = _penalty(state, real, recipe.loss)
-    loss_d = losses.discriminator_loss(real_logits, fake_logits, recipe.loss)
+        real_logits = state.discriminator(batch.real, batch.labels)
+        fake_logits = torch.cat([state.discriminator(*part) for part in shown])
+        penalty = _penalty(state, batch, settings)
+    loss_d = losses.discriminator_loss(real_logits, fake_logits, settings)
     # What is told of the round is the loss without the penalty, so that curves with and without it compare.
     pulled = loss_d if penalty is None else loss_d + penalty
     state.discriminator_optimiser.zero_grad()
@@ -52,26 +53,26 @@ def round_of_steps(
 
     state.discriminator.requires_grad_(False)  # its gradients would be thrown away
     with device.autocast():
-        wanted = state.discriminator(fakes)
-    loss_g = losses.generator_loss(wanted, recipe.loss)
+        wanted = state.discriminator(fakes, batch.labels)
+    loss_g = losses.generator_loss(wanted, settings)
     state.generator_optimiser.zero_grad()
     loss_g.backward()  # type: ignore[no-untyped-call]  # torch's stub has no types here
     state.generator_optimiser.step()
     state.discriminator.requires_grad_(True)
 
     if state.average is not None:
-        ema.update(state.average, state.generator, ema.decay_for(len(real), recipe.ema.half_life_images))
+        ema.update(state.average, state.generator, ema.decay_for(len(batch.real), recipe.ema.half_life_images))
     said = [real_logits.detach().float().sigmoid().mean(), fake_logits.detach().float().sigmoid().mean()]
     return torch.stack([loss_d.detach(), loss_g.detach(), *said])
 
 
-def _penalty(state: TrainingState, real: Tensor, settings: LossSettings) -> Tensor | None:
+def _penalty(state: TrainingState, batch: Batch, settings: LossSettings) -> Tensor | None:
     """The penalty on the discriminator's gradient with its weight, in the rounds that have one.
 
     It is taken every few rounds and weighs as many times more: lazy regularisation, Karras et al. 2020
     (arXiv 1912.04958), appendix B.
     """
-    if not settings.penalty or (state.images // len(real)) % settings.penalty_every:
+    if not settings.penalty or (batch.seen // len(batch.real)) % settings.penalty_every:
         return None
     weight = 0.5 * settings.penalty * settings.penalty_every
-    return weight * losses.gradient_penalty(state.discriminator, real)
+    return weight * losses.gradient_penalty(state.discriminator, batch.real, batch.labels)

@@ -25,18 +25,19 @@ from scansynth.errors import Interrupted, TrainingError
 from scansynth.files import sha256_bytes, sha256_json
 from scansynth.gan import run_log, showing
 from scansynth.gan.collapse import SAMPLES, STEPPED, CollapseMonitor, RealImages, look, new_monitor
-from scansynth.gan.dcgan import noise
 from scansynth.gan.health import Level, judge
+from scansynth.gan.models.families import family_of
+from scansynth.gan.models.family import Batch, Form
 from scansynth.gan.response import WORDS, next_change, recipe_after, with_change
-from scansynth.gan.sampling import noise_of
-from scansynth.gan.state import FIGURES, TrainingState, changes_in, finite, new_state, restore, to_checkpoint
-from scansynth.gan.step import round_of_steps
+from scansynth.gan.sampling import Latent, noise_of
+from scansynth.gan.start import new_state, shapes_of
+from scansynth.gan.state import FIGURES, TrainingState, changes_in, finite, restore, to_checkpoint
 from scansynth.learning import checkpoint
 from scansynth.learning.device import Device
 from scansynth.learning.interruption import interruption
 from scansynth.learning.tracking import open_trackers
 from scansynth.recipe import Recipe
-from scansynth.seeds import derive_seed
+from scansynth.seeds import derive_seed, generator
 
 _CHECK_EVERY = 16
 """Rounds between two checks that the losses are still numbers: a check waits for the device."""
@@ -48,7 +49,10 @@ class TrainingJob:
 
     Attributes:
         folder: The run's folder.
-        images: Real images of the train role, uint16 (n, side, side), 0..65535 for -1..1.
+        images: Real images of the train role, uint16 (n, channels, rows, columns), 0..65535 for -1..1; the last
+            channel is the lesion mask where the recipe's family wants it.
+        labels: int64 (n,), class of each.
+        form: What the networks are built for.
         watched: Real images that the variety is held against.
         recipe: Networks, losses, schedule.
         plan: What augmentation does.
@@ -62,6 +66,8 @@ class TrainingJob:
 
     folder: Path
     images: NDArray[np.uint16]
+    labels: NDArray[np.int64]
+    form: Form
     watched: RealImages
     recipe: Recipe
     plan: augment.AugmentationPlan
@@ -88,6 +94,11 @@ class TrainingJob:
         return self.recipe.schedule.epochs * self.steps_per_epoch * self.batch
 
     @property
+    def grey(self) -> NDArray[np.uint16]:
+        """The images without their masks."""
+        return self.images[:, : self.form.channels]
+
+    @property
     def checkpoints(self) -> Path:
         """Where its checkpoints lie."""
         return self.folder / "checkpoints"
@@ -101,6 +112,7 @@ class TrainingJob:
                 "seed": self.seed,
                 "inputs": self.inputs,
                 "images": sha256_bytes(np.ascontiguousarray(self.images).tobytes()),
+                "labels": sha256_bytes(self.labels.tobytes()),
                 "augmentation": self.plan.applied,
             }
         )
@@ -144,11 +156,13 @@ def train_attempt(
 
     # Data: the whole cohort on the device, 2 bytes a pixel; nothing is decoded in the loop.
     data = torch.from_numpy((job.images ^ np.uint16(0x8000)).view(np.int16)).to(device.torch_device)  # less 32768
+    labels = torch.from_numpy(job.labels).to(device.torch_device)
 
     # Networks, and where an earlier session or attempt left them.
     found = checkpoint.load_newest(job.checkpoints, job.identity, warn)
     recipe = recipe_after(job.recipe, changes_in(found))
-    state = new_state(recipe, job.images.shape[1], job.seed, device)
+    family, length = family_of(recipe), monitor.latent.noise.shape[1]
+    state = new_state(recipe, job.form, job.seed, device, job.grey)
     if found is not None:
         restore(state, found)
     run_log.cut(job.folder, state.attempt, state.images)
@@ -160,7 +174,7 @@ def train_attempt(
     # Rounds.
     order, order_epoch, note = torch.empty(0), -1, ""
     with watching as trackers, interruption() as stop_asked:
-        show = showing.Show(job.folder, trackers, monitor.noise, warn)
+        show = showing.Show(job.folder, trackers, monitor.latent, warn)
         showing.real_images(show, job.images, job.seed, to_trackers=job.tracking.real_images)
         clock = logged_at = saved_at = time.monotonic()
         logged = state.images
@@ -171,11 +185,13 @@ def train_attempt(
                 shuffle = torch.Generator().manual_seed(derive_seed(job.seed, "epoch", epoch))
                 order, order_epoch = torch.randperm(len(data), generator=shuffle).to(device.torch_device), epoch
             random = torch.Generator().manual_seed(derive_seed(job.seed, "step", step))
-            real = _signed(data[order[place * batch : (place + 1) * batch]])
+            chosen = order[place * batch : (place + 1) * batch]
+            real = _signed(data[chosen])
             if not job.plan.nothing:
                 real = augment.apply(real, augment.draw(job.plan, batch, random))
-            latent = noise(batch, recipe.network.noise, random).to(device.torch_device)
-            state.sums += round_of_steps(state, real, latent, random, recipe, device)
+            noise = torch.randn(batch, length, generator=random).to(device.torch_device)
+            given = Batch(real, labels[chosen], noise, random, state.images, job.total)
+            state.sums += family.step(state, given, recipe, device)
 
             # What is due.
             seen, state.images, state.rounds = state.images, state.images + batch, state.rounds + 1
@@ -215,8 +231,8 @@ def train_attempt(
 
 
 def _signed(stored: Tensor) -> Tensor:
-    """int16 (n, side, side), shifted by 32768 -> float32 (n, 1, side, side) in [-1, 1]."""
-    return (stored.float() + 32768.0).mul_(2.0 / 65535.0).sub_(1.0).unsqueeze(1)
+    """int16 (n, channels, rows, columns), shifted by 32768 -> float32 in [-1, 1]."""
+    return (stored.float() + 32768.0).mul_(2.0 / 65535.0).sub_(1.0)
 
 
 def _due(before: int, now: int, every: int) -> bool:
@@ -237,12 +253,13 @@ def _no_numbers(images: int) -> TrainingError:
 
 
 def _new_monitor(job: TrainingJob, device: Device) -> CollapseMonitor:
-    """A monitor with noise of its own: no image of a set is drawn from negative numbers."""
-    length = job.recipe.network.noise
+    """A monitor with noise of its own, from negative numbers: no image of a set is. Classes as in the training."""
+    length = shapes_of(family_of(job.recipe), job.form).noise
     drawn = torch.stack([noise_of(job.seed, -1 - index, length) for index in range(SAMPLES + STEPPED)])
-    drawn = drawn.to(device.torch_device)
+    labels = torch.from_numpy(np.resize(generator(job.seed, "looked at").permutation(job.labels), SAMPLES))
+    latent = Latent(drawn[:SAMPLES], labels).to(device.torch_device)
     try:
-        return new_monitor(job.watched, drawn[:SAMPLES], drawn[SAMPLES:], job.seed)
+        return new_monitor(job.watched, latent, drawn[SAMPLES:].to(device.torch_device), job.seed)
     except ValueError as fault:
         raise TrainingError(
             f"{fault}; look at the pixels of the scans, and at cohort.hu_window or percentiles"
@@ -260,7 +277,8 @@ def _look(
     if state.average is not None:
         networks["average"] = state.average
     random = torch.Generator().manual_seed(derive_seed(job.seed, "look", state.images))
-    fresh = noise(SAMPLES, job.recipe.network.noise, random).to(monitor.noise.device)
+    fixed = monitor.latent
+    fresh = Latent(torch.randn(fixed.noise.shape, generator=random).to(fixed.noise.device), fixed.labels)
     try:
         looks = {name: look(monitor, network, fresh) for name, network in networks.items()}
     except ValueError as fault:  # finite weights can still give pixels that are no numbers
@@ -286,14 +304,13 @@ def _go_back(
     change = next_change(recipe, state.changes)
     if change is None:
         return None
-    size = job.images.shape[1]
     healthy = checkpoint.load_healthy(job.checkpoints, job.identity, warn)
-    earlier = new_state(recipe_after(job.recipe, changes_in(healthy)), size, job.seed, device)
+    earlier = new_state(recipe_after(job.recipe, changes_in(healthy)), job.form, job.seed, device, job.grey)
     if healthy is not None:
         restore(earlier, healthy)
     # all that was changed since that checkpoint is changed again, and then the new thing
     for missing in (*state.changes[len(earlier.changes) :], change):
-        earlier = with_change(earlier, recipe_after(job.recipe, earlier.changes), missing, size, device)
+        earlier = with_change(earlier, recipe_after(job.recipe, earlier.changes), missing, job.form, device)
     earlier.attempt = state.attempt + 1
     number, most = len(earlier.changes), recipe.collapse.most_changes
     values = {"event": "roll-back", "change": change.value, "left_at": state.images}

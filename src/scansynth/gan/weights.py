@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
 from torch import nn
 
-from scansynth.errors import CheckpointError
+from scansynth.errors import CheckpointError, ConfigError
 from scansynth.files import read_json, sha256_bytes, write_bytes, write_json
-from scansynth.gan.families import FAMILIES
+from scansynth.gan.models.families import FAMILIES
+from scansynth.gan.models.family import Form
+from scansynth.gan.sampling import Sampler
+from scansynth.gan.start import shapes_of
 from scansynth.learning.checkpoint import read_weights, weights_bytes
-from scansynth.recipe import NetworkSettings
 
 WEIGHTS = "generator.safetensors"
 FACTS = "generator.json"
@@ -25,8 +26,9 @@ class GeneratorFacts:
     Attributes:
         family: Family of networks.
         recipe: Name of the recipe.
-        size: Side of the images in pixels.
-        network: The recipe's network settings, as plain values.
+        settings: The family's settings, as plain values.
+        shape: Rows and columns of the images.
+        channels: Grey channels of the images.
         classes: Labels of the cases it was trained on; empty for an unlabelled cohort.
         images: Real images seen in training.
         level: How the training stood at its end, a `health.Level`.
@@ -35,12 +37,18 @@ class GeneratorFacts:
 
     family: str
     recipe: str
-    size: int
-    network: dict[str, object]
+    settings: dict[str, object]
+    shape: tuple[int, int]
+    channels: int
     classes: tuple[str, ...]
     images: int
     level: str
     weights_sha256: str = ""
+
+    @property
+    def form(self) -> Form:
+        """What the networks are built for."""
+        return Form(self.shape, self.channels, len(self.classes))
 
 
 def save_generator(folder: Path, generator: nn.Module, facts: GeneratorFacts) -> GeneratorFacts:
@@ -52,7 +60,7 @@ def save_generator(folder: Path, generator: nn.Module, facts: GeneratorFacts) ->
     return full
 
 
-def load_generator(folder: Path) -> tuple[nn.Module, GeneratorFacts]:
+def load_generator(folder: Path) -> tuple[Sampler, GeneratorFacts]:
     """The generator in a run's folder, in evaluation mode, on the CPU.
 
     Raises:
@@ -61,18 +69,19 @@ def load_generator(folder: Path) -> tuple[nn.Module, GeneratorFacts]:
     try:
         values = read_json(folder / FACTS)
         data = (folder / WEIGHTS).read_bytes()
-        facts = GeneratorFacts(**{**values, "classes": tuple(values["classes"])})
-        network = NetworkSettings.model_validate(facts.network)
-        with torch.device("meta"):  # the weights come from the file: nothing is drawn
-            generator = FAMILIES[facts.family].build_generator(facts.size, network)
+        lists = {"classes": tuple(values["classes"]), "shape": (int(values["shape"][0]), int(values["shape"][1]))}
+        facts = GeneratorFacts(**{**values, **lists})
+        family = FAMILIES[facts.family].model_validate(facts.settings)
+        networks = shapes_of(family, facts.form)  # the weights come from the file
     except FileNotFoundError:
         raise CheckpointError(f"the run {folder.name} has no trained generator; run: scansynth train STUDY") from None
-    except (ValueError, KeyError, TypeError, IndexError) as fault:
+    except (ConfigError, ValueError, KeyError, TypeError, IndexError) as fault:
         raise CheckpointError(f"{FACTS} of the run {folder.name} is damaged; train again") from fault
     if sha256_bytes(data) != facts.weights_sha256:
         raise CheckpointError(f"{WEIGHTS} of the run {folder.name} was altered: its hash does not match; train again")
     try:
-        generator.load_state_dict(read_weights(data, WEIGHTS), assign=True)
+        networks.generator.load_state_dict(read_weights(data, WEIGHTS), assign=True)
     except RuntimeError as fault:
         raise CheckpointError(f"{WEIGHTS} of the run {folder.name} does not fit its {FACTS}; train again") from fault
-    return generator.eval(), facts
+    classes = len(facts.classes) if family.labelled else 0
+    return Sampler(networks.generator.eval(), networks.noise, facts.channels, classes), facts

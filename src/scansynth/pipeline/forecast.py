@@ -11,9 +11,10 @@ from scansynth.config import CohortSettings
 from scansynth.data.labels import read_labels
 from scansynth.data.sources import find_sources
 from scansynth.data.tensors import cases_for, load_cohort
-from scansynth.gan.dcgan import noise
-from scansynth.gan.state import new_state, to_checkpoint
-from scansynth.gan.step import round_of_steps
+from scansynth.gan.models.families import complete, family_of
+from scansynth.gan.models.family import Batch, Form
+from scansynth.gan.start import new_state, shapes_of
+from scansynth.gan.state import to_checkpoint
 from scansynth.learning.device import Device
 from scansynth.ledger import Role, Use
 from scansynth.recipe import Recipe
@@ -49,13 +50,14 @@ def forecast(study: Study, device: Device, synthetic: int) -> Forecast:
         ScansynthError: Settings, labels or scans are wrong.
     """
     generator = study.config.generator
-    recipe = study.recipe()
+    recipe = complete(study.recipe())
     settings = study.config.cohort
     files = len(find_sources(study.source(settings.dicom)))
     train_images = _train_images(study, files)
     batch = max(2, min(recipe.schedule.batch, train_images))
     training_images = recipe.schedule.epochs * (train_images // batch) * batch
-    speed, checkpoint_bytes = probe(recipe, max(settings.shape), batch, device)
+    classes = len(generator.classes or (settings.positive,)) if not settings.unlabelled else 0
+    speed, checkpoint_bytes = probe(recipe, Form(settings.shape, 1, classes), batch, device)
     pixels = settings.shape[0] * settings.shape[1]
     return Forecast(
         train_images=train_images,
@@ -79,15 +81,19 @@ def _train_images(study: Study, files: int) -> int:
     return round(of_classes * settings.shares.by_role()[Role.TRAIN])
 
 
-def probe(recipe: Recipe, size: int, batch: int, device: Device) -> tuple[float, int]:
+def probe(recipe: Recipe, form: Form, batch: int, device: Device) -> tuple[float, int]:
     """Images/s of the recipe on this machine over some seconds, and bytes of one checkpoint."""
-    state = new_state(recipe, size, 0, device)
-    random = torch.Generator().manual_seed(0)
-    real = torch.rand(batch, 1, size, size, generator=random).to(device.torch_device) * 2 - 1
+    family, length = family_of(recipe), shapes_of(family_of(recipe), form).noise
+    state = new_state(recipe, form, 0, device)
+    random, place = torch.Generator().manual_seed(0), device.torch_device
+    real = torch.rand(batch, form.channels + family.masks, *form.shape, generator=random).to(place) * 2 - 1
+    labels = torch.zeros(batch, dtype=torch.int64, device=place)
 
     def step() -> None:
-        latent = noise(batch, recipe.network.noise, random).to(device.torch_device)
-        round_of_steps(state, real, latent, random, recipe, device).tolist()  # waits for the device
+        noise = torch.randn(batch, length, generator=random).to(place)
+        family.step(
+            state, Batch(real, labels, noise, random, 0, batch), recipe, device
+        ).tolist()  # waits for the device
 
     step()
     steps, began = 0, time.monotonic()

@@ -19,6 +19,7 @@ from scansynth.dicom.read import Limits
 from scansynth.dicom.sandbox import scan_all
 from scansynth.errors import CohortError, DicomError, StudyError
 from scansynth.files import write_text
+from scansynth.gan.models.families import family_of
 from scansynth.recipe import load_recipe
 from scansynth.study import Study, open_study
 
@@ -75,7 +76,7 @@ def create(folder: Path, wishes: Wishes, warn: Callable[[str], None] = lambda te
     if (folder / "study.toml").exists():
         raise StudyError(f"{folder} is a study already; change its study.toml, or choose another folder")
     _check_places(folder, wishes)
-    load_recipe(wishes.recipe, wishes.overrides)
+    family_of(load_recipe(wishes.recipe, wishes.overrides))
     if wishes.split_from is not None:
         open_study(wishes.split_from)
     modality, side = _look(wishes.dicom)

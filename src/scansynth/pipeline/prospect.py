@@ -14,6 +14,7 @@ from scansynth.data.tensors import Case, Cohort, cases_for, load_cohort
 from scansynth.data.transforms import permission
 from scansynth.engine import worker_count
 from scansynth.errors import CohortError
+from scansynth.gan.models.family import Form
 from scansynth.learning.device import pick_device
 from scansynth.ledger import Use
 from scansynth.metrics.threads import one_thread
@@ -117,7 +118,7 @@ def cost(study: Study) -> Cost:
     jobs += len(groups) * settings.pairs * sum(can_leave_out(arm) for arm in settings.arms)
     workers, trainers = worker_count(study.config.engine, jobs), worker_count(study.config.engine, len(todo))
     with one_thread():
-        speed = probe(recipe, max(cohort.facts.shape), recipe.schedule.batch, device)[0] if todo else 1.0
+        speed = probe(recipe, Form(cohort.facts.shape, 1, 1), recipe.schedule.batch, device)[0] if todo else 1.0
         seconds = seconds_of_step(fit_settings(study, cohort), cohort) * settings.steps
     hours = 1.0 / 3600.0
     return Cost(len(todo), seen / speed / trainers * hours, jobs, jobs * seconds / workers * hours, workers)

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from scansynth.claims.claim import Claim
+from scansynth.gan.models.families import FAMILIES
 from scansynth.recipe import Recipe
 from scansynth.report.collect import CohortView, Findings, StageView
 from scansynth.report.figures.intervals import interval_picture
@@ -192,12 +193,13 @@ def reasons(rows: Any) -> list[tuple[str, str]]:
 
 
 def recipe_rows(recipe: Mapping[str, Any]) -> list[tuple[str, list[dict[str, str]]]]:
-    """The recipe by groups: key, value, and the words of `scansynth.recipe`."""
+    """The recipe by groups: key, value, and the words of `scansynth.recipe` and of its family."""
+    family = FAMILIES.get(str(recipe.get("family")), Recipe)
     top = {key: value for key, value in recipe.items() if not isinstance(value, Mapping)}
     groups = [(_GROUPS[""], _switches(top, Recipe))]
     for key, table in recipe.items():
         if isinstance(table, Mapping):
-            field = Recipe.model_fields.get(key)
+            field = family.model_fields.get(key) or Recipe.model_fields.get(key)
             kind = field.annotation if field else None
             groups.append((_GROUPS.get(key, clean(key)), _switches(table, kind)))
     return groups

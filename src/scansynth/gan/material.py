@@ -1,0 +1,58 @@
+"""Real images as the networks take them: all channels, with the lesion mask where a family wants it, and a class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scansynth.data.tensors import MASKS, Cohort, Selection
+from scansynth.errors import TrainingError
+
+_INSIDE = 65535
+
+
+@dataclass(frozen=True)
+class Material:
+    """Images of a selection, in its order.
+
+    Attributes:
+        images: uint16 (n, channels, rows, columns), 0..65535 for -1..1; a mask is the last channel, 0 or 65535.
+        labels: int64 (n,), place of each image's label among the generator's classes; 0 without classes.
+    """
+
+    images: NDArray[np.uint16]
+    labels: NDArray[np.int64]
+
+
+def material_of(cohort: Cohort, selection: Selection, classes: tuple[str, ...], *, masks: bool) -> Material:
+    """The images of a selection for the networks.
+
+    Args:
+        cohort: Where the masks lie.
+        selection: Cases with their images.
+        classes: Labels that the generator sees; empty for an unlabelled cohort.
+        masks: Add the lesion masks as one more channel.
+
+    Raises:
+        TrainingError: Masks are wanted and the cohort has none.
+    """
+    labels = np.array([classes.index(case.label) if classes else 0 for case in selection.cases], np.int64)
+    images = grey(selection)
+    if not masks:
+        return Material(images, labels)
+    path = cohort.folder / MASKS
+    if not path.is_file():
+        raise TrainingError(
+            "the recipe makes lesion masks, and the cohort has none: give masks or boxes in labels.csv and ingest "
+            "again, or switch the masks off under generator.overrides"
+        )
+    every = np.load(path, mmap_mode="r", allow_pickle=False)
+    chosen = np.array(every[[case.index for case in selection.cases]], np.uint16) * np.uint16(_INSIDE)
+    return Material(np.concatenate([images, chosen[:, None]], axis=1), labels)
+
+
+def grey(selection: Selection) -> NDArray[np.uint16]:
+    """The grey channels of a selection, uint16 (n, channels, rows, columns)."""
+    return selection.images[:, None]

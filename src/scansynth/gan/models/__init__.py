@@ -1,0 +1,1 @@
+"""Families of networks, one file each, and the table of them."""

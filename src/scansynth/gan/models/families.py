@@ -1,0 +1,52 @@
+"""The families of networks that a recipe can name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from scansynth.config import parse
+from scansynth.errors import ConfigError
+from scansynth.gan.models.dcgan import Dcgan
+from scansynth.gan.models.family import Family
+from scansynth.recipe import Recipe
+
+FAMILIES: Mapping[str, type[Family]] = {
+    "dcgan": Dcgan,
+}
+
+
+def family_of(recipe: Recipe) -> Family:
+    """The recipe's family with its settings.
+
+    Raises:
+        ConfigError: There is no such family, or one of its settings is unknown or ill-typed.
+    """
+    kind = FAMILIES.get(recipe.family)
+    if kind is None:
+        raise ConfigError(
+            f"recipe {recipe.name}: there is no family {recipe.family}; known are {', '.join(sorted(FAMILIES))}"
+        )
+    values = {name: table for name, table in (("network", recipe.network), ("loss", recipe.loss)) if table}
+    family = parse(kind, values, f"recipe {recipe.name}")
+    unknown = [change for change in recipe.collapse.changes if change not in kind.changes]
+    if unknown:
+        raise ConfigError(
+            f"recipe {recipe.name}: collapse.changes: the family {recipe.family} has no {unknown[0].value} to change"
+        )
+    return family
+
+
+def complete(recipe: Recipe) -> Recipe:
+    """The recipe with every setting of its family in it, also those that its file leaves out.
+
+    Raises:
+        See `family_of`.
+    """
+    return recipe.model_copy(update=family_of(recipe).tables())
+
+
+def count_weights(network: nn.Module) -> int:
+    """Trainable numbers of a network."""
+    return sum(parameter.numel() for parameter in network.parameters())

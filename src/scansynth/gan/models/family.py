@@ -1,0 +1,161 @@
+"""What a family of networks gives to the training: its settings, both networks, and one round of steps.
+
+The training loop, the collapse monitor, sampling, checkpoints, weights and the memory check use this and nothing else
+of a family. `CONTRIBUTING.md` has the steps to add one.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from scansynth.config import Settings
+from scansynth.gan.state import TrainingState
+from scansynth.learning.device import Device
+from scansynth.recipe import Change, Recipe
+
+
+class Form(NamedTuple):
+    """What networks are built for.
+
+    Attributes:
+        shape: Rows and columns of the images.
+        channels: Grey channels of the images.
+        classes: Classes of the training images; 0 for an unlabelled cohort.
+    """
+
+    shape: tuple[int, int]
+    channels: int
+    classes: int
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Both networks, freshly initialised from torch's global random state, on the CPU.
+
+    Attributes:
+        generator: Called as `generator(noise, labels)`: (n, noise) from N(0, 1) and (n,) int64 classes to images
+            (n, channels, rows, columns) in [-1, 1]; with `Family.masks` one channel more, the lesion mask, above 0
+            inside. It draws nothing itself: all that is random in an image comes in with its noise, so that the same
+            noise gives the same pixels.
+        discriminator: Called as `discriminator(images, labels)`: images as the generator makes them, and their
+            classes, to logits (n, ...), the first of which, in each row, is about the whole image.
+        noise: Length of the noise of an image.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    noise: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one round trains on.
+
+    Attributes:
+        real: Augmented real images (n, channels, rows, columns) in [-1, 1], on the device; with `Family.masks` the last
+            channel is the mask, -1 outside and 1 inside.
+        labels: (n,) int64, class of each real image, and of the fake in the same place, on the device.
+        noise: (n, noise) from N(0, 1), on the device.
+        random: For further draws, on the CPU. It derives from the seed and the step: whatever is drawn from it is
+            the same after a resume. torch's global state is not.
+        seen: Real images of all rounds before this one.
+        total: Real images until the end of the training.
+    """
+
+    real: Tensor
+    labels: Tensor
+    noise: Tensor
+    random: torch.Generator
+    seen: int
+    total: int
+
+
+class Family(Settings):
+    """A family: its settings are its fields, each a table of the recipe's TOML file (`[network]`, `[loss]`).
+
+    Attributes:
+        changes: What a roll-back may change in a training of this family. `replay` and `rate` act on the recipe's
+            tables of that name, the others on the family's own settings, see `altered`.
+    """
+
+    changes: ClassVar[frozenset[Change]] = frozenset({Change.RATE})
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the generator heeds labels: the images of a set then have one label each."""
+        return False
+
+    @property
+    def masks(self) -> bool:
+        """Whether images carry their lesion mask as one more channel, in the batches and out of the generator."""
+        return False
+
+    @abstractmethod
+    def build(self, shape: tuple[int, int], channels: int, classes: int) -> Networks:
+        """Both networks; also on the meta device, where nothing has content.
+
+        Args:
+            shape: Rows and columns of the images.
+            channels: Grey channels of the images, without the mask.
+            classes: Classes of the training images; 0 for an unlabelled cohort.
+
+        Raises:
+            ConfigError: It has no networks for this; one line that says for what it has.
+        """
+
+    @abstractmethod
+    def step(self, state: TrainingState, batch: Batch, recipe: Recipe, device: Device) -> Tensor:
+        """One round: updates both networks and the average; changes `state`.
+
+        Args:
+            state: Networks, optimisers, average, history.
+            batch: What to train on.
+            recipe: In force; its optimiser, replay and average are the family's to obey.
+            device: Precision.
+
+        Returns:
+            (4,) on the device, the figures of `state.FIGURES`. It must not wait for the device.
+        """
+
+    def fit(self, networks: Networks, images: NDArray[np.uint16]) -> None:
+        """Takes constants from the training images into buffers of the networks; called once, before the first round.
+
+        As buffers they are kept in checkpoints and in the weights at rest. The generator's average copies them.
+
+        Args:
+            networks: As `build` gave them, on the CPU.
+            images: All images of the train role that the generator learns from, (n, channels, rows, columns), 0..65535
+                for -1..1, without masks.
+        """
+
+    def altered(self, change: Change) -> Self | None:
+        """These settings with one thing changed after a collapse; none when that would alter nothing."""
+        return None
+
+    def carried_over(self, discriminator: nn.Module, form: Form) -> nn.Module:
+        """The discriminator under these settings that goes on from one under the settings before a change.
+
+        Returns:
+            The same object where its weights and their names stay; its optimiser then goes on too.
+        """
+        return discriminator
+
+    def narrowed(self, width: int) -> Self | None:
+        """These settings with networks of another width; none when the family has no width to set."""
+        return None
+
+    @property
+    def width(self) -> int:
+        """What `network.width` of the recipe says; 0 when the family has no width to set."""
+        return 0
+
+    def tables(self) -> dict[str, Any]:
+        """All settings as plain values, as in the recipe's TOML file."""
+        return self.model_dump(mode="json")
