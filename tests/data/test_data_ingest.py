@@ -113,7 +113,14 @@ def test_staleness_follows_sources_labels_and_settings(
     record = read_record(study.cohort)
     assert record is not None
     assert record.differs(ingest_inputs(study, KEY), ingest_settings(study)) == []
-    assert record.outputs.keys() == {"images.npy", "cases.csv", "excluded.csv", "roles.csv", "cohort.json"}
+    assert record.outputs.keys() == {
+        "images.npy",
+        "cases.csv",
+        "excluded.csv",
+        "roles.csv",
+        "cohort.json",
+        "deidentification.csv",
+    }
     os.utime(dicom / "p0" / "i0", ns=(1, 1))
     assert record.differs(ingest_inputs(study, KEY), ingest_settings(study)) == ["dicom folder"]
     (dicom / "labels.csv").write_text((dicom / "labels.csv").read_text() + "\n")

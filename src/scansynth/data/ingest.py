@@ -28,6 +28,7 @@ from scansynth.data.labels import Labels, read_labels
 from scansynth.data.linkage import write_duplicates, write_linkage
 from scansynth.data.masks import read_mask
 from scansynth.data.orientation import turn_of
+from scansynth.data.removed import write_removed
 from scansynth.data.roles import check_key, inherited_roles, known_roles, merge_roles, roles_digest, write_roles
 from scansynth.data.sources import Source, find_sources, listing_digest
 from scansynth.data.split import Stratum, assign_roles, patients_needed
@@ -207,6 +208,7 @@ def _build(
     cases = [{**row, "role": roles[scan.patient].value} for scan, row in rows]
     facts = _facts(plan, scans, cases, left)
     _write_tables(folder, key, cases, left)
+    write_removed(folder, scans)
     write_roles(folder, {**plan.given, **roles})
     write_facts(folder, facts)
     chests = plan.modality == "CT" and study.config.cohort.view == "chest"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Self
 
 from scansynth.dicom.image_type import WITH_TEXT, kind_of
@@ -88,6 +89,7 @@ class Header:
         magnetic_field_strength: Tesla, or none.
         pixel_offset: Byte in the file at which the pixel data begin.
         pixel_length: Their bytes, or none where the length is undefined (compressed).
+        present: Tags of the elements before the pixel data, read or skipped, as numbers.
         groups: What a multi-frame file says of each of its images; empty for a file of one, and in `images`.
         frame: Which of the file's images this header is of, from 0.
     """
@@ -129,6 +131,7 @@ class Header:
     magnetic_field_strength: float | None
     pixel_offset: int
     pixel_length: int | None
+    present: tuple[int, ...] = field(default=(), repr=False)
     groups: tuple[FrameGroup, ...] = ()
     frame: int = 0
 
@@ -147,7 +150,7 @@ class Header:
         """
         fields = _tuples(values)
         groups = tuple(FrameGroup(**_tuples(group)) for group in values.get("groups", ()))
-        return cls(**{**fields, "groups": groups})
+        return cls(**{**fields, "groups": groups, "present": _one_of_equals(fields.get("present", ()))})
 
     @property
     def image_uid(self) -> str:
@@ -165,6 +168,12 @@ class Header:
         return tuple(
             replace(self, groups=(), frame=number, **asdict(group)) for number, group in enumerate(self.groups)
         )
+
+
+@lru_cache(maxsize=4096)
+def _one_of_equals(tags: tuple[int, ...]) -> tuple[int, ...]:
+    """The files of a series hold the same elements: their headers share one tuple."""
+    return tags
 
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:

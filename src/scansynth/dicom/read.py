@@ -42,6 +42,7 @@ ENCAPSULATED = frozenset(
 _DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.8.1"})
 _DICOMDIR = "1.2.840.10008.1.3.10"
 _UNDEFINED = 0xFFFFFFFF
+_MOST_ELEMENTS = 4096  # of a file, whose tags are kept
 _LONG_VALUE = 1 << 16  # bytes; no whitelisted value is longer
 _GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 
@@ -130,7 +131,7 @@ def _header(source: BinaryIO, limits: Limits) -> Header:
     marked = read_preamble(source, force=True) is not None
     syntax = _transfer_syntax(source, marked)
     try:
-        dataset, pixels = _dataset(source, syntax)
+        dataset, pixels, present = _dataset(source, syntax)
     except Exception as fault:
         if not marked:
             raise DicomError("not DICOM") from None
@@ -144,7 +145,7 @@ def _header(source: BinaryIO, limits: Limits) -> Header:
     if pixels is None or pixels.tag != attr.PIXEL_DATA:
         raise DicomError("no pixel data", "" if pixels is None else "floating-point pixels are not read")
     syntax = syntax or _encoding(dataset)
-    header = attr.whitelisted(dataset, syntax, pixels.offset, pixels.length)
+    header = replace(attr.whitelisted(dataset, syntax, pixels.offset, pixels.length), present=present)
     _check_image(dataset, header, limits)
     _check_extent(source, header, pixels)
     if header.sop_class_uid in ENHANCED:
@@ -179,12 +180,14 @@ def _transfer_syntax(source: BinaryIO, marked: bool) -> str:
     return syntax
 
 
-def _dataset(source: BinaryIO, syntax: str) -> tuple[Dataset, _PixelElement | None]:
-    """The whitelisted elements, and where the pixel data stand; stops before them."""
+def _dataset(source: BinaryIO, syntax: str) -> tuple[Dataset, _PixelElement | None, tuple[int, ...]]:
+    """The whitelisted elements, where the pixel data stand, and the tags of all before them; stops there."""
     found: list[_PixelElement] = []
+    present: list[int] = []
 
     def stop(tag: int, vr: str | None, length: int) -> bool:
         if tag < attr.FLOAT_PIXEL_DATA:
+            present.append(int(tag))
             return False
         if tag in {attr.FLOAT_PIXEL_DATA, attr.DOUBLE_PIXEL_DATA, attr.PIXEL_DATA}:
             known = None if length == _UNDEFINED else length
@@ -195,7 +198,7 @@ def _dataset(source: BinaryIO, syntax: str) -> tuple[Dataset, _PixelElement | No
     dataset = read_dataset(
         source, implicit, little, stop_when=stop, defer_size=_LONG_VALUE, specific_tags=list(attr.WHITELIST)
     )
-    return dataset, found[-1] if found else None
+    return dataset, found[-1] if found else None, tuple(present[:_MOST_ELEMENTS])
 
 
 def _layout(source: BinaryIO, syntax: str) -> tuple[bool, bool]:
