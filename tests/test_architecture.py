@@ -44,6 +44,8 @@ LONG_FUNCTIONS = {("gan/training_loop.py", "train_attempt")}
 
 FENCES = {
     "pydicom": {"dicom"},
+    "highdicom": {"dicom"},
+    "nibabel": {"dicom"},
     "dicomanonymizer": {"dicom"},
     "fastapi": {"reader"},
     "ray": {"engine"},

@@ -277,7 +277,7 @@ def test_what_cannot_be_audited_is_one_line(
         (real / "PHANTOM-0001", "within the other"),
         (tmp_path / "empty", "--synthetic holds no file"),
         (tmp_path / "nowhere", "--synthetic is not a folder"),
-        (tmp_path / "junk", "can be read (1 not DICOM, 1 not PNG)"),
+        (tmp_path / "junk", "can be read (1 not DICOM, 1 not a picture)"),
     ):
         assert words in refused("audit", "--real", real, "--synthetic", made, "--out", out)
         assert not out.exists()
@@ -422,7 +422,7 @@ def test_strange_names_and_links_stop_nothing(scans: Path, pngs: Path, tmp_path:
     code, _, error = run("audit", "--real", scans / "dicom", "--synthetic", made, "--out", tmp_path / "out")
     assert code == 0, error
     assert claims_of(tmp_path / "out")["copies.real_files"]["n"]["synthetic images"] == 13
-    assert [row["reason"] for row in read_csv(tmp_path / "out" / "excluded.csv")] == ["not PNG"]
+    assert [row["reason"] for row in read_csv(tmp_path / "out" / "excluded.csv")] == ["not a picture"]
 
 
 def test_what_differs_between_the_sets_is_said(scans: Path, tmp_path: Path, run: Run) -> None:
@@ -472,7 +472,7 @@ def test_png_are_read_to_the_letter_and_hostile_ones_left_out(tmp_path: Path) ->
         "e": "unsupported bit depth",
         "f": "truncated",
         "g": "too large",
-        "h": "not PNG",
+        "h": "not a picture",
     }
 
 
@@ -493,7 +493,7 @@ def test_masks_beside_dicom_are_no_images(scans: Path) -> None:
     with DecodePool() as pool:
         found = survey(scans, "DIR", pool, None, False)
     assert len(found.usable) == 360
-    assert {item.reason for item in found.left} == {"PNG beside DICOM"}
+    assert {item.reason for item in found.left} == {"picture beside DICOM"}
 
 
 # A set added to a study

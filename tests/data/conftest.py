@@ -10,6 +10,8 @@ import pytest
 
 from scansynth.data import ingest as stage
 from scansynth.dicom.header import Header
+from scansynth.dicom.masks.read import read_mask_file
+from scansynth.dicom.masks.target import Target
 from scansynth.dicom.pixels import decode
 from scansynth.dicom.read import Limits, read_header
 from scansynth.dicom.sandbox import Decoded
@@ -34,6 +36,13 @@ class InProcessPool:
 
     def decode_all(self, jobs: Iterable[tuple[Path, Header]]) -> Iterator[Any]:
         return (attempt(_decoded, *job) for job in jobs)
+
+    def read_masks(self, jobs: Iterable[tuple[Path, Target, str | None]]) -> Iterator[Any]:
+        return (attempt(_masked, *job) for job in jobs)
+
+
+def _masked(path: Path, target: Target, part: str | None) -> Decoded:
+    return Decoded(read_mask_file(path, target, part), sha256_file(path))
 
 
 def _decoded(path: Path, header: Header) -> Decoded:

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from scansynth.data.labels import check_present, read_labels
+from scansynth.data.lesions import Box, Lesion
 from scansynth.errors import CohortError
 from scansynth.ledger import Role
 
@@ -30,20 +31,56 @@ def test_every_column_arrives(tmp_path: Path) -> None:
     )
     first, second = read_labels(write(tmp_path, text)).rows
     assert (first.row, first.path, first.label, first.patient_id) == (2, "a/b,c.dcm", "nodule", "P1")
-    assert (first.mask, first.role) == ("m/1.png", Role.TRAIN)
+    assert (first.lesions, first.role) == ((Lesion(2, "m/1.png"),), Role.TRAIN)
     assert first.attributes == {"site": "North", "diameter_mm": "7.5"}
     assert (second.row, second.path, second.patient_id, second.role, second.attributes) == (4, "x/y", None, None, {})
 
 
 def test_box_columns_make_a_box_only_together(tmp_path: Path) -> None:
     both = read_labels(write(tmp_path, "path,label,x,y,width,height\na,l,1,2,3.5,4\nb,l,,,,\n"))
-    assert both.rows[0].box == (1, 2, 3.5, 4)
-    assert both.rows[1].box is None
+    assert both.rows[0].lesions == (Lesion(2, box=Box(1, 2, 4.5, 6)),)
+    assert both.rows[1].lesions == ()
     assert both.masked
     alone = read_labels(write(tmp_path, "path,label,x\na,l,1\n"))
-    assert alone.rows[0].box is None
+    assert alone.rows[0].lesions == ()
     assert alone.rows[0].attributes == {"x": "1"}
     assert not alone.masked
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "box"),
+    [
+        ("x,y,width,height", "3,4,5,6", Box(3, 4, 8, 10)),
+        ("X,Y,W,H", "3,4,5,6", Box(3, 4, 8, 10)),
+        ("x_min,y_min,x_max,y_max", "3,4,8,10", Box(3, 4, 8, 10)),
+        ("xmin,ymin,xmax,ymax", "3,4,8,10", Box(3, 4, 8, 10)),
+        ("x1,y1,x2,y2", "3,4,8,10", Box(3, 4, 8, 10)),
+        ("left,top,right,bottom", "3,4,8,10", Box(3, 4, 8, 10)),
+        ("x_center,y_center,width,height", "5.5,7,5,6", Box(3, 4, 8, 10)),
+        ("x_center,y_center,width,height", "0.5,0.25,0.25,0.125", Box(0.375, 0.1875, 0.625, 0.3125, True)),
+        ("x_min,y_min,x_max,y_max", "0.375,0.1875,0.625,0.3125", Box(0.375, 0.1875, 0.625, 0.3125, True)),
+    ],
+)
+def test_each_form_of_a_box_gives_its_edges(tmp_path: Path, columns: str, cells: str, box: Box) -> None:
+    first, second = read_labels(write(tmp_path, f"path,label,{columns}\na,nodule,{cells}\nb,clear,,,,\n")).rows
+    assert first.lesions == (Lesion(2, box=box),)
+    assert (first.attributes, second.lesions) == ({}, ())
+
+
+def test_rows_of_one_image_are_one_image_with_each_lesion(tmp_path: Path) -> None:
+    text = (
+        "path,label,site,mask,x,y,width,height\n"
+        "a,nodule,n,,1,2,3,4\n./a,nodule,n,,20,20,5,5\nb,clear,n,,,,,\na,nodule,n,m.png,,,,\n"
+    )
+    first, second = read_labels(write(tmp_path, text)).rows
+    assert (first.row, first.path, second.path, second.lesions) == (2, "a", "b", ())
+    assert [(lesion.row, lesion.file, lesion.box) for lesion in first.lesions] == [
+        (2, None, Box(1, 2, 4, 6)),
+        (3, None, Box(20, 20, 25, 25)),
+        (5, "m.png", None),
+    ]
+    by_uid = read_labels(write(tmp_path, "sop_instance_uid,label,x,y,w,h\n1.2,b,1,2,3,4\n1.2,b,5,5,2,2\n"))
+    assert len(by_uid.by_sop["1.2"].lesions) == 2
 
 
 def test_uid_instead_of_path(tmp_path: Path) -> None:
@@ -95,6 +132,18 @@ def test_unlabelled_needs_no_label(tmp_path: Path) -> None:
         ("path,label,x,y,width,height\na,b,nan,2,1,4\n", ["row 2", "numbers"]),
         ("path,label,x,y,width,height\na,b,1,2,inf,4\n", ["row 2", "box"]),
         ("path,label,mask,x,y,width,height\na,b,m.png,1,2,3,4\n", ["row 2", "both"]),
+        ("path,label,x1,y1,x2,y2\na,b,5,2,5,4\n", ["row 2", "box"]),
+        ("path,label,x1,y1,x2,y2\na,b,-1,2,5,4\n", ["row 2", "box"]),
+        ("path,label,x_min,y_min,x_max\na,b,1,2,5\n", ["x_max", "four columns"]),
+        ('path,label,bbox\na,b,"[1, 2, 3, 4]"\n', ["bbox", "x_min"]),
+        ("path,label,x,y,width,height,x1,y1,x2,y2\na,b,1,2,3,4,1,2,4,6\n", ["two forms", "remove"]),
+        ("path,label,x,y,width,height\na,b,0.5,0.25,0.25,0.125\nc,d,,,,\n", ["row 2", "fractions", "in pixels"]),
+        ("path,label,x,y,width,height\na,b,0,0,1,1\nc,d,0.1,0.1,0.5,0.5\n", ["row 3", "fractions"]),
+        ("path,label,x,y,width,height\na,b,3,4,9,9\nc,d,0.1,0.1,0.5,0.5\n", ["row 3", "narrower than a pixel"]),
+        ("path,label,x1,y1,x2,y2\na,b,3,4,9,9\nc,d,0.1,0.1,0.5,0.5\n", ["row 3", "narrower", "x1, y1, x2 and y2"]),
+        ("path,label,x,y,width,height\na,b,1,2,3,4\na,c,1,2,5,5\n", ["row 3", "row 2", "label"]),
+        ("path,label,patient_id,x,y,w,h\na,b,P,1,2,3,4\na,b,Q,1,2,5,5\n", ["row 3", "row 2", "patient_id"]),
+        ("path,label,site,x,y,w,h\na,b,n,1,2,3,4\na,b,s,1,2,5,5\n", ["row 3", "row 2", "site", "box or the mask"]),
         ('path,label\n"a,b\n', ["CSV"]),
         ("path,label\n" + "a" * 200_000 + ",b\n", ["CSV"]),
     ],

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from scansynth.data.labels import read_labels
+from scansynth.data.lesions import Box
 from scansynth.data.table import plain_name, read_table
 
 COLUMNS = ["Path ", "patient-ID", "LABEL", "Diameter (mm)", "x", "y", "width", "height"]
@@ -32,7 +33,7 @@ def test_one_table_in_every_dress(tmp_path: Path, delimiter: str, encoding: str)
     decimal = "." if delimiter == "," else ","
     other = read_labels(written(tmp_path / "other.csv", delimiter, encoding, decimal, head, f"\r\n{delimiter * 7}\r\n"))
     assert other.rows == plain.rows
-    assert plain.rows[0].box == (1, 2.25, 3, 4)
+    assert plain.rows[0].lesions[0].box == Box(1, 2.25, 4, 6.25)
     assert plain.rows[0].attributes == {"diameter_mm": "7.5"}
     assert [row.patient_id for row in plain.rows] == ["0001", "0002"]
     assert bool(other.notes) == (encoding == "cp1252")  # what was guessed is said

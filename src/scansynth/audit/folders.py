@@ -14,11 +14,11 @@ from scansynth.audit.compared import Compared, Reals
 from scansynth.audit.questions import telltales
 from scansynth.claims.rules import RULES
 from scansynth.claims.traces import FILES
-from scansynth.data.foreign import PNG, Foreign, printable
+from scansynth.data.foreign import PICTURES, Foreign, printable
 from scansynth.data.split import Stratum, assign_roles
 from scansynth.data.tensors import Case, to_signed
 from scansynth.dicom.header import Header
-from scansynth.dicom.png import PngHeader
+from scansynth.dicom.raster import RasterHeader
 from scansynth.errors import CohortError
 from scansynth.files import read_csv, sha256_file, sha256_json
 from scansynth.ledger import PERMITTED, Role, Use, check
@@ -227,8 +227,8 @@ def _withheld(real: Foreign, synthetic: Foreign, listed: TrainList | None) -> di
     withheld = {} if listed else dict.fromkeys(_NEED_LIST, NO_LIST)
     if len(real.sources) > 1 and len(set(patients_of(real, listed))) == 1:
         withheld |= dict.fromkeys((name for name in RULES if name not in {*_NEED_LIST, _ALWAYS}), ONE_PATIENT)
-    if (real.modality == PNG) != (synthetic.modality == PNG):
-        withheld[FILES] = "One set is DICOM and the other PNG: the files are of two kinds, whatever they show."
+    if (real.modality == PICTURES) != (synthetic.modality == PICTURES):
+        withheld[FILES] = "One set is DICOM and the other pictures: the files are of two kinds, whatever they show."
     return withheld
 
 
@@ -239,7 +239,7 @@ def _file_facts(foreign: Foreign, places: Iterable[int]) -> tuple[Mapping[str, A
         header, size = foreign.headers[place], foreign.sources[place].size
         facts.append(
             {"file size": size, **asdict(header)}
-            if isinstance(header, PngHeader)
+            if isinstance(header, RasterHeader)
             else telltales.file_facts(header, size)
         )
     return tuple(facts)

@@ -29,9 +29,11 @@ def audit(
     study: Annotated[
         Path | None, typer.Argument(metavar="STUDY", help="Folder of the study; without one, name two folders.")
     ] = None,
-    real: Annotated[Path | None, typer.Option(help="Without a study: folder of real images, DICOM or PNG.")] = None,
+    real: Annotated[
+        Path | None, typer.Option(help="Without a study: folder of real images, DICOM or pictures.")
+    ] = None,
     synthetic: Annotated[
-        Path | None, typer.Option(help="Without a study: folder of synthetic images, DICOM or PNG.")
+        Path | None, typer.Option(help="Without a study: folder of synthetic images, DICOM or pictures.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Without a study: new folder for evidence and page.")] = None,
     train_list: Annotated[
@@ -81,7 +83,9 @@ def _say_quarantined(evidence: Path) -> None:
 @app.command(name="add-set")
 def add_set(
     study: StudyFolder,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of synthetic images, DICOM or grey PNG.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder of synthetic images: DICOM, or grey PNG, JPEG or TIFF.")
+    ],
     name: Annotated[str, typer.Option(help="Name of the set: small letters, digits and hyphens.")],
     label: Annotated[
         str | None, typer.Option(help="What all the images show; else the classes that the generator learns.")

@@ -14,7 +14,7 @@ from typing import Any
 from PIL import Image
 
 from scansynth.console import Progress, silent
-from scansynth.data.foreign import DARK, PNG, Foreign, Scaling, Survey, read, survey
+from scansynth.data.foreign import DARK, PICTURES, Foreign, Scaling, Survey, read, survey
 from scansynth.data.sets import LABEL_SEPARATOR, write_manifest
 from scansynth.data.tensors import CohortFacts, in_pixels, load_facts
 from scansynth.dicom.sandbox import DecodePool
@@ -73,7 +73,7 @@ def add_set(
 
     Args:
         study: A study with a cohort.
-        folder: DICOM or grey PNG files.
+        folder: DICOM, or grey PNG, JPEG or TIFF files.
         name: Name of the set.
         label: What all the images show; none: the classes that the study's generator is to learn.
         pool: The confined processes that read the files.
@@ -116,8 +116,10 @@ def add_set(
 def _notes(found: Survey, made: Foreign, shape: tuple[int, int]) -> tuple[str, ...]:
     """What the user should know of the change of scale and size."""
     notes = []
-    if found.modality == PNG:
-        notes.append("PNG files have no units: their whole range was taken for the whole range of the cohort")
+    if found.modality == PICTURES:
+        notes.append(
+            "PNG, JPEG and TIFF files have no units: their whole range was taken for the whole range of the cohort"
+        )
         if made.images.max() < DARK:
             notes.append(f"they use the darkest part of their range only: up to {made.images.max():,} of 65,535")
     if found.shapes > 1 or {found.side} != set(shape):

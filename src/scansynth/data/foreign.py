@@ -1,7 +1,7 @@
-"""Images of any origin: a folder of DICOM or grey PNG files, brought to one size and scale.
+"""Images of any origin: a folder of DICOM files, or of grey PNG, JPEG and TIFF files, brought to one size and scale.
 
 DICOM goes the way of ingest: CT by a fixed window of Hounsfield units, everything else by percentiles of its series.
-PNG has no units: 0..255 (8 bits) or 0..65535 (16 bits) is -1..1. Every file is read in a confined process.
+Pictures have no units: 0..255 (8 bits) or 0..65535 (16 bits) is -1..1. Every file is read in a confined process.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from scansynth.data.duplicates import pixel_digest
 from scansynth.data.eligibility import commonest_modality, why_left_out, why_not_in_units
 from scansynth.data.join import Left
 from scansynth.data.orientation import turn_of
-from scansynth.data.sources import Source, find_images
+from scansynth.data.sources import Source, find_images, is_picture
 from scansynth.data.tensors import to_stored
 from scansynth.data.transforms import Shape, resize, series_window, to_window
 from scansynth.dicom.header import Header
-from scansynth.dicom.png import PngHeader
+from scansynth.dicom.raster import RasterHeader
 from scansynth.dicom.read import Limits
 from scansynth.dicom.sandbox import Decoded, DecodePool
 from scansynth.errors import CohortError, DicomError
 
-PNG = "PNG"
-"""Stands for the Modality of a folder of PNG files, which have none."""
+PICTURES = "pictures"
+"""Stands for the Modality of a folder of PNG, JPEG and TIFF files, which have none."""
 
 DARK = 65535 // 8
-"""A folder of PNG files that stays below this was hardly written over its whole range."""
+"""A folder of pictures that stays below this was hardly written over its whole range."""
 
 _Floats = npt.NDArray[np.float32]
 
@@ -52,13 +52,13 @@ class Survey:
     """What a folder holds, before any image is decoded.
 
     Attributes:
-        usable: Each file with its header; all DICOM or all PNG.
+        usable: Each file with its header; all DICOM or all pictures.
         left: Files left out, and why.
-        modality: Of the DICOM files; `PNG` for a folder of PNG files.
+        modality: Of the DICOM files; `PICTURES` for a folder of PNG, JPEG and TIFF files.
         found: Candidate files.
     """
 
-    usable: tuple[tuple[Source, Header | PngHeader], ...]
+    usable: tuple[tuple[Source, Header | RasterHeader], ...]
     left: tuple[Left, ...]
     modality: str
     found: int
@@ -87,7 +87,7 @@ class Survey:
     @property
     def bits(self) -> tuple[int, ...]:
         """Bit depths that occur, sorted."""
-        depths = {header.bits if isinstance(header, PngHeader) else header.bits_stored for _, header in self.usable}
+        depths = {header.bits if isinstance(header, RasterHeader) else header.bits_stored for _, header in self.usable}
         return tuple(sorted(depths))
 
 
@@ -107,7 +107,7 @@ class Foreign:
     """
 
     sources: tuple[Source, ...]
-    headers: tuple[Header | PngHeader, ...]
+    headers: tuple[Header | RasterHeader, ...]
     images: npt.NDArray[np.uint16]
     files: tuple[str, ...]
     pixels: tuple[str, ...]
@@ -135,7 +135,7 @@ def survey(
         folder: The folder.
         option: What it was given as, for messages.
         pool: The confined processes.
-        modality: Modality that DICOM files must have; none: the commonest. PNG files are always taken.
+        modality: Modality that DICOM files must have; none: the commonest. pictures are always taken.
         synthetic: The images are synthetic: marks of a synthetic or derived image leave none out.
         progress: Told of each file.
 
@@ -143,8 +143,8 @@ def survey(
         CohortError: The folder holds no image that can be used.
     """
     sources = find_images(folder, option)
-    drawn = [source for source in sources if source.relative.lower().endswith(".png")]
-    scans = [source for source in sources if not source.relative.lower().endswith(".png")]
+    drawn = [source for source in sources if is_picture(source.relative)]
+    scans = [source for source in sources if not is_picture(source.relative)]
     left: list[Left] = []
     dicom: list[tuple[Source, Header]] = []
     for source, header in zip(scans, pool.scan_all([source.path for source in scans], Limits()), strict=True):
@@ -153,8 +153,8 @@ def survey(
             left.append(Left(source, header.reason, header.detail))
         else:
             dicom.append((source, header))
-    modality = modality or commonest_modality(header for _, header in dicom) or PNG
-    usable: list[tuple[Source, Header | PngHeader]] = []
+    modality = modality or commonest_modality(header for _, header in dicom) or PICTURES
+    usable: list[tuple[Source, Header | RasterHeader]] = []
     for source, header in dicom:
         fault = _unfit(header, modality, synthetic)
         if fault is None:
@@ -162,10 +162,10 @@ def survey(
         else:
             left.append(Left(source, fault.reason, fault.detail))
     if usable:
-        left += [Left(source, "PNG beside DICOM", "such files are commonly masks") for source in drawn]
+        left += [Left(source, "picture beside DICOM", "such files are commonly masks") for source in drawn]
     else:
-        modality = PNG
-        for source, size in zip(drawn, pool.scan_png([source.path for source in drawn], Limits()), strict=True):
+        modality = PICTURES
+        for source, size in zip(drawn, pool.scan_rasters([source.path for source in drawn], Limits()), strict=True):
             progress(len(left) + len(usable), len(sources), "reading headers")
             if isinstance(size, DicomError):
                 left.append(Left(source, size.reason, size.detail))
@@ -179,7 +179,9 @@ def survey(
 def _nothing(option: str, left: Sequence[Left]) -> CohortError:
     """No image of a folder can be used."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(item.reason for item in left).most_common(3))
-    return CohortError(f"{option} holds no image that can be read ({reasons}); give DICOM or grey PNG files")
+    return CohortError(
+        f"{option} holds no image that can be read ({reasons}); give DICOM, or grey PNG, JPEG or TIFF files"
+    )
 
 
 def _unfit(header: Header, modality: str, synthetic: bool) -> DicomError | None:
@@ -247,8 +249,8 @@ def _decoded(
     found: Survey, scaling: Scaling, pool: DecodePool
 ) -> Iterator[tuple[Source, Decoded | DicomError, tuple[float, float]]]:
     """Each file with its values, or why there are none, and the window that is to be -1..1."""
-    drawn = [(source, header) for source, header in found.usable if isinstance(header, PngHeader)]
-    results = pool.decode_png((source.path, header) for source, header in drawn)
+    drawn = [(source, header) for source, header in found.usable if isinstance(header, RasterHeader)]
+    results = pool.decode_rasters((source.path, header) for source, header in drawn)
     for (source, _), image in zip(drawn, results, strict=True):
         yield source, image, (0.0, 65535.0)
     scans = [(source, header) for source, header in found.usable if isinstance(header, Header)]

@@ -26,7 +26,7 @@ from scansynth.data.eligibility import lacks_air, why_implausible
 from scansynth.data.join import Found, Left, Scan, asked_roles, join, strata
 from scansynth.data.labels import Labels, read_labels
 from scansynth.data.linkage import write_duplicates, write_linkage
-from scansynth.data.masks import read_mask
+from scansynth.data.masks import LesionReader
 from scansynth.data.orientation import turn_of
 from scansynth.data.removed import write_removed
 from scansynth.data.roles import check_key, inherited_roles, known_roles, merge_roles, roles_digest, write_roles
@@ -175,7 +175,8 @@ def _plan(study: Study, key: InstitutionKey, pool: DecodePool, progress: Progres
     if settings.labels is not None:
         table = study.source(settings.labels)
         labels = read_labels(table, settings.known_labels, settings.unlabelled, settings.attributes)
-    sources = find_sources(study.source(settings.dicom))
+    marked = labels.mask_files if labels else ()
+    sources = [source for source in find_sources(study.source(settings.dicom)) if source.relative not in marked]
     if not sources:
         raise CohortError("the DICOM folder holds no file that may be a scan; point cohort.dicom at the scans")
     found = _scan_headers(sources, Limits(max_pixels=settings.max_pixels), pool, progress)
@@ -200,7 +201,7 @@ def _build(
 ) -> tuple[CohortFacts, list[dict[str, str]], list[Left], list[Scan], tuple[str, ...]]:
     """Decodes the scans and writes all of the cohort but the record; facts, cases, files left out and kept, notes."""
     study, key = plan.study, plan.key
-    rows, faults, airless = _write_images(plan, folder, pool, progress)
+    rows, faults, notes = _write_images(plan, folder, pool, progress)
     left = [*plan.left, *faults]
     scans = [scan for scan, _ in rows]
     _check_labels(study.config.cohort, scans)
@@ -211,8 +212,7 @@ def _build(
     write_removed(folder, scans)
     write_roles(folder, {**plan.given, **roles})
     write_facts(folder, facts)
-    chests = plan.modality == "CT" and study.config.cohort.view == "chest"
-    return facts, cases, left, scans, (*source_notes([scan.header for scan in scans]), *air_notes(chests * airless))
+    return facts, cases, left, scans, (*source_notes([scan.header for scan in scans]), *notes)
 
 
 def _workers() -> int:
@@ -267,34 +267,32 @@ def _roles(study: Study, patients: Mapping[str, Stratum], given: Mapping[str, Ro
 
 def _write_images(
     plan: _Plan, folder: Path, pool: DecodePool, progress: Progress
-) -> tuple[list[tuple[Scan, dict[str, str]]], list[Left], int]:
-    """Decodes every scan into `images.npy` and `masks.npy`; rows without roles, faults, images without air."""
-    settings, labels = plan.study.config.cohort, plan.labels
-    shape = settings.shape
-    mask_folders = [plan.study.source(settings.dicom)]
-    if settings.labels is not None:
-        mask_folders.append(plan.study.source(settings.labels).parent)
+) -> tuple[list[tuple[Scan, dict[str, str]]], list[Left], tuple[str, ...]]:
+    """Decodes every scan into `images.npy` and `masks.npy`; rows without roles, faults, and notes."""
+    settings, masked = plan.study.config.cohort, plan.labels is not None and plan.labels.masked
     rows: list[tuple[Scan, dict[str, str]]] = []
     faults: list[Left] = []
     airless = 0
     with ExitStack() as stack:
-        images = stack.enter_context(StackWriter(folder / IMAGES, shape, "<u2"))
-        masks = stack.enter_context(StackWriter(folder / MASKS, shape, "u1")) if labels and labels.masked else None
-        for done, made in enumerate(_images(pool, plan.modality, plan.scans, settings), start=1):
+        images = stack.enter_context(StackWriter(folder / IMAGES, settings.shape, "<u2"))
+        masks = stack.enter_context(StackWriter(folder / MASKS, settings.shape, "u1")) if masked else None
+        reader = LesionReader(plan.study, stack.enter_context(DecodePool(1, _DECODE_BYTES, _DECODE_SECONDS)))
+        lesions = reader.masks(plan.scans) if masked else itertools.repeat(None)
+        decoded = _images(pool, plan.modality, plan.scans, settings)
+        for done, (made, mask) in enumerate(zip(decoded, lesions, strict=False), start=1):
             progress(done, len(plan.scans), "decoding")
             if isinstance(made, Left):
                 faults.append(made)
                 continue
-            header = made.scan.header
             airless += made.airless
             images.append(made.image)
             if masks is not None:
-                source = (header.rows, header.columns)
-                mask = read_mask(made.scan.row, mask_folders, source) if made.scan.row else None
-                turned = None if mask is None else turn_of(header).apply(mask)
-                masks.append(np.zeros(shape, np.uint8) if turned is None else resize_mask(turned, shape))
-            rows.append((made.scan, _case_row(made, shape, plan.key)))
-    return rows, faults, airless
+                turned = None if mask is None else turn_of(made.scan.header).apply(mask)
+                empty = np.zeros(settings.shape, np.uint8)
+                masks.append(empty if turned is None else resize_mask(turned, settings.shape))
+            rows.append((made.scan, _case_row(made, settings.shape, plan.key)))
+    chests = plan.modality == "CT" and settings.view == "chest"
+    return rows, faults, (*air_notes(chests * airless), *reader.notes)
 
 
 def _images(pool: DecodePool, modality: str, scans: Sequence[Scan], settings: CohortSettings) -> Iterator[_Made | Left]:

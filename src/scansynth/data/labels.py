@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from scansynth.data.identifiers import screen
+from scansynth.data.lesions import BoxForm, Lesion, box_form, in_one_unit, read_box
 from scansynth.data.table import composed, plain_name, read_table
 from scansynth.errors import CohortError
 from scansynth.files import sha256_file
@@ -22,8 +23,7 @@ from scansynth.ledger import Role
 UNLABELLED = "unlabelled"
 """The label of every case of a cohort without labels."""
 
-_BOX = ("x", "y", "width", "height")
-_KNOWN = frozenset({"path", "sop_instance_uid", "label", "patient_id", "mask", "role", *_BOX})
+_KNOWN = frozenset({"path", "sop_instance_uid", "label", "patient_id", "mask", "mask_part", "role"})
 _PLAIN = {plain_name(column): column for column in _KNOWN}
 _FREE = frozenset({"site"})  # may hold any number of different texts
 _EMPTY = frozenset({"nan", "none", "null", "na", "n/a", "#n/a", "nat", "<na>", "-"})
@@ -45,8 +45,7 @@ class LabelRow:
         sop_instance_uid: SOP Instance UID of the source; none when the row gives only a path.
         label: What the image shows.
         patient_id: Whose it is; none: as the DICOM file says.
-        mask: PNG of the lesion's pixels, relative to the DICOM folder.
-        box: Lesion as (x, y, width, height) in pixels of the source image, from its upper left corner.
+        lesions: Where lesions lie, from this row and from others of the same image.
         role: Role that the user gives to the patient.
         attributes: Every other filled cell, by its column.
     """
@@ -56,15 +55,14 @@ class LabelRow:
     sop_instance_uid: str | None
     label: str
     patient_id: str | None = None
-    mask: str | None = None
-    box: tuple[float, float, float, float] | None = None
+    lesions: tuple[Lesion, ...] = ()
     role: Role | None = None
     attributes: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
 class Labels:
-    """A checked labels.csv: no file twice, no path that leaves the DICOM folder.
+    """A checked labels.csv: no image twice, no path that leaves the DICOM folder.
 
     Attributes:
         rows: One for each image.
@@ -87,9 +85,14 @@ class Labels:
         return {row.sop_instance_uid: row for row in self.rows if row.path is None and row.sop_instance_uid}
 
     @property
+    def mask_files(self) -> frozenset[str]:
+        """Files that hold masks: they are no scans."""
+        return frozenset(lesion.file for row in self.rows for lesion in row.lesions if lesion.file is not None)
+
+    @property
     def masked(self) -> bool:
         """Some row gives a mask or a box."""
-        return any(row.mask or row.box for row in self.rows)
+        return any(row.lesions for row in self.rows)
 
 
 def read_labels(
@@ -108,17 +111,19 @@ def read_labels(
     """
     table = read_table(path, _PLAIN.keys())
     columns = [_PLAIN.get(plain_name(column), column) for column in table.columns]
-    _check_columns(path.name, columns, unlabelled)
+    form = box_form(path.name, columns)
+    used = _KNOWN | {*(form.columns if form else ())}
+    _check_columns(path.name, columns, used, unlabelled)
     cells = [(number, dict(zip(columns, map(_word, values), strict=True))) for number, values in table.rows]
-    own = [column for column in columns if column not in _used(columns)]
+    own = [column for column in columns if column not in used]
     patients = [cell.get("patient_id", "") for _, cell in cells]
     kept, dropped = screen({c: [cell[c] for _, cell in cells] for c in own}, patients, attributes, _FREE)
-    rows = [_row(path.name, number, cell, kept, unlabelled) for number, cell in cells]
+    rows = [_row(path.name, number, cell, kept, form, unlabelled) for number, cell in cells]
     rows, respelled = _one_spelling(rows, known)
     for row in rows:
         _check_label(path.name, row, () if unlabelled else known)
-    _refuse_duplicates(path.name, rows)
-    return Labels(tuple(rows), sha256_file(path), (*table.notes, *dropped, *respelled))
+    images = _one_unit(path.name, _one_image(path.name, rows), form)
+    return Labels(images, sha256_file(path), (*table.notes, *dropped, *respelled))
 
 
 def same_label(label: str) -> str:
@@ -192,7 +197,7 @@ def _rows(count: int) -> str:
     return f"{count} row" if count == 1 else f"{count} rows"
 
 
-def _check_columns(name: str, columns: Sequence[str], unlabelled: bool) -> None:
+def _check_columns(name: str, columns: Sequence[str], used: Collection[str], unlabelled: bool) -> None:
     """Refuses a header that cannot be used."""
     if "path" not in columns and "sop_instance_uid" not in columns:
         raise CohortError(f"{name} has neither a column path nor a column sop_instance_uid; add one of them")
@@ -203,7 +208,7 @@ def _check_columns(name: str, columns: Sequence[str], unlabelled: bool) -> None:
     twice = [column for column in columns if columns.count(column) > 1]
     if twice:
         raise CohortError(f"{name} has the column {twice[0]} twice; remove one of them")
-    names = [attribute_name(column) for column in columns if column not in _used(columns)]
+    names = [attribute_name(column) for column in columns if column not in used]
     clash = [attribute for attribute in names if names.count(attribute) > 1]
     if clash:
         raise CohortError(f"{name}: two columns would both be kept as {clash[0]}; rename one of them")
@@ -214,12 +219,9 @@ def attribute_name(column: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", column.lower()).strip("_") or "column"
 
 
-def _used(columns: Collection[str]) -> frozenset[str]:
-    """Columns with a meaning of their own; a part of a box without the rest is a column like any other."""
-    return _KNOWN if set(_BOX) <= set(columns) else _KNOWN - {*_BOX}
-
-
-def _row(name: str, number: int, cell: Mapping[str, str], kept: Collection[str], unlabelled: bool) -> LabelRow:
+def _row(
+    name: str, number: int, cell: Mapping[str, str], kept: Collection[str], form: BoxForm | None, unlabelled: bool
+) -> LabelRow:
     """One checked row."""
     where = f"{name} row {number}"
     path = _path(where, "path", cell.get("path", ""))
@@ -233,17 +235,13 @@ def _row(name: str, number: int, cell: Mapping[str, str], kept: Collection[str],
         raise CohortError(f"{where}: the label is empty; fill it in, or remove the row")
     if len(label) > _LONGEST or not label.isprintable() or "|" in label:
         raise CohortError(f"{where}: a label is at most {_LONGEST} plain characters without |; give it a shorter name")
-    mask, box = _path(where, "mask", cell.get("mask", "")), _box(where, cell)
-    if mask and box:
-        raise CohortError(f"{where}: it has both a mask and a box; keep one of them")
     return LabelRow(
         row=number,
         path=path,
         sop_instance_uid=uid,
         label=label,
         patient_id=_filled(cell.get("patient_id", "")),
-        mask=mask,
-        box=box,
+        lesions=_lesions(where, number, cell, form),
         role=_role(where, cell.get("role", "")),
         attributes={
             attribute_name(column): composed(value) for column, value in cell.items() if value and column in kept
@@ -279,18 +277,25 @@ def _path(where: str, column: str, text: str) -> str | None:
     return path
 
 
-def _box(where: str, cell: Mapping[str, str]) -> tuple[float, float, float, float] | None:
-    """The lesion's box, when all four columns are there and filled."""
-    texts = [cell.get(column, "") for column in _BOX]
-    if not set(_BOX) <= cell.keys() or not any(texts):
-        return None
-    try:
-        x, y, width, height = (float(text) for text in texts)
-    except ValueError:
-        raise CohortError(f"{where}: x, y, width and height must all be numbers (pixels), or all empty") from None
-    if not (0 <= x < 1e6 and 0 <= y < 1e6 and 0 < width < 1e6 and 0 < height < 1e6):
-        raise CohortError(f"{where}: the box must start at 0 or more and be wider and higher than 0; correct it")
-    return x, y, width, height
+def _lesions(where: str, number: int, cell: Mapping[str, str], form: BoxForm | None) -> tuple[Lesion, ...]:
+    """The lesion that a row gives, if it gives one."""
+    file, box = _path(where, "mask", cell.get("mask", "")), read_box(where, cell, form)
+    if file and box:
+        raise CohortError(f"{where}: it has both a mask and a box; keep one of them")
+    if file is None and box is None:
+        return ()
+    return (Lesion(number, file, cell.get("mask_part") or None if file else None, box),)
+
+
+def _one_unit(name: str, rows: Sequence[LabelRow], form: BoxForm | None) -> tuple[LabelRow, ...]:
+    """Rows whose boxes say whether they are fractions of the image."""
+    if not in_one_unit(name, [lesion for row in rows for lesion in row.lesions], form):
+        return tuple(rows)
+    return tuple(replace(row, lesions=tuple(_as_fraction(lesion) for lesion in row.lesions)) for row in rows)
+
+
+def _as_fraction(lesion: Lesion) -> Lesion:
+    return lesion if lesion.box is None else replace(lesion, box=replace(lesion.box, fraction=True))
 
 
 def _role(where: str, text: str) -> Role | None:
@@ -304,13 +309,39 @@ def _role(where: str, text: str) -> Role | None:
     return Role(text.lower())
 
 
-def _refuse_duplicates(name: str, rows: Iterable[LabelRow]) -> None:
-    """Refuses two rows for one file or one image."""
-    for key in ("path", "sop_instance_uid"):
-        seen: dict[str, int] = {}
-        for row in rows:
-            value = getattr(row, key)
-            if value is not None and value in seen:
-                raise CohortError(f"{name} row {row.row}: row {seen[value]} has the same {key}; remove one of them")
-            if value is not None:
-                seen[value] = row.row
+def _one_image(name: str, rows: Iterable[LabelRow]) -> list[LabelRow]:
+    """One row for each image: rows that differ in their lesion alone are joined, and each lesion is kept.
+
+    Raises:
+        CohortError: Rows of one image say different things of it, or the same thing twice.
+    """
+    joined: dict[tuple[str, str], LabelRow] = {}
+    uids: dict[str, LabelRow] = {}
+    for row in rows:
+        key = ("path", row.path) if row.path is not None else ("sop_instance_uid", row.sop_instance_uid or "")
+        known = joined.get(key)
+        other = uids.setdefault(row.sop_instance_uid, row) if row.sop_instance_uid else row
+        if known is None and other is not row:
+            raise CohortError(
+                f"{name} row {row.row}: row {other.row} has the same sop_instance_uid; remove one of them"
+            )
+        joined[key] = row if known is None else _joined(name, known, row)
+    return list(joined.values())
+
+
+def _joined(name: str, known: LabelRow, row: LabelRow) -> LabelRow:
+    """Two rows of one image as one."""
+    where = f"{name} row {row.row}: row {known.row} is of the same image"
+    if not (known.lesions or row.lesions):
+        raise CohortError(f"{where}; remove one of them")
+    for field in ("label", "patient_id", "role", "sop_instance_uid"):
+        if getattr(known, field) != getattr(row, field):
+            raise CohortError(f"{where} and differs in {field}; an image has one, so correct it or remove a row")
+    one, two = known.attributes or {}, row.attributes or {}
+    differing = sorted(column for column in one.keys() | two.keys() if one.get(column) != two.get(column))
+    if differing:
+        raise CohortError(
+            f"{where} and differs in {differing[0]}; give the image one value, or remove the column: rows of one "
+            "image may differ in the box or the mask alone"
+        )
+    return replace(known, lesions=known.lesions + row.lesions)

@@ -1,66 +1,114 @@
-"""Lesion masks as labels.csv gives them: a PNG, or a box."""
+"""Lesion masks as labels.csv gives them: files of any known kind and boxes, several for an image."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
 
-from scansynth.data.labels import LabelRow
-from scansynth.errors import CohortError
+from scansynth.data.join import Scan
+from scansynth.data.lesions import Lesion, paint_box
+from scansynth.dicom.masks.target import Target
+from scansynth.dicom.sandbox import Decoded, DecodePool
+from scansynth.errors import CohortError, DicomError
+from scansynth.study import Study
+
+Mask = npt.NDArray[np.uint8]
 
 
-def read_mask(row: LabelRow, folders: Sequence[Path], shape: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
-    """The lesion's pixels in the source image.
+class LesionReader:
+    """Reads the lesions of scans, and keeps count of what is odd about them.
 
     Args:
-        row: A row of labels.csv.
-        folders: Where a mask may lie, in order: the DICOM folder, then the folder of labels.csv.
-        shape: (rows, columns) of the source image.
-
-    Returns:
-        (rows, columns) uint8, 0 or 1; none when the row gives no mask.
-
-    Raises:
-        CohortError: The mask is missing, is no PNG, or does not fit the image.
+        study: The study: a mask lies below its DICOM folder, or beside its labels.csv.
+        pool: Confined processes of their own: others are busy with the images meanwhile.
     """
-    if row.box is not None:
-        return _from_box(row, row.box, shape)
-    if row.mask is None:
-        return None
-    where = f"labels.csv row {row.row}"
-    path = next((folder / row.mask for folder in folders if (folder / row.mask).is_file()), None)
-    if path is None:
-        raise CohortError(f"{where}: there is no such mask in the DICOM folder; correct the path, or empty the cell")
-    try:
-        with Image.open(path, formats=["PNG"]) as image:
-            # The size comes from the PNG's header, so a bomb is refused before it is inflated.
-            if image.size != (shape[1], shape[0]):
-                raise CohortError(
-                    f"{where}: the mask has {image.size[1]} x {image.size[0]} pixels and the image {shape[0]} x "
-                    f"{shape[1]}; make the mask on the source image's grid"
-                )
-            pixels = np.asarray(image.convert("RGBA") if image.mode == "P" else image)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise CohortError(f"{where}: the mask is not a readable PNG; save it as PNG, or empty the cell") from None
-    if pixels.ndim == 3:  # colour: any channel but transparency
-        colours = pixels[..., : pixels.shape[2] - (pixels.shape[2] in {2, 4})]
-        pixels = colours.max(axis=2)
-    return (pixels > 0).astype(np.uint8)
 
+    def __init__(self, study: Study, pool: DecodePool) -> None:
+        settings = study.config.cohort
+        self._folders = [study.source(settings.dicom)]
+        if settings.labels is not None:
+            self._folders.append(study.source(settings.labels).parent)
+        self._positive, self._pool = settings.positive, pool
+        self._odd: Counter[str] = Counter()
 
-def _from_box(row: LabelRow, box: tuple[float, float, float, float], shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Every pixel that the box touches."""
-    x, y, width, height = box
-    if x + width > shape[1] or y + height > shape[0]:
-        raise CohortError(
-            f"labels.csv row {row.row}: the box leaves the image of {shape[1]} x {shape[0]} pixels; "
-            "give x, y, width and height in pixels of the source image"
+    def masks(self, scans: Sequence[Scan]) -> Iterator[Mask | None]:
+        """The lesions of each scan on the grid of its stored image, in order.
+
+        Yields:
+            (rows, columns) uint8, 0 or 1: the union of all lesions; none when the table gives none.
+
+        Raises:
+            CohortError: A mask is missing, cannot be read or does not fit its image.
+        """
+        files = [(scan, lesion) for scan in scans for lesion in _lesions(scan) if lesion.file is not None]
+        jobs = ((self._find(lesion), _target(scan), lesion.part) for scan, lesion in files)
+        read = self._pool.read_masks(jobs)
+        for scan in scans:
+            lesions = _lesions(scan)
+            mask = np.zeros((scan.header.rows, scan.header.columns), np.uint8)
+            for lesion in lesions:
+                mask |= _usable(lesion, next(read)) if lesion.box is None else paint_box(
+                    lesion.row, lesion.box, mask.shape
+                )  # fmt: skip
+            self._look(scan, mask, bool(lesions))
+            yield mask if lesions else None
+
+    def _find(self, lesion: Lesion) -> Path:
+        name = lesion.file or ""
+        path = next((folder / name for folder in self._folders if (folder / name).is_file()), None)
+        if path is None:
+            raise CohortError(
+                f"labels.csv row {lesion.row}: there is no such mask in the DICOM folder; correct the path, or empty "
+                "the cell"
+            )
+        return path
+
+    def _look(self, scan: Scan, mask: Mask, given: bool) -> None:
+        if self._positive is not None and scan.label != self._positive:
+            return
+        if given and not mask.any():
+            self._odd["an empty mask"] += 1
+        elif mask.all():
+            self._odd["a mask that covers the whole image"] += 1
+        elif not given and self._positive is not None:
+            self._odd["no mask"] += 1
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of the masks, a sentence each."""
+        whose = "images" if self._positive is None else f"images labelled {self._positive}"
+        return tuple(
+            f"{count} {whose} have {what}: look at them, a detector of lesions would learn from it"
+            for what, count in self._odd.items()
         )
-    mask = np.zeros(shape, np.uint8)
-    mask[math.floor(y) : math.ceil(y + height), math.floor(x) : math.ceil(x + width)] = 1
-    return mask
+
+
+def _lesions(scan: Scan) -> tuple[Lesion, ...]:
+    return scan.row.lesions if scan.row else ()
+
+
+def _target(scan: Scan) -> Target:
+    header = scan.header
+    return Target(
+        rows=header.rows,
+        columns=header.columns,
+        name=scan.source.relative,
+        sop_instance_uid=header.sop_instance_uid,
+        position=header.position,
+        orientation=header.orientation,
+        spacing=header.pixel_spacing,
+    )
+
+
+def _usable(lesion: Lesion, found: Decoded | DicomError) -> Mask:
+    if isinstance(found, DicomError):
+        detail = f" ({found.detail})" if found.detail else ""
+        raise CohortError(
+            f"labels.csv row {lesion.row}: the mask cannot be used: {found.reason}{detail}; correct it, or empty the "
+            "cell"
+        )
+    return np.asarray(found.values, np.uint8)

@@ -13,7 +13,7 @@ from scansynth.data.labels import inside
 from scansynth.data.tensors import CohortFacts, in_pixels, to_stored
 from scansynth.data.transforms import to_window
 from scansynth.dicom.pixels import decode
-from scansynth.dicom.png import PngHeader, decode_png
+from scansynth.dicom.raster import RasterHeader, decode_raster
 from scansynth.dicom.read import Limits, read_header
 from scansynth.errors import CohortError, DicomError
 from scansynth.files import read_csv, sha256_file, write_csv
@@ -96,7 +96,7 @@ def _image(folder: Path, row: Mapping[str, str], facts: CohortFacts) -> npt.NDAr
         raise CohortError(f"{what} was altered after it was made; generate the set again")
     try:
         if path.suffix == ".png":
-            return decode_png(path, PngHeader(*facts.shape, 16))
+            return decode_raster(path, RasterHeader(*facts.shape, 16))
         header = read_header(path, Limits())
         values = decode(path, header)
     except DicomError as fault:

@@ -13,6 +13,9 @@ from scansynth.files import sha256_json
 _NOT_SCANS = frozenset({".csv", ".png", ".txt", ".md", ".json"})
 """Endings of the files that commonly lie beside scans: labels, masks, notes."""
 
+_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
+_NOTES = frozenset({".csv", ".txt", ".md"})
+
 
 @dataclass(frozen=True)
 class Source:
@@ -45,7 +48,7 @@ def find_sources(folder: Path) -> list[Source]:
 
 
 def find_images(folder: Path, option: str) -> list[Source]:
-    """Every file below `folder` that may be a DICOM or PNG image, in a stable order; see `find_sources`.
+    """Every file below `folder` that may be a DICOM image or a picture, in a stable order; see `find_sources`.
 
     Args:
         folder: The folder.
@@ -59,11 +62,13 @@ def find_images(folder: Path, option: str) -> list[Source]:
     if (folder / "study.toml").exists():
         raise CohortError(f"{option} is a study folder; give the folder with the images, such as its synthetic/SET")
     found = sorted(
-        _walk(folder, "", lambda name: _may_be_scan(name) or name.lower().endswith(".png")),
+        _walk(folder, "", lambda name: _may_be_scan(name) or is_picture(name)),
         key=lambda source: source.relative,
     )
     if not found:
-        raise CohortError(f"{option} holds no file that may be an image; give a folder with DICOM or grey PNG files")
+        raise CohortError(
+            f"{option} holds no file that may be an image; give a folder with DICOM, or grey PNG, JPEG or TIFF files"
+        )
     return found
 
 
@@ -93,6 +98,11 @@ def _walk(folder: Path, prefix: str, wanted: Callable[[str], bool]) -> Iterator[
                 yield Source(Path(entry.path), relative, facts.st_size, facts.st_mtime_ns)
 
 
+def is_picture(name: str) -> bool:
+    """Whether a file's name is that of a PNG, JPEG or TIFF file."""
+    return Path(name).suffix.lower() in _PICTURES
+
+
 def _may_be_scan(name: str) -> bool:
     return name.upper() != "DICOMDIR" and Path(name).suffix.lower() not in _NOT_SCANS
 
@@ -105,5 +115,5 @@ def listing_digest(folder: Path) -> str:
     Raises:
         CohortError: The folder is missing.
     """
-    found = _files(folder, lambda name: _may_be_scan(name) or name.lower().endswith(".png"))
+    found = _files(folder, lambda name: Path(name).suffix.lower() not in _NOTES)
     return sha256_json([[source.relative, source.size, source.mtime_ns] for source in found])

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from monai.data import get_track_meta, set_track_meta
 from monai.transforms import BorderPad, CenterSpatialCrop, Compose, GaussianSmooth, Resize, SpatialPad
+from scipy.ndimage import label
 
 from scansynth.metrics.ncc import Flip
 
@@ -246,7 +247,8 @@ def resize(image: Floats, shape: Shape) -> Floats:
 def resize_mask(mask: npt.NDArray[np.uint8], shape: Shape) -> npt.NDArray[np.uint8]:
     """A mask moved as `resize` moves its image: nearest when enlarged, at least half the area when shrunk.
 
-    A lesion too small for half of any pixel keeps the pixel that it covers most, so that none is lost.
+    A lesion too small for half of any pixel keeps the pixel that it covers most, so that none is lost, also where
+    another one is larger.
 
     Args:
         mask: (rows, columns), 0 or 1.
@@ -261,7 +263,29 @@ def resize_mask(mask: npt.NDArray[np.uint8], shape: Shape) -> npt.NDArray[np.uin
     shrink = _within((rows, columns), shape)[1] < 1.0
     cover = _apply((mask > 0).astype(np.float32), shape, 0.0, "area" if shrink else "nearest-exact")
     least = min(0.5, float(cover.max()))
-    return ((cover >= least) & (cover > 0)).astype(np.uint8)
+    kept = ((cover >= least) & (cover > 0)).astype(np.uint8)
+    return _with_each_lesion(mask, kept) if shrink else kept
+
+
+def _with_each_lesion(mask: npt.NDArray[np.uint8], kept: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """A shrunk mask with a pixel at least of every lesion (8-connected) of the original, also of small ones."""
+    lesions, count = label(mask > 0, np.ones((3, 3)))
+    if count < 2:
+        return kept
+    inner, _ = _within(mask.shape, kept.shape)
+    places = np.nonzero(lesions)
+    corner = [(whole - part) // 2 for whole, part in zip(kept.shape, inner, strict=True)]
+    row, column = (
+        first + (place * part // side)
+        for first, place, part, side in zip(corner, places, inner, mask.shape, strict=True)
+    )
+    for number in range(1, count + 1):
+        own = lesions[places] == number
+        if not kept[row[own], column[own]].any():
+            covered, pixels = np.unique(np.stack([row[own], column[own]]), axis=1, return_counts=True)
+            most = covered[:, pixels.argmax()]
+            kept[most[0], most[1]] = 1
+    return kept
 
 
 def resized_spacing(shape: Shape, spacing: tuple[float, float], target: Shape) -> tuple[float, float]:

@@ -29,7 +29,8 @@ import numpy as np
 
 from scansynth.dicom.child import MEMORY, READY
 from scansynth.dicom.header import Header
-from scansynth.dicom.png import PngHeader
+from scansynth.dicom.masks.target import Target
+from scansynth.dicom.raster import RasterHeader
 from scansynth.dicom.read import Limits
 from scansynth.errors import DicomError
 
@@ -332,26 +333,40 @@ class DecodePool:
             else:
                 yield Decoded(np.frombuffer(bytearray(outcome.payload), dtype).reshape(request.shape), digest)
 
-    def scan_png(self, paths: Iterable[Path], limits: Limits) -> Iterator[PngHeader | DicomError]:
-        """Size and depth of many grey PNG files, in the order of the paths; see `scansynth.dicom.png`."""
+    def scan_rasters(self, paths: Iterable[Path], limits: Limits) -> Iterator[RasterHeader | DicomError]:
+        """Size and depth of many PNG, JPEG and TIFF files, in the order of the paths; see `scansynth.dicom.raster`."""
         bounds = asdict(limits)
-        jobs = (_Request({"task": "PNG header", "path": str(path), "limits": bounds}) for path in paths)
+        jobs = (_Request({"task": "raster header", "path": str(path), "limits": bounds}) for path in paths)
         for _, outcome in self._sandbox.run(jobs):
             if isinstance(outcome, DicomError):
                 yield outcome
                 continue
             try:
-                yield PngHeader(**outcome.value)
+                yield RasterHeader(**outcome.value)
             except TypeError:
                 yield DicomError("bad header")
 
-    def decode_png(self, jobs: Iterable[tuple[Path, PngHeader]]) -> Iterator[Decoded | DicomError]:
-        """The images of many grey PNG files, uint16 (rows, columns), with the files' hashes, or why there is none."""
+    def decode_rasters(self, jobs: Iterable[tuple[Path, RasterHeader]]) -> Iterator[Decoded | DicomError]:
+        """The images of such files, uint16 (rows, columns), with the files' hashes, or why there is none."""
         requests = (
-            _Request({"task": "PNG image", "path": str(path), "header": asdict(header)}, (header.rows, header.columns))
+            _Request(
+                {"task": "raster image", "path": str(path), "header": asdict(header)}, (header.rows, header.columns)
+            )
             for path, header in jobs
         )
         yield from self._decoded(requests, "<u2")
+
+    def read_masks(self, jobs: Iterable[tuple[Path, Target, str | None]]) -> Iterator[Decoded | DicomError]:
+        """Lesions, uint8 (rows, columns), or why there are none, in the jobs' order; see `scansynth.dicom.masks`.
+
+        Args:
+            jobs: Each file with the image that it is laid on and the part that is the lesion.
+        """
+        requests = (
+            _Request({"task": "mask", "path": str(path), "target": asdict(target), "part": part}, target.shape)
+            for path, target, part in jobs
+        )
+        yield from self._decoded(requests, "u1")
 
 
 @dataclass(frozen=True)

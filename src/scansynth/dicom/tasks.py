@@ -1,6 +1,6 @@
-"""What a confined child process does for its parent: read a header, or decode an image.
+"""What a confined child process does for its parent: read a header, decode an image, or read a lesion's mask.
 
-One program for both, so that the same children serve a whole ingest and start once.
+One program for all, so that the same children serve a whole ingest and start once.
 """
 
 from __future__ import annotations
@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from scansynth.dicom import png
+from scansynth.dicom import raster
+from scansynth.dicom.masks.read import mask_task
 from scansynth.dicom.pixels import decode_task
 from scansynth.dicom.read import read_task
 
 TASKS: Mapping[str, Callable[..., tuple[dict[str, Any], bytes]]] = {
     "header": read_task,
     "image": decode_task,
-    "PNG header": png.header_task,
-    "PNG image": png.image_task,
+    "raster header": raster.header_task,
+    "raster image": raster.image_task,
+    "mask": mask_task,
 }
 
 

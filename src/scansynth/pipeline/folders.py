@@ -26,7 +26,7 @@ from scansynth.config import CohortSettings, EvidenceSettings
 from scansynth.console import Progress
 from scansynth.data.foreign import (
     DARK,
-    PNG,
+    PICTURES,
     Foreign,
     Scaling,
     Survey,
@@ -82,7 +82,7 @@ def audit_folders(
     _check(folders)
     with reading_pool() as pool, bar("reading images") as progress:
         real = survey(folders.real, _REAL, pool, None, False, progress)
-        modality = None if real.modality == PNG else real.modality
+        modality = None if real.modality == PICTURES else real.modality
         synthetic = survey(folders.synthetic, _SYNTHETIC, pool, modality, True, progress)
         listed = _listed(folders.train_list, real)
         side = _side(real, synthetic)
@@ -174,15 +174,15 @@ def _notes(
             "against the set."
         )
     notes += [
-        f"The {name} PNG files use the darkest part of their range only (up to {foreign.images.max():,} of 65,535). "
+        f"The {name} pictures use the darkest part of their range only (up to {foreign.images.max():,} of 65,535). "
         "Grey values were taken as they are; write them over the whole range if they are 12 bits in 16."
         for name, foreign in (("real", reals), ("synthetic", made))
-        if foreign.modality == PNG and foreign.images.max() < DARK
+        if foreign.modality == PICTURES and foreign.images.max() < DARK
     ]
-    if PNG in {real.modality, synthetic.modality} and real.modality != synthetic.modality:
+    if PICTURES in {real.modality, synthetic.modality} and real.modality != synthetic.modality:
         notes.append(
-            "One set is DICOM and the other PNG. A PNG has no units: its whole range was taken for the range of the "
-            "DICOM images, which is right only if it was written with the same window."
+            "One set is DICOM and the other PNG, JPEG or TIFF. A picture has no units: its whole range was taken for "
+            "the range of the DICOM images, which is right only if it was written with the same window."
         )
     notes += [
         f"{count} {name} files were left out: {reasons_in_words(foreign)}. They are listed in {EXCLUDED}."

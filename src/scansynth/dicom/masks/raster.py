@@ -1,0 +1,46 @@
+"""A lesion mask as a picture: PNG or TIFF on the source image's grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scansynth.dicom.masks.target import Mask, Target, check_size
+from scansynth.dicom.raster import layers, read_raster_header
+from scansynth.dicom.read import Limits
+from scansynth.errors import DicomError
+
+
+def read_raster_mask(path: Path, target: Target, part: str | None) -> Mask:
+    """The lesion of a picture: see `lesion_of`.
+
+    Raises:
+        DicomError: It is JPEG, of another size, or cannot be decoded.
+    """
+    header = read_raster_header(path, Limits())
+    if header.kind == "JPEG":
+        raise DicomError("JPEG", "its compression blurs the lesion's edge; save the mask as PNG")
+    check_size((header.rows, header.columns), target)
+    if part is not None:
+        raise DicomError("no such part", "a picture has no parts; empty the cell mask_part")
+    return lesion_of(*layers(path.read_bytes(), header))
+
+
+def lesion_of(colours: npt.NDArray[Any], alpha: npt.NDArray[Any] | None) -> Mask:
+    """The pixels of a lesion: anything brighter than black; a transparent pixel shows nothing, whatever it hides.
+
+    Where some pixels are transparent and all others are black, the lesion is drawn in black.
+
+    Args:
+        colours: (rows, columns, 1 or 3).
+        alpha: (rows, columns), or none.
+    """
+    shown = colours.max(axis=2) > 0
+    if alpha is not None:
+        # half of the most opaque: a lesion may be drawn half transparent, and its soft edge counts by half
+        opaque = (alpha > 0) & (alpha.astype(np.float64) * 2 >= alpha.max())
+        shown = opaque & shown if (opaque & shown).any() or opaque.all() else opaque
+    return np.asarray(shown, np.uint8)

@@ -1,0 +1,74 @@
+"""A lesion as contours of an RT Structure Set (PS3.3 A.19, C.8.8.6)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+
+from scansynth.dicom.masks.target import Floats, Mask, Target, choose, fill_polygon
+from scansynth.errors import DicomError
+
+_APART = 0.2  # mm between a contour and the plane of the image that it was drawn on
+_CLOSED = frozenset({"CLOSED_PLANAR", "CLOSEDPLANAR_XOR"})
+_CORNERS = 3
+
+
+def read_rtstruct(path: Path, target: Target, part: str | None) -> Mask:
+    """Pixels whose centres lie within the contours of a structure on the image.
+
+    Contours that name the image belong to it; those that name no image belong to it where they lie in its plane. A
+    contour within another of the same structure is a hole, as planning systems draw them.
+
+    Raises:
+        DicomError: No structure or several are meant, or the image does not say where it lies.
+    """
+    contours = _open(path, path.stat().st_mtime_ns)
+    chosen = choose(contours.names, part)
+    mask = np.zeros(target.shape, np.bool_)
+    for number in sorted(chosen):
+        structure = np.zeros(target.shape, np.bool_)
+        for uids, points in contours.of.get(number, []):
+            if uids and target.sop_instance_uid not in uids:
+                continue
+            pixels, distance = target.project(points)
+            if uids or distance.max() <= _APART:
+                structure ^= fill_polygon(pixels, target.shape)
+        mask |= structure
+    return mask.astype(np.uint8)
+
+
+class _Contours:
+    """The structures of a file: name of each, and its closed contours with the images that they name."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.names = {int(item.ROINumber): str(item.get("ROIName", "")) for item in dataset.StructureSetROISequence}
+        self.of: dict[int, list[tuple[frozenset[str], Floats]]] = {}
+        for item in dataset.ROIContourSequence:
+            self.of[int(item.ReferencedROINumber)] = [
+                (_images(contour), _points(contour))
+                for contour in item.get("ContourSequence", [])
+                if contour.get("ContourGeometricType") in _CLOSED and len(contour.ContourData) >= 3 * _CORNERS
+            ]
+        self.names = {number: name for number, name in self.names.items() if self.of.get(number)} or self.names
+
+
+@lru_cache(maxsize=2)
+def _open(path: Path, _changed: int) -> _Contours:
+    try:
+        return _Contours(pydicom.dcmread(path, force=True))
+    except MemoryError:
+        raise
+    except Exception as fault:  # its words may quote the file
+        raise DicomError("no readable structure set", type(fault).__name__) from None
+
+
+def _images(contour: Dataset) -> frozenset[str]:
+    return frozenset(str(item.ReferencedSOPInstanceUID) for item in contour.get("ContourImageSequence", []))
+
+
+def _points(contour: Dataset) -> Floats:
+    return np.array([float(value) for value in contour.ContourData]).reshape(-1, 3)

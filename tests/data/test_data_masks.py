@@ -1,0 +1,133 @@
+"""Lesions go with their image: turned, resized and padded alike, each one kept, and what is odd is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+from scans import save_dicom, write_labels
+
+from scansynth.config import StudyConfig
+from scansynth.data.ingest import ingest
+from scansynth.data.lesions import Box, paint_box
+from scansynth.data.tensors import load_cohort, to_signed
+from scansynth.data.transforms import resize_mask
+from scansynth.dicom.deidentify import InstitutionKey
+from scansynth.errors import CohortError
+from scansynth.study import Study
+
+KEY = InstitutionKey(b"k" * 32)
+SHAPE = (48, 64)
+
+
+def disc(column: float, row: float, radius: float) -> np.ndarray:
+    rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    return ((columns - column) ** 2 + (rows - row) ** 2 <= radius**2).astype(np.uint8)
+
+
+def study_of(folder: Path, dicom: Path, size: int = 32) -> Study:
+    cohort = {"dicom": str(dicom), "labels": str(dicom / "labels.csv"), "size": size, "positive": "nodule"}
+    return Study(folder, StudyConfig.model_validate({"cohort": cohort}))
+
+
+def scans(dicom: Path, lesions: list[np.ndarray], **attributes: Any) -> list[dict[str, str]]:
+    """An image for each lesion, which is bright on dark; rows of labels.csv without masks."""
+    rows = []
+    for number, lesion in enumerate(lesions):
+        name = f"p{number}/i.dcm"
+        save_dicom(dicom / name, 100 + 1500 * lesion.astype(int) + number, PatientID=f"P{number}", **attributes)
+        rows.append({"path": name, "label": "nodule" if number % 2 == 0 else "clear"})
+    return rows
+
+
+ORIENTATIONS = {
+    "as read": [1, 0, 0, 0, 1, 0],
+    "mirrored": [-1, 0, 0, 0, 1, 0],
+    "upside down": [1, 0, 0, 0, -1, 0],
+    "on its side": [0, 1, 0, 1, 0, 0],
+}
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS.values(), ids=ORIENTATIONS.keys())
+@pytest.mark.parametrize("kind", ["png", "nifti", "box"])
+def test_a_lesion_lies_on_its_picture_after_ingest(
+    kind: str, orientation: list[int], tmp_path: Path, in_process: None
+) -> None:
+    dicom, lesion = tmp_path / "dicom", disc(44, 12, 7)
+    if kind == "box":
+        lesion = np.zeros(SHAPE, np.uint8)
+        lesion[4:20, 36:52] = 1
+    rows = scans(dicom, [lesion] * 12, ImageOrientationPatient=orientation, ImagePositionPatient=[3, 4, 5])
+    if kind == "png":
+        Image.fromarray(lesion * np.uint8(255)).save(dicom / "m.png")
+        rows[0]["mask"] = "m.png"
+    elif kind == "nifti":
+        across, down = (np.array(orientation[place : place + 3], float) * 1.5 for place in (0, 3))
+        affine = np.eye(4)
+        affine[:3, :3], affine[:3, 3] = np.stack([across, down, np.cross(across, down)], axis=1), (3, 4, 5)
+        nibabel.save(nibabel.Nifti1Image(lesion.T[..., None], np.diag([-1, -1, 1, 1]) @ affine), dicom / "m.nii.gz")
+        rows[0]["mask"] = "m.nii.gz"
+    else:
+        rows[0] |= {"x1": "36", "y1": "4", "x2": "52", "y2": "20"}
+    write_labels(dicom / "labels.csv", rows)
+    study = study_of(tmp_path / "study", dicom)
+    ingest(study, KEY)
+    images, masks = np.load(study.cohort / "images.npy"), np.load(study.cohort / "masks.npy")
+    place = int(masks.reshape(len(masks), -1).any(axis=1).argmax())
+    mask = masks[place].reshape(32, 32)
+    bright = to_signed(images[place].reshape(32, 32)) > 0
+    assert masks.reshape(len(masks), -1).any(axis=1).sum() == 1
+    assert mask.sum() == pytest.approx(lesion.sum() / 4, rel=0.1)  # 64 pixels become 32
+    assert (mask > 0).sum() == pytest.approx((mask > 0)[bright].sum(), abs=4)
+    assert load_cohort(study.cohort).facts.files_found == 12, "a file of masks is no scan"
+
+
+def test_every_lesion_of_an_image_is_kept(tmp_path: Path, in_process: None) -> None:
+    dicom = tmp_path / "dicom"
+    rows = scans(dicom, [disc(20, 20, 5)] * 12)
+    boxes = [{"x": "3", "y": "4", "width": "5", "height": "6"}, {"x": "40", "y": "20", "width": "5", "height": "5"}]
+    write_labels(dicom / "labels.csv", [rows[0] | boxes[0], rows[0] | boxes[1], *rows[1:]])
+    study = study_of(tmp_path / "study", dicom, 64)
+    summary = ingest(study, KEY)
+    assert sorted(np.load(study.cohort / "masks.npy").sum(axis=(-1, -2)).ravel())[-2:] == [0, 55]
+    assert summary.cases == 12
+
+
+def test_odd_masks_of_positive_images_are_said(tmp_path: Path, in_process: None) -> None:
+    dicom = tmp_path / "dicom"
+    rows = scans(dicom, [disc(20, 20, 5)] * 12)
+    for name, mask in (("full", np.ones(SHAPE)), ("empty", np.zeros(SHAPE)), ("right", disc(20, 20, 5))):
+        Image.fromarray(mask.astype(np.uint8) * np.uint8(255)).save(dicom / f"{name}.png")
+    for place, name in ((0, "full"), (2, "empty"), (4, "empty"), (6, "right"), (8, "right"), (1, "empty")):
+        rows[place]["mask"] = f"{name}.png"
+    write_labels(dicom / "labels.csv", rows)
+    words = "\n".join(ingest(study_of(tmp_path / "study", dicom), KEY).warnings)
+    assert "1 images labelled nodule have a mask that covers the whole image" in words
+    assert "2 images labelled nodule have an empty mask" in words
+    assert "1 images labelled nodule have no mask" in words
+
+
+def test_a_box_paints_what_it_touches_and_stays_in_its_image() -> None:
+    assert paint_box(2, Box(3, 4, 8, 10), SHAPE).sum() == 30
+    assert paint_box(2, Box(3.2, 4.9, 7.1, 9.5), SHAPE).sum() == 30
+    part = paint_box(2, Box(0.5, 0.25, 0.75, 0.375, fraction=True), (32, 32))
+    assert part[8:12, 16:24].all()
+    assert part.sum() == 32
+    assert paint_box(2, Box(0, 0, 1.0005, 1.0005, fraction=True), SHAPE).all()
+    for box in (Box(60, 0, 64.5, 5), Box(0, 40, 5, 49)):
+        with pytest.raises(CohortError, match="row 2: the box leaves the image of 64 x 48 pixels"):
+            paint_box(2, box, SHAPE)
+
+
+@pytest.mark.parametrize("target", [(16, 16), (12, 20)])
+def test_a_small_lesion_beside_a_large_one_survives_shrinking(target: tuple[int, int]) -> None:
+    large, small = disc(16, 24, 10), disc(50, 10, 0.5)
+    shrunk = resize_mask(large | small, target)
+    alone = [resize_mask(one, target) for one in (large, small)]
+    assert small.sum() == 1
+    assert (shrunk == (alone[0] | alone[1])).all()
+    assert alone[1].sum() == 1
