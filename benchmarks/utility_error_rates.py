@@ -213,7 +213,7 @@ def rule(
 ) -> dict[str, Any]:
     """How often the whole rule says what, with all controls and Holm's adjustment."""
     counts = {verdict.value: 0 for verdict in Verdict}
-    anything, control, placebo = [], [], []
+    anything, harmed, control, placebo = [], [], [], []
     for run in range(runs):
         rng = generator(seed + run, "rule", name)
         block = detectors.trial(ARMS, gains, rng)
@@ -222,6 +222,7 @@ def rule(
         verdicts = {(one.arm, one.other): one.verdict for one in contrasts}
         counts[verdicts[COMBINED, BASIC].value] += 1
         anything.append(any(one.verdict is Verdict.SHOWN for one in contrasts if one.p_holm is not None))
+        harmed.append(any(one.verdict is Verdict.REFUTED for one in contrasts if one.p_holm is not None))
         control.append(verdicts[POSITIVE_CONTROL, BASIC] is Verdict.SHOWN)
         placebo.append(verdicts[PLACEBO, BASIC] is Verdict.SHOWN)
     true = [round((detectors.sensitivity(g) - detectors.sensitivity(0.0)) * 100, 2) for g in gains]
@@ -232,6 +233,7 @@ def rule(
         "luck_points": detectors.luck * 100,
         "primary": {verdict: tally([True] * hits + [False] * (runs - hits)) for verdict, hits in counts.items()},
         "any_claim_shown": tally(anything),
+        "any_claim_refuted": tally(harmed),
         "positive_control_shown": tally(control),
         "placebo_shown": tally(placebo),
     }

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from scansynth.audit.questions import diversity, fidelity
-from scansynth.claims.claim import Claim
-from scansynth.statistics import Verdict, patient_halves
+from scansynth.claims.claim import Claim, Control, Measurement, decide, floor_of
+from scansynth.statistics import Interval, Verdict, patient_halves
 
 D = 24
 RUNS = 25
@@ -75,12 +75,47 @@ def test_new_patients_are_not_called_poor_and_few_images_are() -> None:
     assert calm == {Verdict.REFUTED: RUNS}
 
 
-def test_a_control_that_is_missed_takes_the_verdict_away() -> None:
+def test_where_plants_are_missed_faults_are_found_as_before_and_silence_counts_for_nothing() -> None:
+    fresh, shifted = Counter(), Counter()
+    for seed in range(RUNS):
+        rng = np.random.default_rng(seed)
+        for found, mean in ((fresh, 0.0), (shifted, 0.6)):
+            real, names = cohort(rng)
+            halves = patient_halves(names, 60, rng)
+            made = rng.normal(mean, 1, (120, D))
+            found[fidelity.assess(made, real, names, halves, {"nothing": real}, 0.95, rng).claim.verdict] += 1
+    assert set(fresh) | set(shifted) <= {Verdict.NOT_ASSESSABLE, Verdict.REFUTED}
+    assert fresh[Verdict.REFUTED] <= 2
+    assert shifted[Verdict.REFUTED] >= 0.8 * RUNS
+
+
+def classifier(bias: float, fault: float, rng: np.random.Generator) -> Claim:
+    """A classifier that tells any two groups of images apart by `bias`, and a set with a fault by more."""
+    value, error = 0.5 + bias + fault + rng.normal(0, 0.03), 0.03
+    measured = Measurement(
+        value=value,
+        interval=Interval(value - 1.96 * error, value + 1.96 * error),
+        level=0.95,
+        floor=floor_of("halves", 0.5 + bias + rng.normal(0, 0.03, 100)),
+        control=(Control("blur", 1.0, 0.8),),
+        margin=0.6,
+        n={},
+    )
+    return decide("fidelity.c2st_pixels", measured, {verdict: verdict.value for verdict in Verdict})
+
+
+def test_a_measure_that_alarms_on_real_images_refutes_no_honest_set() -> None:
+    """Of 400 honest sets at most 5% lie beyond the floor; significantly more would be 28. Faults are still found."""
     rng = np.random.default_rng(0)
-    real, names = cohort(rng)
-    halves = patient_halves(names, 60, rng)
-    claim = fidelity.assess(rng.normal(size=(120, D)), real, names, halves, {"nothing": real}, 0.95, rng).claim
-    assert claim.verdict is Verdict.NOT_ASSESSABLE
+    honest, poor, sound = (
+        Counter(classifier(bias, fault, rng).verdict for _ in range(400))
+        for bias, fault in ((0.2, 0.0), (0.2, 0.2), (0.0, 0.2))
+    )
+    assert honest[Verdict.REFUTED] <= 28
+    assert honest[Verdict.NOT_ASSESSABLE] >= 300  # by its interval alone each of these would be refuted
+    assert honest[Verdict.SHOWN] == 0
+    assert poor[Verdict.REFUTED] >= 380
+    assert sound[Verdict.REFUTED] >= 200
 
 
 def test_a_set_of_one_image_has_finite_figures() -> None:

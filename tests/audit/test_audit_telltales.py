@@ -131,12 +131,13 @@ def test_the_rule(interval: tuple[float, float], value: float, p: float, verdict
     assert ruling(Interval(*interval), value, p) is verdict
 
 
-def test_a_failed_control_voids_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missed_plant_voids_silence_and_not_a_trace_that_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planted, "jpeg", lambda images: images)
-    claim = asked(compared(with_an_edge(scans(120, 1))))[PIXELS].claim
-    assert claim.verdict is Verdict.NOT_ASSESSABLE
-    assert "JPEG" in claim.why
-    assert blocks_reader_export([claim]) is not None
+    for images, verdict in ((with_an_edge(scans(120, 1)), Verdict.REFUTED), (scans(120, 1), Verdict.NOT_ASSESSABLE)):
+        claim = asked(compared(images))[PIXELS].claim
+        assert claim.verdict is verdict
+        assert "JPEG" in claim.why
+        assert blocks_reader_export([claim]) is not None
 
 
 def test_too_few_patients_or_pixels_and_no_files_are_said() -> None:

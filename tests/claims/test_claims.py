@@ -14,6 +14,7 @@ from scansynth.claims.claim import (
     not_assessable,
     percent,
     sensible,
+    stated,
 )
 from scansynth.claims.judged import judged, read_claims, read_judged, schema, write_claims
 from scansynth.claims.questions import QUESTIONS, READERS, UTILITY
@@ -44,6 +45,47 @@ def test_the_verdict_follows_the_figures() -> None:
     assert decide("diversity.near_pairs", worse, WHY).verdict is Verdict.SHOWN
     wide = replace(MEASURED, interval=Interval(0.0, 0.05))
     assert decide("fidelity.kid", wide, WHY).verdict is Verdict.NOT_SHOWN
+
+
+FLOOR = Floor("halves", 0.02, 0.05, 0.08, 200)  # real images against real ones beyond the margin of 0.03
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "verdict"),
+    [
+        (0.01, (0.0, 0.02), Verdict.SHOWN),  # a false alarm takes nothing from silence
+        (0.03, (0.0, 0.05), Verdict.NOT_SHOWN),
+        (0.06, (0.04, 0.08), Verdict.NOT_ASSESSABLE),
+        (0.20, (0.15, 0.25), Verdict.REFUTED),  # worse than real images are
+    ],
+)
+def test_a_false_alarm_on_real_images_takes_a_finding_away(value: float, interval: tuple, verdict: Verdict) -> None:
+    measured = replace(MEASURED, value=value, interval=Interval(*interval), floor=FLOOR)
+    claim = decide("fidelity.kid", measured, WHY)
+    assert claim.verdict is verdict
+    assert ("Real images against real images" in claim.why) is (verdict is Verdict.NOT_ASSESSABLE)
+
+
+def test_a_false_alarm_lies_on_the_wrong_side_whichever_that_is() -> None:
+    low = Floor("halves", 0.5, 0.6, 0.7, 200)
+    measured = replace(MEASURED, value=0.6, interval=Interval(0.55, 0.65), margin=0.8, floor=low)
+    assert decide("diversity.near_pairs", measured, WHY).verdict is Verdict.NOT_ASSESSABLE
+    worse = replace(measured, value=0.3, interval=Interval(0.2, 0.4))
+    assert decide("diversity.near_pairs", worse, WHY).verdict is REFUTED
+    right = replace(measured, floor=replace(low, low=0.9, mean=1.0, high=1.1))
+    assert decide("diversity.near_pairs", right, WHY).verdict is REFUTED
+
+
+@pytest.mark.parametrize(
+    ("interval", "verdict"),
+    [((0.0, 0.02), Verdict.NOT_ASSESSABLE), ((0.0, 0.05), Verdict.NOT_ASSESSABLE), ((0.04, 0.05), REFUTED)],
+)
+def test_a_missed_plant_takes_everything_but_a_finding_away(interval: tuple, verdict: Verdict) -> None:
+    missed = replace(MEASURED, interval=Interval(*interval), control=(Control("noise", 0.5, 0.8),))
+    claim = decide("fidelity.kid", missed, WHY)
+    assert claim.verdict is verdict
+    assert "noise: 50% found, 80% needed" in claim.why
+    assert ("a fault that was found stands" in claim.why) is (verdict is REFUTED)
 
 
 def test_a_failed_control_takes_the_verdict_away_and_says_which() -> None:
@@ -85,7 +127,7 @@ def test_the_verdict_of_each_question_stands_beside_its_claims(tmp_path: Path) -
 
 
 def test_the_main_comparison_alone_answers_for_the_trial() -> None:
-    harm, gain = (decide(name, MEASURED, WHY, REFUTED) for name in ("utility.placebo", "utility.gain"))
+    harm, gain = (stated(name, REFUTED, "x", MEASURED) for name in ("utility.placebo", "utility.gain"))
     assert judged([harm, not_assessable("utility.gain", "x", {})]).verdicts == {UTILITY.name: Verdict.NOT_ASSESSABLE}
     assert judged([gain]).verdicts == {UTILITY.name: REFUTED}
     assert judged([decide("reader.indistinguishable", MEASURED, WHY)]).verdicts == {READERS.name: Verdict.SHOWN}

@@ -22,6 +22,7 @@ from scansynth.utility.statistics.rulings import (
     judge,
     obstacle,
     p_of_claim,
+    p_of_harm,
     unreached,
 )
 
@@ -48,7 +49,7 @@ def ruled(trial: Block, outcomes: Outcomes, **changed: tuple) -> dict:
         **{key: changed[key[0].replace("-", "_")] for key in CLEAR if key[0].replace("-", "_") in changed},
     }
     rows = [
-        Contrast(*key, estimate(*value[0]), estimate(*value[1]), estimate(0, 0), None, VOID, "")
+        Contrast(*key, estimate(*value[0]), estimate(*value[1]), estimate(0, 0), None, None, VOID, "")
         for key, value in figures.items()
     ]
     return {(one.arm, one.other): one for one in judge(trial, outcomes, adjust([rows], 0.05)[0], 0.1, 0.05)}
@@ -94,7 +95,7 @@ def test_the_p_of_a_claim_is_that_of_its_intervals() -> None:
         ((0.001, 0.1), (0.0, 0.051)),
         ((-0.2, -0.1), QUIET),
     ]:
-        one = Contrast(*PRIMARY, estimate(*gain), estimate(*alarms), estimate(0, 0), None, VOID, "")
+        one = Contrast(*PRIMARY, estimate(*gain), estimate(*alarms), estimate(0, 0), None, None, VOID, "")
         assert bool(p_of_claim(one, 0.05) < 0.05) is (gain[0] > 0 and alarms[1] < 0.05)
     assert p_of_claim(one, 0.05) == 1.0
 
@@ -102,7 +103,7 @@ def test_the_p_of_a_claim_is_that_of_its_intervals() -> None:
 def test_a_gain_must_stand_among_the_other_claims(trial: Block, outcomes: Outcomes) -> None:
     """A bare gain is shown alone, and is not beside two claims without one."""
     rows = [
-        Contrast(*key, estimate(*gain), estimate(*QUIET), estimate(0, 0), None, VOID, "")
+        Contrast(*key, estimate(*gain), estimate(*QUIET), estimate(0, 0), None, None, VOID, "")
         for key, gain in [
             (PRIMARY, (0.001, 0.1)),
             (("reserve", "basic"), (0.05, 0.15)),
@@ -123,6 +124,58 @@ def test_a_positive_control_that_shows_nothing_voids_all_but_itself(trial: Block
         assert found[PRIMARY].verdict is found["duplicates", "basic"].verdict is VOID
         assert found["reserve", "basic"].verdict is NOT_SHOWN
         assert "positive control failed" in found[PRIMARY].why
+
+
+HARM = ((-0.10, -0.01), QUIET)
+FAILED = ((-0.01, 0.2), QUIET)
+
+
+@pytest.mark.parametrize("harm", [HARM, ((-0.02, 0.02), (0.051, 0.09))])
+def test_a_harm_stands_whatever_the_positive_control_did(trial: Block, outcomes: Outcomes, harm: tuple) -> None:
+    found = ruled(trial, outcomes, basic_synthetic=harm, reserve=FAILED)
+    assert found[PRIMARY].verdict is REFUTED
+    assert "This stands, although no gain could have been shown. The positive control failed" in found[PRIMARY].why
+    alone = ruled(trial, outcomes, basic_synthetic=harm)
+    assert alone[PRIMARY].verdict is REFUTED
+    assert "This stands" not in alone[PRIMARY].why
+
+
+def test_a_harm_that_duplicates_do_too_is_none_of_synthetic_images(trial: Block, outcomes: Outcomes) -> None:
+    found = ruled(trial, outcomes, basic_synthetic=HARM, duplicates=((-0.08, -0.01), QUIET))
+    assert found["duplicates", "basic"].verdict is REFUTED
+    assert found[PRIMARY].verdict is VOID
+    assert "Duplicates of real images did harm too" in found[PRIMARY].why
+
+
+def test_a_harm_must_stand_among_the_other_claims(trial: Block, outcomes: Outcomes) -> None:
+    bare, clear = (-0.1, -0.001), (-0.12, -0.08)
+    for gain, family, verdict in ((bare, 1, REFUTED), (bare, 3, NOT_SHOWN), (clear, 3, REFUTED)):
+        rows = [
+            Contrast(*key, estimate(*change), estimate(*QUIET), estimate(0, 0), None, None, VOID, "")
+            for key, change in [
+                (PRIMARY, gain),
+                (("reserve", "basic"), (0.05, 0.15)),
+                (("duplicates", "basic"), (-0.03, 0.03)),
+                (("synthetic", "basic"), (-0.03, 0.05)),
+                (("basic-synthetic", "duplicates"), (-0.03, 0.05)),
+            ][: family + 2]
+        ]
+        found = judge(trial, outcomes, adjust([rows], 0.05)[0], 0.1, 0.05)[0]
+        assert found.verdict is verdict
+    rows[0] = replace(rows[0], gain=estimate(*bare))
+    why = judge(trial, outcomes, adjust([rows], 0.05)[0], 0.1, 0.05)[0].why
+    assert "the harm does not stand among so many comparisons (p among all of them 0.1" in why
+
+
+def test_the_p_of_a_harm_is_that_of_either_interval() -> None:
+    for gain, alarms in [
+        ((-0.1, -0.001), QUIET),
+        ((-0.1, 0.001), QUIET),
+        ((0.0, 0.1), (0.051, 0.09)),
+        ((0.0, 0.1), (0.049, 0.09)),
+    ]:
+        one = Contrast(*PRIMARY, estimate(*gain), estimate(*alarms), estimate(0, 0), None, None, VOID, "")
+        assert bool(p_of_harm(one, 0.05) < 0.05) is (gain[1] < 0 or alarms[0] > 0.05)
 
 
 def test_a_placebo_that_gains_voids_gains_over_basic(trial: Block, outcomes: Outcomes) -> None:
@@ -253,7 +306,13 @@ def test_wrong_claims_are_rare_and_a_broken_control_stops_right_ones() -> None:
     assert null["any_claim_shown"]["share"] <= 7 / 60
     broken = simulation.rule("broken", small, (0.0, 0.2, 0.8, 0.0, 0.0), 20, 200)
     assert broken["primary"]["not assessable"]["share"] >= 0.8
+    assert broken["any_claim_refuted"]["share"] <= 3 / 20
     gain = simulation.rule("gain", simulation.BIG, (0.0, 0.2, 0.8, 0.0, 1.2), 20, 200)
     assert gain["primary"]["shown"]["share"] >= 0.6
     harm = simulation.rule("harm", simulation.BIG, (0.0, -0.2, -0.5, 0.0, 1.2), 20, 200)
     assert harm["primary"]["refuted"]["share"] >= 0.6
+    assert null["any_claim_refuted"]["share"] <= 7 / 60
+    blind = simulation.rule("harm, and a broken control", simulation.BIG, (0.0, -0.2, -0.5, 0.0, 0.0), 20, 200)
+    assert blind["positive_control_shown"]["share"] <= 3 / 20
+    assert blind["primary"]["refuted"]["share"] >= 0.6
+    assert blind["primary"]["shown"]["share"] == blind["primary"]["not shown"]["share"] == 0

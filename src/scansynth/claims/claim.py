@@ -137,22 +137,47 @@ class Finding:
 
 
 def decide(name: str, measured: Measurement, why: Mapping[Verdict, str], ruling: Verdict | None = None) -> Claim:
-    """The claim that follows from the figures: a failed control makes it not assessable.
+    """The claim that follows from the figures; each control gates one side.
+
+    A planted fault that was missed says that silence proves nothing: no verdict but `refuted` stands. Real images that
+    are found faulty against real ones say that a finding proves nothing: `refuted` does not stand.
 
     Args:
         name: One of `CLAIMS`.
         measured: Its figures.
         why: A sentence for each of the three verdicts that figures can give.
-        ruling: The verdict where the rule is another than interval against margin; a failed control still voids it.
+        ruling: The verdict where the rule is another than interval against margin; controls gate it all the same.
     """
-    missed = [control for control in measured.control if not control.passed]
-    result = ruling or verdict(measured.interval, measured.margin, EVERY_RULE[name].direction)
+    direction = EVERY_RULE[name].direction
+    result = ruling or verdict(measured.interval, measured.margin, direction)
     reason = why[result]
-    if missed:
+    missed = [control for control in measured.control if not control.passed]
+    words = "; ".join(f"{c.name}: {c.found:.0%} found, {c.needed:.0%} needed" for c in missed)
+    if result is Verdict.REFUTED and false_alarm(measured, direction):
         result = Verdict.NOT_ASSESSABLE
-        words = "; ".join(f"{c.name}: {c.found:.0%} found, {c.needed:.0%} needed" for c in missed)
-        reason = f"The measurement missed faults that were planted to test it ({words}), so its figure means nothing."
+        reason = (
+            f"Real images against real images come out as badly (floor: mean {sensible(measured.floor.mean)}, "
+            f"{sensible(measured.floor.low)} to {sensible(measured.floor.high)}; here {sensible(measured.value)}), so "
+            "the finding says nothing of synthetic ones."
+        )
+    elif result is Verdict.REFUTED and missed:
+        reason = (
+            f"{reason} Planted faults were missed ({words}): so a good figure would prove nothing, but a fault that "
+            "was found stands, since real images against real images raise no false alarm."
+        )
+    elif missed:
+        result = Verdict.NOT_ASSESSABLE
+        reason = (
+            f"The measurement missed faults that were planted to test it ({words}), so a good figure means nothing."
+        )
     return stated(name, result, reason, measured)
+
+
+def false_alarm(measured: Measurement, direction: Direction) -> bool:
+    """Real images against real ones lie on the wrong side of the margin, and the figure is no worse than they are."""
+    floor, sign = measured.floor, 1.0 if direction is Direction.AT_MOST else -1.0
+    outer = floor.high if direction is Direction.AT_MOST else floor.low
+    return sign * (floor.mean - measured.margin) > 0 and sign * (measured.value - outer) <= 0
 
 
 def stated(name: str, result: Verdict, why: str, measured: Measurement) -> Claim:

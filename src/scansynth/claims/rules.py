@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from scansynth.ledger import PERMITTED, Use
 from scansynth.statistics import Direction
 
-RULE_VERSION = 2
+RULE_VERSION = 3
 
 
 @dataclass(frozen=True)

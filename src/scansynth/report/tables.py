@@ -25,6 +25,7 @@ from scansynth.report.figures.words import (
     setting,
     together,
 )
+from scansynth.statistics import Verdict
 from scansynth.study import Study
 
 _PATHS = {"cohort.dicom", "cohort.labels", "cohort.split_from", "utility.external"}
@@ -98,7 +99,7 @@ def claim_row(claim: Claim) -> dict[str, Any]:
         "unit": figures.unit,
         "value": words[0] if words else "",
         "interval": f"{level} interval {between}" if between else "",
-        "aim": _aim(limit, failed),
+        "aim": _aim(limit, failed, claim.verdict),
         "void": failed,
         "picture": interval_picture(figures.value, figures.ends, figures.margin, figures.floor, claim.direction),
         "inputs": [(clean(key), clean(digest)) for key, digest in claim.inputs.items()],
@@ -129,8 +130,10 @@ def _whose(claim: Claim) -> str:
     return ", ".join([*parts, *([f"by {clean(claim.attribute)}"] if claim.attribute else [])])
 
 
-def _aim(limit: str, failed: bool) -> str:
+def _aim(limit: str, failed: bool, verdict: Verdict) -> str:
     """What the figure must be, or why it counts for nothing."""
+    if failed and verdict is Verdict.REFUTED:
+        return "A planted fault was missed, which takes nothing from a fault that was found."
     if failed:
         return "A control failed: this figure must not be relied on."
     return f"Shown only if the whole interval is {limit}." if limit else ""

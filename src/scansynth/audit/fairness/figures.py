@@ -49,7 +49,7 @@ class GroupFigures:
 
     @property
     def kept(self) -> list[int]:
-        """Groups in which every planted fault was found often enough; of the others nothing is said."""
+        """Groups in which every planted fault was found often enough; of the others no good is said."""
         return [g for g in range(len(self.groups)) if all(shares[g] >= NEEDED for shares in self.found.values())]
 
 
@@ -76,11 +76,14 @@ def conclude(
         column: What the rows call the figure.
         sentences: Makes the reasons from the measurement, the worst group's name and its place.
     """
-    direction, kept = RULES[name].direction, figures.kept
+    direction = RULES[name].direction
+    verdicts = [verdict(span, figures.margin, direction) for span in figures.spans]
+    # a fault that was found stands, also in a group in which planted ones were missed
+    kept = [g for g, one in enumerate(verdicts) if g in figures.kept or one is Verdict.REFUTED]
     rows: Rows = {}
     for place, group in enumerate(figures.groups):
         span = figures.spans[place]
-        one = verdict(span, figures.margin, direction) if place in kept else Verdict.NOT_ASSESSABLE
+        one = verdicts[place] if place in kept else Verdict.NOT_ASSESSABLE
         rows[group] = {
             column: round(float(figures.value[place]), 5),
             f"{column}_interval": [round(span.low, 5), round(span.high, 5)],
@@ -88,13 +91,7 @@ def conclude(
             name: one.value,
         }
     if not kept:
-        best = max(min(float(s[place]) for s in figures.found.values()) for place in range(len(figures.groups)))
-        why = (
-            f"A fault that was planted in one group of a set of real images was found in {best:.0%} of the draws at "
-            f"best ({', '.join(figures.found)}), and {NEEDED:.0%} are needed: the groups look too much alike, or hold "
-            "too few patients."
-        )
-        return not_assessable(name, why, figures.n), rows
+        return not_assessable(name, _all_missed(figures), figures.n), rows
     worst = max if direction is Direction.AT_MOST else min
     place = worst(kept, key=lambda group: float(figures.value[group]))
     floor = figures.floor[:, kept]
@@ -108,3 +105,13 @@ def conclude(
         n=figures.n,
     )
     return decide(name, measured, sentences(measured, figures.groups[place], place)), rows
+
+
+def _all_missed(figures: GroupFigures) -> str:
+    """Why nothing is said of any group."""
+    best = max(min(float(s[place]) for s in figures.found.values()) for place in range(len(figures.groups)))
+    return (
+        f"A fault that was planted in one group of a set of real images was found in {best:.0%} of the draws at "
+        f"best ({', '.join(figures.found)}), and {NEEDED:.0%} are needed: the groups look too much alike, or hold "
+        "too few patients."
+    )

@@ -101,10 +101,13 @@ def _alarms(one: Contrast, context: Context) -> tuple[Verdict, str]:
         return one.verdict, one.why
     interval, limit = one.false_alarms.interval, f"{context.margin * 100:g} points"
     told = f"The rate of false alarms changed by {points(one.false_alarms)} points"
-    if interval.high < context.margin:
-        return Verdict.SHOWN, f"{told}, which is less than {limit}."
     if interval.low > context.margin:
         return Verdict.REFUTED, f"{told}, which is more than {limit}."
+    failed = [control.name for control in _controls(context) if not control.passed]
+    if failed:
+        return Verdict.NOT_ASSESSABLE, f"{told}. A control failed ({'; '.join(failed)}), so this shows nothing."
+    if interval.high < context.margin:
+        return Verdict.SHOWN, f"{told}, which is less than {limit}."
     return Verdict.NOT_SHOWN, f"{told}: whether it is less than {limit} is open."
 
 

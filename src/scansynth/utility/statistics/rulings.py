@@ -44,6 +44,7 @@ class Contrast:
         false_alarms: Change of the rate of false alarms.
         auc: Change of the AUC; decides nothing.
         p_holm: Of the claim, among all contrasts that hold one; None for controls.
+        p_harm: Of a harm, among the same; None for controls.
         verdict: By the rule.
         why: In a sentence.
         discordance: Share of the positive test images on which the two detectors of a pair differ.
@@ -56,6 +57,7 @@ class Contrast:
     false_alarms: Estimate
     auc: Estimate
     p_holm: float | None
+    p_harm: float | None
     verdict: Verdict
     why: str
     discordance: float = 0.0
@@ -139,17 +141,31 @@ def p_of_claim(one: Contrast, margin: float) -> float:
     return min(max(one.gain.p if one.gain.value > 0 else 1.0, below), 1.0)
 
 
+def p_of_harm(one: Contrast, margin: float) -> float:
+    """The p of "fewer lesions are found, or false alarms rise by more than the margin".
+
+    One is enough. Each p is twice the one-sided one, and their minimum is the p of either: both together are below 0.05
+    by chance in at most 2.5% + 2.5%.
+    """
+    alarms = one.false_alarms
+    above = 2.0 * float(stats.t.sf((alarms.value - margin) / alarms.error, alarms.freedom))
+    return min(one.gain.p if one.gain.value < 0 else 1.0, above, 1.0)
+
+
 def adjust(families: Sequence[Sequence[Contrast]], margin: float) -> list[tuple[Contrast, ...]]:
-    """The contrasts of one or more blocks with their p among all of these blocks' claims.
+    """The contrasts of one or more blocks with their p, of the claim and of a harm, among all of these blocks' claims.
 
     Args:
         families: The contrasts of each block that belongs to the family.
         margin: Most that false alarms may rise.
     """
     places = [(b, c) for b, block in enumerate(families) for c, one in enumerate(block) if one.arm not in CONTROLS]
-    adjusted = dict(zip(places, holm([p_of_claim(families[b][c], margin) for b, c in places]), strict=True))
+    gains, harms = (
+        dict(zip(places, holm([p_of(families[b][c], margin) for b, c in places]), strict=True))
+        for p_of in (p_of_claim, p_of_harm)
+    )
     return [
-        tuple(replace(one, p_holm=adjusted.get((b, c))) for c, one in enumerate(block))
+        tuple(replace(one, p_holm=gains.get((b, c)), p_harm=harms.get((b, c))) for c, one in enumerate(block))
         for b, block in enumerate(families)
     ]
 
@@ -177,15 +193,32 @@ def judge(
     hindered = obstacle(block, rate) or _few_draws(outcomes)
     if hindered:
         return tuple(_void(one, hindered) for one in judged)
-    failed, gained = _failed_control(judged), _gaining_placebo(judged)
-    return tuple(
-        _void(one, failed)
-        if failed and one.arm != POSITIVE_CONTROL
-        else _void(one, gained)
-        if gained and one.p_holm is not None and one.other == BASIC
-        else one
-        for one in judged
-    )
+    return tuple(_gated(one, judged) for one in judged)
+
+
+def _gated(one: Contrast, judged: Sequence[Contrast]) -> Contrast:
+    """The verdict that the controls leave: each of them gates one side.
+
+    The positive control says whether a gain could have been seen, so a harm stands without it. The placebo says what
+    comes of repetition alone, so it takes a gain away when it gains, and a harm when it harms.
+    """
+    by_arm = {control.arm: control for control in judged if control.other == BASIC}
+    placebo = by_arm.get(PLACEBO)
+    if one.arm == POSITIVE_CONTROL or one.verdict is Verdict.NOT_ASSESSABLE:
+        return one if placebo is not None else _void(one, NO_PLACEBO)
+    if placebo is None:
+        return _void(one, NO_PLACEBO)
+    if one.p_holm is not None and one.other == BASIC and one.verdict is placebo.verdict:
+        if one.verdict is Verdict.SHOWN:
+            return _void(one, _alike(placebo, "gained", "a gain over basic augmentation"))
+        if one.verdict is Verdict.REFUTED:
+            return _void(one, _alike(placebo, "did harm", "a harm beside basic augmentation"))
+    failed = _failed_control(by_arm.get(POSITIVE_CONTROL))
+    if not failed:
+        return one
+    if one.verdict is Verdict.REFUTED:
+        return replace(one, why=f"{one.why} This stands, although no gain could have been shown. {failed}")
+    return _void(one, failed)
 
 
 def _void(one: Contrast, why: str) -> Contrast:
@@ -203,6 +236,7 @@ def _measured(block: Block, outcomes: Outcomes, arm: str, other: str, level: flo
         false_alarms=outcomes.false_alarms.contrast(*places, level),
         auc=outcomes.auc.contrast(*places, level),
         p_holm=None,
+        p_harm=None,
         verdict=Verdict.NOT_ASSESSABLE,
         why="",
         discordance=float(differ[:, positive].mean()),
@@ -220,33 +254,31 @@ def _few_draws(outcomes: Outcomes) -> str | None:
     )
 
 
-def _failed_control(judged: Sequence[Contrast]) -> str | None:
-    """What voids all other contrasts: a control that is absent, or a positive control that shows nothing."""
-    by_arm = {one.arm: one for one in judged}
-    if PLACEBO not in by_arm:
-        return f"The trial has no placebo (the arm {PLACEBO}), so a gain could come from repetition alone."
-    if POSITIVE_CONTROL not in by_arm:
+NO_PLACEBO = f"The trial has no placebo (the arm {PLACEBO}), so a change could come from repetition alone."
+
+
+def _failed_control(control: Contrast | None) -> str | None:
+    """Why no gain could have been shown: a positive control that is absent, or shows nothing."""
+    if control is None:
         return (
-            f"The trial has no positive control (the arm {POSITIVE_CONTROL}), so nobody knows what it could have seen."
+            f"The trial has no positive control (the arm {POSITIVE_CONTROL}), so nobody knows what gain it could have "
+            "seen."
         )
-    control = by_arm[POSITIVE_CONTROL]
     if control.verdict is Verdict.SHOWN:
         return None
     return (
         "The positive control failed: with more real patients the trial could not show a gain either "
         f"({points(control.gain)} points of sensitivity, {points(control.false_alarms)} of false alarms), "
-        "so it says nothing of synthetic images."
+        "so it says nothing of a gain from synthetic images."
     )
 
 
-def _gaining_placebo(judged: Sequence[Contrast]) -> str | None:
-    """Why a gain over basic augmentation proves nothing of synthetic images when duplicates bring one too."""
-    placebo = next((one for one in judged if one.arm == PLACEBO), None)
-    if placebo is None or placebo.verdict is not Verdict.SHOWN:
-        return None
+def _alike(placebo: Contrast, what: str, so: str) -> str:
+    """Why a change beside basic augmentation proves nothing of synthetic images: duplicates bring it too."""
     return (
-        f"Duplicates of real images gained too ({points(placebo.gain)} points of sensitivity), so a gain over basic "
-        "augmentation is none of synthetic images; the comparison with the duplicates stands."
+        f"Duplicates of real images {what} too ({points(placebo.gain)} points of sensitivity, "
+        f"{points(placebo.false_alarms)} of false alarms), so {so} is none of synthetic images; the comparison with "
+        "the duplicates stands."
     )
 
 
@@ -267,14 +299,16 @@ def _ruled(one: Contrast, margin: float, level: float, rate: float, silent: set[
     gain, alarms = one.gain.interval, one.false_alarms.interval
     figures = f"Sensitivity changed by {points(one.gain)} points and false alarms by {points(one.false_alarms)} points"
     limit = f"{margin * 100:g} points"
-    if gain.high < 0:
-        return replace(one, verdict=Verdict.REFUTED, why=f"{figures}: fewer lesions are found.")
-    if alarms.low > margin:
-        return replace(one, verdict=Verdict.REFUTED, why=f"{figures}: false alarms rise by more than {limit}.")
+    harms = ["fewer lesions are found"] if gain.high < 0 else []
+    harms += [f"false alarms rise by more than {limit}"] if alarms.low > margin else []
+    if harms and (one.p_harm is None or one.p_harm < 1 - level):
+        return replace(one, verdict=Verdict.REFUTED, why=f"{figures}: {' and '.join(harms)}.")
     doubts = []
-    if gain.low <= 0:
+    if harms:
+        doubts.append(f"the harm does not stand among so many comparisons (p among all of them {one.p_harm:.3f})")
+    if gain.low <= 0 and not harms:
         doubts.append("the interval of the gain holds 0")
-    if alarms.high >= margin:
+    if alarms.high >= margin and not harms:
         doubts.append(f"false alarms may rise by {limit} or more")
     if not doubts and one.p_holm is not None and one.p_holm >= 1 - level:
         doubts.append(f"the gain does not stand among so many comparisons (p among all of them {one.p_holm:.3f})")
