@@ -125,7 +125,7 @@ def _unusable(header: Header, row: LabelRow | None, must_be_listed: bool) -> Dic
     """Why an image of the right kind makes no case."""
     if must_be_listed and row is None:
         return DicomError(_UNLISTED)
-    if header.frames > 1 and row and (row.mask or row.box):
+    if header.frames > 1 and row and row.lesions:
         return DicomError("multi-frame", "a mask or box of labels.csv does not say which of the images it means")
     if not (row and row.patient_id) and not header.patient_id.strip():
         return DicomError(
