@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from scansynth.data.labels import check_present, read_labels
+from scansynth.data.labels import read_labels
 from scansynth.data.lesions import Box, Lesion
 from scansynth.errors import CohortError
 from scansynth.ledger import Role
@@ -184,16 +184,3 @@ def test_unknown_label_does_not_repeat_the_cell(tmp_path: Path) -> None:
     assert "clear, nodule" in message
     assert "Doe" not in message
     assert read_labels(path).rows[1].label == "John Doe"
-
-
-def test_absent_images_are_counted(tmp_path: Path) -> None:
-    labels = read_labels(write(tmp_path, "path,label\na,x\nb,x\nc,x\n"))
-    check_present(labels, {"a", "b", "c", "d"}, set())
-    with pytest.raises(CohortError, match=r"row 3.*2 rows"):
-        check_present(labels, {"a"}, set())
-    labels = read_labels(write(tmp_path, "path,label\ndicom/a,x\n"))
-    with pytest.raises(CohortError, match=r"one folder higher"):
-        check_present(labels, {"a"}, set())
-    labels = read_labels(write(tmp_path, "sop_instance_uid,label\n1.2,x\n1.3,x\n"))
-    with pytest.raises(CohortError, match=r"row 3.*1 row "):
-        check_present(labels, set(), {"1.2"})

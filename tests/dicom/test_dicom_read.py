@@ -24,7 +24,7 @@ from pydicom.uid import (
 )
 
 from scansynth.dicom.header import Header, quarantine, valid_uid
-from scansynth.dicom.read import Limits, read_header
+from scansynth.dicom.read import CLOSED_FOLDER, Limits, read_header
 from scansynth.dicom.sandbox import Decoded, DecodePool, scan_all
 from scansynth.errors import DicomError
 
@@ -215,7 +215,7 @@ def test_what_is_no_file_with_bytes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("path,label\n" * 100)
     os.mkfifo(tmp_path / "pipe")
     reasons = [_refusal(tmp_path / name).reason for name in ("empty", "text", "pipe", "absent", ".")]
-    assert reasons == ["not DICOM", "not DICOM", "not a file", "cannot be read", "not a file"]
+    assert reasons == ["not DICOM", "not DICOM", "not a file", "cannot be read", CLOSED_FOLDER]
     assert _refusal(tmp_path / "text", Limits(max_file_bytes=100)).reason == "too large"
 
 

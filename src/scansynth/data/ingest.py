@@ -9,8 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +20,26 @@ import numpy.typing as npt
 
 from scansynth.config import CohortSettings
 from scansynth.console import Progress, silent
-from scansynth.data.duplicates import settle_duplicates
+from scansynth.data.cohort_facts import cohort_facts
+from scansynth.data.duplicates import pixel_digest, settle_duplicates
 from scansynth.data.eligibility import lacks_air, why_implausible
-from scansynth.data.join import Found, Left, Scan, asked_roles, join, strata
+from scansynth.data.join import Left, Scan, asked_roles, join, strata
 from scansynth.data.labels import Labels, read_labels
-from scansynth.data.linkage import write_duplicates, write_linkage
+from scansynth.data.linkage import write_duplicates, write_linkage, write_same_pictures
 from scansynth.data.masks import LesionReader
+from scansynth.data.matching import Found
 from scansynth.data.orientation import turn_of
 from scansynth.data.removed import write_removed
-from scansynth.data.roles import check_key, inherited_roles, known_roles, merge_roles, roles_digest, write_roles
+from scansynth.data.roles import (
+    check_key,
+    inherited_roles,
+    known_roles,
+    merge_roles,
+    one_role_a_group,
+    roles_digest,
+    with_aliases,
+    write_roles,
+)
 from scansynth.data.sources import Source, find_sources, listing_digest
 from scansynth.data.split import Stratum, assign_roles, patients_needed
 from scansynth.data.stack import StackWriter
@@ -46,6 +56,7 @@ from scansynth.data.tensors import (
     write_facts,
 )
 from scansynth.data.transforms import resize, resize_mask, resized_spacing, series_window, to_window
+from scansynth.data.unite import unite
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.deidentify import facts as source_facts
 from scansynth.dicom.header import Header
@@ -71,6 +82,7 @@ class _Made:
     high: float
     source_sha256: str
     airless: bool
+    pixels: str
 
 
 def ingest_settings(study: Study) -> dict[str, Any]:
@@ -153,7 +165,7 @@ class _Plan:
         given: Roles that patients already have.
         known: Patients of an earlier ingest.
         files: Candidate files found; each image of a multi-frame file counts.
-        notes: What the user should know of labels.csv.
+        notes: What the user should know of labels.csv and of whose the images are.
     """
 
     study: Study
@@ -180,39 +192,46 @@ def _plan(study: Study, key: InstitutionKey, pool: DecodePool, progress: Progres
     if not sources:
         raise CohortError("the DICOM folder holds no file that may be a scan; point cohort.dicom at the scans")
     found = _scan_headers(sources, Limits(max_pixels=settings.max_pixels), pool, progress)
-    modality, scans, left = join(found, labels, settings, key)
-    scans, copies, groups = settle_duplicates(scans, pool)
+    joined = join(found, labels, settings, key)
+    scans, copies, groups = settle_duplicates(joined.scans, pool)
     write_duplicates(study.linkage, key, groups, copies)
-    left = [*left, *copies]
     _check_labels(settings, scans)
     known = known_roles(study.cohort)
     other = None if settings.split_from is None else study.source(settings.split_from)
     given = merge_roles(asked_roles(scans), known, inherited_roles(other, key.fingerprint))
+    given = with_aliases(given, {(scan.patient, scan.also) for scan in scans})
     _roles(study, strata(scans), given)
     # the images of one file stay together, so that it is read once
     of_file = {scan.case: key.case_id(scan.header.sop_instance_uid) for scan in scans}
     scans.sort(key=lambda scan: (scan.patient, scan.header.series_instance_uid, of_file[scan.case], scan.header.frame))
-    notes = labels.notes if labels else ()
-    return _Plan(study, key, modality, labels, scans, left, given, frozenset(known), len(found), notes)
+    notes = (*(labels.notes if labels else ()), *joined.notes)
+    left = [*joined.left, *copies]
+    return _Plan(study, key, joined.modality, labels, scans, left, given, frozenset(known), len(found), notes)
 
 
 def _build(
     plan: _Plan, folder: Path, pool: DecodePool, progress: Progress
 ) -> tuple[CohortFacts, list[dict[str, str]], list[Left], list[Scan], tuple[str, ...]]:
-    """Decodes the scans and writes all of the cohort but the record; facts, cases, files left out and kept, notes."""
+    """Decodes the scans and writes the cohort but for the record; facts, cases, files left out and kept, and notes."""
     study, key = plan.study, plan.key
     rows, faults, notes = _write_images(plan, folder, pool, progress)
     left = [*plan.left, *faults]
-    scans = [scan for scan, _ in rows]
-    _check_labels(study.config.cohort, scans)
-    roles = _roles(study, strata(scans), plan.given)  # anew: a patient may have lost every image
-    cases = [{**row, "role": roles[scan.patient].value} for scan, row in rows]
-    facts = _facts(plan, scans, cases, left)
+    _check_labels(study.config.cohort, [scan for scan, _ in rows])
+    split_from = study.config.cohort.split_from
+    united = unite(rows, folder / IMAGES, None if split_from is None else study.source(split_from) / "cohort", progress)
+    write_same_pictures(study.linkage, key, united.listed)
+    united.check()
+    scans = [scan for scan, _ in united.rows]
+    given = one_role_a_group(plan.given, united.groups)
+    roles = _roles(study, strata(scans), given)  # anew: a patient may have lost every image, or be another one
+    cases = [{**row, "role": roles[scan.patient].value} for scan, row in united.rows]
+    facts = cohort_facts(study.config.cohort, plan.modality, plan.files, key.fingerprint, scans, cases, left)
     _write_tables(folder, key, cases, left)
     write_removed(folder, scans)
-    write_roles(folder, {**plan.given, **roles})
+    members = {patient: roles[first] for patient, first in united.groups.items() if first in roles}
+    write_roles(folder, {**given, **roles, **members})
     write_facts(folder, facts)
-    return facts, cases, left, scans, (*source_notes([scan.header for scan in scans]), *notes)
+    return facts, cases, left, scans, (*united.notes, *source_notes([scan.header for scan in scans]), *notes)
 
 
 def _workers() -> int:
@@ -329,7 +348,7 @@ def _made(
         return Left(scan.source, fault.reason, fault.detail)
     turned = turn_of(scan.header).apply(result.values)
     image = to_stored(resize(to_window(turned, low, high), shape))
-    return _Made(scan, image, low, high, result.file_sha256, lacks_air(result.values))
+    return _Made(scan, image, low, high, result.file_sha256, lacks_air(result.values), pixel_digest(turned))
 
 
 def _case_row(made: _Made, shape: tuple[int, int], key: InstitutionKey) -> dict[str, str]:
@@ -351,41 +370,9 @@ def _case_row(made: _Made, shape: tuple[int, int], key: InstitutionKey) -> dict[
         "sop": key.keyed_uid(header.image_uid),
         "source_sha256": made.source_sha256,
         "source_side": str(max(header.rows, header.columns)),
+        "pixels": key.pixel_key(made.pixels),
         **{ATTRIBUTE + name: value for name, value in attributes.items() if value},
     }
-
-
-def _facts(plan: _Plan, scans: Sequence[Scan], cases: Sequence[Mapping[str, str]], left: Sequence[Left]) -> CohortFacts:
-    """What is true of the whole; figures that a generator's output rests on come from the train role alone."""
-    settings = plan.study.config.cohort
-    pairs = [(scan, case) for scan, case in zip(scans, cases, strict=True) if case["role"] == Role.TRAIN.value]
-    headers = [scan.header for scan, _ in pairs]
-
-    def median(column: str) -> float:
-        return float(np.median([float(case[column]) for _, case in pairs]))
-
-    def commonest(values: Iterable[Any]) -> Any:
-        return Counter(values).most_common(1)[0][0]
-
-    return CohortFacts(
-        modality=plan.modality,
-        sop_class_uid=commonest(header.sop_class_uid for header in headers),
-        shape=settings.shape,
-        view=settings.view,
-        labels=tuple(sorted({scan.label for scan in scans})),
-        positive=settings.positive,
-        unlabelled=settings.unlabelled,
-        files_found=plan.files,
-        excluded=dict(Counter(item.reason for item in left)),
-        low=median("low"),
-        high=median("high"),
-        spacing=(median("spacing_row"), median("spacing_col")),
-        bits_stored=commonest(header.bits_stored for header in headers),
-        signed=commonest(header.pixel_representation == 1 for header in headers),
-        rescale_slope=commonest(header.rescale_slope for header in headers),
-        rescale_intercept=commonest(header.rescale_intercept for header in headers),
-        key_fingerprint=plan.key.fingerprint,
-    )
 
 
 def _write_tables(folder: Path, key: InstitutionKey, cases: Sequence[Mapping[str, str]], left: Sequence[Left]) -> None:

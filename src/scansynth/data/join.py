@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from scansynth.config import CohortSettings
 from scansynth.data.eligibility import commonest_modality, why_left_out
-from scansynth.data.labels import UNLABELLED, LabelRow, Labels, check_present
+from scansynth.data.identifiers import named_in_headers
+from scansynth.data.labels import UNLABELLED, LabelRow, Labels
+from scansynth.data.matching import Found, match, spread
+from scansynth.data.people import Person, persons
 from scansynth.data.sources import Source
 from scansynth.data.split import Stratum
 from scansynth.dicom.deidentify import InstitutionKey
@@ -29,6 +32,7 @@ class Scan:
         patient: Keyed hash of the patient.
         label: What it shows.
         site: Where it was made; empty when unknown.
+        also: Keyed hashes under which another study may know the same patient.
     """
 
     source: Source
@@ -38,6 +42,7 @@ class Scan:
     patient: str
     label: str
     site: str
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,27 @@ class Left:
     detail: str
 
 
-Found = Sequence[tuple[Source, Header | DicomError]]
+@dataclass(frozen=True)
+class Joined:
+    """Headers and rows brought together.
+
+    Attributes:
+        modality: The study's Modality.
+        scans: Scans that make cases.
+        left: Files left out.
+        notes: What the user should know, a sentence each.
+    """
+
+    modality: str
+    scans: list[Scan]
+    left: list[Left]
+    notes: tuple[str, ...]
 
 
-def join(found: Found, labels: Labels | None, settings: CohortSettings, key: InstitutionKey) -> tuple[
-    str, list[Scan], list[Left]
-]:  # fmt: skip
+_Usable = tuple[Source, Header, LabelRow | None]
+
+
+def join(found: Found, labels: Labels | None, settings: CohortSettings, key: InstitutionKey) -> Joined:
     """The Modality, the scans that make cases, and the files left out.
 
     Args:
@@ -64,61 +84,48 @@ def join(found: Found, labels: Labels | None, settings: CohortSettings, key: Ins
         key: The institution's key.
 
     Raises:
-        CohortError: No scan can be used, or an image has no label.
+        CohortError: No scan can be used, an image has no label, or it cannot be told whose it is.
     """
-    headers = [(source, header) for source, header in found if not isinstance(header, DicomError)]
     left = [Left(source, fault.reason, fault.detail) for source, fault in found if isinstance(fault, DicomError)]
-    if not headers:
+    if len(left) == len(found):
         raise CohortError(
             f"no DICOM image was found among {len(found)} files; point cohort.dicom at the folder with the scans"
         )
-    if labels is not None:
-        uids = {header.sop_instance_uid for _, header in headers}
-        check_present(labels, {source.relative for source, _ in found}, uids)
-    rows = _rows(headers, labels)
-    listed = [header for (_, header), row in zip(headers, rows, strict=True) if row is not None or labels is None]
-    modality = settings.modality or commonest_modality(listed or [header for _, header in headers])
+    matched, notes = match(labels, found) if labels else ([None] * len(found), ())
+    pairs = zip(found, matched, strict=True)
+    images = [(source, header, row) for (source, header), row in pairs if not isinstance(header, DicomError)]
+    headers = [header for _, header, _ in images]
+    rows = spread([row for _, _, row in images], headers)
+    listed = [header for header, row in zip(headers, rows, strict=True) if row is not None or labels is None]
+    modality = settings.modality or commonest_modality(listed or headers)
     if modality is None:
         raise CohortError("no scan is of a Modality that can be guessed; set cohort.modality in study.toml")
-    scans: list[Scan] = []
-    unlisted, must_be_listed = 0, labels is not None and not settings.unlabelled
-    for (source, header), row in zip(headers, rows, strict=True):
-        fault = why_left_out(header, modality, settings.plane) or _unusable(header, row, must_be_listed)
-        unlisted += fault is not None and fault.reason == _UNLISTED
+    usable: list[_Usable] = []
+    must_be_listed = labels is not None and not settings.unlabelled
+    for (source, header, _), row in zip(images, rows, strict=True):
+        fault = why_left_out(header, modality, settings.plane)
+        fault = fault or _unusable(header, row, must_be_listed)
         if fault is not None:
             left.append(Left(source, fault.reason, fault.detail))
         else:
-            scans.append(_scan(source, header, row, key))
+            usable.append((source, header, row))
+    unlisted = sum(item.reason == _UNLISTED for item in left)
     if unlisted and not settings.skip_unlisted:
         raise CohortError(
             f"{unlisted} {modality} images have no row in labels.csv; add the rows, or set "
             "cohort.skip_unlisted = true to leave the images out"
         )
+    scans, nameless, more = _scans(usable, key)
+    left += nameless
     if not scans:
         counts = Counter(f"{item.reason} ({item.detail})" if item.detail else item.reason for item in left)
         words = ", ".join(f"{count} {why}" for why, count in counts.most_common(3))
         raise CohortError(f"no {modality} image can be used: {words}; mend the files, or set cohort.modality")
-    return modality, scans, left
+    return Joined(modality, scans, left, (*notes, *more))
 
 
 _UNLISTED = "not in labels.csv"
-
-
-def _rows(headers: Sequence[tuple[Source, Header]], labels: Labels | None) -> list[LabelRow | None]:
-    """The row of each file, found by its path, else by its UID, else of another file of the same image."""
-    if labels is None:
-        return [None] * len(headers)
-    by_path, by_sop = labels.by_path, labels.by_sop
-    rows = []
-    for source, header in headers:
-        row, other = by_path.get(source.relative), by_sop.get(header.sop_instance_uid)
-        if row and other:
-            raise CohortError(f"labels.csv rows {row.row} and {other.row} name the same image; remove one of them")
-        if row and row.sop_instance_uid and row.sop_instance_uid != header.sop_instance_uid:
-            raise CohortError(f"labels.csv row {row.row}: the file has another SOP Instance UID; correct the row")
-        rows.append(row or other)
-    shared = {header.sop_instance_uid: row for (_, header), row in zip(headers, rows, strict=True) if row}
-    return [row or shared.get(header.sop_instance_uid) for (_, header), row in zip(headers, rows, strict=True)]
+_NAMELESS = "images without one cannot be split by patient; add patient_id to labels.csv"
 
 
 def _unusable(header: Header, row: LabelRow | None, must_be_listed: bool) -> DicomError | None:
@@ -127,25 +134,60 @@ def _unusable(header: Header, row: LabelRow | None, must_be_listed: bool) -> Dic
         return DicomError(_UNLISTED)
     if header.frames > 1 and row and row.lesions:
         return DicomError("multi-frame", "a mask or box of labels.csv does not say which of the images it means")
-    if not (row and row.patient_id) and not header.patient_id.strip():
-        return DicomError(
-            "no patient ID", "images without one cannot be split by patient; add patient_id to labels.csv"
-        )
     return None
 
 
-def _scan(source: Source, header: Header, row: LabelRow | None, key: InstitutionKey) -> Scan:
-    # DICOM pads Patient ID with spaces, spreadsheets do not: both must give one hash.
-    patient = ((row.patient_id if row else None) or header.patient_id).strip()
+def _scans(usable: Sequence[_Usable], key: InstitutionKey) -> tuple[list[Scan], list[Left], tuple[str, ...]]:
+    """Scans of the usable files, those whose patient is unknown, and notes."""
+    usable, named = _without_identifiers(usable)
+    people, notes = persons([row for _, _, row in usable], [header for _, header, _ in usable])
+    scans, left = [], []
+    for (source, header, row), person in zip(usable, people, strict=True):
+        if person.patient:
+            scans.append(_scan(source, header, row, person, key))
+        else:
+            left.append(Left(source, "no patient ID", _NAMELESS))
+    return scans, left, (*named, *notes)
+
+
+def _without_identifiers(usable: Sequence[_Usable]) -> tuple[list[_Usable], tuple[str, ...]]:
+    """The files without the attributes that repeat what their headers say of the patient, and a note.
+
+    Raises:
+        CohortError: The labels do so.
+    """
+    said = [(header.identifying, row) for _, header, row in usable if row is not None]
+    if named_in_headers([({"label": row.label}, secrets) for secrets, row in said]):
+        raise CohortError(
+            "labels.csv: labels repeat what the files say of their patients, such as a name or a number; give labels "
+            "that say what an image shows"
+        )
+    columns = named_in_headers([(row.attributes or {}, secrets) for secrets, row in said])
+    if not columns:
+        return list(usable), ()
+    note = (
+        f"the column{'s' if len(columns) > 1 else ''} {', '.join(sorted(columns))} of labels.csv repeat what the files "
+        "say of their patients, such as a name, a number or a date, and are not kept"
+    )
+    return [(source, header, row and _without(row, columns)) for source, header, row in usable], (note,)
+
+
+def _without(row: LabelRow, columns: Collection[str]) -> LabelRow:
+    kept = {name: value for name, value in (row.attributes or {}).items() if name not in columns}
+    return replace(row, attributes=kept)
+
+
+def _scan(source: Source, header: Header, row: LabelRow | None, person: Person, key: InstitutionKey) -> Scan:
     attributes = (row.attributes if row else None) or {}
     return Scan(
         source=source,
         header=header,
         row=row,
         case=key.case_id(header.image_uid),
-        patient=key.patient_hash(patient),
+        patient=key.patient_hash(person.patient),
         label=row.label if row else UNLABELLED,
         site=attributes.get("site", ""),
+        also=tuple(key.patient_hash(name) for name in person.also),
     )
 
 

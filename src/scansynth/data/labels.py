@@ -155,36 +155,6 @@ def _one_spelling(rows: Sequence[LabelRow], known: Collection[str]) -> tuple[lis
     return [replace(row, label=chosen[row.label]) for row in rows], tuple(notes)
 
 
-def check_present(labels: Labels, paths: Collection[str], uids: Collection[str]) -> None:
-    """Passes when every row's image was found.
-
-    Args:
-        labels: The rows.
-        paths: Candidate files found, relative to the DICOM folder.
-        uids: SOP Instance UIDs of the readable ones.
-
-    Raises:
-        CohortError: Rows name images that are not there.
-    """
-    lost = [row for row in labels.rows if row.path is not None and row.path not in paths]
-    if lost:
-        below = (lost[0].path or "").partition("/")[2] in paths
-        raise CohortError(
-            f"labels.csv row {lost[0].row}: there is no such file in the DICOM folder ({_rows(len(lost))} affected); "
-            + (
-                "the paths start one folder higher: set cohort.dicom to that folder"
-                if below
-                else "give paths relative to the DICOM folder, or remove the rows"
-            )
-        )
-    lost = [row for row in labels.rows if row.path is None and row.sop_instance_uid not in uids]
-    if lost:
-        raise CohortError(
-            f"labels.csv row {lost[0].row}: no DICOM file has this SOP Instance UID ({_rows(len(lost))} affected); "
-            "correct the UIDs, or remove the rows"
-        )
-
-
 def inside(text: str) -> str | None:
     """A relative path in its one normal form, or none when it leaves the folder it starts from."""
     path = PurePosixPath(text.replace("\\", "/"))

@@ -11,7 +11,7 @@ from scansynth.data.join import Left, Scan
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.files import write_bytes
 
-LINKAGE, DUPLICATES = "linkage.csv", "duplicates.csv"
+LINKAGE, DUPLICATES, SAME_PICTURES = "linkage.csv", "duplicates.csv", "same_pictures.csv"
 
 
 def write_linkage(folder: Path, key: InstitutionKey, scans: Sequence[Scan], left: Sequence[Left]) -> None:
@@ -34,6 +34,21 @@ def write_duplicates(folder: Path, key: InstitutionKey, groups: Sequence[Sequenc
         for relative in group
     ]
     _write(folder, DUPLICATES, ("image", "key", "reason", "file"), rows)
+
+
+def write_same_pictures(folder: Path, key: InstitutionKey, listed: Sequence[tuple[str, str, float]]) -> None:
+    """Writes which files of two patients show the same picture; none: removes the table.
+
+    Args:
+        folder: The owner's.
+        key: The institution's.
+        listed: Two files, or a case of another study in the second's place, and how alike they are; 1 is equal.
+    """
+    if not listed:
+        (folder / SAME_PICTURES).unlink(missing_ok=True)
+        return
+    rows = [(f"{score:.4f}", key.file_key(first), first, second) for first, second, score in listed]
+    _write(folder, SAME_PICTURES, ("correlation", "key", "file", "same as"), rows)
 
 
 def _write(folder: Path, name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -6,7 +6,7 @@ patient could turn into a train patient.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from scansynth.data.tensors import CASES, ROLES, load_facts
@@ -111,3 +111,45 @@ def merge_roles(
             )
         merged[patient] = role
     return merged
+
+
+def with_aliases(given: Mapping[str, Role], aliases: Iterable[tuple[str, Sequence[str]]]) -> dict[str, Role]:
+    """The same roles, and for a patient without one the role under which another study knows the same person.
+
+    Args:
+        given: Roles that patients already have.
+        aliases: Patients, and the other hashes of each.
+
+    Raises:
+        CohortError: Another study knows one person under two names with two roles.
+    """
+    roles = dict(given)
+    for patient, others in aliases:
+        for other in others:
+            if other in given and roles.setdefault(patient, given[other]) != given[other]:
+                raise CohortError(
+                    "a patient of this study stands under two numbers in an earlier ingest or in the study of "
+                    "split_from, with two roles; start a new study of all scans together"
+                )
+    return roles
+
+
+def one_role_a_group(given: Mapping[str, Role], groups: Mapping[str, str]) -> dict[str, Role]:
+    """The same roles, and every member of a group the role of the others.
+
+    Args:
+        given: Roles that patients already have.
+        groups: First member of each patient's group.
+
+    Raises:
+        CohortError: Two members have two roles already.
+    """
+    of_group: dict[str, Role] = {}
+    for patient, first in groups.items():
+        if patient in given and of_group.setdefault(first, given[patient]) != given[patient]:
+            raise CohortError(
+                f"patients with the same picture have the roles {of_group[first].value} and {given[patient].value} "
+                "already (private/same_pictures.csv names the files); remove the images of one of them, or start a new "
+                "study"
+            )
+    return {**given, **{patient: of_group[first] for patient, first in groups.items() if first in of_group}}

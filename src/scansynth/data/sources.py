@@ -38,11 +38,12 @@ def find_sources(folder: Path) -> list[Source]:
     """Every file below `folder` that may be a scan, in a stable order.
 
     Any name counts, with an ending or without. Left out are hidden files and folders, DICOMDIR, the files
-    that commonly lie beside scans, linked folders (they may run in circles), and folders that hold a
-    `study.toml`: what a study wrote is never its own source.
+    that commonly lie beside scans, and folders that hold a `study.toml`: what a study wrote is never its own
+    source. Linked folders are followed, each folder once: a circle ends where it began. A folder that may not be
+    read stands for its files, so that it is named when it is read.
 
     Raises:
-        CohortError: The folder is missing.
+        CohortError: The folder is missing, or may not be read.
     """
     return _files(folder, _may_be_scan)
 
@@ -59,12 +60,11 @@ def find_images(folder: Path, option: str) -> list[Source]:
     """
     if not folder.is_dir():
         raise CohortError(f"{option} is not a folder; give the folder with the images")
+    _check_leave(folder, option)
     if (folder / "study.toml").exists():
         raise CohortError(f"{option} is a study folder; give the folder with the images, such as its synthetic/SET")
-    found = sorted(
-        _walk(folder, "", lambda name: _may_be_scan(name) or is_picture(name)),
-        key=lambda source: source.relative,
-    )
+    wanted: Callable[[str], bool] = lambda name: _may_be_scan(name) or is_picture(name)  # noqa: E731
+    found = sorted(_walk(folder, wanted), key=lambda source: source.relative)
     if not found:
         raise CohortError(
             f"{option} holds no file that may be an image; give a folder with DICOM, or grey PNG, JPEG or TIFF files"
@@ -78,24 +78,81 @@ def _files(folder: Path, wanted: Callable[[str], bool]) -> list[Source]:
         raise CohortError(
             "the DICOM folder does not exist; set cohort.dicom in study.toml to the folder with the scans"
         )
+    _check_leave(folder, "the DICOM folder")
     if (folder / "study.toml").exists():
         raise CohortError("the DICOM folder is a study folder; keep the scans in a folder of their own")
-    return sorted(_walk(folder, "", wanted), key=lambda source: source.relative)
+    return sorted(_walk(folder, wanted), key=lambda source: source.relative)
 
 
-def _walk(folder: Path, prefix: str, wanted: Callable[[str], bool]) -> Iterator[Source]:
-    """Candidate files in `folder` and below it, in no order."""
-    with os.scandir(folder) as entries:
+def _walk(root: Path, wanted: Callable[[str], bool]) -> Iterator[Source]:
+    """Candidate files in `root` and below it, in no order; folders first that lie there, then linked ones by name."""
+    # A link to a folder above would lead round in a circle, so those count as seen.
+    seen = {_inode(above) for above in (root.resolve(), *root.resolve().parents)}
+    folders, links = [(root, "")], dict[str, Path]()
+    while folders or links:
+        if folders:
+            folder, prefix = folders.pop()
+        else:
+            prefix = min(links)
+            folder = links.pop(prefix)
+            if _inode(folder) in seen:
+                continue
+            seen.add(_inode(folder))
+        try:
+            entries = list(os.scandir(folder))
+        except OSError:
+            yield Source(folder, prefix.rstrip("/"), 0, 0)
+            continue
         for entry in entries:
-            relative = prefix + entry.name
+            path, relative = Path(entry.path), prefix + entry.name
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir(follow_symlinks=False):
-                if not (Path(entry.path) / "study.toml").exists():
-                    yield from _walk(Path(entry.path), relative + "/", wanted)
-            elif entry.is_file() and wanted(entry.name):
-                facts = entry.stat()
-                yield Source(Path(entry.path), relative, facts.st_size, facts.st_mtime_ns)
+            if _is_folder(entry):
+                if _is_study(path):
+                    continue
+                if entry.is_symlink():
+                    links[relative + "/"] = path
+                elif _inode(path) not in seen:
+                    seen.add(_inode(path))
+                    folders.append((path, relative + "/"))
+            elif wanted(entry.name):
+                yield from _file(entry, relative)
+
+
+def _check_leave(root: Path, name: str) -> None:
+    if not os.access(root, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise CohortError(f"{name} may not be read by this user; give leave to read it and what is in it")
+
+
+def _inode(folder: Path) -> tuple[int, int]:
+    """What a folder is, under whichever name."""
+    found = folder.stat()
+    return found.st_dev, found.st_ino
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links that lead to each other
+        return False
+
+
+def _is_study(folder: Path) -> bool:
+    try:
+        return (folder / "study.toml").exists()
+    except OSError:
+        return False
+
+
+def _file(entry: os.DirEntry[str], relative: str) -> Iterator[Source]:
+    """The file, if it is one: no pipe, and no link that leads nowhere."""
+    try:
+        if entry.is_file():
+            facts = entry.stat()
+            yield Source(Path(entry.path), relative, facts.st_size, facts.st_mtime_ns)
+    except OSError:
+        if not entry.is_symlink():  # in a folder that may be listed and not entered
+            yield Source(Path(entry.path), relative, 0, 0)
 
 
 def is_picture(name: str) -> bool:

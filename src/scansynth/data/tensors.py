@@ -36,6 +36,7 @@ CASE_COLUMNS = (
     "sop",
     "source_sha256",
     "source_side",
+    "pixels",
 )
 ATTRIBUTE = "attr_"
 """Prefix of the columns of cases.csv that hold attributes."""

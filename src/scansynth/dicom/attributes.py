@@ -31,6 +31,11 @@ PIXEL_DATA = Tag("PixelData")
 SYNTHETIC_DATA = Tag(0x0008, 0x001C)  # younger than pydicom's dictionary
 
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+IDENTIFYING = (
+    "PatientName", "OtherPatientNames", "PatientBirthName", "OtherPatientIDs", "PatientBirthDate", "AccessionNumber",
+    "StudyID", "StudyDate", "ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName",
+)  # fmt: skip
+"""What tells persons apart and a column of labels.csv must not repeat: compared, and written nowhere."""
 WHITELIST: tuple[BaseTag, ...] = (SYNTHETIC_DATA, *(
     Tag(keyword)
     for keyword in (
@@ -42,7 +47,7 @@ WHITELIST: tuple[BaseTag, ...] = (SYNTHETIC_DATA, *(
         "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
         "PixelPaddingRangeLimit", "BurnedInAnnotation", "RescaleIntercept", "RescaleSlope", "RescaleType",
         "VolumeBasedCalculationTechnique",
-        "ModalityLUTSequence", "SharedFunctionalGroupsSequence",
+        "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "InstitutionName", *IDENTIFYING,
     )
 ))  # fmt: skip
 """All that is ever read of a header; everything else is skipped unread."""
@@ -100,6 +105,7 @@ def whitelisted(dataset: Dataset, syntax: str, pixel_offset: int, pixel_length: 
         pixel_offset=pixel_offset,
         pixel_length=pixel_length,
         **asdict(frame_group(dataset)),
+        **_person(dataset),
     )
 
 
@@ -110,7 +116,6 @@ def frame_group(dataset: Dataset) -> FrameGroup:
         DicomError: Rescale Slope or Intercept is malformed.
     """
     spacing, spacing_source = _spacing(dataset)
-    position = _floats(dataset, "ImagePositionPatient", 3)
     return FrameGroup(
         rescale_slope=_rescale(dataset, "RescaleSlope", 1.0),
         rescale_intercept=_rescale(dataset, "RescaleIntercept", 0.0),
@@ -119,7 +124,7 @@ def frame_group(dataset: Dataset) -> FrameGroup:
         pixel_spacing=spacing,
         spacing_source=spacing_source,
         image_type=_image_type(dataset),
-        position=None if position is None else (position[0], position[1], position[2]),
+        position=_position(dataset),
         orientation=_orientation(dataset),
     )
 
@@ -151,6 +156,29 @@ def _value(dataset: Dataset, tag: BaseTag) -> Any:
 
 def _text(dataset: Dataset, keyword: str) -> str:
     return text(dataset, _TAGS[keyword])
+
+
+def _position(dataset: Dataset) -> tuple[float, float, float] | None:
+    position = _floats(dataset, "ImagePositionPatient", 3)
+    return None if position is None else (position[0], position[1], position[2])
+
+
+def _person(dataset: Dataset) -> dict[str, Any]:
+    """What tells persons apart, as the last fields of a `Header`."""
+    values = [_short(dataset, keyword) for keyword in ("PatientID", *IDENTIFYING)]
+    return {
+        "birth_date": _short(dataset, "PatientBirthDate"),
+        "institution": _short(dataset, "InstitutionName"),
+        "identifying": tuple(value for value in values if value),
+    }
+
+
+def _short(dataset: Dataset, keyword: str) -> str:
+    """A value as text; empty when it is far too long: the image does not depend on it."""
+    try:
+        return _text(dataset, keyword)
+    except DicomError:
+        return ""
 
 
 def _code(dataset: Dataset, keyword: str) -> str:

@@ -88,6 +88,10 @@ class InstitutionKey:
         """12 hexadecimal digits for a source file, whose name may hold anything."""
         return self._digest("file", relative_path).hex()[:12]
 
+    def pixel_key(self, digest: str) -> str:
+        """32 hexadecimal digits for an image's pixels, the same in every study of the institution."""
+        return self._digest("pixels", digest).hex()[:32]
+
     def _digest(self, domain: str, value: str) -> bytes:
         """HMAC-SHA-256 (RFC 2104); the zero byte parts the domain from the value."""
         message = domain.encode() + b"\0" + value.encode("utf-8", "surrogatepass")

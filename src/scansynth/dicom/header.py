@@ -92,6 +92,10 @@ class Header:
         present: Tags of the elements before the pixel data, read or skipped, as numbers.
         groups: What a multi-frame file says of each of its images; empty for a file of one, and in `images`.
         frame: Which of the file's images this header is of, from 0.
+        birth_date: Raw, may be empty; tells persons of one Patient ID apart within this process, and goes no further.
+        institution: Raw, may be empty; as `birth_date`.
+        identifying: Raw names, numbers and dates of the patient and the study; a column of labels.csv that repeats
+            them is not kept. As `birth_date`.
     """
 
     sop_class_uid: str
@@ -134,6 +138,9 @@ class Header:
     present: tuple[int, ...] = field(default=(), repr=False)
     groups: tuple[FrameGroup, ...] = ()
     frame: int = 0
+    birth_date: str = field(default="", repr=False)
+    institution: str = field(default="", repr=False)
+    identifying: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         for name in ("sop_class_uid", "sop_instance_uid", "series_instance_uid"):

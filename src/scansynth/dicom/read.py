@@ -44,6 +44,8 @@ _DICOMDIR = "1.2.840.10008.1.3.10"
 _UNDEFINED = 0xFFFFFFFF
 _MOST_ELEMENTS = 4096  # of a file, whose tags are kept
 _LONG_VALUE = 1 << 16  # bytes; no whitelisted value is longer
+CLOSED_FOLDER = "folder without leave to read"
+"""The reason of a folder that stands for its files."""
 _GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 
 
@@ -108,6 +110,8 @@ def read_task(path: str, limits: Mapping[str, int]) -> tuple[dict[str, Any], byt
 def _mapped(path: Path, limits: Limits) -> Iterator[BinaryIO]:
     """The file as a read-only map: a claimed length of 4 GB reads no more than the file holds."""
     found = path.stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise DicomError(CLOSED_FOLDER, "give this user leave to read it, and what is in it")
     if not stat.S_ISREG(found.st_mode):
         raise DicomError("not a file")
     if found.st_size == 0:

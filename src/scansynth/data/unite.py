@@ -1,0 +1,119 @@
+"""Patients that share a picture become one, so that no picture has two roles."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from scansynth.console import Progress, silent
+from scansynth.data.join import Scan
+from scansynth.data.tensors import CASES, IMAGES
+from scansynth.data.twins import LARGEST, MOST_IMAGES, SHARE, Pictures, Twins, find_twins, grouped
+from scansynth.errors import CohortError
+from scansynth.files import read_csv
+
+Rows = Sequence[tuple[Scan, Mapping[str, str]]]
+
+
+@dataclass(frozen=True)
+class United:
+    """A cohort's rows with one patient for all who share a picture.
+
+    Attributes:
+        rows: Scans and their rows of cases.csv.
+        groups: First member of the group of each patient who shares a picture, also of those of another study.
+        listed: For the owner: two files, or a file and a case of another study, and how alike they are.
+        notes: What the user should know.
+        spread: Patients of the picture that most share; one that very many share is nobody's.
+    """
+
+    rows: Rows
+    groups: Mapping[str, str]
+    listed: tuple[tuple[str, str, float], ...]
+    notes: tuple[str, ...]
+    spread: int = 0
+
+    def check(self) -> None:
+        """Passes when every shared picture may be a person's own.
+
+        Raises:
+            CohortError: One picture stands under so many patients that they cannot be one person.
+        """
+        if self.spread > max(LARGEST, SHARE * len({scan.patient for scan, _ in self.rows})):
+            raise CohortError(
+                f"one picture stands under {self.spread} patients, so it is no patient's own, but a test image or a "
+                "page; remove its files (private/same_pictures.csv names them)"
+            )
+
+
+def unite(rows: Rows, images: Path, other: Path | None, progress: Progress = silent) -> United:
+    """Looks for pictures that patients share, and makes those patients one.
+
+    Args:
+        rows: Scans and their rows of cases.csv, in the images' order.
+        images: The cohort's `images.npy`.
+        other: Cohort of the study with which roles are shared.
+        progress: Told how far the work is.
+    """
+    patients = [scan.patient for scan, _ in rows]
+    own = Pictures(np.load(images, mmap_mode="r"), [row["pixels"] for _, row in rows], patients)
+    cases = [] if other is None else read_csv(other / CASES)
+    theirs = None if other is None else _pictures(other, cases)
+    twins = find_twins(own, theirs, progress)
+    everyone = [*patients, *(case["patient"] for case in cases)]
+    groups = grouped((everyone[twin.first], everyone[twin.second]) for twin in twins.pairs)
+    united = [
+        (
+            replace(scan, patient=groups.get(scan.patient, scan.patient)),
+            {**row, "patient": groups.get(scan.patient, scan.patient)},
+        )
+        for scan, row in rows
+    ]
+    names = [*(scan.source.relative for scan, _ in rows), *(f"case {case['case']}" for case in cases)]
+    listed = tuple((names[twin.first], names[twin.second], twin.score) for twin in twins.pairs)
+    labels = [*(scan.label for scan, _ in rows), *(case["label"] for case in cases)]
+    return United(united, groups, listed, tuple(_notes(twins, groups, len(rows), labels)), _spread(own))
+
+
+def _spread(own: Pictures) -> int:
+    """Patients of the picture that most share by its pixels."""
+    sharing: dict[str, set[str]] = defaultdict(set)
+    for digest, patient in zip(own.digests, own.patients, strict=True):
+        sharing[digest].add(patient)
+    return max((len(found) for digest, found in sharing.items() if digest), default=0)
+
+
+def _pictures(cohort: Path, cases: Sequence[Mapping[str, str]]) -> Pictures:
+    images = np.load(cohort / IMAGES, mmap_mode="r")
+    return Pictures(images, [case.get("pixels", "") for case in cases], [case["patient"] for case in cases])
+
+
+def _notes(twins: Twins, groups: Mapping[str, str], own: int, labels: Sequence[str]) -> list[str]:
+    """What was found, and what could not be looked for."""
+    notes = []
+    if twins.pairs:
+        equal = len({twin.second for twin in twins.pairs if twin.equal})
+        near = len({twin.second for twin in twins.pairs if not twin.equal})
+        kinds = [f"{equal} images have the very pixels of another patient's image"] if equal else []
+        kinds += [f"{near} are another patient's image but for grey scale, noise, shift or mirror"] if near else []
+        elsewhere = " or of the study of split_from" if any(twin.second >= own for twin in twins.pairs) else ""
+        several = len(set(groups.values()))
+        notes.append(
+            f"{'; '.join(kinds)}: {len(groups)} patients of this study{elsewhere} were taken for {several} "
+            "(private/same_pictures.csv names the files)"
+        )
+        torn = sum(labels[twin.first] != labels[twin.second] for twin in twins.pairs)
+        if torn:
+            notes.append(f"{torn} pairs of such images have two different labels; look at them")
+    if not twins.searched and own > MOST_IMAGES:
+        notes.append(f"copies of a picture that differ in their pixels were not looked for among {own:,} images")
+    elif twins.searched and twins.limit is None:
+        notes.append(
+            "the images of different patients are so much alike that changed copies under two patients cannot be told; "
+            "only equal pixels were looked for"
+        )
+    return notes
