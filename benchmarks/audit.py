@@ -182,7 +182,7 @@ def audit(study: Path, work: Path, kind: str, draw: int) -> dict[str, Any]:
     if kind == "dcgan":
         compared = gather(study / "cohort", study / "synthetic" / "main", study / "gan" / "main" / "scores.csv")
     else:
-        images = np.load(study / "cohort" / "images.npy", mmap_mode="r")
+        images = cohort.images.planes
         compared, cases = dealt(cohort, images, str(cohort.facts.positive), draw)
         spoilt = ROWS[kind].spoil(compared, cases, np.random.default_rng([draw, 1]))
         compared = replace(compared, synthetic=spoilt, files=compared.files[: len(spoilt)])

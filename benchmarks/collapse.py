@@ -49,7 +49,7 @@ from scansynth.data.tensors import load_cohort, select
 from scansynth.data.transforms import permission
 from scansynth.files import read_json, read_json_lines, write_json
 from scansynth.gan import run_log
-from scansynth.gan.material import grey, material_of
+from scansynth.gan.material import material_of
 from scansynth.gan.models.dcgan import Dcgan
 from scansynth.gan.models.families import complete
 from scansynth.gan.models.family import Batch, Form
@@ -134,7 +134,7 @@ def job_of(cohort_folder: Path, folder: Path, arm: Arm, seed: int) -> TrainingJo
     }
     recipe = complete(load_recipe("demo", overrides))
     material = material_of(cohort, reals, classes, masks=False)
-    _, channels, rows, columns = grey(reals).shape
+    _, channels, rows, columns = reals.images.shape
     return TrainingJob(
         folder=folder,
         images=material.images,

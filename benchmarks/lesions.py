@@ -176,7 +176,7 @@ def strangers(study: Study, block: Block, lesions: Lesions, other: Grid) -> Row:
     """The detectors of another cohort of the same patients on the test images."""
     test = select(load_cohort(study.cohort), Use.UTILITY)
     place = {case.case: index for index, case in enumerate(test.cases)}
-    images = test.images[[place[str(case)] for case in block.test.cases]]
+    images = test.planes[[place[str(case)] for case in block.test.cases]]
     device, marks = pick_device(), []
     for spec in other.specs:
         network, _ = load_detector(spec.folder, device)

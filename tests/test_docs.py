@@ -21,7 +21,7 @@ import typer
 from scansynth.claims.rules import CLAIMS, EVERY_RULE, RULE_VERSION, UTILITY_RULES
 from scansynth.cli import app
 from scansynth.config import CohortSettings, StudyConfig, known_keys, parse
-from scansynth.data import tensors
+from scansynth.data import imageset, tensors
 from scansynth.data.duplicates import DIFFERENT, DISAGREEING, DUPLICATE
 from scansynth.data.identifiers import DIRECT
 from scansynth.data.labels import _BOX, _KNOWN
@@ -359,10 +359,10 @@ def test_every_artefact_stands_in_the_study_folder() -> None:
     page = text(DOCS / "architecture.md")
     folder = page.partition("## The study folder")[2].partition("## Who reads whom")[0]
     names = [
-        tensors.IMAGES, tensors.MASKS, tensors.CASES, tensors.EXCLUDED, tensors.ROLES, tensors.FACTS,
+        imageset.IMAGES, imageset.MASKS, imageset.TABLE, imageset.FACTS, tensors.EXCLUDED, tensors.ROLES, tensors.FACTS,
         weights.WEIGHTS, weights.FACTS, run.RUN, MANIFEST, RECORD, PAGE,
         "study.toml", "journal.jsonl", "linkage.csv", "log.jsonl", "alarms.jsonl", "claims.json", "pairs.json",
-        "distributions.json", "quarantine.csv", "sources.csv",
+        "distributions.json", "quarantine.csv",
     ]  # fmt: skip
     for name in names:
         assert name in folder, f"{name} is missing in docs/architecture.md"

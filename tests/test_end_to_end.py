@@ -179,10 +179,10 @@ def test_export_gives_the_same_images_in_both_forms(study: Path, tmp_path: Path)
     assert scansynth("export", study, "main", "--to", "npy", "--out", tmp_path / "npy") == 0
     array = np.load(tmp_path / "npy" / "images.npy")
     rows = read_csv(tmp_path / "png" / "labels.csv")
-    assert array.shape == (60, 32, 32)
+    assert array.shape == (60, 1, 32, 32)
     assert [row["label"] for row in rows] == ["nodule"] * 60
     for row, image in zip(rows, array, strict=True):
-        assert np.array_equal(np.asarray(Image.open(tmp_path / "png" / row["path"])), image)
+        assert np.array_equal(np.asarray(Image.open(tmp_path / "png" / row["path"])), image[0])
 
 
 def test_training_killed_and_run_again_gives_the_same_weights(study: Path, scans: Path, tmp_path: Path) -> None:

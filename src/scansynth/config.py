@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from scansynth.errors import ConfigError
 from scansynth.ledger import Role
 
-FORMAT = 1
+FORMAT = 2
 """Version of the study folder's layout; another number is refused."""
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]

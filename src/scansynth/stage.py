@@ -84,9 +84,10 @@ def versions() -> dict[str, str]:
     return found | {name: metadata.version(name) for name in _PACKAGES}
 
 
-def hash_outputs(folder: Path, files: Iterable[Path]) -> dict[str, str]:
-    """SHA-256 of each file, by its path relative to `folder`."""
-    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in sorted(files)}
+def hash_outputs(folder: Path, files: Iterable[Path], known: Mapping[str, str] | None = None) -> dict[str, str]:
+    """SHA-256 of each file, by its path relative to `folder`; those in `known` are not read again."""
+    names = {path.relative_to(folder).as_posix(): path for path in sorted(files)}
+    return {name: (known or {}).get(name) or sha256_file(path) for name, path in names.items()}
 
 
 def write_record(folder: Path, record: StageRecord) -> None:

@@ -187,7 +187,7 @@ def test_a_real_file_among_synthetic_ones_is_refuted_and_quarantined(listed: Pat
     assert all(control["passed"] for control in copies["control"])
     assert claims["fidelity.kid"]["verdict"] in {"shown", "not shown"}, claims["fidelity.kid"]["why"]
     row = read_csv(listed / "quarantine.csv")[0]
-    assert (row["path"], row["nearest"], row["score"]) == ("innocent.dcm", "PHANTOM-0003/01.dcm", "1.0")
+    assert (row["image"], row["nearest"], row["score"]) == ("innocent.dcm", "PHANTOM-0003/01.dcm", "1.0")
     assert list(row) == ["path", "nearest", "score", "p"]
 
 
@@ -400,7 +400,7 @@ def test_real_files_written_anew_are_found_and_named_at_the_end(
     assert claim["verdict"] == "refuted"
     assert "1 written anew" in claim["why"]
     row = read_csv(tmp_path / "out" / "quarantine.csv")[0]
-    assert (row["path"], row["nearest"]) == ("zz.png", sorted(real_names(scans))[7])
+    assert (row["image"], row["nearest"]) == ("zz.png", sorted(real_names(scans))[7])
     assert 0.998 < float(row["score"]) < 1
     assert out.splitlines()[-2].startswith("look at 1 image")
     assert str(tmp_path / "out" / "quarantine.csv") in out.splitlines()[-2]
@@ -524,10 +524,10 @@ def test_an_added_set_is_audited_and_never_drawn_over(
     assert code == 0, error
     assert "wrote 80 images, nodule" in out
     assert 'name = "theirs"' in out
-    rows = read_csv(study / "synthetic" / "theirs" / "manifest.csv")
+    rows = read_csv(study / "synthetic" / "theirs" / "cases.csv")
     made = load_set(study / "synthetic" / "theirs", load_cohort(study / "cohort").facts)
     with Image.open(pngs / "000.png") as image:
-        assert np.array_equal(made.images[0], np.asarray(image).astype(np.uint16) * 257)
+        assert np.array_equal(made.planes[0], np.asarray(image).astype(np.uint16) * 257)
     assert {row["label"] for row in rows} == {"nodule"}
     record = read_json(study / "synthetic" / "theirs" / "stage.json")
     assert (record["stage"], list(record["inputs"])) == ("add-set", ["files"])
@@ -536,10 +536,10 @@ def test_an_added_set_is_audited_and_never_drawn_over(
     assert run("audit", study)[0] == 0
     assert read_csv(study / "evidence" / "theirs" / "quarantine.csv") == []
     assert claims_of(study / "evidence" / "theirs")["fidelity.kid"]["value"] is not None
-    before = sha256_file(study / "synthetic" / "theirs" / "manifest.csv")
+    before = sha256_file(study / "synthetic" / "theirs" / "set.json")
     assert run("run", study)[0] == 0
     assert not (study / "gan").exists()
-    assert sha256_file(study / "synthetic" / "theirs" / "manifest.csv") == before
+    assert sha256_file(study / "synthetic" / "theirs" / "set.json") == before
     page = words_of(study / "report" / "index.html")
     assert "Its generator was trained elsewhere" in page
     assert "add-set" in page
@@ -579,7 +579,7 @@ def test_a_file_of_the_cohort_in_an_added_set_is_refuted(
         row for row in read_csv(study / "cohort" / "cases.csv") if (row["role"], row["label"]) == ("train", "nodule")
     )
     linkage = {line["case"]: line["file"] for line in read_csv(study / "private" / "linkage.csv")}
-    shutil.copy(scans / linkage[row["case"]], tmp_path / "made" / "zz-secret-name.dcm")
+    shutil.copy(scans / linkage[row["id"]], tmp_path / "made" / "zz-secret-name.dcm")
     code, _, error = run("add-set", study, tmp_path / "made", "--name", "theirs", "--label", "nodule")
     assert code == 0, error
     name_set(study, "theirs")
@@ -587,7 +587,7 @@ def test_a_file_of_the_cohort_in_an_added_set_is_refuted(
     evidence = study / "evidence" / "theirs"
     assert claims_of(evidence)["copies.real_files"]["verdict"] == "refuted"
     found = read_csv(evidence / "quarantine.csv")
-    assert (found[0]["path"], found[0]["nearest"]) == ("images/000080.png", row["case"])
+    assert (found[0]["image"], found[0]["nearest"]) == ("000080", row["id"])
     for path in study.rglob("*"):
         if path.is_file() and "private" not in path.parts:
             assert b"zz-secret-name" not in path.read_bytes(), path

@@ -84,7 +84,7 @@ def test_a_real_image_of_any_role_is_refuted_and_flagged(honest: Compared, role:
     finding = asked(with_image(honest, getattr(honest, role).images[3]))
     assert finding.claim.verdict is Verdict.REFUTED
     assert finding.claim.value == pytest.approx(1 / 80)
-    assert finding.flagged == ({"path": "5.dcm", "nearest": f"{role}3", "score": 1.0, "p": ""},)
+    assert finding.flagged == ({"image": "5.dcm", "nearest": f"{role}3", "score": 1.0, "p": ""},)
 
 
 def eight_bits(image: Images) -> Images:
@@ -112,7 +112,7 @@ def test_a_real_image_written_anew_is_found(honest: Compared, rewrite: Callable[
     assert finding.claim.verdict is Verdict.REFUTED
     assert "1 written anew" in finding.claim.why
     (row,) = finding.flagged
-    assert (row["path"], row["nearest"]) == ("5.dcm", "train7")
+    assert (row["image"], row["nearest"]) == ("5.dcm", "train7")
     assert ALIKE < row["score"] <= 1
 
 

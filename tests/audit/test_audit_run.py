@@ -5,9 +5,9 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+from image_sets import change_set, put_cohort, put_set
 from scipy import ndimage
 
-from scansynth.audit import compared as compared_room
 from scansynth.audit import run as audit_run
 from scansynth.audit.compared import Compared, Reals, check_numbers, flat_images, gather
 from scansynth.audit.encoders import FIXED, Encoders, Judge
@@ -17,10 +17,10 @@ from scansynth.claims.claim import Claim
 from scansynth.claims.judged import read_claims, schema
 from scansynth.claims.rules import CLAIMS, RULES
 from scansynth.config import EvidenceSettings
-from scansynth.data.sets import SyntheticSet
-from scansynth.data.tensors import CASE_COLUMNS, Case, CohortFacts, to_stored, write_facts
+from scansynth.data.imageset import open_set
+from scansynth.data.tensors import CASE_COLUMNS, Case, CohortFacts, load_facts, to_stored
 from scansynth.errors import EvidenceError
-from scansynth.files import read_json, write_csv
+from scansynth.files import read_json
 from scansynth.ledger import Role
 from scansynth.metrics import planted
 from scansynth.metrics.features import JUDGE_SEED, fit_scale, random_encoder
@@ -126,7 +126,7 @@ def test_planted_copies_are_refuted_and_named(healthy: Compared) -> None:
     copies = findings["copies.flag_rate"]
     assert copies.claim.verdict is Verdict.REFUTED, copies.claim.why
     assert findings["copies.real_files"].claim.verdict is Verdict.SHOWN
-    assert {row["path"] for row in copies.flagged} >= set(healthy.files[:24])
+    assert {row["image"] for row in copies.flagged} >= set(healthy.files[:24])
     pairs = copies.pairs
     assert len(pairs) == SETTINGS.pairs
     assert all(pair["flip"] == "left-right" and pair["case_index"] == source[pair["index"]] for pair in pairs)
@@ -204,39 +204,31 @@ def test_a_real_image_of_one_grey_value_is_refused(tmp_path: Path, monkeypatch: 
     train = reals(4, Role.TRAIN, 2)
     train.images[0] = 0.25
     write_cohort(tmp_path / "cohort", (train,))
-    fake = SyntheticSet(tmp_path, ({"file": "x", "label": "nodule"},), to_stored(scans(1, 1)))
-    monkeypatch.setattr(compared_room, "load_set", lambda folder, facts: fake)
+    put_set(tmp_path / "set", load_facts(tmp_path / "cohort"), to_stored(scans(1, 1)), "nodule")
     with pytest.raises(EvidenceError, match="1 of 4 images of the cohort's role train hold one grey value"):
-        gather(tmp_path / "cohort", tmp_path)
+        gather(tmp_path / "cohort", tmp_path / "set")
 
 
 def write_cohort(folder: Path, parts: Iterable[Reals]) -> CohortFacts:
-    folder.mkdir()
     rows, images = [], []
     for part in parts:
         for case, image in zip(part.cases, part.images, strict=True):
             values = (case.case, case.patient, case.role, case.label, 0, 1, 1, 1, "2.25.1", "0", case.source_side)
             rows.append(dict(zip(CASE_COLUMNS, values, strict=True)))
             images.append(to_stored(image))
-    np.save(folder / "images.npy", np.stack(images))
-    write_csv(folder / "cases.csv", CASE_COLUMNS, rows)
     facts = CohortFacts(
         modality="CT", sop_class_uid="1.2", shape=(SIZE, SIZE), view="chest", labels=("nodule",), positive="nodule",
         unlabelled=False, files_found=len(rows), excluded={}, low=0.0, high=1.0, spacing=(1.0, 1.0),
         bits_stored=12, signed=False, rescale_slope=1.0, rescale_intercept=0.0, key_fingerprint="k",
     )  # fmt: skip
-    write_facts(folder, facts)
+    put_cohort(folder, facts, rows, np.stack(images))
     return facts
 
 
 def test_judge_writes_what_it_states(healthy: Compared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_cohort(tmp_path / "cohort", (healthy.train, healthy.calibrate, healthy.test))
     made = tmp_path / "set"
-    made.mkdir()
-    rows = [{"file": name, "label": "nodule"} for name in healthy.files]
-    write_csv(made / "manifest.csv", ["file", "label"], rows)
-    fake = SyntheticSet(made, tuple(rows), to_stored(healthy.synthetic))
-    monkeypatch.setattr(compared_room, "load_set", lambda folder, facts: fake)
+    put_set(made, load_facts(tmp_path / "cohort"), to_stored(healthy.synthetic), "nodule")
 
     steps: list[tuple[int, int]] = []
     out = tmp_path / "evidence" / "main"
@@ -260,6 +252,6 @@ def test_judge_writes_what_it_states(healthy: Compared, tmp_path: Path, monkeypa
     assert again == claims
     assert read_json(tmp_path / "again" / "pairs.json") == read_json(out / "pairs.json")
 
-    rows[0]["label"] = "fracture"
+    change_set(made, rows=[{**row, "label": "fracture"} for row in open_set(made).rows])
     with pytest.raises(EvidenceError, match="fracture"):
         judge(tmp_path / "cohort", made, out, SETTINGS, 7)

@@ -76,9 +76,9 @@ def test_copies_are_counted_once_and_different_pictures_not_at_all(
     }  # fmt: skip
     assert dict(summary.facts.excluded) == reasons
     assert summary.cases == before.cases - 2
-    kept = {row["case"]: row for row in read_csv(tmp_path / "before" / "cohort" / "cases.csv")}
+    kept = {row["id"]: row for row in read_csv(tmp_path / "before" / "cohort" / "cases.csv")}
     for row in read_csv(study.cohort / "cases.csv"):
-        assert row["source_sha256"] == kept[row["case"]]["source_sha256"]
+        assert row["source_sha256"] == kept[row["id"]]["source_sha256"]
     table = {row["file"]: row for row in read_csv(study.linkage / "duplicates.csv")}
     assert {name: row["reason"] for name, row in table.items()} == {
         "p1/i0": "kept", "p1/i0 (1)": "duplicate", "p2/i0": "kept", "p2/renamed": "duplicate",

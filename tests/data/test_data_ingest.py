@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from scansynth.config import StudyConfig
+from scansynth.data.imageset import open_set
 from scansynth.data.ingest import ingest, ingest_inputs, ingest_settings
 from scansynth.data.tensors import Cohort, load_cohort, to_signed
 from scansynth.data.transforms import from_window
@@ -61,14 +62,14 @@ def test_a_cohort_end_to_end(tmp_path: Path, tiny_dicom_folder: Factory) -> None
     assert set(roles_of(cohort).values()) == set(Role)
     assert summary.patients_by_role["train"] == 6
     assert cohort.cases[0].attributes.keys() >= {"sex", "age_band", "manufacturer", "site", "density"}
-    images = np.load(study.cohort / "images.npy", mmap_mode="r")
+    images = open_set(study.cohort).planes
     assert isinstance(images, np.memmap)
     assert (images.shape, images.dtype) == ((24, 32, 32), np.uint16)
     assert not (study.cohort / "masks.npy").exists()
 
     linkage = read_csv(study.linkage / "linkage.csv")
     source = {row["case"]: dicom / row["file"] for row in linkage}
-    rows = {row["case"]: row for row in read_csv(study.cohort / "cases.csv")}
+    rows = {row["id"]: row for row in read_csv(study.cohort / "cases.csv")}
     for case in cohort.cases:
         stored = pydicom.dcmread(source[case.case]).pixel_array
         back = from_window(to_signed(images[case.index]), case.low, case.high)
@@ -116,6 +117,7 @@ def test_staleness_follows_sources_labels_and_settings(
     assert record.differs(ingest_inputs(study, KEY), ingest_settings(study)) == []
     assert record.outputs.keys() == {
         "images.npy",
+        "set.json",
         "cases.csv",
         "excluded.csv",
         "roles.csv",
@@ -154,7 +156,7 @@ def test_ct_window_masks_and_boxes(
     study = study_of(tmp_path / "study", dicom)
     ingest(study, KEY)
     cohort = load_cohort(study.cohort)
-    images, masks = np.load(study.cohort / "images.npy"), np.load(study.cohort / "masks.npy")
+    images, masks = open_set(study.cohort).planes, np.load(study.cohort / "masks.npy")
     assert masks.shape == images.shape
     assert {(case.low, case.high, case.spacing) for case in cohort.cases} == {(-1000.0, 400.0, (1.0, 1.0))}
     signed = to_signed(images)
@@ -483,7 +485,7 @@ def test_real_chest_mr(tmp_path: Path, shared_data: Path) -> None:
     assert (summary.cases, sum(summary.facts.excluded.values()), summary.patients) == (160, 3, 3)
     assert summary.patients_by_role["train"] == 3
     assert any("not assessable" in warning for warning in summary.warnings)
-    signed = to_signed(np.load(study.cohort / "images.npy"))
+    signed = to_signed(open_set(study.cohort).planes)
     assert signed.shape == (160, 64, 64)
     assert -1.0 <= signed.min() < -0.9 < 0.9 < signed.max() <= 1.0
     assert not any(b"d045f565" in path.read_bytes() for path in study.cohort.iterdir())

@@ -13,6 +13,7 @@ from PIL import Image
 from scans import write_labels
 
 from scansynth.config import StudyConfig
+from scansynth.data.imageset import open_set
 from scansynth.data.ingest import ingest
 from scansynth.data.orientation import Turn, orientation_notes, plane_of, turn_of
 from scansynth.data.tensors import load_cohort
@@ -151,7 +152,7 @@ def test_masks_boxes_and_spacing_turn_with_the_image(tmp_path: Path, write_dicom
     study = study_of(tmp_path / "study", tmp_path / "scans")
     summary = ingest(study, KEY)
     assert any("14 images were stored mirrored" in note for note in summary.warnings)
-    images, masks = np.load(study.cohort / "images.npy"), np.load(study.cohort / "masks.npy")
+    images, masks = open_set(study.cohort).planes, np.load(study.cohort / "masks.npy")
     assert len(images) == 16
     assert (images == images[0]).all()
     assert (masks == masks[0]).all()

@@ -13,6 +13,9 @@ import torch
 from scansynth.console import silent
 from scansynth.data.sets import MANIFEST, load_set
 from scansynth.data.tensors import CohortFacts, to_stored
+from scansynth.data.transforms import to_window
+from scansynth.dicom.pixels import decode
+from scansynth.dicom.read import Limits, read_header
 from scansynth.dicom.write import CT_IMAGE_STORAGE
 from scansynth.errors import CheckpointError, StorageError, TrainingError
 from scansynth.files import read_csv, sha256_file
@@ -71,15 +74,18 @@ def test_the_manifest_says_what_made_each_file(run: Path, tmp_path: Path) -> Non
         assert row["sha256"] == sha256_file(tmp_path / "set" / row["file"])
     assert told == [(count, 6) for count in range(1, 7)]
     assert read_record(tmp_path / "set") == record
-    assert record.outputs.keys() == {row["file"] for row in rows} | {MANIFEST}
+    assert record.outputs.keys() == {row["file"] for row in rows} | {MANIFEST, "images.npy", "cases.csv", "set.json"}
 
 
 def test_the_files_hold_what_the_generator_drew(run: Path, tmp_path: Path) -> None:
     generate(run, tmp_path / "set", FACTS, 7, 4, CPU, silent)
     drawn = np.stack([to_stored(image[0]) for image in draw(load_generator(run)[0], 7, 4)])
-    read = load_set(tmp_path / "set", FACTS).images
+    read = load_set(tmp_path / "set", FACTS).planes
     unit = 65535 / 1400  # one Hounsfield unit
     assert np.abs(read.astype(int) - drawn.astype(int)).max() <= unit / 2 + 1
+    for place, path in enumerate(sorted((tmp_path / "set" / "dicom").iterdir())):  # the files say what the set says
+        values = decode(path, read_header(path, Limits()))
+        assert np.abs(to_stored(to_window(values, FACTS.low, FACTS.high)).astype(int) - read[place]).max() <= 1
 
 
 def test_a_study_of_the_set_has_one_patient_and_a_series_one_frame_of_reference(run: Path, tmp_path: Path) -> None:
@@ -106,10 +112,10 @@ def test_a_full_disk_leaves_the_older_set(run: Path, tmp_path: Path, monkeypatch
     before = {path.name: path.read_bytes() for path in target.rglob("*") if path.is_file()}
     real = room.write_synthetic
 
-    def refuse(path: Path, *rest: object) -> None:
+    def refuse(path: Path, *rest: object) -> bytes:
         if path.name == "000002.dcm":
             raise OSError(28, "No space left on device")
-        real(path, *rest)
+        return bytes(real(path, *rest))
 
     monkeypatch.setattr(room, "write_synthetic", refuse)
     with pytest.raises(StorageError, match="free some space"):

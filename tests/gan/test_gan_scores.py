@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from image_sets import put_cohort
 from tiny_training import CPU, RECIPE, SIDE, smooth_images
 
 from scansynth.config import CohortSettings, GeneratorSettings, StudyConfig, TrackingSettings
 from scansynth.console import silent
-from scansynth.data.tensors import CASE_COLUMNS, Cohort, CohortFacts, Selection, load_cohort, select, write_facts
+from scansynth.data.tensors import CASE_COLUMNS, Cohort, CohortFacts, Selection, load_cohort, select
 from scansynth.errors import Interrupted, LedgerError, TrainingError
-from scansynth.files import read_csv, read_json, sha256_file, write_csv
+from scansynth.files import read_csv, read_json, sha256_file
 from scansynth.gan import run as run_room
 from scansynth.gan.material import material_of
 from scansynth.gan.models.dcgan import NetworkSettings, build_discriminator
@@ -74,20 +75,17 @@ def test_a_score_that_is_no_number_is_refused(tmp_path: Path, discriminator: tor
 
 def cohort(folder: Path) -> Cohort:
     """Sixty patients with an image each, in all five roles, and a label that the generator does not learn."""
-    folder.mkdir(parents=True)
     rows = [
         {
             **dict.fromkeys(CASE_COLUMNS, "1"),
-            "case": f"case{index}",
+            "id": f"case{index}",
             "patient": f"patient{index}",
             "role": ROLES[index % len(ROLES)].value,
             "label": "clear" if index >= 54 else "nodule",
         }
         for index in range(60)
     ]
-    np.save(folder / "images.npy", smooth_images(60))
-    write_csv(folder / "cases.csv", CASE_COLUMNS, rows)
-    write_facts(
+    put_cohort(
         folder,
         CohortFacts(
             modality="CT", sop_class_uid="1.2", shape=(SIDE, SIDE), view="patch",
@@ -95,6 +93,8 @@ def cohort(folder: Path) -> Cohort:
             unlabelled=False, files_found=60, excluded={}, low=0.0, high=1.0, spacing=(1.0, 1.0),
             bits_stored=12, signed=False, rescale_slope=1.0, rescale_intercept=0.0, key_fingerprint="k",
         ),
+        rows,
+        smooth_images(60),
     )  # fmt: skip
     outputs = hash_outputs(folder, [folder / "images.npy", folder / "cases.csv"])
     write_record(folder, StageRecord("ingest", {}, {}, outputs, 3))

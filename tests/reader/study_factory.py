@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from image_sets import put_cohort, put_set
 from worklist_factory import pictures
 
 from scansynth.claims.claim import Claim, Control, Measurement, decide, floor_of
 from scansynth.claims.judged import write_claims
 from scansynth.claims.traces import PIXELS
 from scansynth.config import ReaderSettings
-from scansynth.data.sets import write_manifest
-from scansynth.data.tensors import CASE_COLUMNS, CohortFacts, write_facts
+from scansynth.data.tensors import CohortFacts, load_facts
 from scansynth.files import write_csv
 from scansynth.ledger import Role
 from scansynth.reader.pool import QUARANTINE
@@ -80,13 +79,13 @@ def make_study(
     (folder / "study.toml").write_text(f'name = "Tiny"\nseed = 3\n{cohort}[generator]\nclasses = [{classes}]\n')
     study = open_study(folder)
     _write_cohort(study.cohort, patients, images, labels, side, seed)
-    _write_set(study.synthetic(), change(textured(synthetic, seed + 7, side)), labels)
+    _write_set(study.synthetic(), load_facts(study.cohort), change(textured(synthetic, seed + 7, side)), labels)
     digest = _record(study.synthetic(), "add-set", {})
     evidence = study.evidence()
     evidence.mkdir(parents=True)
     write_claims(evidence / "claims.json", (audit_claim(audit),))
-    rows = [{"path": f"images/{n:06d}.png", "nearest": "x", "score": "0.9", "p": "0.001"} for n in quarantine]
-    write_csv(evidence / QUARANTINE, ("path", "nearest", "score", "p"), rows)
+    rows = [{"image": f"{n:06d}", "nearest": "x", "score": "0.9", "p": "0.001"} for n in quarantine]
+    write_csv(evidence / QUARANTINE, ("image", "nearest", "score", "p"), rows)
     _record(evidence, "audit", {"set": digest})
     return study
 
@@ -99,31 +98,31 @@ def _record(folder: Path, stage: str, inputs: dict[str, str]) -> str:
 
 
 def _write_cohort(folder: Path, patients: int, images: int, labels: Sequence[str], side: int, seed: int) -> None:
-    folder.mkdir()
     roles = [Role.TEST] * patients + [Role.TRAIN] * (patients // 2)
-    rows = []
-    for number, role in enumerate(roles):
-        for image in range(images):
-            case = f"{number:04x}ca5e{image:04x}"
-            values = (case, f"{number:04x}beefbeefbeef", role, labels[number % len(labels)], 0, 1500, 1.5, 1.5)
-            rows.append(dict(zip(CASE_COLUMNS, (*values, "2.25.1", "", side), strict=True)))
-    np.save(folder / "images.npy", textured(len(rows), seed, side))
-    write_csv(folder / "cases.csv", CASE_COLUMNS, rows)
+    rows = [
+        {
+            "id": f"{number:04x}ca5e{image:04x}",
+            "patient": f"{number:04x}beefbeefbeef",
+            "role": role.value,
+            "label": labels[number % len(labels)],
+            "low": 0,
+            "high": 1500,
+            "spacing_row": 1.5,
+            "spacing_col": 1.5,
+            "sop": "2.25.1",
+            "source_side": side,
+        }
+        for number, role in enumerate(roles)
+        for image in range(images)
+    ]
     facts = CohortFacts(
         modality="MR", sop_class_uid="1.2", shape=(side, side), view="chest",
         labels=tuple(sorted(labels)), positive=labels[0],
         unlabelled=False, files_found=len(rows), excluded={}, low=0.0, high=1500.0, spacing=(1.5, 1.5),
         bits_stored=12, signed=False, rescale_slope=1.0, rescale_intercept=0.0, key_fingerprint="k",
     )  # fmt: skip
-    write_facts(folder, facts)
+    put_cohort(folder, facts, rows, textured(len(rows), seed, side))
 
 
-def _write_set(folder: Path, images: np.ndarray, labels: Sequence[str]) -> None:
-    (folder / "images").mkdir(parents=True)
-    rows = []
-    for number, image in enumerate(images):
-        name = f"images/{number:06d}.png"
-        Image.fromarray(image).save(folder / name)
-        values = {"seed": 0, "sop_instance_uid": "", "weights_sha256": "", "label": labels[number % len(labels)]}
-        rows.append({"file": name, "index": number, **values})
-    write_manifest(folder, rows)
+def _write_set(folder: Path, facts: CohortFacts, images: np.ndarray, labels: Sequence[str]) -> None:
+    put_set(folder, facts, images, labels)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from study_factory import LABELS, make_study, small
 
+from scansynth.data.imageset import open_set
 from scansynth.data.tensors import to_signed, to_stored
 from scansynth.dicom.deidentify import KEY_VARIABLE
 from scansynth.errors import ReaderError, StorageError
@@ -129,7 +130,7 @@ def test_orders_are_stored_and_differ_and_buffers_are_shared(worklist: Worklist)
 
 def test_the_sealed_truth_says_what_each_item_is(made: tuple[Study, Created], worklist: Worklist, truth: Truth) -> None:
     study, created = made
-    images = {False: np.load(study.cohort / "images.npy"), True: None}
+    images = {False: open_set(study.cohort).planes, True: None}
     cases = {row.split(",")[0]: n for n, row in enumerate((study.cohort / "cases.csv").read_text().splitlines()[1:])}
     for seat in worklist.readers:
         mine = [entry for entry in truth.entries if entry.reader == seat.reader]

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_sets import change_set
 from study_factory import LABELS, make_study, small
 
+from scansynth.data.imageset import open_set
 from scansynth.errors import ReaderError
 from scansynth.files import write_csv
 from scansynth.reader.design import draw, most_of_a_kind
@@ -150,17 +152,17 @@ def test_a_set_without_an_audit_of_its_present_state_is_refused(tmp_path: Path) 
     (study.evidence() / QUARANTINE).unlink()
     with pytest.raises(ReaderError, match="was not audited; run: scansynth audit"):
         gather(study)
-    write_csv(study.evidence() / QUARANTINE, ("path",), [])
+    write_csv(study.evidence() / QUARANTINE, ("image",), [])
     record = study.synthetic() / "stage.json"
-    record.write_text(record.read_text().replace('"images/000001.png": "', '"images/000001.png": "0'))
+    record.write_text(record.read_text().replace('"set.json": "', '"set.json": "0'))
     with pytest.raises(ReaderError, match="changed since its audit"):
         gather(study)
 
 
 def test_a_generator_that_does_not_tell_labels_apart_is_matched_as_a_whole(tmp_path: Path) -> None:
     study = make_study(tmp_path / "study", labels=("nodule",))
-    path = study.synthetic() / "manifest.csv"
-    path.write_text(path.read_text().replace(",nodule,", ",nodule|nodule,"))
+    rows = open_set(study.synthetic()).rows
+    change_set(study.synthetic(), rows=[{**row, "label": "nodule|nodule"} for row in rows])
     found = gather(study)
     assert found.labels == ("nodule",)
     assert {subject.stratum for subject in (*found.reals, *found.synthetic)} == {""}
@@ -169,11 +171,8 @@ def test_a_generator_that_does_not_tell_labels_apart_is_matched_as_a_whole(tmp_p
 
 def test_a_cohort_without_labels_is_matched_as_a_whole(tmp_path: Path) -> None:
     study = make_study(tmp_path / "study")
-    for path in (study.cohort / "cases.csv", study.synthetic() / "manifest.csv"):
-        text = path.read_text()
-        for label in LABELS:
-            text = text.replace(f",{label},", ",,")
-        path.write_text(text)
+    for folder in (study.cohort, study.synthetic()):
+        change_set(folder, rows=[{**row, "label": ""} for row in open_set(folder).rows])
     facts = study.cohort / "cohort.json"
     facts.write_text(facts.read_text().replace('"unlabelled": false', '"unlabelled": true'))
     found = gather(study)

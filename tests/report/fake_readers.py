@@ -11,8 +11,9 @@ import numpy as np
 from scansynth.claims.claim import Control, Finding, Measurement, decide, floor_of
 from scansynth.claims.traces import PIXELS
 from scansynth.config import SCALE, ReaderSettings
+from scansynth.data.imageset import open_set
 from scansynth.data.tensors import cases_for, load_cohort
-from scansynth.files import read_csv, sha256_file, write_bytes, write_json
+from scansynth.files import sha256_file, write_bytes, write_json
 from scansynth.ledger import Use
 from scansynth.reader.close import CLOSING, MACHINE, READINGS
 from scansynth.reader.conclude import conclude
@@ -54,7 +55,7 @@ def probed(verdict: Verdict = Verdict.SHOWN) -> Probed:
 def answers_of(study: Study, world: World, readers: int, images: int, seed: int, cut: int) -> list[Reading]:
     """Locked answers of all readers; the last one stops `cut` answers before the end."""
     test = {case.patient: case for case in cases_for(load_cohort(study.cohort), Use.READER_STUDY)}
-    made = [row["index"] for row in read_csv(study.synthetic() / "manifest.csv")]
+    made = [row["index"] for row in open_set(study.synthetic()).rows]
     half = images // 2
     given, truth = readings(world, readers, half, images - half, np.random.default_rng([seed, readers]))
     reals = list(test.values())[: images - half]

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 from fake_evidence import distributions, everything
+from image_sets import put_cohort, put_set
 from PIL import Image
 
 from scansynth.claims.judged import write_claims
 from scansynth.config import CohortSettings, EvidenceSettings, StudyConfig
-from scansynth.dicom.write import SyntheticFacts, Uids, write_synthetic
-from scansynth.files import sha256_file, write_csv, write_json, write_json_lines
+from scansynth.data.tensors import CohortFacts, load_facts
+from scansynth.files import write_csv, write_json, write_json_lines
 from scansynth.ledger import Role
 from scansynth.recipe import load_recipe
 from scansynth.stage import StageRecord, hash_outputs, read_record, write_record
@@ -103,7 +104,7 @@ def make_cohort(study: Study, labels: tuple[str, ...], patients: int, synthetic:
         role = SHARES[int(np.searchsorted(bounds, patient, side="right"))][0]
         rows += [
             {
-                "case": keyed("case", patient, image, digits=12),
+                "id": keyed("case", patient, image, digits=12),
                 "patient": keyed("patient", patient, digits=16),
                 "role": role.value,
                 "label": labels[int(rng.integers(len(labels)))],
@@ -117,18 +118,15 @@ def make_cohort(study: Study, labels: tuple[str, ...], patients: int, synthetic:
             }
             for image in range(int(rng.integers(1, 4)))
         ]
-    study.cohort.mkdir()
-    np.save(study.cohort / "images.npy", blobs(rng, len(rows), size, 0.03))
-    write_csv(study.cohort / "cases.csv", list(rows[0]), rows)
     excluded = {"not an image": 3, "ultrasound, not CT": 12, "no row in labels.csv": 5, "damaged": 1}
+    facts = CohortFacts(
+        modality="CT", sop_class_uid=CT, shape=(size, size), view="patch", labels=tuple(sorted(labels)),
+        positive=labels[-1], unlabelled=False, files_found=len(rows) + sum(excluded.values()),
+        excluded=excluded, low=-1000.0, high=400.0, spacing=(0.7, 0.7), bits_stored=12,
+        signed=True, rescale_slope=1.0, rescale_intercept=-1024.0, key_fingerprint="abc123",
+    )  # fmt: skip
+    put_cohort(study.cohort, facts, rows, blobs(rng, len(rows), size, 0.03))
     write_csv(study.cohort / "excluded.csv", ["key", "reason", "detail"], [])
-    facts = {
-        "modality": "CT", "sop_class_uid": CT, "shape": [size, size], "view": "patch", "labels": sorted(labels),
-        "positive": labels[-1], "unlabelled": False, "files_found": len(rows) + sum(excluded.values()),
-        "excluded": excluded, "low": -1000.0, "high": 400.0, "spacing": [0.7, 0.7], "bits_stored": 12,
-        "signed": True, "rescale_slope": 1.0, "rescale_intercept": -1024.0, "key_fingerprint": "abc123",
-    }  # fmt: skip
-    write_json(study.cohort / "cohort.json", facts)
     end(study, study.cohort, "ingest", {}, tuple(role.value for role, _ in SHARES))
 
 
@@ -216,25 +214,9 @@ def make_set(study: Study, labels: tuple[str, ...], patients: int, synthetic: in
     folder, size = study.synthetic(), study.config.cohort.size
     images = blobs(np.random.default_rng(3), synthetic, size, 0.05)
     weights = keyed("weights", digits=64)
-    rows = []
-    for index, image in enumerate(images):
-        uids = Uids(*(derive_uid("set", kind, index) for kind in ("study", "series", "instance", "frame")))
-        path = folder / "dicom" / f"{index:06d}.dcm"
-        facts = SyntheticFacts("CT", CT, -1000.0, 400.0, (0.7, 0.7), labels[-1], weights, uids, index + 1)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_synthetic(path, image, facts)
-        rows.append(
-            {
-                "file": f"dicom/{path.name}",
-                "index": index,
-                "seed": 7,
-                "sop_instance_uid": uids.instance,
-                "weights_sha256": weights,
-                "label": labels[-1],
-                "sha256": sha256_file(path),
-            }
-        )
-    write_csv(folder / "manifest.csv", list(rows[0]), rows)
+    put_set(
+        folder, load_facts(study.cohort), images, labels[-1], seed=[7] * synthetic, weights_sha256=[weights] * synthetic
+    )
     end(study, folder, "generate", {"weights": study.run()}, ())
 
 

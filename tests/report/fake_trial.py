@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from image_sets import change_set
 from scipy.special import expit, logit
 
 from scansynth.config import UtilitySettings
 from scansynth.console import silent
+from scansynth.data.imageset import open_set
 from scansynth.data.tensors import Case, cases_for, load_cohort
 from scansynth.ledger import Use
 from scansynth.pipeline import utility
@@ -116,9 +118,9 @@ def make_trial(
     """Concludes a trial from scores made up, in the place of those of its jobs; returns the study with its settings."""
     study = with_settings(study, lesions="on" if lesions else "off", **changes)
     if lesions:  # a square in every image; where it is does not matter here
-        masks = np.zeros(np.load(study.cohort / "images.npy", mmap_mode="r").shape, np.uint8)
+        masks = np.zeros(open_set(study.cohort).planes.shape, np.uint8)
         masks[:, 13:19, 13:19] = 1
-        np.save(study.cohort / "masks.npy", masks)
+        change_set(study.cohort, masks=masks)
     blocks = blocks_of(study, GAINS[verdict])
     test = cases_for(load_cohort(study.cohort), Use.UTILITY)
     of_patients = {"sex": ["F" if int(case.patient, 16) % 3 else "M" for case in test]} if attributes else {}

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from browser import chromium
 from fake_readers import make_readers
@@ -193,7 +192,7 @@ def test_real_test_images_are_shown_as_examples_and_no_others(made: Made) -> Non
     assert findings.trial is not None
     assert findings.readers is not None
     images = {case.case: index for index, case in enumerate(cohort.cases)}
-    stored = np.load(made.study.cohort / "images.npy")
+    stored = cohort.images.planes
     uris = set(re.findall(r'src="(data:image/png;base64,[^"]+)"', made.html))
     pictured = {case.case: case for case in cohort.cases if single(stored[images[case.case]]).uri in uris}
     caught = made.trial.blocks[0].caught

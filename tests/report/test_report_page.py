@@ -17,6 +17,7 @@ from fake_study import make_study
 
 from scansynth.claims.judged import judged
 from scansynth.claims.questions import QUESTIONS
+from scansynth.data.imageset import open_set
 from scansynth.errors import EvidenceError
 from scansynth.files import read_json, write_json
 from scansynth.report.audit.sections import question_sections
@@ -236,14 +237,14 @@ def test_only_training_patients_are_pictured(study: Study) -> None:
     train = {case["patient"] for case in _cases(study) if case["role"] == "train"}
     assert set(findings.pictured) <= train
     assert findings.evidence is not None
-    roles = {case["case"]: case["role"] for case in _cases(study)}
+    roles = {case["id"]: case["role"] for case in _cases(study)}
     assert {roles[pair.case] for pair in findings.evidence.pairs} == {"train"}
 
 
 def test_a_pair_of_another_role_is_never_pictured(tmp_path: Path) -> None:
     study = make_study(tmp_path / "study")
     path = study.evidence() / "pairs.json"
-    test_case = next(case["case"] for case in _cases(study) if case["role"] == "test")
+    test_case = next(case["id"] for case in _cases(study) if case["role"] == "test")
     pairs = read_json(path)
     pairs[0]["case"] = test_case
     write_json(path, pairs)
@@ -285,9 +286,9 @@ def test_the_real_grid_of_the_run_is_not_shown(study: Study) -> None:
     training = collect(study).training
     assert training is not None
     assert training.real is not None
-    shown = {case["case"] for case in _cases(study) if case["role"] == "train" and case["label"] == "nodule"}
-    images = np.load(study.cohort / "images.npy")
-    allowed = {images[place].tobytes() for place, case in enumerate(_cases(study)) if case["case"] in shown}
+    shown = {case["id"] for case in _cases(study) if case["role"] == "train" and case["label"] == "nodule"}
+    images = open_set(study.cohort).planes
+    allowed = {images[place].tobytes() for place, case in enumerate(_cases(study)) if case["id"] in shown}
     assert {image.tobytes() for image in training.real} <= allowed
 
 
@@ -363,7 +364,7 @@ def test_a_changed_input_is_told_at_the_top(tmp_path: Path) -> None:
     record = read_record(study.synthetic())
     assert record is not None
     values = read_json(study.synthetic() / "stage.json")
-    values["outputs"]["manifest.csv"] = "0" * 64
+    values["outputs"]["set.json"] = "0" * 64
     write_json(study.synthetic() / "stage.json", values)
     html = render(collect(study))
     assert "Out of date: audit was made from an earlier generate" in html

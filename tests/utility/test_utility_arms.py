@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_trial import PATIENTS, SIDE, make_set, make_study, synthetic_images, write_pngs
+from image_sets import change_set
+from tiny_trial import PATIENTS, SIDE, make_set, make_study, put_images, synthetic_images
 
 from scansynth.config import ARMS
 from scansynth.data.fractions import train_part
+from scansynth.data.imageset import open_set
 from scansynth.data.tensors import load_cohort
 from scansynth.errors import CohortError, ConfigError, LedgerError, StudyError
-from scansynth.files import read_csv, write_csv
 from scansynth.ledger import Role
 from scansynth.metrics.ncc import Flip
 from scansynth.stage import StageRecord, hash_outputs, write_record
@@ -173,11 +174,11 @@ def test_synthetic_clear_images_enter_as_negatives(study: Study) -> None:
 
 
 def test_a_class_missing_in_a_role_is_one_clear_line(study: Study) -> None:
-    rows = read_csv(study.cohort / "cases.csv")
+    rows = [dict(row) for row in open_set(study.cohort).rows]
     for row in rows:
         if row["role"] == "calibrate":
             row["label"] = "clear"
-    write_csv(study.cohort / "cases.csv", list(rows[0]), rows)
+    change_set(study.cohort, rows=rows)
     with pytest.raises(
         CohortError, match=r"the role calibrate has no positive image \(24 images; positive means nodule"
     ):
@@ -185,9 +186,9 @@ def test_a_class_missing_in_a_role_is_one_clear_line(study: Study) -> None:
 
 
 def test_a_patient_in_two_roles_is_refused(study: Study) -> None:
-    rows = read_csv(study.cohort / "cases.csv")
+    rows = [dict(row) for row in open_set(study.cohort).rows]
     next(row for row in rows if row["role"] == "test")["patient"] = rows[0]["patient"]
-    write_csv(study.cohort / "cases.csv", list(rows[0]), rows)
+    change_set(study.cohort, rows=rows)
     with pytest.raises(LedgerError, match="1 patients are both in test and in train"):
         divide(load_cohort(study.cohort), everyone(study))
     check_apart(a=frozenset("xy"), b=frozenset("z"))
@@ -225,6 +226,6 @@ def test_a_generator_of_other_train_patients_is_refused(study: Study) -> None:
 
 def test_an_added_set_passes_and_is_marked(study: Study) -> None:
     folder = study.synthetic("theirs")
-    write_pngs(folder, synthetic_images(4), "nodule", "")
+    put_images(folder, synthetic_images(4), "nodule", "")
     write_record(folder, StageRecord("add-set", {}, {}, hash_outputs(folder, folder.rglob("*.csv")), 0))
     assert not check_set(study, load_cohort(study.cohort), folder, everyone(study)).known

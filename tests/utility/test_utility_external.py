@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from image_sets import change_set
 from PIL import Image
 from scans import save_dicom
 from tiny_trial import SIDE, area_under_curve, draw_image, make_set, make_study, synthetic_images, write_facts
@@ -93,7 +94,7 @@ def test_what_differs_is_named_and_refused_or_taken_by_choice(
     with pytest.raises(CohortError, match=words):
         comparable(ours, its, "other", False)
     part, notes = comparable(ours, its, "other", True)
-    assert part.images.shape == (160, SIDE, SIDE)
+    assert part.images.shape == (160, 1, SIDE, SIDE)
     assert words in notes[0]
 
 
@@ -101,10 +102,10 @@ def test_resampling_doubles_a_coarse_image_about_its_centre(trained: tuple[Study
     other = make_study(tmp_path / "other", name="other")
     images = np.zeros((160, SIDE, SIDE), np.uint16)
     images[:, 12:20, 12:20] = 65535
-    np.save(other.cohort / "images.npy", images)
+    change_set(other.cohort, images=images)
     write_facts(other.cohort, spacing=[1.4, 1.4])
     part, _ = comparable(load_cohort(trained[0].cohort), load_cohort(other.cohort), "other", True)
-    shown = to_signed(part.images[0]) > 0
+    shown = to_signed(part.planes[0]) > 0
     assert shown.sum() == pytest.approx(256, abs=20)
     assert shown[9:23, 9:23].all()
 

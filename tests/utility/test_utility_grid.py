@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from image_sets import change_set
 from tiny_trial import PATIENTS, make_set, make_study, synthetic_images
 
 from scansynth.config import GeneratorSettings, UtilitySettings
+from scansynth.data.imageset import open_set
 from scansynth.data.tensors import load_cohort
 from scansynth.engine import Job, Outcome
 from scansynth.errors import CohortError, LedgerError, StudyError, TrainingError
-from scansynth.files import read_csv, read_json, write_csv, write_json
+from scansynth.files import read_csv, read_json, write_json
 from scansynth.ledger import Role
 from scansynth.stage import read_record
 from scansynth.study import Study
@@ -262,16 +264,16 @@ def test_what_would_stop_the_jobs_is_refused_before_there_is_a_set(study: Study)
     check_study(study)
     with pytest.raises(CohortError, match="known columns: site"):
         check_study(changed(study, leave_out="scanner"))
-    rows = read_csv(study.cohort / "cases.csv")
+    rows = [dict(row) for row in open_set(study.cohort).rows]
     without = [row | {"label": "clear"} if row["role"] in {"reserve", "tune"} else row for row in rows]
-    write_csv(study.cohort / "cases.csv", list(rows[0]), without)
+    change_set(study.cohort, rows=without)
     check_study(study)
     with pytest.raises(CohortError, match="the arm reserve needs images with a lesion of reserve patients"):
         check_study(changed(study, arms=("basic", "basic-synthetic", "reserve")))
     with pytest.raises(CohortError, match=r"the arm filtered needs 20 images of the tune patients .* there are 0"):
         check_study(changed(study, arms=("basic", "basic-synthetic", "filtered")))
     one_site = [row | {"attr_site": "north"} for row in rows]
-    write_csv(study.cohort / "cases.csv", list(rows[0]), one_site)
+    change_set(study.cohort, rows=one_site)
     with pytest.raises(CohortError, match="fewer than two values"):
         check_study(changed(study, leave_out="site"))
 
@@ -342,10 +344,10 @@ def test_lesion_jobs_write_candidates_and_the_lesions_to_be_found(tmp_path: Path
 
 
 def test_a_damaged_cohort_table_stops_before_any_job(study: Study, here: list[str]) -> None:
-    rows = read_csv(study.cohort / "cases.csv")
+    rows = [dict(row) for row in open_set(study.cohort).rows]
     for row in rows:
         row["label"] = "clear"
-    write_csv(study.cohort / "cases.csv", list(rows[0]), rows)
+    change_set(study.cohort, rows=rows)
     with pytest.raises(CohortError, match="role train has no positive image"):
         run(study)
     assert here == []

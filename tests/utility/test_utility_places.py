@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from image_sets import change_set
 from PIL import Image
 from tiny_trial import SIDE, make_study
 
+from scansynth.data.imageset import open_set
 from scansynth.data.tensors import load_cohort
 from scansynth.files import read_csv
 from scansynth.ledger import Role
@@ -48,14 +50,14 @@ def judged(benchmark: ModuleType, folder: Path, centred: bool) -> dict[str, Any]
     """What four detectors find that learned for a second."""
     study = reals_alone(folder, pairs=4, steps=60)
     if centred:
-        images, masks = (np.load(study.cohort / name) for name in ("images.npy", "masks.npy"))
+        found = open_set(study.cohort)
+        images, masks = np.array(found.planes), np.array(found.masks)
         rows, columns = np.indices((SIDE, SIDE))
         for image, mask in zip(images, masks, strict=True):
             if mask.any():
                 shift = [SIDE // 2 - round(float(place[mask > 0].mean())) for place in (rows, columns)]
                 image[:], mask[:] = np.roll(image, shift, (0, 1)), np.roll(mask, shift, (0, 1))
-        np.save(study.cohort / "images.npy", images)
-        np.save(study.cohort / "masks.npy", masks)
+        change_set(study.cohort, images=images, masks=masks)
     found: dict[str, Any] = benchmark.judge(study, trained(study), draws=200)
     return found
 
@@ -80,9 +82,9 @@ def test_where_lesions_lie_in_the_middle_their_place_is_given_away(benchmark: Mo
 def test_a_lesion_that_nobody_outlined_is_left_out_of_the_curves(tmp_path: Path) -> None:
     study = reals_alone(tmp_path / "study", steps=10)
     test = [case for case in load_cohort(study.cohort).cases if case.role is Role.TEST]
-    masks = np.load(study.cohort / "masks.npy")
+    masks = np.array(open_set(study.cohort).masks)
     masks[next(case.index for case in test if case.label == "nodule")] = 0
-    np.save(study.cohort / "masks.npy", masks)
+    change_set(study.cohort, masks=masks)
     grid = trained(study)
     (found,) = detections(study, grid, blocks(study, grid)).values()
     assert len(found.patients) == len(test) - 1

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from image_sets import put_cohort, put_set
 
 from scansynth.config import CohortSettings, StudyConfig
-from scansynth.data.sets import write_manifest
-from scansynth.files import sha256_bytes, write_bytes, write_csv, write_json
+from scansynth.data import tensors
+from scansynth.data.tensors import CohortFacts
+from scansynth.files import sha256_bytes, write_bytes, write_json
 from scansynth.ledger import Role
 from scansynth.stage import StageRecord, hash_outputs, read_record, write_record
 from scansynth.study import Study
@@ -70,7 +71,7 @@ def make_cohort(folder: Path, name: str, masks: bool, contrast: float) -> None:
                 drawn.append(mask)
                 rows.append(
                     {
-                        "case": keyed(name, role, patient, label, digits=12),
+                        "id": keyed(name, role, patient, label, digits=12),
                         "patient": keyed(name, role, patient),
                         "role": role.value,
                         "label": label,
@@ -83,23 +84,25 @@ def make_cohort(folder: Path, name: str, masks: bool, contrast: float) -> None:
                         "attr_site": "north" if patient % 2 else "south",
                     }
                 )
-    np.save(folder / "images.npy", np.stack(images))
-    if masks:
-        np.save(folder / "masks.npy", np.stack(drawn))
-    write_csv(folder / "cases.csv", list(rows[0]), rows)
-    write_facts(folder)
+    put_cohort(folder, facts_of(), rows, np.stack(images), np.stack(drawn) if masks else None)
     record = StageRecord("ingest", {}, {}, hash_outputs(folder, folder.glob("*")), 3)
     write_record(folder, record)
 
 
+def facts_of(**changes: Any) -> CohortFacts:
+    return replace(
+        CohortFacts(
+            modality="CT", sop_class_uid="1.2.840.10008.5.1.4.1.1.2", shape=(SIDE, SIDE), view="any",
+            labels=("clear", "nodule"), positive="nodule", unlabelled=False, files_found=160, excluded={},
+            low=-1000.0, high=400.0, spacing=(0.7, 0.7), bits_stored=12, signed=True, rescale_slope=1.0,
+            rescale_intercept=-1024.0, key_fingerprint=changes.pop("key", "key-1"),
+        ),
+        **changes,
+    )  # fmt: skip
+
+
 def write_facts(folder: Path, **changes: Any) -> None:
-    facts = {
-        "modality": "CT", "sop_class_uid": "1.2.840.10008.5.1.4.1.1.2", "shape": [SIDE, SIDE], "view": "any",
-        "labels": ["clear", "nodule"], "positive": "nodule", "unlabelled": False, "files_found": 160, "excluded": {},
-        "low": -1000.0, "high": 400.0, "spacing": [0.7, 0.7], "bits_stored": 12, "signed": True, "rescale_slope": 1.0,
-        "rescale_intercept": -1024.0, "key_fingerprint": changes.pop("key", "key-1"),
-    }  # fmt: skip
-    write_json(folder / "cohort.json", facts | changes)
+    tensors.write_facts(folder, facts_of(**changes))
 
 
 def make_set(
@@ -123,30 +126,15 @@ def make_set(
     outputs = hash_outputs(run, [run / "generator.safetensors"])
     seed = pair_seed(study.config.seed, pair)
     write_record(run, StageRecord("train", {"cohort": cohort.digest}, settings, outputs, seed, ("train",)))
-    write_pngs(folder, images, label, sha256_bytes(weights))
+    put_images(folder, images, label, sha256_bytes(weights))
     files = [path for path in folder.rglob("*") if path.is_file()]
     made = StageRecord("generate", {"weights": sha256_bytes(weights)}, {}, hash_outputs(folder, files), seed)
     write_record(folder, made)
     return folder
 
 
-def write_pngs(folder: Path, images: np.ndarray, label: str, weights: str) -> None:
-    rows = []
-    for index, image in enumerate(images):
-        stream = io.BytesIO()
-        Image.fromarray(image).save(stream, format="PNG")
-        write_bytes(folder / f"png/{index:06d}.png", stream.getvalue())
-        rows.append(
-            {
-                "file": f"png/{index:06d}.png",
-                "index": index,
-                "seed": 0,
-                "sop_instance_uid": "",
-                "weights_sha256": weights,
-                "label": label,
-            }
-        )
-    write_manifest(folder, rows)
+def put_images(folder: Path, images: np.ndarray, label: str, weights: str) -> None:
+    put_set(folder, facts_of(), images, label, weights_sha256=[weights] * len(images))
 
 
 def synthetic_images(count: int, lesion: bool = True, seed: int = 9, contrast: float = 0.3) -> np.ndarray:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.data.added import source_digests
-from scansynth.data.sets import LABEL_SEPARATOR, SyntheticSet, load_set
+from scansynth.data.imageset import FACTS, ImageSet
+from scansynth.data.sets import LABEL_SEPARATOR, load_set
 from scansynth.data.tensors import Case, Cohort, load_cohort, select, to_signed
 from scansynth.errors import EvidenceError
 from scansynth.files import read_csv, sha256_file
@@ -33,7 +33,7 @@ class Reals:
 
     Attributes:
         cases: One for each image.
-        images: (n, side, side) in [-1, 1].
+        images: (n, rows, columns) in [-1, 1].
     """
 
     cases: tuple[Case, ...]
@@ -64,8 +64,8 @@ class Compared:
     """Everything that the claims are made of.
 
     Attributes:
-        files: File name of each synthetic image, as in the manifest.
-        synthetic: (m, side, side) in [-1, 1].
+        files: Name of each synthetic image, as in the set's table.
+        synthetic: (m, rows, columns) in [-1, 1].
         labels: Labels that the set shows; empty for an unlabelled cohort.
         view: chest, patch or any.
         unlabelled: The cohort has no labels.
@@ -110,7 +110,7 @@ def gather(cohort_folder: Path, set_folder: Path, scores: Path | None = None) ->
 
     Args:
         cohort_folder: An ingested cohort.
-        set_folder: A synthetic set with its manifest.
+        set_folder: A synthetic set.
         scores: What the discriminator of the run that made the set says of real images, where there is one.
 
     Raises:
@@ -121,11 +121,11 @@ def gather(cohort_folder: Path, set_folder: Path, scores: Path | None = None) ->
     cohort = load_cohort(cohort_folder)
     made = load_set(set_folder, cohort.facts)
     labels = () if cohort.facts.unlabelled else _labels(made, cohort)
-    synthetic = to_signed(made.images)
+    synthetic = to_signed(made.planes)
     check_numbers(synthetic, f"the set {set_folder.name}")
     parts = [_reals(cohort, use, labels) for use in (Use.COPY_SEARCH, Use.COPY_THRESHOLD, Use.REALISM)]
     return Compared(
-        files=tuple(row["file"] for row in made.rows),
+        files=made.ids,
         synthetic=synthetic,
         labels=labels,
         view=cohort.facts.view,
@@ -134,8 +134,8 @@ def gather(cohort_folder: Path, set_folder: Path, scores: Path | None = None) ->
         calibrate=parts[1],
         test=parts[2],
         inputs={
-            "cohort": _digest(cohort_folder, "images.npy"),
-            "set": _digest(set_folder, "manifest.csv"),
+            "cohort": _digest(cohort_folder, FACTS),
+            "set": _digest(set_folder, FACTS),
             **({} if scores is None else {"scores": sha256_file(scores)}),
         },
         same_files=_same_files(made, cohort),
@@ -158,14 +158,13 @@ def read_scores(path: Path) -> dict[str, float]:
     raise EvidenceError(f"{path.name} of the run {path.parent.name} is damaged; scansynth train STUDY writes it again")
 
 
-def _same_files(made: SyntheticSet, cohort: Cohort) -> dict[int, str]:
+def _same_files(made: ImageSet, cohort: Cohort) -> dict[int, str]:
     """Images of an added set that were made from a file of the cohort, and its case.
 
     Of any role and label: a scan that got out is a leak, and the hash of a file tells nothing of its image.
     """
     known = {case.source_sha256: case.case for case in cohort.cases if case.source_sha256}
-    origins = source_digests(made.folder)
-    found = {place: origins.get(row["file"], "") for place, row in enumerate(made.rows)}
+    found = {place: row.get("source_sha256", "") for place, row in enumerate(made.rows)}
     return {place: known[digest] for place, digest in found.items() if digest in known}
 
 
@@ -184,20 +183,20 @@ def flat_images(images: NDArray[Any]) -> int:
     return int((np.ptp(images, axis=(1, 2)) < 1e-6).sum())
 
 
-def _labels(made: SyntheticSet, cohort: Cohort) -> tuple[str, ...]:
+def _labels(made: ImageSet, cohort: Cohort) -> tuple[str, ...]:
     labels = sorted({label for row in made.rows for label in row["label"].split(LABEL_SEPARATOR)})
     unknown = [label for label in labels if label not in cohort.facts.labels]
     if unknown:
         raise EvidenceError(
             f"the set shows {unknown[0]!r}, and the cohort has {', '.join(cohort.facts.labels)}; "
-            "give each row of the manifest one of these labels"
+            "give each image of the set one of these labels"
         )
     return tuple(labels)
 
 
 def _reals(cohort: Cohort, use: Use, labels: tuple[str, ...]) -> Reals:
     found = select(cohort, use, labels or None)
-    images = to_signed(found.images)
+    images = to_signed(found.planes)
     if len(images):
         whose = f"the cohort's role {found.roles[0]}"
         check_numbers(images, whose)

@@ -42,7 +42,7 @@ MADE = "synthetic images"
 """What a claim calls their number."""
 
 QUARANTINE = "quarantine.csv"
-"""Images that are real files or too close to one: path, nearest, score, p; in the order of likeness."""
+"""Images that are real files or too close to one: image, nearest, score, p; in the order of likeness."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def judge_compared(
     write_claims(folder / "claims.json", claims)
     write_json(folder / "pairs.json", [pair for finding in findings for pair in finding.pairs])
     write_json(folder / "distributions.json", [*figures, *appearance.row(compared, seed)])
-    write_csv(folder / QUARANTINE, ("path", "nearest", "score", "p"), _quarantine(findings, compared))
+    write_csv(folder / QUARANTINE, ("image", "nearest", "score", "p"), _quarantine(findings, compared))
     record = StageRecord(
         stage="audit",
         inputs=compared.inputs,
@@ -159,7 +159,7 @@ def _quarantine(findings: tuple[Finding, ...], compared: Compared) -> list[Mappi
     """Each flagged image once, real files first, with the nearest real image as the user knows it."""
     rows: dict[str, Mapping[str, Any]] = {}
     for row in (row for finding in findings for row in finding.flagged):
-        rows.setdefault(row["path"], {**row, "nearest": compared.names.get(row["nearest"], row["nearest"])})
+        rows.setdefault(row["image"], {**row, "nearest": compared.names.get(row["nearest"], row["nearest"])})
     return list(rows.values())
 
 

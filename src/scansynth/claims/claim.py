@@ -122,7 +122,7 @@ class Finding:
     Attributes:
         claim: The line of evidence.
         figures: Behind its pictures and tables; JSON as it stands.
-        flagged: Its rows of quarantine.csv (path, nearest, score, p).
+        flagged: Its rows of quarantine.csv (image, nearest, score, p).
         pairs: Its rows of pairs.json.
     """
 

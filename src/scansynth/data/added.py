@@ -11,23 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from scansynth.console import Progress, silent
 from scansynth.data.foreign import DARK, PICTURES, Foreign, Scaling, Survey, read, survey
-from scansynth.data.sets import LABEL_SEPARATOR, write_manifest
+from scansynth.data.imageset import Kind, SetWriter
+from scansynth.data.sets import LABEL_SEPARATOR, SET_COLUMNS, set_rows
 from scansynth.data.tensors import CohortFacts, in_pixels, load_facts
 from scansynth.dicom.sandbox import DecodePool
 from scansynth.errors import CohortError, StudyError
-from scansynth.files import new_directory, read_csv, sha256_json, storage_faults, write_bytes, write_csv
+from scansynth.files import new_directory, sha256_json, storage_faults, write_bytes
 from scansynth.stage import StageRecord, hash_outputs, plain, read_record, versions, write_record
 from scansynth.study import Study
 
 STAGE = "add-set"
 """The stage that a record of an added set names."""
-
-SOURCES = "sources.csv"
-"""Beside the manifest: file, and the SHA-256 of the file that it was made from."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 
@@ -97,12 +93,12 @@ def add_set(
     if not len(made.images):
         raise CohortError(f"no image of DIR could be decoded ({_most(made)}); look at the files with a viewer")
     with new_directory(target) as out, storage_faults(target):
-        _write(out, made, label)
+        digests = _write(out, made, label, facts)
         record = StageRecord(
             stage=STAGE,
             inputs={"files": sha256_json(sorted(made.files))},
             settings=settings,
-            outputs=hash_outputs(out, [path for path in out.rglob("*") if path.is_file()]),
+            outputs=hash_outputs(out, [path for path in out.rglob("*") if path.is_file()], digests),
             seed=study.config.seed,
             seconds=round(time.monotonic() - began, 2),
             versions=versions(),
@@ -153,32 +149,21 @@ def _label(study: Study, facts: CohortFacts, asked: str | None) -> str:
     return asked
 
 
-def _write(out: Path, made: Foreign, label: str) -> None:
-    """The images as 16-bit PNG on the cohort's scale, exactly as they are judged; manifest and hashes of the files."""
-    (out / "images").mkdir()
-    rows, origins = [], []
-    for index, (image, digest) in enumerate(zip(made.images, made.files, strict=True)):
-        file = f"images/{index:06d}.png"
-        Image.fromarray(image).save(out / file)
-        blank = dict.fromkeys(("seed", "sop_instance_uid", "weights_sha256"), "")
-        rows.append({"file": file, "index": index, "label": label, **blank})
-        origins.append({"file": file, "source_sha256": digest})
-    write_manifest(out, rows)
-    write_csv(out / SOURCES, ("file", "source_sha256"), origins)
-
-
-def source_digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of the file that each image of an added set was made from, by the image; empty for other sets."""
-    path = folder / SOURCES
-    return {row["file"]: row["source_sha256"] for row in read_csv(path)} if path.is_file() else {}
+def _write(out: Path, made: Foreign, label: str, facts: CohortFacts) -> Mapping[str, str]:
+    """The images on the cohort's scale, exactly as they are judged; returns the hashes of the files."""
+    with SetWriter(out, made.images.shape[1:]) as writer:
+        for image in made.images:
+            writer.append(image)
+    rows = set_rows(facts, [label] * len(made.images), {"source_sha256": made.files})
+    return writer.finish(Kind.ADDED, facts.modality, rows, SET_COLUMNS).files
 
 
 def _write_names(folder: Path, name: str, made: Foreign) -> None:
     """The table from images back to file names, for the owner of the study alone: a name may tell of a person."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("file", "source"))
-    writer.writerows((f"images/{index:06d}.png", source.relative) for index, source in enumerate(made.sources))
+    writer.writerow(("id", "source"))
+    writer.writerows((f"{index:06d}", source.relative) for index, source in enumerate(made.sources))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     write_bytes(folder / f"set-{name}.csv", stream.getvalue().encode("utf-8", "surrogateescape"), mode=0o600)

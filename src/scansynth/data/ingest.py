@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from scansynth.console import Progress, silent
 from scansynth.data.cohort_facts import cohort_facts
 from scansynth.data.duplicates import pixel_digest, settle_duplicates
 from scansynth.data.eligibility import lacks_air, why_implausible
+from scansynth.data.imageset import IMAGES, SetWriter
 from scansynth.data.join import Left, Scan, asked_roles, join, strata
 from scansynth.data.labels import Labels, read_labels
 from scansynth.data.linkage import write_duplicates, write_linkage, write_same_pictures
@@ -42,18 +43,13 @@ from scansynth.data.roles import (
 )
 from scansynth.data.sources import Source, find_sources, listing_digest
 from scansynth.data.split import Stratum, assign_roles, patients_needed
-from scansynth.data.stack import StackWriter
 from scansynth.data.summary import IngestSummary, air_notes, source_notes, summarise
 from scansynth.data.tensors import (
     ATTRIBUTE,
-    CASE_COLUMNS,
-    CASES,
     EXCLUDED,
-    IMAGES,
-    MASKS,
     CohortFacts,
     to_stored,
-    write_facts,
+    write_cohort,
 )
 from scansynth.data.transforms import resize, resize_mask, resized_spacing, series_window, to_window
 from scansynth.data.unite import unite
@@ -130,13 +126,14 @@ def ingest(study: Study, key: InstitutionKey, progress: Progress = silent) -> In
     with DecodePool(_workers(), _DECODE_BYTES, _DECODE_SECONDS) as pool, ExitStack() as stack:
         plan = _plan(study, key, pool, progress)
         folder = stack.enter_context(new_directory(study.cohort))
-        facts, cases, left, scans, notes = _build(plan, folder, pool, progress)
+        built = _build(plan, folder, pool, progress)
+        facts, cases, left, scans = built.facts, built.cases, built.left, built.scans
         roles = {case["patient"]: case["role"] for case in cases}
         record = StageRecord(
             stage="ingest",
             inputs=inputs,
             settings=ingest_settings(study),
-            outputs=hash_outputs(folder, [path for path in folder.iterdir() if path.is_file()]),
+            outputs=hash_outputs(folder, [path for path in folder.iterdir() if path.is_file()], built.digests),
             seed=study.config.seed,
             roles=tuple(sorted(set(roles.values()))),
             patients=tuple(sorted(roles)),
@@ -148,7 +145,7 @@ def ingest(study: Study, key: InstitutionKey, progress: Progress = silent) -> In
     counts = {"cases": len(cases), "patients": len(roles), "left_out": len(left)}
     study.log("ingest", "written", seconds=round(record.seconds, 3), **counts)
     new = sum(patient not in plan.known for patient in roles)
-    return summarise(facts, cases, record.seconds, new, (*plan.notes, *notes))
+    return summarise(facts, cases, record.seconds, new, (*plan.notes, *built.notes))
 
 
 @dataclass(frozen=True)
@@ -209,12 +206,21 @@ def _plan(study: Study, key: InstitutionKey, pool: DecodePool, progress: Progres
     return _Plan(study, key, joined.modality, labels, scans, left, given, frozenset(known), len(found), notes)
 
 
-def _build(
-    plan: _Plan, folder: Path, pool: DecodePool, progress: Progress
-) -> tuple[CohortFacts, list[dict[str, str]], list[Left], list[Scan], tuple[str, ...]]:
-    """Decodes the scans and writes the cohort but for the record; facts, cases, files left out and kept, and notes."""
+class _Built(NamedTuple):
+    """What became of a plan: facts, rows of the table, files left out, scans kept, hashes of the set, notes."""
+
+    facts: CohortFacts
+    cases: list[dict[str, str]]
+    left: list[Left]
+    scans: list[Scan]
+    digests: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+def _build(plan: _Plan, folder: Path, pool: DecodePool, progress: Progress) -> _Built:
+    """Decodes the scans and writes every file of the cohort but the record."""
     study, key = plan.study, plan.key
-    rows, faults, notes = _write_images(plan, folder, pool, progress)
+    writer, rows, faults, notes = _write_images(plan, folder, pool, progress)
     left = [*plan.left, *faults]
     _check_labels(study.config.cohort, [scan for scan, _ in rows])
     split_from = study.config.cohort.split_from
@@ -226,12 +232,13 @@ def _build(
     roles = _roles(study, strata(scans), given)  # anew: a patient may have lost every image, or be another one
     cases = [{**row, "role": roles[scan.patient].value} for scan, row in united.rows]
     facts = cohort_facts(study.config.cohort, plan.modality, plan.files, key.fingerprint, scans, cases, left)
-    _write_tables(folder, key, cases, left)
+    made = write_cohort(writer, folder, facts, cases)
+    _write_excluded(folder, key, left)
     write_removed(folder, scans)
     members = {patient: roles[first] for patient, first in united.groups.items() if first in roles}
     write_roles(folder, {**given, **roles, **members})
-    write_facts(folder, facts)
-    return facts, cases, left, scans, (*united.notes, *source_notes([scan.header for scan in scans]), *notes)
+    found = source_notes([scan.header for scan in scans])
+    return _Built(facts, cases, left, scans, made.files, (*united.notes, *found, *notes))
 
 
 def _workers() -> int:
@@ -286,15 +293,13 @@ def _roles(study: Study, patients: Mapping[str, Stratum], given: Mapping[str, Ro
 
 def _write_images(
     plan: _Plan, folder: Path, pool: DecodePool, progress: Progress
-) -> tuple[list[tuple[Scan, dict[str, str]]], list[Left], tuple[str, ...]]:
-    """Decodes every scan into `images.npy` and `masks.npy`; rows without roles, faults, and notes."""
+) -> tuple[SetWriter, list[tuple[Scan, dict[str, str]]], list[Left], tuple[str, ...]]:
+    """Decodes every scan into the cohort's set; rows of its table without roles, faults, and notes."""
     settings, masked = plan.study.config.cohort, plan.labels is not None and plan.labels.masked
     rows: list[tuple[Scan, dict[str, str]]] = []
     faults: list[Left] = []
     airless = 0
-    with ExitStack() as stack:
-        images = stack.enter_context(StackWriter(folder / IMAGES, settings.shape, "<u2"))
-        masks = stack.enter_context(StackWriter(folder / MASKS, settings.shape, "u1")) if masked else None
+    with SetWriter(folder, settings.shape, masked=masked) as writer, ExitStack() as stack:
         reader = LesionReader(plan.study, stack.enter_context(DecodePool(1, _DECODE_BYTES, _DECODE_SECONDS)))
         lesions = reader.masks(plan.scans) if masked else itertools.repeat(None)
         decoded = _images(pool, plan.modality, plan.scans, settings)
@@ -304,14 +309,11 @@ def _write_images(
                 faults.append(made)
                 continue
             airless += made.airless
-            images.append(made.image)
-            if masks is not None:
-                turned = None if mask is None else turn_of(made.scan.header).apply(mask)
-                empty = np.zeros(settings.shape, np.uint8)
-                masks.append(empty if turned is None else resize_mask(turned, settings.shape))
+            turned = None if mask is None else turn_of(made.scan.header).apply(mask)
+            writer.append(made.image, None if turned is None else resize_mask(turned, settings.shape))
             rows.append((made.scan, _case_row(made, settings.shape, plan.key)))
     chests = plan.modality == "CT" and settings.view == "chest"
-    return rows, faults, (*air_notes(chests * airless), *reader.notes)
+    return writer, rows, faults, (*air_notes(chests * airless), *reader.notes)
 
 
 def _images(pool: DecodePool, modality: str, scans: Sequence[Scan], settings: CohortSettings) -> Iterator[_Made | Left]:
@@ -360,7 +362,7 @@ def _case_row(made: _Made, shape: tuple[int, int], key: InstitutionKey) -> dict[
     spacing = resized_spacing(turn.pair((header.rows, header.columns)), turn.pair(header.pixel_spacing), shape)
     attributes = {**source_facts(header), **((scan.row.attributes if scan.row else None) or {})}
     return {
-        "case": scan.case,
+        "id": scan.case,
         "patient": scan.patient,
         "label": scan.label,
         "low": repr(made.low),
@@ -375,9 +377,7 @@ def _case_row(made: _Made, shape: tuple[int, int], key: InstitutionKey) -> dict[
     }
 
 
-def _write_tables(folder: Path, key: InstitutionKey, cases: Sequence[Mapping[str, str]], left: Sequence[Left]) -> None:
-    """Writes cases.csv and excluded.csv."""
-    attributes = sorted({name for case in cases for name in case if name.startswith(ATTRIBUTE)})
-    write_csv(folder / CASES, (*CASE_COLUMNS, *attributes), cases)
+def _write_excluded(folder: Path, key: InstitutionKey, left: Sequence[Left]) -> None:
+    """Writes excluded.csv."""
     rows = [{"key": key.file_key(item.source.relative), "reason": item.reason, "detail": item.detail} for item in left]
     write_csv(folder / EXCLUDED, ("key", "reason", "detail"), sorted(rows, key=lambda row: row["key"]))

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from scansynth.data.tensors import CASES, ROLES, load_facts
+from scansynth.data.imageset import TABLE
+from scansynth.data.tensors import ROLES, load_facts
 from scansynth.errors import CohortError, StudyError
 from scansynth.files import read_csv, sha256_json, write_csv
 from scansynth.ledger import Role
@@ -25,7 +26,7 @@ def known_roles(cohort: Path) -> dict[str, Role]:
         CohortError: The tables are damaged.
     """
     roles: dict[str, Role] = {}
-    for name in (CASES, ROLES):
+    for name in (TABLE, ROLES):
         if not (cohort / name).exists():
             continue
         try:
@@ -54,7 +55,7 @@ def check_key(cohort: Path, fingerprint: str, whose: str) -> None:
     Raises:
         StudyError: Another key: patients could not be told apart from new ones.
     """
-    if (cohort / CASES).exists() and load_facts(cohort).key_fingerprint != fingerprint:
+    if (cohort / TABLE).exists() and load_facts(cohort).key_fingerprint != fingerprint:
         raise StudyError(
             f"{whose} was made with another institution key; give the key it was made with, or start a new study"
         )
@@ -72,7 +73,7 @@ def inherited_roles(other: Path | None, fingerprint: str) -> dict[str, Role]:
     """
     if other is None:
         return {}
-    if not (other / "cohort" / CASES).exists():
+    if not (other / "cohort" / TABLE).exists():
         raise StudyError("the study of split_from has no cohort; ingest it first, or remove cohort.split_from")
     check_key(other / "cohort", fingerprint, "the study of split_from")
     return known_roles(other / "cohort")

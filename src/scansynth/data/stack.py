@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 
 class StackWriter:
-    """Appends equal images to one `.npy` of shape (n, rows, columns), which `numpy.load` can memory-map.
+    """Appends equal images to one `.npy` of shape (n, *shape), which `numpy.load` can memory-map.
 
     The header is written twice. numpy pads it so that the first axis can grow to 21 digits without moving the
     data (numpy.lib.format, GROWTH_AXIS_MAX_DIGITS).
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int], dtype: npt.DTypeLike) -> None:
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
         self._path, self._shape, self._dtype = path, shape, np.dtype(dtype)
         self._count = 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,22 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from scansynth.data.imageset import ImageSet, Kind, SetFacts, SetWriter, as_planes, open_set
 from scansynth.errors import CohortError
-from scansynth.files import read_csv, read_json, write_json
+from scansynth.files import read_json, write_json
 from scansynth.ledger import PERMITTED, Role, Use, check
 
-IMAGES, MASKS, CASES, EXCLUDED, ROLES, FACTS = (
-    "images.npy",
-    "masks.npy",
-    "cases.csv",
-    "excluded.csv",
-    "roles.csv",
-    "cohort.json",
-)
-"""Names of the files in a cohort's folder."""
+EXCLUDED, ROLES, FACTS = "excluded.csv", "roles.csv", "cohort.json"
+"""Names of the files in a cohort's folder, beside those of its image set."""
 
 CASE_COLUMNS = (
-    "case",
+    "id",
     "patient",
     "role",
     "label",
@@ -121,19 +115,40 @@ class Case:
 
 @dataclass(frozen=True)
 class Cohort:
-    """An ingested cohort; its images stay on disk until they are selected."""
+    """An ingested cohort; its images stay on disk until they are selected.
 
-    folder: Path
+    Attributes:
+        images: Its image set.
+        facts: Of the whole.
+        cases: One for each image, in the set's order.
+    """
+
+    images: ImageSet
     facts: CohortFacts
     cases: tuple[Case, ...]
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self.images.folder
+
+    def masks(self, cases: Sequence[Case]) -> npt.NDArray[np.uint8] | None:
+        """Lesion masks of cases, uint8 (n, rows, columns), 0 or 1; none where the cohort has no masks."""
+        masks = self.images.masks
+        return None if masks is None else np.array(masks[[case.index for case in cases]], np.uint8)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Cases that one use may see, with their images, uint16 (n, size, size)."""
+    """Cases that one use may see, with their images, uint16 (n, channels, rows, columns)."""
 
     cases: tuple[Case, ...]
     images: npt.NDArray[np.uint16]
+
+    @property
+    def planes(self) -> npt.NDArray[np.uint16]:
+        """The images as single planes, (n, channels * rows, columns); see `imageset.as_planes`."""
+        return as_planes(self.images)
 
     @property
     def patients(self) -> tuple[str, ...]:
@@ -181,21 +196,41 @@ def load_facts(folder: Path) -> CohortFacts:
         raise CohortError(f"{FACTS} of the cohort is damaged; remove the folder cohort and run ingest again") from None
 
 
+def write_cohort(writer: SetWriter, folder: Path, facts: CohortFacts, rows: Sequence[Mapping[str, object]]) -> SetFacts:
+    """Writes what stands beside the images of a cohort: its table, and the facts of set and cohort.
+
+    Args:
+        writer: Holds the images, and masks where there are any, in the order of `rows`.
+        folder: The cohort's folder.
+        facts: Of the cohort.
+        rows: One for each image, with the keys of `CASE_COLUMNS`, and attributes as `attr_...`.
+    """
+    attributes = sorted({name for row in rows for name in row if name.startswith(ATTRIBUTE)})
+    made = writer.finish(Kind.COHORT, facts.modality, rows, (*CASE_COLUMNS, *attributes))
+    write_facts(folder, facts)
+    return made
+
+
 def load_cohort(folder: Path) -> Cohort:
-    """The cohort in `folder`; no image is read yet.
+    """The cohort in `folder`; no image is read into memory yet.
 
     Raises:
         CohortError: There is no cohort, or it is damaged.
     """
     facts = load_facts(folder)
+    again = "remove the folder cohort and run ingest again"
     try:
-        cases = tuple(_case(index, row) for index, row in enumerate(read_csv(folder / CASES)))
-        shape = _images(folder).shape
-    except (OSError, ValueError, KeyError):
-        raise CohortError("the cohort is damaged; remove the folder cohort and run ingest again") from None
-    if shape != (len(cases), *facts.shape):
-        raise CohortError("the cohort's images and cases do not agree; remove the folder cohort and run ingest again")
-    return Cohort(folder, facts, cases)
+        images = open_set(folder)
+        cases = tuple(_case(index, row) for index, row in enumerate(images.rows))
+    except FileNotFoundError:
+        raise CohortError(f"the cohort is of an older version of scansynth; {again}") from None
+    except (ValueError, KeyError):
+        raise CohortError(f"the cohort is damaged; {again}") from None
+    except CohortError as fault:
+        raise CohortError(f"{fault}; {again}") from None
+    if images.facts.shape != tuple(facts.shape) or images.facts.kind is not Kind.COHORT:
+        raise CohortError(f"the cohort's images and facts do not agree; {again}")
+    return Cohort(images, facts, cases)
 
 
 def cases_for(cohort: Cohort, use: Use, labels: Iterable[str] | None = None) -> tuple[Case, ...]:
@@ -254,20 +289,13 @@ def select_named(cohort: Cohort, use: Use, names: Iterable[str]) -> Selection:
 
 
 def _with_images(cohort: Cohort, cases: tuple[Case, ...]) -> Selection:
-    images = np.array(_images(cohort.folder)[[case.index for case in cases]], np.uint16)
-    return Selection(cases, images)
-
-
-def _images(folder: Path) -> npt.NDArray[np.uint16]:
-    """The images as a memory map, uint16 (N, size, size)."""
-    images: npt.NDArray[np.uint16] = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
-    return images
+    return Selection(cases, np.array(cohort.images.images[[case.index for case in cases]], np.uint16))
 
 
 def _case(index: int, row: Mapping[str, str]) -> Case:
     return Case(
         index=index,
-        case=row["case"],
+        case=row["id"],
         patient=row["patient"],
         role=Role(row["role"]),
         label=row["label"],

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from scansynth.console import Progress, silent
+from scansynth.data.imageset import ImageSet, as_planes
 from scansynth.data.join import Scan
-from scansynth.data.tensors import CASES, IMAGES
+from scansynth.data.tensors import load_cohort
 from scansynth.data.twins import LARGEST, MOST_IMAGES, SHARE, Pictures, Twins, find_twins, grouped
 from scansynth.errors import CohortError
-from scansynth.files import read_csv
 
 Rows = Sequence[tuple[Scan, Mapping[str, str]]]
 
@@ -60,9 +60,10 @@ def unite(rows: Rows, images: Path, other: Path | None, progress: Progress = sil
         progress: Told how far the work is.
     """
     patients = [scan.patient for scan, _ in rows]
-    own = Pictures(np.load(images, mmap_mode="r"), [row["pixels"] for _, row in rows], patients)
-    cases = [] if other is None else read_csv(other / CASES)
-    theirs = None if other is None else _pictures(other, cases)
+    own = Pictures(as_planes(np.load(images, mmap_mode="r")), [row["pixels"] for _, row in rows], patients)
+    known = None if other is None else load_cohort(other).images
+    cases = () if known is None else known.rows
+    theirs = None if known is None else _pictures(known)
     twins = find_twins(own, theirs, progress)
     everyone = [*patients, *(case["patient"] for case in cases)]
     groups = grouped((everyone[twin.first], everyone[twin.second]) for twin in twins.pairs)
@@ -73,7 +74,7 @@ def unite(rows: Rows, images: Path, other: Path | None, progress: Progress = sil
         )
         for scan, row in rows
     ]
-    names = [*(scan.source.relative for scan, _ in rows), *(f"case {case['case']}" for case in cases)]
+    names = [*(scan.source.relative for scan, _ in rows), *(f"case {case['id']}" for case in cases)]
     listed = tuple((names[twin.first], names[twin.second], twin.score) for twin in twins.pairs)
     labels = [*(scan.label for scan, _ in rows), *(case["label"] for case in cases)]
     return United(united, groups, listed, tuple(_notes(twins, groups, len(rows), labels)), _spread(own))
@@ -87,9 +88,9 @@ def _spread(own: Pictures) -> int:
     return max((len(found) for digest, found in sharing.items() if digest), default=0)
 
 
-def _pictures(cohort: Path, cases: Sequence[Mapping[str, str]]) -> Pictures:
-    images = np.load(cohort / IMAGES, mmap_mode="r")
-    return Pictures(images, [case.get("pixels", "") for case in cases], [case["patient"] for case in cases])
+def _pictures(known: ImageSet) -> Pictures:
+    digests = [case.get("pixels", "") for case in known.rows]
+    return Pictures(known.planes, digests, [case["patient"] for case in known.rows])
 
 
 def _notes(twins: Twins, groups: Mapping[str, str], own: int, labels: Sequence[str]) -> list[str]:

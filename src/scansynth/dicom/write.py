@@ -183,6 +183,15 @@ def from_pixels(stored: npt.NDArray[np.int16] | npt.NDArray[np.uint16], scale: P
     return np.clip(values, 0, _FULL).astype(np.uint16)
 
 
+def as_written(image: npt.NDArray[np.uint16], facts: SyntheticFacts) -> npt.NDArray[np.uint16]:
+    """Tensor values 0..65535 as the file of the image will show them: on the grey levels that the file can hold.
+
+    `to_pixels` of the result loses nothing, so an image set of such values and its DICOM files say the same.
+    """
+    scale = PixelScale.choose(facts.modality, facts.low, facts.high)
+    return from_pixels(to_pixels(image, scale), scale)
+
+
 def _put_origin(dataset: Dataset, facts: SyntheticFacts) -> None:
     """That the image is synthetic, and what drew it (PS3.3 C.12.1)."""
     dataset.add_new(0x0008001C, "CS", "YES")  # SyntheticData

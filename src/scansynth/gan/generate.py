@@ -1,26 +1,30 @@
-"""Weights and a seed -> a synthetic set: DICOM files and their manifest."""
+"""Weights and a seed -> a synthetic set: an image set, its DICOM files and their manifest."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scansynth.console import Progress
-from scansynth.data.sets import LABEL_SEPARATOR, write_manifest
+from scansynth.data.imageset import Kind, SetWriter
+from scansynth.data.sets import LABEL_SEPARATOR, SET_COLUMNS, set_rows, write_manifest
 from scansynth.data.tensors import CohortFacts, to_stored
 from scansynth.dicom.write import (
     SECONDARY_CAPTURE,
     STORAGE_CLASSES,
     SyntheticFacts,
     Uids,
+    as_written,
     image_uids,
     write_synthetic,
 )
+from scansynth.dicom.write_seg import write_segmentation
 from scansynth.errors import TrainingError
-from scansynth.files import new_directory
+from scansynth.files import new_directory, sha256_bytes
 from scansynth.gan.health import Level
 from scansynth.gan.sampling import Sampler, draw
 from scansynth.gan.weights import GeneratorFacts, load_generator
@@ -65,23 +69,53 @@ def generate(
         raise _collapsed(run.name)
     sampler.network.to(device.torch_device)
     with new_directory(target) as folder:
-        rows = []
-        for index, image in enumerate(draw(sampler, seed, count)):
-            label = _label(sampler, made_by, index)
-            rows.append(_write(folder, to_stored(image[0]), facts, made_by, label, seed, index))
-            progress(index + 1, count)
-        write_manifest(folder, rows)
-        record = _record(folder, made_by, seed, count, time.monotonic() - began)
+        known = _write_set(folder, sampler, made_by, facts, (seed, count), progress)
+        record = _record(folder, made_by, seed, count, time.monotonic() - began, known)
         write_record(folder, record)
     return record
 
 
-def _record(folder: Path, made_by: GeneratorFacts, seed: int, count: int, seconds: float) -> StageRecord:
+def _write_set(
+    folder: Path,
+    sampler: Sampler,
+    made_by: GeneratorFacts,
+    facts: CohortFacts,
+    asked: tuple[int, int],
+    progress: Progress,
+) -> Mapping[str, str]:
+    """Draws the images of a seed and a count into an image set and its DICOM files; returns the hash of each file.
+
+    The set holds what the files show: the grey levels that DICOM can store.
+    """
+    seed, count = asked
+    weights, files, labels = made_by.weights_sha256, list[dict[str, object]](), list[str]()
+    with SetWriter(folder, facts.shape, masked=sampler.masks) as writer:
+        for index, drawn in enumerate(draw(sampler, seed, count)):
+            labels.append(_label(sampler, made_by, index))
+            about = _file_facts(facts, labels[-1], weights, image_uids(weights, seed, index), index)
+            stored = as_written(to_stored(drawn[: sampler.channels]), about)
+            mask = (drawn[sampler.channels] > 0).astype(np.uint8) if sampler.masks else None
+            writer.append(stored, mask)
+            files.append(_write(folder, stored[0], mask, about, seed, index))
+            progress(index + 1, count)
+    rows = set_rows(facts, labels, {"seed": [seed] * count, "weights_sha256": [weights] * count})
+    made = writer.finish(Kind.GENERATED, facts.modality, rows, SET_COLUMNS, {"weights_sha256": weights})
+    write_manifest(folder, files)
+    return {
+        **made.files,
+        **{str(row["file"]): str(row["sha256"]) for row in files},
+        **{str(row["mask"]): str(row["mask_sha256"]) for row in files if row["mask"]},
+    }
+
+
+def _record(
+    folder: Path, made_by: GeneratorFacts, seed: int, count: int, seconds: float, known: Mapping[str, str]
+) -> StageRecord:
     return StageRecord(
         stage="generate",
         inputs={"weights": made_by.weights_sha256},
         settings={"images": count},
-        outputs=hash_outputs(folder, [path for path in folder.rglob("*") if path.is_file()]),
+        outputs=hash_outputs(folder, [path for path in folder.rglob("*") if path.is_file()], known),
         seed=seed,
         seconds=round(seconds, 2),
         versions=versions(),
@@ -98,24 +132,27 @@ def _collapsed(run: str) -> TrainingError:
 def _write(
     folder: Path,
     image: NDArray[np.uint16],
-    facts: CohortFacts,
-    made_by: GeneratorFacts,
-    label: str,
+    mask: NDArray[np.uint8] | None,
+    about: SyntheticFacts,
     seed: int,
     index: int,
 ) -> dict[str, object]:
-    """Writes one image and returns its row of the manifest."""
-    name = f"dicom/{index:06d}.dcm"
-    weights = made_by.weights_sha256
-    uids = image_uids(weights, seed, index)
-    write_synthetic(folder / name, image, _file_facts(facts, label, weights, uids, index))
+    """Writes one image as DICOM, its lesion as DICOM SEG where there is one, and returns its row of the manifest."""
+    name, lesion = f"dicom/{index:06d}.dcm", f"dicom/{index:06d}-seg.dcm"
+    marked = mask is not None and bool(mask.any())
     return {
         "file": name,
+        "id": f"{index:06d}",
         "index": index,
         "seed": seed,
-        "sop_instance_uid": uids.instance,
-        "weights_sha256": weights,
-        "label": label,
+        "sop_instance_uid": about.uids.instance,
+        "weights_sha256": about.weights_sha256,
+        "label": about.label,
+        "sha256": sha256_bytes(write_synthetic(folder / name, image, about)),
+        "mask": lesion if marked else "",
+        "mask_sha256": sha256_bytes(write_segmentation(folder / lesion, image, mask, about))
+        if mask is not None and marked
+        else "",
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.data.tensors import MASKS, Cohort, Selection
+from scansynth.data.tensors import Cohort, Selection
 from scansynth.errors import TrainingError
 
 _INSIDE = 65535
@@ -39,20 +39,14 @@ def material_of(cohort: Cohort, selection: Selection, classes: tuple[str, ...], 
         TrainingError: Masks are wanted and the cohort has none.
     """
     labels = np.array([classes.index(case.label) if classes else 0 for case in selection.cases], np.int64)
-    images = grey(selection)
+    images = selection.images
     if not masks:
         return Material(images, labels)
-    path = cohort.folder / MASKS
-    if not path.is_file():
+    drawn = cohort.masks(selection.cases)
+    if drawn is None:
         raise TrainingError(
             "the recipe makes lesion masks, and the cohort has none: give masks or boxes in labels.csv and ingest "
             "again, or switch the masks off under generator.overrides"
         )
-    every = np.load(path, mmap_mode="r", allow_pickle=False)
-    chosen = np.array(every[[case.index for case in selection.cases]], np.uint16) * np.uint16(_INSIDE)
+    chosen = drawn.astype(np.uint16) * np.uint16(_INSIDE)
     return Material(np.concatenate([images, chosen[:, None]], axis=1), labels)
-
-
-def grey(selection: Selection) -> NDArray[np.uint16]:
-    """The grey channels of a selection, uint16 (n, channels, rows, columns)."""
-    return selection.images[:, None]

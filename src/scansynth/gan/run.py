@@ -18,7 +18,7 @@ from scansynth.files import read_json, read_json_lines, write_json
 from scansynth.gan import run_log
 from scansynth.gan.collapse import RealImages
 from scansynth.gan.health import Level
-from scansynth.gan.material import grey, material_of
+from scansynth.gan.material import material_of
 from scansynth.gan.memory import check_fits
 from scansynth.gan.models.families import complete, count_weights, family_of
 from scansynth.gan.models.family import Form
@@ -203,7 +203,7 @@ def _job(study: Study, cohort: Cohort, reals: Selection, classes: tuple[str, ...
     settings = study.config.generator
     recipe = complete(study.recipe())
     material = material_of(cohort, reals, classes, masks=family_of(recipe).masks)
-    _, channels, rows, columns = grey(reals).shape
+    _, channels, rows, columns = reals.images.shape
     return TrainingJob(
         folder=study.run(),
         images=material.images,
@@ -276,7 +276,7 @@ def watched_images(reals: Selection, held_out: Selection, seed: int) -> tuple[Re
     chosen = generator(seed, "reference").permutation(len(others.cases))[:_MOST_REFERENCE].tolist()
     used = _part(others, chosen)
     named = tuple(groups[place] for place in chosen)
-    return RealImages(to_signed(grey(_part(scaling, order))), to_signed(grey(used)), named, basis), used
+    return RealImages(to_signed(_part(scaling, order).images), to_signed(used.images), named, basis), used
 
 
 def _part(selection: Selection, places: list[int]) -> Selection:

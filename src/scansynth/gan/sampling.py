@@ -53,12 +53,14 @@ class Sampler:
         noise: Length of the noise of an image.
         channels: Grey channels of an image; a further one is its lesion mask.
         classes: Classes that it tells apart; 0: it heeds no labels.
+        masks: It makes lesion masks, too.
     """
 
     network: nn.Module
     noise: int
     channels: int
     classes: int
+    masks: bool = False
 
     def label_of(self, index: int) -> int:
         """Class of the image `index` of a set: the classes by turns."""

@@ -84,4 +84,4 @@ def load_generator(folder: Path) -> tuple[Sampler, GeneratorFacts]:
     except RuntimeError as fault:
         raise CheckpointError(f"{WEIGHTS} of the run {folder.name} does not fit its {FACTS}; train again") from fault
     classes = len(facts.classes) if family.labelled else 0
-    return Sampler(networks.generator.eval(), networks.noise, facts.channels, classes), facts
+    return Sampler(networks.generator.eval(), networks.noise, facts.channels, classes, family.masks), facts

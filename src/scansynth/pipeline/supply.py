@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from scansynth.console import Progress, silent
 from scansynth.data.fractions import NOBODY, Without, train_part
+from scansynth.data.imageset import FACTS as SET_FACTS
 from scansynth.data.tensors import Cohort, cases_for, load_cohort
 from scansynth.engine import Job, Outcome, run_jobs
 from scansynth.errors import ConfigError, StudyError
@@ -196,7 +197,7 @@ def _drawn(study: Study, supply: Supply) -> bool:
         and run is not None
         and record.inputs.get("weights") == run.outputs.get(WEIGHTS)
         and int(record.settings.get("images", 0)) >= supply.images  # arms take the first ones of a larger set
-        and (own.synthetic() / "manifest.csv").exists()
+        and (own.synthetic() / SET_FACTS).exists()
     )
 
 

@@ -62,7 +62,9 @@ def render(design: Design, pool: Pool, rng: np.random.Generator) -> Rendered:
 
 
 def _images(pool: Pool, subjects: Sequence[Subject], practice: bool = False) -> Stored:
-    return np.array([pool.image(subject, practice) for subject in subjects], np.uint16).reshape(-1, *pool.facts.shape)
+    return np.array([pool.image(subject, practice) for subject in subjects], np.uint16).reshape(
+        -1, *pool.synthetic_images.shape[1:]
+    )
 
 
 def _names(count: int) -> tuple[str, ...]:

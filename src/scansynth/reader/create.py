@@ -241,12 +241,13 @@ def _worklist(plan: _Plan, protocol_sha256: str, tokens: Mapping[str, str], admi
         practice = practice_places(plan.design, plan.rendered, truth.study, truth.secret, reader)
         seats.append(Seat(reader, token_sha256(token), expires, practice, mine))
     unit = "HU" if facts.modality == "CT" else ""
+    rows, columns = plan.rendered.shown.shape[1:]
     return Worklist(
         study=truth.study,
         title=settings.title,
         protocol_sha256=protocol_sha256,
         expires=expires,
-        image=Display(*facts.shape, facts.low, facts.high, unit, facts.spacing),
+        image=Display(rows, columns, facts.low, facts.high, unit, facts.spacing),
         presets=presets(facts),
         scale=SCALE,
         second_question=second_question(settings),

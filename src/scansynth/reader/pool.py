@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from scansynth.claims.claim import Claim
 from scansynth.claims.judged import read_claims
-from scansynth.data.sets import LABEL_SEPARATOR, SyntheticSet, load_set
+from scansynth.data.imageset import ImageSet
+from scansynth.data.sets import LABEL_SEPARATOR, load_set
 from scansynth.data.tensors import CohortFacts, Selection, load_cohort, select
 from scansynth.errors import ReaderError
 from scansynth.files import read_csv
@@ -54,11 +55,11 @@ class Pool:
         facts: Of the cohort.
         labels: Labels that the set shows; empty for an unlabelled cohort.
         reals: Of the test role, all images.
-        real_images: uint16 (n, side, side), of the test role.
+        real_images: uint16 (n, rows, columns), of the test role.
         practice: Of the train role, one image of each patient.
-        practice_images: uint16 (p, side, side), of the train role.
+        practice_images: uint16 (p, rows, columns), of the train role.
         synthetic: Of the set, without those in quarantine.
-        synthetic_images: uint16 (m, side, side), the whole set.
+        synthetic_images: uint16 (m, rows, columns), the whole set.
         quarantined: How many are kept back.
         claims: Of the set's audit.
         patients: Keyed hash of every patient that was read.
@@ -79,7 +80,7 @@ class Pool:
     inputs: Mapping[str, str]
 
     def image(self, subject: Subject, practice: bool = False) -> Stored:
-        """The stored image of a subject, uint16 (side, side)."""
+        """The stored image of a subject, uint16 (rows, columns)."""
         if subject.synthetic:
             found: Stored = self.synthetic_images[subject.place]
         else:
@@ -106,12 +107,12 @@ def gather(study: Study) -> Pool:
         facts=cohort.facts,
         labels=labels,
         reals=_real_subjects(test, together),
-        real_images=test.images,
+        real_images=test.planes,
         practice=tuple({subject.patient: subject for subject in _real_subjects(train, together)}.values()),
-        practice_images=train.images,
+        practice_images=train.planes,
         synthetic=_synthetic_subjects(made, kept_back, together),
-        synthetic_images=made.images,
-        quarantined=sum(row["file"] in kept_back for row in rows),
+        synthetic_images=made.planes,
+        quarantined=sum(row["id"] in kept_back for row in rows),
         claims=claims,
         patients=tuple(sorted({*test.patients, *train.patients})),
         inputs={
@@ -122,7 +123,7 @@ def gather(study: Study) -> Pool:
 
 
 def _audited(evidence: Path, made: Path) -> tuple[tuple[Claim, ...], frozenset[str]]:
-    """Claims of the audit, and the files that it wants kept back.
+    """Claims of the audit, and the images that it wants kept back.
 
     Raises:
         ReaderError: There is no audit of the set as it is now.
@@ -134,7 +135,7 @@ def _audited(evidence: Path, made: Path) -> tuple[tuple[Claim, ...], frozenset[s
     now = read_record(made)
     if now is not None and record.inputs.get("set") != now.digest:
         raise ReaderError(f"the set {made.name} has changed since its audit; {again}")
-    kept_back = frozenset(row["path"] for row in read_csv(evidence / QUARANTINE))
+    kept_back = frozenset(row["image"] for row in read_csv(evidence / QUARANTINE))
     return read_claims(evidence / "claims.json"), kept_back
 
 
@@ -154,9 +155,9 @@ def _real_subjects(found: Selection, together: bool) -> tuple[Subject, ...]:
     )
 
 
-def _synthetic_subjects(made: SyntheticSet, kept_back: frozenset[str], together: bool) -> tuple[Subject, ...]:
+def _synthetic_subjects(made: ImageSet, kept_back: frozenset[str], together: bool) -> tuple[Subject, ...]:
     subjects = []
     for place, row in enumerate(made.rows):
-        if row["file"] not in kept_back:
+        if row["id"] not in kept_back:
             subjects.append(Subject(True, place, row["index"], "", row["label"], "" if together else row["label"]))
     return tuple(subjects)

@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scansynth.data import imageset
 from scansynth.data.added import is_added
-from scansynth.data.sets import SyntheticSet, load_set
+from scansynth.data.imageset import ImageSet
+from scansynth.data.sets import load_set
 from scansynth.data.tensors import Cohort, CohortFacts, Selection, load_cohort, select
 from scansynth.errors import StudyError
 from scansynth.files import read_json, read_json_lines
@@ -175,7 +177,7 @@ def collect(study: Study) -> Findings:
     cohort = load_cohort(study.cohort) if (study.cohort / "cohort.json").is_file() else None
     reals = select(cohort, Use.PICTURES) if cohort else None
     made = None
-    if cohort and (study.synthetic() / "manifest.csv").is_file():
+    if cohort and (study.synthetic() / imageset.FACTS).is_file():
         made = load_set(study.synthetic(), cohort.facts)
     added = is_added(study.synthetic())
     training = None if added else _training(study, reals)
@@ -243,7 +245,7 @@ def _beside_moments(study: Study, reals: Selection | None, classes: set[str]) ->
     found = [index for index, case in enumerate(reals.cases) if not classes or case.label in classes] if reals else []
     if reals is None or not found:
         return None
-    return reals.images[_draw(study, "real", "moments", found, min(MOMENT_SIDE**2, len(found)))]
+    return reals.planes[_draw(study, "real", "moments", found, min(MOMENT_SIDE**2, len(found)))]
 
 
 def _grids(folder: Path, course: Course) -> list[tuple[int, Path]]:
@@ -263,7 +265,7 @@ def _spread(grids: list[tuple[int, Path]]) -> list[tuple[int, Path]]:
     return [grids[round(index)] for index in np.linspace(0, len(grids) - 1, STRIP)]
 
 
-def _set_view(study: Study, made: SyntheticSet, reals: Selection, training: TrainingView | None) -> SetView:
+def _set_view(study: Study, made: ImageSet, reals: Selection, training: TrainingView | None) -> SetView:
     own = [row.get("label", "") for row in made.rows]
     labels = {label: own.count(label) for label in sorted(set(own))}
     of_run = _classes(training.facts) if training else set()
@@ -274,8 +276,8 @@ def _set_view(study: Study, made: SyntheticSet, reals: Selection, training: Trai
         real = [index for index, case in enumerate(reals.cases) if not wanted or case.label in wanted]
         amount = min(GRID_SIDE**2, len(real), len(synthetic))
         if amount:
-            shown = reals.images[_draw(study, "real", label, real, amount)]
-            drawn = made.images[_draw(study, "synthetic", label, synthetic, amount)]
+            shown = reals.planes[_draw(study, "real", label, real, amount)]
+            drawn = made.planes[_draw(study, "synthetic", label, synthetic, amount)]
             grids.append(GridPair(label, shown, drawn, len(real), len(synthetic)))
     return SetView(study.config.synthetic.name, len(made.rows), labels, tuple(grids))
 
@@ -286,10 +288,10 @@ def _draw(study: Study, kind: str, label: str, indices: list[int], amount: int) 
     return np.asarray(draw.choice(np.array(indices), size=amount, replace=False), dtype=np.int64)
 
 
-def _evidence(study: Study, made: SyntheticSet | None, reals: Selection | None) -> EvidenceView | None:
+def _evidence(study: Study, made: ImageSet | None, reals: Selection | None) -> EvidenceView | None:
     cases = [case.case for case in reals.cases] if reals is not None else []
-    images = None if made is None else made.images
-    return read_evidence(study.evidence(), images, None if reals is None else reals.images, cases)
+    images = None if made is None else made.planes
+    return read_evidence(study.evidence(), images, None if reals is None else reals.planes, cases)
 
 
 def _stages(study: Study, readers: ReadersView | None) -> tuple[StageView, ...]:

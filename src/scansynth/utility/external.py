@@ -153,7 +153,7 @@ def score_external(spec: ExternalSpec) -> None:
         if _is_done(mark, table, identity):
             continue
         network, _ = load_detector(folder, device)
-        rows = score_rows(part.cases, ROLE, positives(other, part.cases), score_images(network, part.images, device))
+        rows = score_rows(part.cases, ROLE, positives(other, part.cases), score_images(network, part.planes, device))
         write_csv(table, SCORE_COLUMNS, rows)
         told = {"identity": identity, "notes": list(notes), "images": len(rows), "scores_sha256": sha256_file(table)}
         write_json(mark, told)
@@ -226,12 +226,12 @@ def comparable(ours: Cohort, other: Cohort, name: str, resample: bool) -> tuple[
     differences = check_comparable(ours, other, name, resample)
     found = select(other, Use.EXTERNAL)
     images = np.empty((len(found.cases), *ours.facts.shape), np.uint16)
-    for place, (case, image) in enumerate(zip(found.cases, found.images, strict=True)):
+    for place, (case, image) in enumerate(zip(found.cases, found.planes, strict=True)):
         signed = to_signed(image)
         if ours.facts.modality == other.facts.modality == "CT":  # Hounsfield units mean the same everywhere
             signed = to_window(from_window(signed, case.low, case.high), ours.facts.low, ours.facts.high)
         images[place] = to_stored(_resized(signed, ours, other))
-    return Selection(found.cases, images), tuple(differences)
+    return Selection(found.cases, images[:, None]), tuple(differences)
 
 
 def _differences(ours: Cohort, other: Cohort) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from typing import Any
 from scansynth.config import UtilitySettings
 from scansynth.console import Progress, silent
 from scansynth.data.fractions import NOBODY, Without, train_part
-from scansynth.data.tensors import MASKS, Case, Cohort, cases_for, load_cohort
+from scansynth.data.tensors import Case, Cohort, cases_for, load_cohort
 from scansynth.engine import Job, Outcome, run_jobs
 from scansynth.errors import CohortError, StudyError, TrainingError
 from scansynth.files import read_json, sha256_json, write_csv, write_json
@@ -27,7 +27,7 @@ from scansynth.utility.filter import check_tune
 from scansynth.utility.inputs import Inputs, SetsOf
 from scansynth.utility.job import JobSpec, is_done, pair_seed, run_job, spec_values
 from scansynth.utility.leaving import can_leave_out, specs_without, values_of
-from scansynth.utility.pools import check_division, masks_of
+from scansynth.utility.pools import check_division
 
 STAGE = "utility"
 FORMAT = 1
@@ -166,7 +166,7 @@ def fit_settings(study: Study, cohort: Cohort) -> FitSettings:
         CohortError: Lesions are asked for, and there are no masks.
     """
     settings = study.config.utility
-    masked = (cohort.folder / MASKS).is_file()
+    masked = cohort.images.masks is not None
     if settings.lesions == "on" and not masked:
         raise CohortError("utility.lesions is on and the cohort has no masks; give masks in labels.csv, or set it off")
     # in a patch around the lesion its place is given away
@@ -257,7 +257,7 @@ def read_plan(study: Study) -> dict[str, Any]:
 def _write_lesions(path: Path, cohort: Cohort) -> None:
     """Writes centre and radius of each lesion of the calibrate and test cases, in pixels of the ingested image."""
     cases: list[Case] = [*cases_for(cohort, Use.THRESHOLD), *cases_for(cohort, Use.UTILITY)]
-    masks = masks_of(cohort, cases)
+    masks = cohort.masks(cases)
     rows = [
         {
             "case": case.case,

@@ -165,7 +165,7 @@ def run_job(spec: JobSpec) -> None:
     device = pick_device()
     fitted = fit(pools.material, phases, settings, plan, derive_seed(spec.seed, "detector"), device)
     parts = {"train": division.train, "calibrate": division.calibrate, "test": division.test}
-    scored = {role: score_images(fitted.network, part.images, device) for role, part in parts.items()}
+    scored = {role: score_images(fitted.network, part.planes, device) for role, part in parts.items()}
     facts = _facts(cohort, division, settings, spec, scored["calibrate"])
     with new_directory(spec.folder) as out:
         write_scores(out / SCORES, cohort, {role: (parts[role], scored[role]) for role in parts})

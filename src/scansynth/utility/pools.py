@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from scansynth.data.fractions import patients_with
 from scansynth.data.sets import LABEL_SEPARATOR, load_set
-from scansynth.data.tensors import MASKS, Case, Cohort, Selection, cases_for, select
+from scansynth.data.tensors import Case, Cohort, Selection, cases_for, select
 from scansynth.data.transforms import permission
 from scansynth.errors import CohortError
 from scansynth.ledger import Use
@@ -147,12 +147,12 @@ def gather(
     train, extra = division.train, ARM_PLANS[arm].extra
     is_positive = positives(cohort, train.cases)
     real = (np.flatnonzero(is_positive), np.flatnonzero(~is_positive))
-    images, cases, notes = [train.images], list(train.cases), list[str]()
+    images, cases, notes = [train.planes], list(train.cases), list[str]()
     sources = Sources(real)
     if extra is Extra.RESERVE:
         shown = positives(cohort, division.reserve.cases)
         start = len(train.cases)
-        images.append(division.reserve.images)
+        images.append(division.reserve.planes)
         cases += division.reserve.cases
         sources = Sources(real, (start + np.flatnonzero(shown), start + np.flatnonzero(~shown)))
         notes.append(
@@ -194,7 +194,7 @@ def read_sets(cohort: Cohort, sets: Sequence[Path]) -> tuple[Images, NDArray[np.
                 what = "several labels that were not told apart" if LABEL_SEPARATOR in label else "an unknown label"
                 raise CohortError(f"the set {folder.name} shows {what}; make one set for each label")
             shown.append(label == cohort.facts.positive)
-        images.append(made.images)
+        images.append(made.planes)
     return np.concatenate(images), np.array(shown, np.bool_)
 
 
@@ -233,8 +233,8 @@ def _filtered(cohort: Cohort, train: Selection, label: str, made: Images, places
     choice = choose(
         made[places],
         len(places) // 2,
-        train.images[learned],
-        tune.images[like],
+        train.planes[learned],
+        tune.planes[like],
         permission(cohort.facts.modality, cohort.facts.view).searched,
     )
     told = (
@@ -250,26 +250,17 @@ def _nearest(
     """Places of the training images nearest to synthetic ones of the same label."""
     flips = permission(cohort.facts.modality, cohort.facts.view).searched
     found = [
-        places[nearest_of(images, train.images[places], flips)] if len(images) else places[:0]
+        places[nearest_of(images, train.planes[places], flips)] if len(images) else places[:0]
         for places, images in zip(real, made, strict=True)
     ]
     return found[0], found[1]
-
-
-def masks_of(cohort: Cohort, cases: Sequence[Case]) -> NDArray[np.uint8] | None:
-    """Masks of cases that were selected, uint8 (n, side, side), 0 or 1; none where the cohort has no masks."""
-    path = cohort.folder / MASKS
-    if not path.is_file():
-        return None
-    masks: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return np.array(masks[[case.index for case in cases]], np.uint8)
 
 
 def _maps(
     cohort: Cohort, cases: Sequence[Case], count: int, network: str
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Maps of the first images, which are real; those of synthetic ones are empty and not known."""
-    masks = masks_of(cohort, cases)
+    masks = cohort.masks(cases)
     if masks is None:
         raise CohortError("the cohort has no lesion masks; set utility.lesions to off, or give masks in labels.csv")
     factor = map_factor(max(cohort.facts.shape), SIZES[network])

@@ -121,7 +121,7 @@ def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
         for place in order[: max(near, context.settings.pairs)]
     ]
     rows = tuple(
-        {"path": p["synthetic"], "nearest": p["case"], "score": p["score"], "p": p["p"]} for p in listed[:near]
+        {"image": p["synthetic"], "nearest": p["case"], "score": p["score"], "p": p["p"]} for p in listed[:near]
     )
     return (replace(found, flagged=rows, pairs=tuple(listed[: context.settings.pairs])),)
 

@@ -224,6 +224,6 @@ def _rows(compared: Compared, found: Found) -> tuple[Mapping[str, Any], ...]:
     same = [(place, case, 1.0) for place, case in found.same.items()]
     anew = sorted(((place, *what) for place, what in found.anew.items()), key=lambda row: -row[2])
     return tuple(
-        {"path": compared.files[place], "nearest": case, "score": round(score, 4), "p": ""}
+        {"image": compared.files[place], "nearest": case, "score": round(score, 4), "p": ""}
         for place, case, score in (*same, *anew)
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scansynth.claims.claim import Claim
 from scansynth.claims.judged import Judged
 from scansynth.claims.rules import READER_RULES
-from scansynth.data.sets import SyntheticSet
+from scansynth.data.imageset import ImageSet
 from scansynth.data.tensors import Cohort, select_named
 from scansynth.ledger import Use
 from scansynth.reader.protocol import PROTOCOL
@@ -89,7 +89,7 @@ def under_way(study: Study) -> bool:
     return (study.reader / PROTOCOL).is_file() and not has_readers(study)
 
 
-def read_readers(study: Study, cohort: Cohort | None, made: SyntheticSet | None) -> ReadersView | None:
+def read_readers(study: Study, cohort: Cohort | None, made: ImageSet | None) -> ReadersView | None:
     """The reader study of a study, or none where none was analysed.
 
     Args:
@@ -115,8 +115,8 @@ def read_readers(study: Study, cohort: Cohort | None, made: SyntheticSet | None)
         saw = {name: inputs[name] for name in ("cohort", "set") if ours and inputs.get(name)}
     wanted = [case for name in LISTS if name.startswith("real") for case, *_ in rows[name][:EXAMPLES]]
     found = select_named(cohort, Use.EXAMPLES, wanted) if cohort else None
-    real = {case.case: image for case, image in zip(found.cases, found.images, strict=True)} if found else {}
-    synthetic = dict(zip((str(row["index"]) for row in made.rows), made.images, strict=True)) if made and ours else {}
+    real = {case.case: image for case, image in zip(found.cases, found.planes, strict=True)} if found else {}
+    synthetic = dict(zip((str(row["index"]) for row in made.rows), made.planes, strict=True)) if made and ours else {}
     return ReadersView(
         protocol=protocol,
         probe=probe,

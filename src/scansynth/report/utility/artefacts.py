@@ -99,7 +99,7 @@ def read_trial(study: Study, cohort: Cohort | None) -> TrialView | None:
         names = [str(row["case"]) for row in shown]
         figures = [(float(row["by"]), float(row["before"]), bool(row["newly"])) for row in shown]
     found = select_named(cohort, Use.EXAMPLES, names) if cohort else None
-    images = {case.case: image for case, image in zip(found.cases, found.images, strict=True)} if found else {}
+    images = {case.case: image for case, image in zip(found.cases, found.planes, strict=True)} if found else {}
     examples = [
         (newly, Example(images[name], by, before))
         for name, (by, before, newly) in zip(names, figures, strict=True)
