@@ -24,7 +24,7 @@ from scansynth.config import CohortSettings, StudyConfig, known_keys, parse
 from scansynth.data import imageset, tensors
 from scansynth.data.duplicates import DIFFERENT, DISAGREEING, DUPLICATE
 from scansynth.data.identifiers import DIRECT
-from scansynth.data.labels import _BOX, _KNOWN
+from scansynth.data.labels import _KNOWN
 from scansynth.data.sets import COLUMNS, MANIFEST
 from scansynth.data.transforms import PERMITTED_AUGMENTATION
 from scansynth.dicom.deidentify import KEY_VARIABLE
@@ -293,7 +293,7 @@ def test_keys_named_in_pages_exist(page: Path) -> None:
 
 def test_labels_columns_and_environment_are_documented() -> None:
     documented = text(DOCS / "quickstart.md")
-    for column in sorted(_KNOWN | {"site", *_BOX}):
+    for column in sorted(_KNOWN | {"site", "x", "y", "width", "height"}):
         assert f"`{column}`" in documented, column
     named = re.search(r"identifies a person, such as (.*?), is not kept", documented.replace("\n", " "))
     assert named

@@ -28,9 +28,15 @@ class View(StrEnum):
 
 @app.command()
 def init(
-    study: StudyFolder,
+    study: Annotated[
+        Path | None, typer.Argument(metavar="STUDY", help="Folder of the study; not needed with --labels-template.")
+    ] = None,
+    *,
     dicom: Annotated[Path, typer.Option(help="Folder with the scans.")],
     labels: Annotated[Path | None, typer.Option(help="labels.csv: path, label, and more.")] = None,
+    labels_template: Annotated[
+        Path | None, typer.Option(help="Only write a labels.csv to fill in: every file, with what its header says.")
+    ] = None,
     recipe: Annotated[str, typer.Option(help="A recipe, or a path to a recipe's TOML file.")] = "dcgan",
     split_from: Annotated[
         Path | None, typer.Option(help="Study whose patients keep the roles they have there.")
@@ -50,8 +56,13 @@ def init(
     from scansynth.errors import ConfigError
     from scansynth.pipeline.new_study import Wishes, create
 
+    if labels_template is not None:
+        _template(labels_template, dicom, study)
+        return
+    if study is None:
+        raise ConfigError("name the folder of the study: scansynth init STUDY --dicom DIR --labels labels.csv")
     if (labels is None) != unlabelled:
-        raise ConfigError("give either --labels labels.csv or --unlabelled")
+        raise ConfigError("give either --labels labels.csv or --unlabelled, or write a table with --labels-template")
     wishes = Wishes(dicom, labels, recipe, split_from, view.value, size, positive, name, seed, key)
     made = create(study, wishes, console.warn)
     cohort = made.config.cohort
@@ -60,6 +71,18 @@ def init(
     )
     console.result(f"wrote {made.config_file} ({found})")
     console.result(f"next: scansynth run {study}    (or first: scansynth run {study} --dry-run)")
+
+
+def _template(path: Path, dicom: Path, study: Path | None) -> None:
+    """Writes a labels.csv to fill in."""
+    from scansynth.config import EngineSettings
+    from scansynth.data.template import write_template
+    from scansynth.engine import worker_count
+
+    with console.bar("reading headers") as progress:
+        files = write_template(path, dicom, worker_count(EngineSettings(), 16), progress)
+    console.result(f"wrote {path} ({files} files)")
+    console.result(f"next: fill in label, then scansynth init {study or 'STUDY'} --dicom {dicom} --labels {path}")
 
 
 @app.command()

@@ -23,7 +23,12 @@ from scansynth.ledger import Role
 UNLABELLED = "unlabelled"
 """The label of every case of a cohort without labels."""
 
-_KNOWN = frozenset({"path", "sop_instance_uid", "label", "patient_id", "mask", "mask_part", "role"})
+LEFT_OUT = "left_out"
+"""Column of a template that says why a file makes no image; such a row needs no label."""
+_NUMBERS = ("patient_number", "series_number")  # of a template, to see what belongs together; not read
+_KNOWN = frozenset(
+    {"path", "sop_instance_uid", "label", "patient_id", "mask", "mask_part", "role", LEFT_OUT, *_NUMBERS}
+)
 _PLAIN = {plain_name(column): column for column in _KNOWN}
 _FREE = frozenset({"site"})  # may hold any number of different texts
 _EMPTY = frozenset({"nan", "none", "null", "na", "n/a", "#n/a", "nat", "<na>", "-"})
@@ -115,6 +120,7 @@ def read_labels(
     used = _KNOWN | {*(form.columns if form else ())}
     _check_columns(path.name, columns, used, unlabelled)
     cells = [(number, dict(zip(columns, map(_word, values), strict=True))) for number, values in table.rows]
+    cells = [(number, cell) for number, cell in cells if cell.get("label") or not cell.get(LEFT_OUT)]
     own = [column for column in columns if column not in used]
     patients = [cell.get("patient_id", "") for _, cell in cells]
     kept, dropped = screen({c: [cell[c] for _, cell in cells] for c in own}, patients, attributes, _FREE)
