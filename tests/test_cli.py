@@ -89,7 +89,9 @@ def test_no_dicom(tmp_path: Path, refused: Callable[..., str]) -> None:
 
 
 def test_labels_or_unlabelled_must_be_said(tmp_path: Path, refused: Callable[..., str]) -> None:
-    assert "give either --labels labels.csv or --unlabelled, or write a table" in refused("init", tmp_path / "study", "--dicom", tmp_path)
+    assert "give either --labels labels.csv or --unlabelled, or write a table" in refused(
+        "init", tmp_path / "study", "--dicom", tmp_path
+    )
 
 
 def lost_file(rows: list[dict[str, str]]) -> None:

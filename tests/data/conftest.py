@@ -12,9 +12,10 @@ from scansynth.data import ingest as stage
 from scansynth.dicom.header import Header
 from scansynth.dicom.masks.read import read_mask_file
 from scansynth.dicom.masks.target import Target
+from scansynth.dicom.picture import picture_header
 from scansynth.dicom.pixels import decode
 from scansynth.dicom.read import Limits, read_header
-from scansynth.dicom.sandbox import Decoded
+from scansynth.dicom.sandbox import Decoded, PictureJob
 from scansynth.errors import DicomError
 from scansynth.files import sha256_file
 
@@ -36,6 +37,11 @@ class InProcessPool:
 
     def decode_all(self, jobs: Iterable[tuple[Path, Header]]) -> Iterator[Any]:
         return (attempt(_decoded, *job) for job in jobs)
+
+    def scan_pictures(self, jobs: Iterable[PictureJob], limits: Limits) -> Iterator[Any]:
+        return (
+            attempt(picture_header, job.path, job.name, limits, job.modality, job.spacing, job.plane) for job in jobs
+        )
 
     def read_masks(self, jobs: Iterable[tuple[Path, Target, str | None]]) -> Iterator[Any]:
         return (attempt(_masked, *job) for job in jobs)

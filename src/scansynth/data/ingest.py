@@ -23,12 +23,12 @@ from scansynth.console import Progress, silent
 from scansynth.data.cohort_facts import cohort_facts
 from scansynth.data.duplicates import pixel_digest, settle_duplicates
 from scansynth.data.eligibility import lacks_air, why_implausible
+from scansynth.data.headers import find_headers
 from scansynth.data.imageset import IMAGES, SetWriter
 from scansynth.data.join import Left, Scan, asked_roles, join, strata
 from scansynth.data.labels import Labels, read_labels
 from scansynth.data.linkage import write_duplicates, write_linkage, write_same_pictures
 from scansynth.data.masks import LesionReader
-from scansynth.data.matching import Found
 from scansynth.data.orientation import turn_of
 from scansynth.data.removed import write_removed
 from scansynth.data.roles import (
@@ -41,7 +41,7 @@ from scansynth.data.roles import (
     with_aliases,
     write_roles,
 )
-from scansynth.data.sources import Source, find_sources, listing_digest
+from scansynth.data.sources import listing_digest
 from scansynth.data.split import Stratum, assign_roles, patients_needed
 from scansynth.data.summary import IngestSummary, air_notes, source_notes, summarise
 from scansynth.data.tensors import (
@@ -55,7 +55,7 @@ from scansynth.data.transforms import resize, resize_mask, resized_spacing, seri
 from scansynth.data.unite import unite
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.deidentify import facts as source_facts
-from scansynth.dicom.header import Header
+from scansynth.dicom.picture import FULL_RANGE, PICTURE_KINDS
 from scansynth.dicom.read import Limits
 from scansynth.dicom.sandbox import Decoded, DecodePool
 from scansynth.errors import CohortError, DicomError
@@ -184,11 +184,7 @@ def _plan(study: Study, key: InstitutionKey, pool: DecodePool, progress: Progres
     if settings.labels is not None:
         table = study.source(settings.labels)
         labels = read_labels(table, settings.known_labels, settings.unlabelled, settings.attributes)
-    marked = labels.mask_files if labels else ()
-    sources = [source for source in find_sources(study.source(settings.dicom)) if source.relative not in marked]
-    if not sources:
-        raise CohortError("the DICOM folder holds no file that may be a scan; point cohort.dicom at the scans")
-    found = _scan_headers(sources, Limits(max_pixels=settings.max_pixels), pool, progress)
+    found = find_headers(study.source(settings.dicom), labels, settings, pool, progress)
     joined = join(found, labels, settings, key)
     scans, copies, groups = settle_duplicates(joined.scans, pool)
     write_duplicates(study.linkage, key, groups, copies)
@@ -244,17 +240,6 @@ def _build(plan: _Plan, folder: Path, pool: DecodePool, progress: Progress) -> _
 def _workers() -> int:
     """Processes that decode: one for each core that this process may use."""
     return max(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 1)
-
-
-def _scan_headers(sources: Sequence[Source], limits: Limits, pool: DecodePool, progress: Progress) -> Found:
-    """Every image of every file with its header, or the fault that stopped the file."""
-    found: list[tuple[Source, Header | DicomError]] = []
-    results = pool.scan_all([source.path for source in sources], limits)
-    for done, (source, result) in enumerate(zip(sources, results, strict=True), start=1):
-        images = (result,) if isinstance(result, DicomError) else result.images
-        found += [(source, image) for image in images]
-        progress(done, len(sources), "reading headers")
-    return found
 
 
 def _check_labels(settings: CohortSettings, scans: Sequence[Scan]) -> None:
@@ -331,6 +316,8 @@ def _images(pool: DecodePool, modality: str, scans: Sequence[Scan], settings: Co
         together = list(series)
         good = [result.values for _, result in together if not isinstance(result, DicomError)]
         window = series_window(good, settings.percentiles) if good else (0.0, 0.0)
+        if together[0][0].header.transfer_syntax_uid in PICTURE_KINDS:
+            window = FULL_RANGE  # it has no unit, and a set of pictures that is added later has the same scale
         del good
         for scan, result in together:
             yield _made(scan, result, window, settings.shape)

@@ -16,6 +16,7 @@ from scansynth.data.sources import Source
 from scansynth.data.split import Stratum
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.header import Header
+from scansynth.dicom.picture import NIFTI
 from scansynth.errors import CohortError, DicomError
 from scansynth.ledger import Role
 
@@ -132,7 +133,8 @@ def _unusable(header: Header, row: LabelRow | None, must_be_listed: bool) -> Dic
     """Why an image of the right kind makes no case."""
     if must_be_listed and row is None:
         return DicomError(_UNLISTED)
-    if header.frames > 1 and row and row.lesions:
+    placed = header.transfer_syntax_uid.startswith(NIFTI) and row and not any(lesion.box for lesion in row.lesions)
+    if header.frames > 1 and row and row.lesions and not placed:
         return DicomError("multi-frame", "a mask or box of labels.csv does not say which of the images it means")
     return None
 

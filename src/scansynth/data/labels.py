@@ -23,11 +23,12 @@ from scansynth.ledger import Role
 UNLABELLED = "unlabelled"
 """The label of every case of a cohort without labels."""
 
+_SPACING = ("spacing", "spacing_row", "spacing_col")
 LEFT_OUT = "left_out"
 """Column of a template that says why a file makes no image; such a row needs no label."""
 _NUMBERS = ("patient_number", "series_number")  # of a template, to see what belongs together; not read
 _KNOWN = frozenset(
-    {"path", "sop_instance_uid", "label", "patient_id", "mask", "mask_part", "role", LEFT_OUT, *_NUMBERS}
+    {"path", "sop_instance_uid", "label", "patient_id", "mask", "mask_part", "role", LEFT_OUT, *_NUMBERS, *_SPACING}
 )
 _PLAIN = {plain_name(column): column for column in _KNOWN}
 _FREE = frozenset({"site"})  # may hold any number of different texts
@@ -51,6 +52,7 @@ class LabelRow:
         label: What the image shows.
         patient_id: Whose it is; none: as the DICOM file says.
         lesions: Where lesions lie, from this row and from others of the same image.
+        spacing: mm between rows, and between columns, of an image whose file does not say.
         role: Role that the user gives to the patient.
         attributes: Every other filled cell, by its column.
     """
@@ -61,6 +63,7 @@ class LabelRow:
     label: str
     patient_id: str | None = None
     lesions: tuple[Lesion, ...] = ()
+    spacing: tuple[float, float] | None = None
     role: Role | None = None
     attributes: Mapping[str, str] | None = None
 
@@ -218,6 +221,7 @@ def _row(
         label=label,
         patient_id=_filled(cell.get("patient_id", "")),
         lesions=_lesions(where, number, cell, form),
+        spacing=_spacing(where, cell),
         role=_role(where, cell.get("role", "")),
         attributes={
             attribute_name(column): composed(value) for column, value in cell.items() if value and column in kept
@@ -261,6 +265,21 @@ def _lesions(where: str, number: int, cell: Mapping[str, str], form: BoxForm | N
     if file is None and box is None:
         return ()
     return (Lesion(number, file, cell.get("mask_part") or None if file else None, box),)
+
+
+def _spacing(where: str, cell: Mapping[str, str]) -> tuple[float, float] | None:
+    """Size of a pixel in mm, from one column or from two."""
+    both = cell.get("spacing", "")
+    texts = (cell.get("spacing_row", "") or both, cell.get("spacing_col", "") or both)
+    if not any(texts):
+        return None
+    try:
+        rows, columns = (float(text) for text in texts)
+    except ValueError:
+        rows = columns = 0.0
+    if not (0 < rows < 1e3 and 0 < columns < 1e3):
+        raise CohortError(f"{where}: spacing, or spacing_row and spacing_col, must be mm above 0; correct the cells")
+    return rows, columns
 
 
 def _one_unit(name: str, rows: Sequence[LabelRow], form: BoxForm | None) -> tuple[LabelRow, ...]:
@@ -310,7 +329,7 @@ def _joined(name: str, known: LabelRow, row: LabelRow) -> LabelRow:
     where = f"{name} row {row.row}: row {known.row} is of the same image"
     if not (known.lesions or row.lesions):
         raise CohortError(f"{where}; remove one of them")
-    for field in ("label", "patient_id", "role", "sop_instance_uid"):
+    for field in ("label", "patient_id", "role", "spacing", "sop_instance_uid"):
         if getattr(known, field) != getattr(row, field):
             raise CohortError(f"{where} and differs in {field}; an image has one, so correct it or remove a row")
     one, two = known.attributes or {}, row.attributes or {}

@@ -155,6 +155,15 @@ def _file(entry: os.DirEntry[str], relative: str) -> Iterator[Source]:
             yield Source(Path(entry.path), relative, 0, 0)
 
 
+def source_of(folder: Path, relative: str) -> Source | None:
+    """The one file that a table names, whatever its ending; none when it is not there."""
+    path = folder / relative
+    if not path.is_file():
+        return None
+    facts = path.stat()
+    return Source(path, relative, facts.st_size, facts.st_mtime_ns)
+
+
 def is_picture(name: str) -> bool:
     """Whether a file's name is that of a PNG, JPEG or TIFF file."""
     return Path(name).suffix.lower() in _PICTURES

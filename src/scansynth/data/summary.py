@@ -11,6 +11,7 @@ import numpy as np
 from scansynth.data.orientation import orientation_notes
 from scansynth.data.tensors import CohortFacts
 from scansynth.dicom.header import Header
+from scansynth.dicom.picture import PICTURE_KINDS
 from scansynth.dicom.pixels import inverted
 from scansynth.ledger import Role
 
@@ -65,6 +66,8 @@ def summarise(
 def source_notes(headers: Sequence[Header]) -> list[str]:
     """What the user should know of how the kept images were stored; a sentence each."""
     notes = orientation_notes(headers)
+    if pictures := sum(header.transfer_syntax_uid in PICTURE_KINDS for header in headers):
+        notes.append(f"{pictures} images are pictures: nothing says whether a name stands in the pixels; look at them")
     if turned_over := sum(inverted(header) for header in headers):
         notes.append(f"{turned_over} images are MONOCHROME1 and have no unit; they were inverted: higher is brighter")
     return notes

@@ -287,16 +287,19 @@ class DecodePool:
     def scan_all(self, paths: Iterable[Path], limits: Limits) -> Iterator[Header | DicomError]:
         """The headers of many files, in the order of the paths; see `scansynth.dicom.read.read_header`.
 
-        Args:
-            paths: The files; taken as they are needed.
-            limits: Bounds on each file and image.
-
         Yields:
             The header, or why the file cannot be used.
         """
         bounds = asdict(limits)
-        jobs = (_Request({"task": "header", "path": str(path), "limits": bounds}) for path in paths)
-        for _, outcome in self._sandbox.run(jobs):
+        yield from self._headers({"task": "header", "path": str(path), "limits": bounds} for path in paths)
+
+    def scan_pictures(self, jobs: Iterable[PictureJob], limits: Limits) -> Iterator[Header | DicomError]:
+        """Headers made for files that are no DICOM, in the jobs' order; see `scansynth.dicom.picture`."""
+        told = {"task": "picture header", "limits": asdict(limits)}
+        yield from self._headers({**asdict(job), **told, "path": str(job.path)} for job in jobs)
+
+    def _headers(self, arguments: Iterable[Mapping[str, Any]]) -> Iterator[Header | DicomError]:
+        for _, outcome in self._sandbox.run(_Request(asked) for asked in arguments):
             if isinstance(outcome, DicomError):
                 yield outcome
                 continue
@@ -367,6 +370,17 @@ class DecodePool:
             for path, target, part in jobs
         )
         yield from self._decoded(requests, "u1")
+
+
+@dataclass(frozen=True)
+class PictureJob:
+    """A file that is no DICOM, and what the user says of it; see `scansynth.dicom.picture.picture_header`."""
+
+    path: Path
+    name: str
+    modality: str
+    spacing: tuple[float, float] | None
+    plane: str
 
 
 @dataclass(frozen=True)

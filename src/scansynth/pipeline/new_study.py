@@ -13,10 +13,11 @@ import tomlkit
 
 from scansynth.config import FORMAT, CohortSettings, StudyConfig, parse
 from scansynth.data.eligibility import commonest_modality
-from scansynth.data.labels import read_labels, same_label
+from scansynth.data.headers import UNKNOWN, pictures_of
+from scansynth.data.labels import Labels, read_labels, same_label
 from scansynth.data.sources import find_sources
 from scansynth.dicom.read import Limits
-from scansynth.dicom.sandbox import scan_all
+from scansynth.dicom.sandbox import DecodePool, PictureJob, scan_all
 from scansynth.errors import CohortError, DicomError, StudyError
 from scansynth.files import write_text
 from scansynth.gan.models.families import family_of
@@ -79,8 +80,9 @@ def create(folder: Path, wishes: Wishes, warn: Callable[[str], None] = lambda te
     family_of(load_recipe(wishes.recipe, wishes.overrides))
     if wishes.split_from is not None:
         open_study(wishes.split_from)
-    modality, side = _look(wishes.dicom)
-    known = () if wishes.labels is None else _known_labels(wishes.labels, warn)
+    labels = None if wishes.labels is None else read_labels(wishes.labels)
+    modality, side = _look(wishes.dicom, labels)
+    known = _known_labels(labels, warn)
     home = folder.resolve()
     values: dict[str, Any] = {
         "format": FORMAT,
@@ -125,7 +127,7 @@ def _check_places(folder: Path, wishes: Wishes) -> None:
         raise StudyError("the study needs a folder of its own: name another than that of the scans")
 
 
-def _look(folder: Path) -> tuple[str, int]:
+def _look(folder: Path, labels: Labels | None) -> tuple[str, int]:
     """The commonest modality, and the median longer side in pixels, of some files spread over the folder.
 
     Raises:
@@ -136,6 +138,12 @@ def _look(folder: Path) -> tuple[str, int]:
     found = list(scan_all([source.path for source in chosen], Limits(), 1))
     headers = [result for result in found if not isinstance(result, DicomError)]
     modality = commonest_modality(headers)
+    if modality is None and (listed := pictures_of(folder, labels)):
+        jobs = [PictureJob(source.path, source.relative, UNKNOWN, row.spacing, "axial") for row, source in listed]
+        with DecodePool(1) as pool:
+            pictures = pool.scan_pictures(jobs[:: max(1, len(jobs) // _SAMPLE)], Limits())
+            headers = [result for result in pictures if not isinstance(result, DicomError)]
+        modality = UNKNOWN if headers else None
     if modality is None:
         reasons = Counter(result.reason for result in found if isinstance(result, DicomError))
         detail = f" ({reasons.most_common(1)[0][0]})" if reasons else ""
@@ -144,9 +152,10 @@ def _look(folder: Path) -> tuple[str, int]:
     return modality, sides[len(sides) // 2]
 
 
-def _known_labels(path: Path, warn: Callable[[str], None]) -> tuple[str, ...]:
+def _known_labels(labels: Labels | None, warn: Callable[[str], None]) -> tuple[str, ...]:
     """The labels of labels.csv, sorted; what was made of the table is told."""
-    labels = read_labels(path)
+    if labels is None:
+        return ()
     for note in labels.notes:
         warn(note)
     return tuple(sorted({row.label for row in labels.rows}))
