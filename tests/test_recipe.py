@@ -50,7 +50,7 @@ def test_one_key_set_otherwise_leaves_its_neighbours() -> None:
         ({"loss": {"real_target": 0.4}}, "loss.real_target"),
         ({"optimiser": {"betas": [0.5, 1.5]}}, "optimiser.betas"),
         ({"optimiser": {"learning_rate": 0}}, "optimiser.learning_rate"),
-        ({"family": "diffusion"}, "there is no family diffusion; known are dcgan"),
+        ({"family": "diffusion"}, "there is no family diffusion; known are compact, dcgan"),
         ({"network": {"widht": 8}}, "unknown key network.widht; the nearest known key is network.width"),
         ({"schedule": {"batch": 1}}, "schedule.batch"),
         ({"replay": {"capacity": 4}}, "at least one batch"),
@@ -67,7 +67,7 @@ def test_a_users_own_file_and_an_unknown_name(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("name = 'mine'\nfamily = 'dcgan'\nabout = 'Mine.'\n")
     assert load_recipe(str(path)).name == "mine"
-    with pytest.raises(ConfigError, match="known are dcgan"):
+    with pytest.raises(ConfigError, match="known are compact, dcgan, demo"):
         load_recipe("stylegan")
     with pytest.raises(ConfigError, match="there is no"):
         load_recipe(str(tmp_path / "other.toml"))

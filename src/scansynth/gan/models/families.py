@@ -8,11 +8,13 @@ from torch import nn
 
 from scansynth.config import parse
 from scansynth.errors import ConfigError
+from scansynth.gan.models.compact import Compact
 from scansynth.gan.models.dcgan import Dcgan
 from scansynth.gan.models.family import Family
 from scansynth.recipe import Recipe
 
 FAMILIES: Mapping[str, type[Family]] = {
+    "compact": Compact,
     "dcgan": Dcgan,
 }
 

@@ -1,0 +1,368 @@
+"""compact: a small GAN for about a thousand images, which learns in an hour without a GPU.
+
+Both networks work on Haar bands of like weight (`haar.Bands`), at sides of about 20 whatever the image's: a doubled
+side is one level more, and the square root of 2 times as many channels. Convolutions are 3 x 3 and shared by the
+batch; the style scales what goes in and what comes out, which is the modulated convolution of Karras et al. 2020
+(arXiv 1912.04958), section 2.2, without a convolution for each image. Every layer gets channels of fresh noise. The
+discriminator answers for the whole image and for its places. What it is trained with stands in `relativistic`.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from typing import Annotated, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from scansynth.config import Settings
+from scansynth.data.tensors import to_signed
+from scansynth.errors import ConfigError
+from scansynth.gan.haar import Bands
+from scansynth.gan.models.family import Batch, Family, Networks
+from scansynth.gan.modulated import SLOPE, Modulated, scales_of
+from scansynth.gan.relativistic import pairing_loss, slope_penalty, sureness
+from scansynth.gan.state import TrainingState
+from scansynth.learning import ema
+from scansynth.learning.device import Device
+from scansynth.recipe import Change, Recipe
+
+_SIDES = (32, 512)
+_SMALLEST_MAP = 7
+"""The generator begins at sides of 4 to 7."""
+
+_GAIN = math.sqrt(2.0)
+_GROUP = 8
+"""Most images of a group whose spread the discriminator sees."""
+
+_WARM_UP = 200
+"""Rounds in which the learning rate rises."""
+
+_FLAT, _LAST = 0.3, 0.1
+"""The rate stays for this share of the training, then falls along a cosine to this share of itself."""
+
+_MEMORY = 0.02
+"""Share of a round in the running means of what is measured."""
+
+_STRENGTH = (0.01, 1000.0)
+"""Least and greatest weight of the penalty."""
+
+_PATCH = 64
+"""Images that the constants are taken from at a time."""
+
+
+class NetworkSettings(Settings):
+    """Both networks."""
+
+    latent: int = Field(64, ge=1, description="Length of the noise that decides what an image shows.")
+    style: int = Field(128, ge=4, description="Length of the style that is made of it.")
+    grain: int = Field(16, ge=1, description="Channels of fresh noise in each layer.")
+    width: int = Field(
+        48, ge=4, description="Channels of the finest feature map at 40 pixels; doubled downward, up to `most`."
+    )
+    most: int = Field(128, ge=4, description="Channels of the coarsest feature maps.")
+    labels: bool = Field(True, description="Ask for images by their label, where training images have several.")
+
+
+class LossSettings(Settings):
+    """Relativistic pairing, with a penalty on the discriminator's slope that follows what is measured."""
+
+    penalty: float = Field(0.5, gt=0, description="R1 and R2: weight gamma/2 of the squared slope, at the beginning.")
+    penalty_every: int = Field(2, ge=1, description="Rounds between two penalties; each weighs so many times more.")
+    sureness: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(
+        0.67, description="How sure the discriminator shall be of its pairs; the penalty rises above and falls below."
+    )
+    follow: float = Field(0.01, ge=0, le=0.1, description="Most that the penalty changes in a round; 0 leaves it.")
+    dense: float = Field(1.0, gt=0, description="Weight of the answers about places beside that about the whole.")
+    rate: float = Field(0.4, gt=0, description="The discriminator's learning rate, over the generator's.")
+
+
+class Compact(Family):
+    """Small networks in the Haar domain."""
+
+    changes: ClassVar[frozenset[Change]] = frozenset({Change.PENALTY, Change.RATE})
+    network: NetworkSettings = NetworkSettings()
+    loss: LossSettings = LossSettings()
+
+    @property
+    def labelled(self) -> bool:
+        """See `Family.labelled`."""
+        return self.network.labels
+
+    def build(self, shape: tuple[int, int], channels: int, classes: int) -> Networks:
+        """See `Family.build`."""
+        if not (_SIDES[0] <= min(shape) and max(shape) <= _SIDES[1]):
+            raise ConfigError(
+                f"the family compact has no networks for {shape[0]} x {shape[1]} pixels: both sides must lie within "
+                f"{_SIDES[0]} and {_SIDES[1]}; set cohort.size accordingly and ingest again"
+            )
+        asked = classes if self.network.labels and classes > 1 else 0
+        generator = Generator(Bands(shape, channels), asked, self.network)
+        return Networks(
+            generator, Discriminator(Bands(shape, channels), asked, self.network, self.loss), generator.noise
+        )
+
+    def fit(self, networks: Networks, images: NDArray[np.uint16]) -> None:
+        """See `Family.fit`: mean and spread of the bands."""
+        parts = [torch.from_numpy(to_signed(images[start : start + _PATCH])) for start in range(0, len(images), _PATCH)]
+        for network in (networks.generator, networks.discriminator):
+            network.bands.fit(parts)  # type: ignore[operator, union-attr]  # both are built above
+
+    def step(self, state: TrainingState, batch: Batch, recipe: Recipe, device: Device) -> Tensor:
+        """See `Family.step`."""
+        return round_of_steps(state, batch, self.loss, recipe, device)
+
+    def altered(self, change: Change) -> Self | None:
+        """See `Family.altered`: the discriminator is to be half as sure as it was."""
+        if change is not Change.PENALTY:
+            return None
+        calmer = 0.5 + 0.5 * (self.loss.sureness - 0.5)
+        return self.model_copy(update={"loss": self.loss.model_copy(update={"sureness": calmer})})
+
+    def narrowed(self, width: int) -> Self | None:
+        """See `Family.narrowed`."""
+        return self.model_copy(update={"network": self.network.model_copy(update={"width": width})})
+
+    @property
+    def width(self) -> int:
+        """See `Family.width`."""
+        return self.network.width
+
+
+def maps_of(grid: tuple[int, int]) -> list[tuple[int, int]]:
+    """Rows and columns of the feature maps, from the coarsest up to `grid`; a side is half the next, rounded up."""
+    maps = [grid]
+    while max(maps[0]) > _SMALLEST_MAP:
+        maps.insert(0, (-(-maps[0][0] // 2), -(-maps[0][1] // 2)))
+    return maps
+
+
+def channels_of(maps: int, levels: int, settings: NetworkSettings) -> list[int]:
+    """Channels of the feature maps, from the coarsest.
+
+    A Haar level more makes the finest map the square root of 2 times as wide, in steps of 16 where there are so many,
+    and the networks about twice as dear: there are four times as many pixels.
+    """
+    step = min(16, settings.width)
+    finest = step * round(settings.width * 2.0 ** ((levels - 1) / 2.0) / step)
+    return [max(finest, min(settings.most, finest << level)) for level in reversed(range(maps))]
+
+
+class Generator(nn.Module):
+    """Noise (n, noise) and labels (n,) to images (n, channels, rows, columns) in [-1, 1].
+
+    Attributes:
+        noise: Length of the noise of an image: what it shows, then the grain of every layer.
+    """
+
+    def __init__(self, bands: Bands, classes: int, settings: NetworkSettings) -> None:
+        """For images of `bands`; 0 classes: labels are not looked at."""
+        super().__init__()
+        self.bands, self._settings = bands, settings
+        self._maps = maps_of(bands.grid)
+        widths = channels_of(len(self._maps), bands.levels, settings)
+        self._first = (widths[0], *self._maps[0])
+        self.classes = nn.Embedding(classes, settings.latent) if classes else None
+        self.styles = nn.ModuleList(
+            [
+                nn.Linear(settings.latent * (2 if classes else 1), settings.style),
+                nn.Linear(settings.style, settings.style),
+            ]
+        )
+        self.start = nn.Linear(settings.style, math.prod(self._first))
+        modulated = functools.partial(Modulated, style=settings.style, grain=settings.grain)
+        self.layers = nn.ModuleList([modulated(widths[0], widths[0])])
+        for before, after in itertools.pairwise(widths):
+            self.layers += [modulated(before, after), modulated(after, after)]
+        self.last_scales = scales_of(settings.style, widths[-1])
+        self.last = nn.Conv2d(widths[-1], bands.count, 3, padding=1)
+        nn.init.normal_(self.last.weight, 0.0, 1.0 / math.sqrt(9 * widths[-1]))
+        _zero_bias(self.last)
+        # one layer at the coarsest map, two at each of the others
+        self._at = [self._maps[0], *(shape for shape in self._maps[1:] for _ in range(2))]
+        self.noise = settings.latent + settings.grain * sum(rows * columns for rows, columns in self._at)
+
+    def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+        """See the class."""
+        style = self._style(noise[:, : self._settings.latent], labels)
+        x = functional.leaky_relu(self.start(style), SLOPE).view(-1, *self._first)
+        x = x.contiguous(memory_format=torch.channels_last)
+        begins = self._settings.latent
+        for number, (layer, (rows, columns)) in enumerate(zip(self.layers, self._at, strict=True)):
+            if number % 2:  # the first at a finer map
+                x = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+                x = x[:, :, :rows, :columns]
+            length = rows * columns * self._settings.grain
+            grain = noise[:, begins : begins + length].reshape(len(x), rows, columns, -1).permute(0, 3, 1, 2)
+            begins += length
+            x = layer(x, style, grain)
+        x = x * self.last_scales(style)[:, :, None, None].to(x.dtype)
+        return self.bands.write(self.last(x))
+
+    def _style(self, latent: Tensor, labels: Tensor | None) -> Tensor:
+        """(n, latent) and (n,) to (n, style); the noise is brought to length 1 a number, as in arXiv 1812.04948."""
+        style = _unit(latent)
+        if self.classes is not None and labels is not None:
+            style = torch.cat([style, _unit(self.classes(labels))], 1)
+        for layer in self.styles:
+            style = _GAIN * functional.leaky_relu(layer(style), SLOPE)
+        return style
+
+
+def _unit(values: Tensor) -> Tensor:
+    """(n, k), each row with mean square 1."""
+    return values * torch.rsqrt(values.square().mean(1, keepdim=True) + 1e-8)
+
+
+class Discriminator(nn.Module):
+    """Images and their labels to logits (n, 1 + places): the whole image first, then places of the second finest map.
+
+    Attributes:
+        strength: Weight of the penalty, which follows what is measured.
+        sure: Running mean of how sure it is of its pairs.
+        deviation: Running mean of a batch's spread, which stands for it in evaluation mode: there an image's logits do
+            not depend on its neighbours.
+    """
+
+    strength: Tensor
+    sure: Tensor
+    deviation: Tensor
+
+    def __init__(self, bands: Bands, classes: int, settings: NetworkSettings, loss: LossSettings) -> None:
+        """For images of `bands`; 0 classes: labels are not looked at."""
+        super().__init__()
+        self.bands, self._classes = bands, classes
+        maps = maps_of(bands.grid)
+        widths = channels_of(len(maps), bands.levels, settings)[::-1]
+        self.layers = nn.ModuleList([_convolution(bands.count, widths[0]), _convolution(widths[0], widths[0])])
+        for before, after in itertools.pairwise(widths):
+            self.layers += [_convolution(before, after, stride=2), _convolution(after, after)]
+        # a logit for each class, of which the label takes its own: Miyato and Koyama 2018 (arXiv 1802.05637)
+        self.places = nn.Conv2d(widths[1], max(1, classes), 1)
+        self.joined = nn.Linear(widths[-1] * math.prod(maps[0]) + 1, settings.most)
+        self.whole = nn.Linear(settings.most, max(1, classes))
+        for layer in (self.places, self.joined):
+            nn.init.kaiming_normal_(layer.weight, SLOPE)
+            _zero_bias(layer)
+        self.register_buffer("strength", torch.tensor(loss.penalty))
+        self.register_buffer("sure", torch.tensor(loss.sureness))
+        self.register_buffer("deviation", torch.tensor(0.0))
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """See the class."""
+        return self.judge(self.bands.read(images), labels)
+
+    def judge(self, bands: Tensor, labels: Tensor | None = None, parts: int = 1) -> Tensor:
+        """The logits of bands as `Bands.read` gives them; `parts` of equal length may stand one after the other."""
+        x = bands.contiguous(memory_format=torch.channels_last)
+        places, spread = x, x
+        for number, layer in enumerate(self.layers):
+            if number == len(self.layers) - 1:
+                spread = self._spread(x, parts)
+            x = functional.leaky_relu(layer(x), SLOPE)
+            if number == 3:
+                places = self.places(x).flatten(2)
+        joined = torch.cat([x.flatten(1), spread.to(x.dtype)], 1)
+        whole = self.whole(functional.leaky_relu(self.joined(joined), SLOPE))
+        logits = torch.cat([whole[:, :, None], places], 2).float()
+        if self._classes and labels is not None:
+            return logits[torch.arange(len(logits), device=labels.device), labels]
+        return logits[:, 0]
+
+    def _spread(self, x: Tensor, parts: int) -> Tensor:
+        """(n, 1): mean standard deviation over groups of images, Karras et al. 2018 (arXiv 1710.10196), section 3."""
+        if not self.training:
+            return self.deviation.expand(len(x), 1)
+        size = next(size for size in range(_GROUP, 0, -1) if len(x) // parts % size == 0)
+        groups = x.float().reshape(-1, size, x[0].numel())
+        found = (groups.var(1, correction=0) + 1e-8).sqrt().mean(1)
+        with torch.no_grad():
+            self.deviation.lerp_(found.mean(), _MEMORY)
+        return found.repeat_interleave(size)[:, None]
+
+
+def _zero_bias(layer: nn.Conv2d | nn.Linear) -> None:
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def _convolution(before: int, after: int, stride: int = 1) -> nn.Conv2d:
+    layer = nn.Conv2d(before, after, 3, stride, 1)
+    nn.init.kaiming_normal_(layer.weight, SLOPE)
+    _zero_bias(layer)
+    return layer
+
+
+def rate_at(seen: int, total: int, batch: int) -> float:
+    """Share of the learning rate that holds after `seen` of `total` images, in batches of `batch`."""
+    fallen = max(0.0, seen / total - _FLAT) / (1.0 - _FLAT)
+    along = 0.5 * (1.0 + math.cos(math.pi * min(1.0, fallen)))
+    return min(1.0, (seen // batch + 1) / _WARM_UP) * (_LAST + (1.0 - _LAST) * along)
+
+
+def round_of_steps(
+    state: TrainingState, batch: Batch, settings: LossSettings, recipe: Recipe, device: Device
+) -> Tensor:
+    """Updates both networks once; see `Family.step`."""
+    discriminator, count = state.discriminator, len(batch.real)
+    assert isinstance(discriminator, Discriminator)  # built by this family
+    rate = recipe.optimiser.learning_rate * rate_at(batch.seen, batch.total, count)
+    for optimiser, times in ((state.generator_optimiser, 1.0), (state.discriminator_optimiser, settings.rate)):
+        for group in optimiser.param_groups:
+            group["lr"] = rate * times
+
+    with device.autocast():
+        fakes = state.generator(batch.noise, batch.labels)
+    bands = discriminator.bands.read(torch.cat([batch.real, fakes.detach()]))
+    labels = torch.cat([batch.labels, batch.labels])
+
+    def logits_of(points: Tensor) -> Tensor:
+        with device.autocast():
+            return discriminator.judge(points, labels, parts=2)
+
+    real, fake = logits_of(bands).chunk(2)
+    loss_d = pairing_loss(real, fake, settings.dense)
+    pulled = loss_d
+    if batch.seen // count % settings.penalty_every == 0:
+        signs = torch.randint(0, 2, (2 * count, real.shape[1] - 1), generator=batch.random).to(real) * 2.0 - 1.0
+        # half gamma (R1 + R2), and the mean over reals and fakes is half of R1 + R2
+        pulled = loss_d + discriminator.strength * settings.penalty_every * slope_penalty(
+            logits_of, bands, signs, settings.dense
+        )
+    state.discriminator_optimiser.zero_grad()
+    pulled.backward()  # type: ignore[no-untyped-call]  # torch's stub has no types here
+    state.discriminator_optimiser.step()
+    if batch.seen >= _WARM_UP * count:  # until then nothing is sure, and nothing follows from it
+        follow(discriminator, sureness(real.detach(), fake.detach()), settings)
+
+    discriminator.requires_grad_(False)  # its gradients would be thrown away
+    with device.autocast():
+        wanted = discriminator(fakes, batch.labels)
+    loss_g = pairing_loss(wanted, real.detach(), settings.dense)
+    state.generator_optimiser.zero_grad()
+    loss_g.backward()  # type: ignore[no-untyped-call]  # torch's stub has no types here
+    state.generator_optimiser.step()
+    discriminator.requires_grad_(True)
+
+    if state.average is not None:
+        half_life = min(recipe.ema.half_life_images, 0.1 * batch.seen + count)  # short while all is young
+        ema.update(state.average, state.generator, ema.decay_for(count, half_life))
+    said = [real[:, 0].detach().sigmoid().mean(), fake[:, 0].detach().sigmoid().mean()]
+    return torch.stack([loss_d.detach(), loss_g.detach(), *said])
+
+
+@torch.no_grad()
+def follow(discriminator: Discriminator, measured: Tensor, settings: LossSettings) -> None:
+    """Raises the penalty where the discriminator is surer than it shall be, and lowers it where less sure.
+
+    After the adaptive augmentation of Karras et al. 2020 (arXiv 2006.06676, section 3), with the penalty in its place.
+    """
+    discriminator.sure.lerp_(measured, _MEMORY)
+    too_sure = ((discriminator.sure - settings.sureness) / 0.05).clamp(-1.0, 1.0)
+    discriminator.strength.mul_(torch.exp(settings.follow * too_sure)).clamp_(*_STRENGTH)

@@ -1,0 +1,53 @@
+"""A convolution that a style modulates, shared by the batch."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+SLOPE = 0.2
+"""Of every leaky ReLU."""
+
+_GAIN = math.sqrt(2.0)
+"""Brings what a leaky ReLU lets through back to about unit strength."""
+
+
+class Modulated(nn.Module):
+    """A 3 x 3 convolution of styled channels and of styled noise, brought back to unit strength.
+
+    With input scales s and weights W, the output is divided by sqrt(sum s^2 W^2), arXiv 1912.04958, equation 3. Scaling
+    what goes in and what comes out does the same as scaling the weights, and the batch shares one convolution.
+    """
+
+    def __init__(self, before: int, after: int, style: int, grain: int) -> None:
+        """From `before` to `after` channels, with styles of length `style` and `grain` channels of noise."""
+        super().__init__()
+        spread = 1.0 / math.sqrt(9 * (before + grain))
+        self.weight = nn.Parameter(torch.randn(after, before, 3, 3) * spread)
+        self.grain = nn.Parameter(torch.randn(after, grain, 3, 3) * (0.3 * spread))
+        self.bias = nn.Parameter(torch.zeros(after))
+        self.scales = scales_of(style, before + grain)
+
+    def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
+        """Maps (n, before, h, w), styles (n, style) and noise (n, grain, h, w) to maps (n, after, h, w)."""
+        scales = self.scales(style).float()
+        before = x.shape[1]
+        styled, grain = (part[:, :, None, None].to(x.dtype) for part in scales.split([before, noise.shape[1]], 1))
+        # two convolutions: were the noise joined to the maps, the backward pass of the enlargement would be slow
+        y = functional.conv2d(x * styled, self.weight, padding=1)
+        y = y + functional.conv2d(noise.to(x.dtype) * grain, self.grain, padding=1)
+        power = torch.cat([self.weight, self.grain], 1).float().square().sum((2, 3))
+        strength = _GAIN * torch.rsqrt(scales.square() @ power.T + 1e-6)
+        y = torch.addcmul(self.bias.to(y.dtype)[:, None, None], y, strength[:, :, None, None].to(y.dtype))
+        return functional.leaky_relu(y, SLOPE)
+
+
+def scales_of(style: int, channels: int) -> nn.Linear:
+    """Styles to a scale for each channel, about 1 at first."""
+    layer = nn.Linear(style, channels)
+    nn.init.normal_(layer.weight, 0.0, 0.3 / math.sqrt(style))
+    nn.init.ones_(layer.bias)
+    return layer
