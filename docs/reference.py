@@ -1,4 +1,4 @@
-"""Writes the tables of docs/configuration.md and docs/commands.md from the program itself.
+"""Writes the tables of docs/configuration.md, docs/commands.md and docs/architecture.md from the program itself.
 
     python docs/reference.py
 
@@ -8,9 +8,11 @@ written by hand and stays. `tests/test_docs.py` fails while a page differs from 
 
 from __future__ import annotations
 
+import ast
 import enum
 import inspect
 import re
+import sys
 import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,7 +28,8 @@ from scansynth.gan.models.families import FAMILIES, complete
 from scansynth.recipe import Recipe, load_recipe, recipe_names
 
 FOLDER = Path(__file__).parent
-PAGES = ("configuration.md", "commands.md")
+PAGES = ("configuration.md", "commands.md", "architecture.md")
+SOURCE = FOLDER.parent / "src" / "scansynth"
 BLOCK = re.compile(r"(<!-- reference: (\w+)((?: [\w.-]+)*) -->\n).*?(<!-- end of reference -->)", re.DOTALL)
 
 UNITS = {
@@ -297,12 +300,50 @@ def command_table(name: str) -> str:
     return text + ("\n" + table(("argument or option", "type", "default", "meaning"), rows) if rows else "")
 
 
+def about(path: Path) -> str:
+    """What a file or folder says of itself: the first sentence of its docstring."""
+    source = path / "__init__.py" if path.is_dir() else path
+    words = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
+    return re.split(r"(?<=[.?!])\s", " ".join(words.partition("\n\n")[0].split()))[0].rstrip(".")
+
+
+def house(_: str) -> str:
+    """The listing of the top level, floor by floor, as `tests/test_architecture.py` holds it."""
+    sys.path.insert(0, str(FOLDER.parent / "tests"))
+    from test_architecture import FLOORS  # noqa: PLC0415
+
+    lines = ["src/scansynth/"]
+    for floor in FLOORS:
+        lines.append(f"  {'-' * 74}")
+        for name in sorted(floor - {"scansynth"}):
+            folder = SOURCE / name
+            path = folder if folder.is_dir() else folder.with_suffix(".py")
+            lines.append(f"  {name + ('/' if path.is_dir() else '.py'):<18}{about(path)}")
+    return "```text\n" + "\n".join(lines) + "\n```\n"
+
+
+def files(_: str) -> str:
+    """Every folder with its files, and what each says of itself."""
+    parts = []
+    for folder in sorted({path.parent for path in SOURCE.rglob("__init__.py")} - {SOURCE}):
+        rows = [
+            (f"`{path.name}`", about(path).replace("|", "\\|"))
+            for path in sorted(folder.glob("*.py"))
+            if path.stem != "__init__"
+        ]
+        head = f"### `{folder.relative_to(SOURCE).as_posix()}/`\n\n{about(folder)}.\n"
+        parts.append(head + ("\n" + table(("file", "what it is"), rows) if rows else ""))
+    return "\n".join(parts)
+
+
 WRITERS: dict[str, Callable[[str], str]] = {
     "settings": settings_table,
     "recipes": recipes_table,
     "recipe": recipe_table,
     "family": family_table,
     "command": command_table,
+    "house": house,
+    "files": files,
 }
 
 

@@ -1,1 +1,1 @@
-"""The evidence: sets, floors, controls, verdicts; one question a file."""
+"""The audit of one synthetic set: images in, claims out."""

@@ -1,1 +1,1 @@
-"""Lines of evidence: what a claim is, and the rules by which it is judged."""
+"""Claims: what one is, the rules, and the verdict of each question."""

@@ -1,1 +1,1 @@
-"""Scans made ready: sources, labels, roles, arrays."""
+"""Scans made ready, and every set of images."""

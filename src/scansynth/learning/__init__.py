@@ -1,1 +1,1 @@
-"""What every training shares."""
+"""What every training shares: device, checkpoints, trackers."""

@@ -1,1 +1,1 @@
-"""A utility trial from a study: the generators it needs, its jobs in order, and its result."""
+"""The stages of a study in order, a whole trial, the demonstration: the one folder that sees two wings."""

@@ -1,1 +1,1 @@
-"""The blinded reader study from draw to verdict: who sees what, what is sealed, and what it came to."""
+"""The blinded reader study, from what is drawn to the verdict."""

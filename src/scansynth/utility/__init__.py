@@ -1,1 +1,1 @@
-"""Does it help? The utility trial."""
+"""The utility trial: does a set help a detector."""

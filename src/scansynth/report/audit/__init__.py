@@ -1,1 +1,1 @@
-"""What each part of a study left, and how the report tells it: sentence, pictures, numbers."""
+"""The audit on the page: sentences, pictures, numbers."""

@@ -1,1 +1,1 @@
-"""What every chapter of the report draws and says with: figures, intervals, pictures, words."""
+"""What all parts of the report draw with: figures, intervals, pictures, words."""
