@@ -327,7 +327,7 @@ def files(_: str) -> str:
     parts = []
     for folder in sorted({path.parent for path in SOURCE.rglob("__init__.py")} - {SOURCE}):
         rows = [
-            (f"`{path.name}`", about(path).replace("|", "\\|"))
+            (f"`{path.stem}`", about(path).replace("|", "\\|"))
             for path in sorted(folder.glob("*.py"))
             if path.stem != "__init__"
         ]
