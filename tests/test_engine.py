@@ -9,13 +9,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from scansynth import engine
-from scansynth.config import EngineSettings
+from scansynth.config import DEVICE, EngineSettings
 from scansynth.engine import Job, run_jobs, worker_count
 from scansynth.errors import CohortError, ConfigError
 
@@ -110,8 +112,59 @@ def test_worker_count_is_as_asked_and_no_more_than_jobs(workers: int, expected: 
     assert worker_count(EngineSettings(workers=workers), 7) == expected
 
 
-def test_worker_count_follows_the_cores_when_not_asked() -> None:
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
+    """Makes this machine seem to have so many GPUs, and `SCANSYNTH_DEVICE` say so."""
+
+    def pretend(count: int, device: str = "") -> None:
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setenv(DEVICE, device)
+
+    return pretend
+
+
+def test_worker_count_follows_the_cores_when_not_asked(gpus: Callable[..., None]) -> None:
+    gpus(0)
     assert worker_count(EngineSettings(), 10_000) == len(os.sched_getaffinity(0))
+    gpus(8, "cpu")
+    assert worker_count(EngineSettings(), 10_000) == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("count", "device", "workers", "expected"),
+    [
+        (4, "auto", 0, ["cuda:0", "cuda:1", "cuda:2", "cuda:3"]),
+        (4, "", 0, ["cuda:0", "cuda:1", "cuda:2", "cuda:3"]),
+        (3, "cuda", 2, ["cuda:0", "cuda:1"]),
+        (2, "auto", 4, ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]),  # as asked, in turns
+        (4, "cuda:2", 0, ["cuda:2"]),  # one GPU is named: one worker, there
+        (1, "auto", 0, ["cuda:0"]),
+    ],
+)
+def test_each_worker_has_a_gpu_of_its_own(
+    gpus: Callable[..., None], count: int, device: str, workers: int, expected: list[str]
+) -> None:
+    gpus(count, device)
+    started = worker_count(EngineSettings(workers=workers), 100)
+    assert [engine._place(number)[DEVICE] for number in range(started)] == expected
+
+
+def test_a_worker_on_the_cpu_is_given_no_gpu(gpus: Callable[..., None]) -> None:
+    gpus(4, "cpu")
+    assert DEVICE not in engine._place(3)  # and it inherits the variable, which says cpu
+    gpus(0)
+    assert DEVICE not in engine._place(0)
+
+
+def tell_device(path: str) -> None:
+    Path(path).write_text(os.environ.get(DEVICE, ""))
+
+
+def test_the_device_reaches_the_workers(tmp_path: Path, gpus: Callable[..., None]) -> None:
+    gpus(2)
+    paths = [tmp_path / str(number) for number in range(2)]
+    run_jobs(tell_device, [Job(path.name, str(path)) for path in paths], EngineSettings())
+    assert {path.read_text() for path in paths} <= {"cuda:0", "cuda:1"}
 
 
 def test_missing_ray_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,10 +225,16 @@ class UtilitySettings(Settings):
         return tuple(ratio for ratio in self.ratios if ratio > 0.0)
 
 
+DEVICE = "SCANSYNTH_DEVICE"
+"""Environment variable that says where networks compute, in the words of `StudyConfig.device`."""
+
+DEVICE_FORM = r"^(auto|cpu|cuda(:[0-9]+)?)$"
+
+
 class EngineSettings(Settings):
     """Where independent jobs run."""
 
-    workers: int = Field(0, ge=0, description="Processes at a time; 0: one for each core.")
+    workers: int = Field(0, ge=0, description="Processes at a time; 0: one for each GPU, or for each core without one.")
     address: str = Field(
         "",
         description='Empty: processes of this machine; "local": Ray started here; else the address of a Ray cluster.',
@@ -281,6 +287,11 @@ class StudyConfig(Settings):
     format: int = Field(FORMAT, description="Version of the study folder's layout.")
     name: str = Field("study", description="Title of the study, shown in the report.")
     seed: int = Field(0, ge=0, description="Every random draw derives from it.")
+    device: str = Field(
+        "auto",
+        pattern=DEVICE_FORM,
+        description="Where networks compute: auto (a GPU where there is one), cpu, cuda, or one GPU such as cuda:1.",
+    )
     cohort: CohortSettings
     generator: GeneratorSettings = GeneratorSettings()
     synthetic: SyntheticSettings = SyntheticSettings()

@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Generic, TypeVar
 
-from scansynth.config import EngineSettings
+from scansynth.config import DEVICE, EngineSettings
 from scansynth.console import Progress, silent
 from scansynth.errors import ConfigError, ScansynthError
 
@@ -71,9 +71,25 @@ class Outcome:
 
 
 def worker_count(settings: EngineSettings, jobs: int) -> int:
-    """Processes to start: as the settings say, else one for each core that this process may use; no more than jobs."""
+    """Processes to start: as set, else one for each GPU, or for each core without one; no more than jobs."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(settings.workers or cores, jobs))
+    return max(1, min(settings.workers or len(_gpus()) or cores, jobs))
+
+
+def _gpus() -> tuple[str, ...]:
+    """GPUs that jobs may use, as `SCANSYNTH_DEVICE` limits them; none on a machine without, or when it says cpu."""
+    asked = os.environ.get(DEVICE, "") or "auto"
+    if asked not in {"auto", "cuda"}:
+        return () if asked == "cpu" else (asked,)
+    import torch  # noqa: PLC0415 (two seconds, which only those pay who start workers)
+
+    return tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+
+
+def _place(number: int) -> dict[str, str]:
+    """Environment of the worker `number`: one thread and, where there are GPUs, one of them, in turns."""
+    gpus = _gpus()
+    return {**_ONE_THREAD, DEVICE: gpus[number % len(gpus)]} if gpus else _ONE_THREAD
 
 
 def run_jobs(
@@ -164,13 +180,18 @@ def _end_with_parent() -> None:
 
 
 class _Worker(Generic[A]):
-    """One process, and the job that it has."""
+    """One process, and the job that it has.
 
-    def __init__(self, function: Callable[[A], None]) -> None:
+    Attributes:
+        number: Its place among the workers, which decides about its GPU; a worker that follows on a dead one has it.
+    """
+
+    def __init__(self, function: Callable[[A], None], number: int) -> None:
+        self.number = number
         context = multiprocessing.get_context("spawn")  # a forked torch may hang in its threads
         self.connection, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(target=_serve, args=(theirs, function), daemon=True)
-        with _environment(_ONE_THREAD):
+        with _environment(_place(number)):
             self.process.start()
         theirs.close()
         self.index = -1
@@ -204,7 +225,7 @@ def _in_processes(
     tries = [0] * len(jobs)
     workers: list[_Worker[A]] = []
     try:
-        workers += [_Worker(function) for _ in range(worker_count(settings, len(jobs)))]
+        workers += [_Worker(function, number) for number in range(worker_count(settings, len(jobs)))]
         for worker in workers:
             _hand_on(worker, waiting, tries, jobs)
         while busy := {worker.connection: worker for worker in workers if worker.index >= 0}:
@@ -214,7 +235,7 @@ def _in_processes(
                 if outcome is None:  # it was killed
                     worker.end()
                     workers.remove(worker)
-                    worker = _Worker(function)
+                    worker = _Worker(function, worker.number)
                     workers.append(worker)
                 again = outcome is None and tries[index] < _TRIES
                 if again:
@@ -270,8 +291,10 @@ def _cluster(settings: EngineSettings, jobs: int) -> Iterator[Any]:
     Raises:
         ConfigError: There is no Ray at the address.
     """
-    ray = _ray()
-    variables = dict(_ONE_THREAD)
+    ray, asked = _ray(), os.environ.get(DEVICE, "") or "auto"
+    if ":" in asked:
+        raise ConfigError(f"Ray gives each job its GPU, and device is {asked}; set device to auto, cuda or cpu")
+    variables = {**_ONE_THREAD, DEVICE: asked}
     if settings.address == LOCAL_RAY:  # the same modules as here; another machine has its own installation
         variables["PYTHONPATH"] = os.pathsep.join(place for place in sys.path if place)
     quiet = {"log_to_driver": False, "logging_level": "error", "runtime_env": {"env_vars": variables}}
@@ -296,8 +319,8 @@ def _on_ray(
 ) -> Iterator[tuple[int, Outcome]]:
     """As `_in_processes`, on the workers of a Ray cluster, which see the same files."""
     with _cluster(settings, len(jobs)) as ray:
-        have = ray.cluster_resources()
-        share = min(1.0, have.get("GPU", 0.0) / max(have.get("CPU", 1.0), 1.0))  # else Ray hides the GPUs from a task
+        gpus = 0.0 if os.environ.get(DEVICE) == "cpu" else ray.cluster_resources().get("GPU", 0.0)
+        share = min(1.0, gpus / (settings.workers or 1))  # one each; a task of another share would see all GPUs or none
         task = ray.remote(num_cpus=1, num_gpus=share, max_retries=0)(_attempt)
         most = settings.workers or len(jobs)
         waiting, tries = deque(range(len(jobs))), [0] * len(jobs)

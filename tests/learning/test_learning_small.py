@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -10,6 +11,8 @@ import pytest
 import torch
 from torch import nn
 
+from scansynth.config import DEVICE
+from scansynth.errors import ConfigError
 from scansynth.learning import ema
 from scansynth.learning.device import Device, pick_device
 from scansynth.learning.interruption import interruption
@@ -49,11 +52,58 @@ def test_the_ends_of_the_average(decay: float) -> None:
     assert all(torch.equal(average.state_dict()[name], value) for name, value in expected.items())
 
 
-def test_the_device_is_the_same_every_time() -> None:
+def test_the_device_is_the_same_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(DEVICE, raising=False)
     first = pick_device()
     assert first == pick_device()
     assert first.kind == ("cuda" if torch.cuda.is_available() else "cpu")
     assert first.precision in ("bfloat16", "float32")
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Two GPUs that only the calls of `pick_device` can tell from real ones."""
+    for name, value in (
+        ("is_available", lambda: True),
+        ("device_count", lambda: 2),
+        ("device", lambda index: contextlib.nullcontext()),
+        ("is_bf16_supported", lambda including_emulation: True),
+        ("get_device_name", lambda index: f"GPU {index}"),
+    ):
+        monkeypatch.setattr(torch.cuda, name, value)
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("asked", "place", "name"),
+    [("", "cuda:0", "GPU 0"), ("auto", "cuda:0", "GPU 0"), ("cuda", "cuda:0", "GPU 0"), ("cuda:1", "cuda:1", "GPU 1")],
+)
+def test_a_gpu_is_taken_by_its_number(two_gpus: pytest.MonkeyPatch, asked: str, place: str, name: str) -> None:
+    two_gpus.setenv(DEVICE, asked)
+    found = pick_device()
+    assert (str(found.torch_device), found.name, found.precision) == (place, name, "bfloat16")
+
+
+def test_the_cpu_can_be_asked_for_beside_gpus(two_gpus: pytest.MonkeyPatch) -> None:
+    two_gpus.setenv(DEVICE, "cpu")
+    assert str(pick_device().torch_device) == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("count", "asked", "said"),
+    [
+        (0, "cuda", "device cuda is not there: this machine has no GPU"),
+        (1, "cuda:1", "device cuda:1 is not there: this machine has one GPU, cuda:0"),
+        (2, "cuda:2", "device cuda:2 is not there: this machine has the GPUs cuda:0 to cuda:1"),
+        (2, "tpu", "SCANSYNTH_DEVICE is 'tpu'"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(two_gpus: pytest.MonkeyPatch, count: int, asked: str, said: str) -> None:
+    two_gpus.setattr(torch.cuda, "device_count", lambda: count)
+    two_gpus.setenv(DEVICE, asked)
+    with pytest.raises(ConfigError, match=said) as fault:
+        pick_device()
+    assert "\n" not in str(fault.value)
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])

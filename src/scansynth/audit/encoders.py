@@ -71,7 +71,7 @@ def make_encoders(train: Images, cache: Path | None = None, onnx: Path | None = 
         StorageError: The cache cannot be written.
     """
     encoders: dict[str, Encoder] = {FIXED: random_encoder(JUDGE_SEED)}
-    learned = learned_encoder(train, cache, pick_device().kind) if len(train) >= LEAST_IMAGES else None
+    learned = learned_encoder(train, cache, str(pick_device().torch_device)) if len(train) >= LEAST_IMAGES else None
     if learned:
         encoders[LEARNED] = learned.features
     if onnx:

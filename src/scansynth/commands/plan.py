@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from scansynth import console
-from scansynth.commands.shared import StudyFolder
+from scansynth.commands.shared import StudyFolder, use_device
 
 app = typer.Typer(help="Sample sizes, before you start.", no_args_is_help=True)
 
@@ -35,6 +35,7 @@ def utility(
             "give --gain, --power, --discordance and --negative-discordance over 0 and under 1; 6.4 points are 0.064"
         )
     opened = open_study(study)
+    use_device(opened)
     assumed = Assumed(discordance=discordance, negative_discordance=negative_discordance)
     told(prospect(opened, gain, power, assumed), console.result)
     expected = cost(opened)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,6 +31,21 @@ def surroundings(key: InstitutionKey, *, even_if_collapsed: bool = False) -> Sur
     return Surroundings(key, console.bar, console.say, console.warn, even_if_collapsed)
 
 
+def use_device(study: Study) -> None:
+    """Lets all networks of this process and of its workers compute where the study says.
+
+    Raises:
+        ConfigError: There is no such device.
+    """
+    from scansynth.config import DEVICE
+
+    if study.config.device != "auto":
+        from scansynth.learning.device import pick_device
+
+        os.environ[DEVICE] = study.config.device
+        pick_device()
+
+
 def one_stage(
     folder: Path,
     name: str,
@@ -46,6 +62,7 @@ def one_stage(
     from scansynth.study import open_study
 
     study = open_study(folder)
+    use_device(study)
     with study.lock():
         around = surroundings(load_key(study.key_file(key)), even_if_collapsed=even_if_collapsed)
         run_stage(study, name, around)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scansynth import console
-from scansynth.commands.shared import KeyFile, StudyFolder, one_stage, surroundings
+from scansynth.commands.shared import KeyFile, StudyFolder, one_stage, surroundings, use_device
 
 if TYPE_CHECKING:
     from scansynth.dicom.deidentify import InstitutionKey
@@ -98,6 +98,7 @@ def run(
     from scansynth.study import open_study
 
     opened = open_study(study)
+    use_device(opened)
     if dry_run:
         _dry_run(opened, load_key(opened.key_file(key), create=False))
         return
@@ -134,7 +135,7 @@ def _dry_run(study: Study, key: InstitutionKey) -> None:
         console.result(
             f"training  {left / expected.images_per_second / 3600.0:.2f} hours: {left:,} images "
             f"({expected.train_images:,} a pass), {expected.images_per_second:.1f} images/s "
-            f"on {device.kind} ({device.name})"
+            f"on {device.torch_device} ({device.name})"
         )
         console.result(f"disk      {expected.disk_bytes / 1e9:.2f} GB")
     console.result("nothing was written; next: the same without --dry-run" if todo else "nothing is stale")

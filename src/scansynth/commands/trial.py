@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from scansynth import console
-from scansynth.commands.shared import KeyFile, StudyFolder
+from scansynth.commands.shared import KeyFile, StudyFolder, use_device
 
 app = typer.Typer()
 
@@ -28,6 +28,7 @@ def utility(
     from scansynth.study import open_study
 
     opened = open_study(study)
+    use_device(opened)
     with opened.lock():
         need_stage(opened, "ingest", load_key(opened.key_file(key)))
         trial = run_utility(opened, console.bar, console.warn, even_if_collapsed=even_if_collapsed)
@@ -53,8 +54,10 @@ def detect(
     from scansynth.study import open_study
     from scansynth.utility.detect import detect as look
 
+    opened = open_study(study)
+    use_device(opened)
     with reading_pool() as pool, console.bar("looking at scans") as progress:
-        found = look(open_study(study), dicom, out, pool, arm, progress, pictures=pictures)
+        found = look(opened, dicom, out, pool, arm, progress, pictures=pictures)
     for reason, count in found.left.items():
         console.say(f"left out: {count} x {reason}")
     for note in found.notes:

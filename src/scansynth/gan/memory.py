@@ -238,8 +238,9 @@ def available_bytes(device: Device, root: Path = Path("/")) -> int:
         root: Where the system's files lie.
     """
     if device.kind == "cuda":
-        idle = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-        return int(torch.cuda.mem_get_info()[0]) + idle
+        place = device.torch_device
+        idle = torch.cuda.memory_reserved(place) - torch.cuda.memory_allocated(place)
+        return int(torch.cuda.mem_get_info(place)[0]) + idle
     return min(_system_left(root), *_groups_left(root), sys.maxsize)
 
 

@@ -101,7 +101,7 @@ def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
     """The claim on copies, with the nearest pairs and the flagged images."""
     compared = context.compared
     flips = permission("", compared.view).searched
-    search = open_likenesses(compared.train.images, flips, context.embed, pick_device().kind)
+    search = open_likenesses(compared.train.images, flips, context.embed, str(pick_device().torch_device))
     of_set = search.nearest(compared.synthetic, lambda done, total, note="": progress(done, 2 * total, note))
     of_calibrate = search.nearest(compared.calibrate.images)
     progress(3, 4, "planted copies")

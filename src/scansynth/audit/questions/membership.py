@@ -141,7 +141,7 @@ def line_up(compared: Compared, rng: np.random.Generator) -> Lineup:
     shown = np.array([rng.choice(np.flatnonzero(place == patient)) for patient in range(len(members))])
     flips = permission("", compared.view).searched
     step = max(bands.shape[1] // 16, 1)
-    alike = pairwise(bands, bands[shown], flips, step=step, device=pick_device().kind)
+    alike = pairwise(bands, bands[shown], flips, step=step, device=str(pick_device().torch_device))
     alike[np.arange(len(place)), place] = -np.inf
     return Lineup(stack, bands, place, np.array(members), shown, alike, flips, step)
 
@@ -152,7 +152,7 @@ def by_distance(context: Context, progress: Progress) -> Finding:
     lineup = line_up(context.compared, context.rng("lineup"))
     progress(1, 3, "synthetic images")
     made = prepare(context.compared.synthetic)
-    device = pick_device().kind
+    device = str(pick_device().torch_device)
     to_set = nearest(lineup.bands, made, lineup.flips, step=lineup.step, device=device).score
     progress(2, 3, "planted copies")
     half = plant_copies(lineup, to_set, COPIED, context.rng("membership copies"))
