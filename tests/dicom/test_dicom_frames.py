@@ -101,3 +101,21 @@ def test_groups_and_frames_that_do_not_agree_are_refused(
     with pytest.raises(DicomError) as caught:
         read_header(tmp_path / "a", Limits())
     assert caught.value.reason == reason
+
+
+def test_a_damaged_enhanced_file_is_read_or_refused_in_one_line(tmp_path: Path) -> None:
+    """Bytes overwritten, cut out or doubled, anywhere before the pixels: 200 files."""
+    save_enhanced(tmp_path / "a", np.zeros((3, 8, 8), int))
+    data = (tmp_path / "a").read_bytes()
+    draw = generator(5, "damage")
+    refusals = []
+    for number in range(200):
+        place, length = int(draw.integers(400, len(data) - 400)), int(draw.integers(1, 30))
+        filling = (draw.bytes(length), b"", data[place : place + 2 * length])[number % 3]
+        (tmp_path / "b").write_bytes(data[:place] + filling + data[place + length :])
+        try:
+            assert len(read_header(tmp_path / "b", Limits()).images) <= 3
+        except DicomError as fault:
+            refusals.append(str(fault))
+    assert 50 < len(refusals) < 200
+    assert all(0 < len(refusal) < 200 and "\n" not in refusal for refusal in refusals)
