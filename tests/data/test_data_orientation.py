@@ -152,6 +152,12 @@ def test_masks_boxes_and_spacing_turn_with_the_image(tmp_path: Path, write_dicom
     study = study_of(tmp_path / "study", tmp_path / "scans")
     summary = ingest(study, KEY)
     assert any("14 images were stored mirrored" in note for note in summary.warnings)
+    # one picture under 16 patients makes no person of them, and is not passed over in silence
+    assert summary.patients == 16
+    assert any(
+        "16 images of 16 patients show one picture" in note and "same_pictures.csv" in note for note in summary.warnings
+    )
+    assert len(read_csv(study.linkage / "same_pictures.csv")) >= 15
     images, masks = open_set(study.cohort).planes, np.load(study.cohort / "masks.npy")
     assert len(images) == 16
     assert (images == images[0]).all()

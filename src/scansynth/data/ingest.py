@@ -222,7 +222,6 @@ def _build(plan: _Plan, folder: Path, pool: DecodePool, progress: Progress) -> _
     split_from = study.config.cohort.split_from
     united = unite(rows, folder / IMAGES, None if split_from is None else study.source(split_from) / "cohort", progress)
     write_same_pictures(study.linkage, key, united.listed)
-    united.check()
     scans = [scan for scan, _ in united.rows]
     given = one_role_a_group(plan.given, united.groups)
     roles = _roles(study, strata(scans), given)  # anew: a patient may have lost every image, or be another one

@@ -14,7 +14,6 @@ from scansynth.data.imageset import ImageSet, as_planes
 from scansynth.data.join import Scan
 from scansynth.data.tensors import load_cohort
 from scansynth.data.twins import LARGEST, MOST_IMAGES, SHARE, Pictures, Twins, find_twins, grouped
-from scansynth.errors import CohortError
 
 Rows = Sequence[tuple[Scan, Mapping[str, str]]]
 
@@ -28,26 +27,12 @@ class United:
         groups: First member of the group of each patient who shares a picture, also of those of another study.
         listed: For the owner: two files, or a file and a case of another study, and how alike they are.
         notes: What the user should know.
-        spread: Patients of the picture that most share; one that very many share is nobody's.
     """
 
     rows: Rows
     groups: Mapping[str, str]
     listed: tuple[tuple[str, str, float], ...]
     notes: tuple[str, ...]
-    spread: int = 0
-
-    def check(self) -> None:
-        """Passes when every shared picture may be a person's own.
-
-        Raises:
-            CohortError: One picture stands under so many patients that they cannot be one person.
-        """
-        if self.spread > max(LARGEST, SHARE * len({scan.patient for scan, _ in self.rows})):
-            raise CohortError(
-                f"one picture stands under {self.spread} patients, so it is no patient's own, but a test image or a "
-                "page; remove its files (private/same_pictures.csv names them)"
-            )
 
 
 def unite(rows: Rows, images: Path, other: Path | None, progress: Progress = silent) -> United:
@@ -64,7 +49,9 @@ def unite(rows: Rows, images: Path, other: Path | None, progress: Progress = sil
     known = None if other is None else load_cohort(other).images
     cases = () if known is None else known.rows
     theirs = None if known is None else _pictures(known)
-    twins = find_twins(own, theirs, progress)
+    nobodys = _nobodys(own)
+    found = find_twins(own, theirs, progress)
+    twins = _without(found, own, nobodys)
     everyone = [*patients, *(case["patient"] for case in cases)]
     groups = grouped((everyone[twin.first], everyone[twin.second]) for twin in twins.pairs)
     united = [
@@ -75,17 +62,38 @@ def unite(rows: Rows, images: Path, other: Path | None, progress: Progress = sil
         for scan, row in rows
     ]
     names = [*(scan.source.relative for scan, _ in rows), *(f"case {case['id']}" for case in cases)]
-    listed = tuple((names[twin.first], names[twin.second], twin.score) for twin in twins.pairs)
+    listed = tuple((names[twin.first], names[twin.second], twin.score) for twin in found.pairs)
     labels = [*(scan.label for scan, _ in rows), *(case["label"] for case in cases)]
-    return United(united, groups, listed, tuple(_notes(twins, groups, len(rows), labels)), _spread(own))
+    notes = [*_notes(twins, groups, len(rows), labels), *_crowd_notes(own, nobodys)]
+    return United(united, groups, listed, tuple(notes))
 
 
-def _spread(own: Pictures) -> int:
-    """Patients of the picture that most share by its pixels."""
+def _nobodys(own: Pictures) -> frozenset[str]:
+    """Digests of pictures under so many patients that these cannot be one person: test images, blank slices, pages."""
     sharing: dict[str, set[str]] = defaultdict(set)
     for digest, patient in zip(own.digests, own.patients, strict=True):
         sharing[digest].add(patient)
-    return max((len(found) for digest, found in sharing.items() if digest), default=0)
+    most = max(LARGEST, SHARE * len(set(own.patients)))
+    return frozenset(digest for digest, patients in sharing.items() if digest and len(patients) > most)
+
+
+def _without(twins: Twins, own: Pictures, nobodys: frozenset[str]) -> Twins:
+    """The twins but for pairs of pictures that are nobody's: those make no two patients one."""
+    places = {place for place, digest in enumerate(own.digests) if digest in nobodys}
+    return replace(twins, pairs=tuple(twin for twin in twins.pairs if not {twin.first, twin.second} & places))
+
+
+def _crowd_notes(own: Pictures, nobodys: frozenset[str]) -> list[str]:
+    """That some pictures are nobody's own, which makes training and test images alike."""
+    if not nobodys:
+        return []
+    patients = {patient for digest, patient in zip(own.digests, own.patients, strict=True) if digest in nobodys}
+    images = sum(digest in nobodys for digest in own.digests)
+    what = "one picture" if len(nobodys) == 1 else f"{len(nobodys)} pictures"
+    return [
+        f"{images} images of {len(patients)} patients show {what}, under more patients than one person can be: "
+        "training and test images are the same, so trust no figure; remove them (private/same_pictures.csv names them)"
+    ]
 
 
 def _pictures(known: ImageSet) -> Pictures:
