@@ -181,7 +181,7 @@ def check(worklist: Path, database_url: str | None, readers: list[Reader]) -> di
 
 
 def measure(
-    readers: int, seconds: float, think: float, size: int = 256, database_url: str | None = None
+    readers: int, seconds: float, think: float, size: int = 256, database_url: str | None = None, patience: float = 2.0
 ) -> dict[str, Any]:
     """One run, with everything that it found.
 
@@ -191,6 +191,7 @@ def measure(
         think: Mean pause before an answer, in seconds.
         size: Side of the images, pixels.
         database_url: An empty PostgreSQL database; none: SQLite.
+        patience: Times `seconds` after which the readers give up.
     """
     images = max(4, round(seconds / think) - 2)
     with tempfile.TemporaryDirectory() as folder:
@@ -200,7 +201,7 @@ def measure(
         with server(worklist, database_url) as (url, process):
             before, start = waiting(), time.monotonic()
             arrivals = [start + think * number / readers for number in range(readers)]
-            asyncio.run(_all_read(crowd, url, think, arrivals, start + 2 * seconds))
+            asyncio.run(_all_read(crowd, url, think, arrivals, start + patience * seconds))
             took = time.monotonic() - start
             ran, waited = (
                 mine + its - mine_before

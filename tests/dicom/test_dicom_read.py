@@ -184,12 +184,12 @@ def test_a_deflated_bomb_is_refused_before_it_inflates(write_dicom: Write, tmp_p
     assert len(bomb) < 200_000
     for name, content in (("bomb", bomb), ("bare", bomb[132:])):
         (tmp_path / name).write_bytes(content)
-        began = time.perf_counter()
+        began = time.process_time()
         tracemalloc.start()
         assert _refusal(tmp_path / name).reason == "deflated transfer syntax"
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
         tracemalloc.stop()
-        assert time.perf_counter() - began < 1.0
+        assert time.process_time() - began < 1.0
 
 
 @pytest.mark.parametrize("cut", [1, 50, 131, 133, 200, 400, 600, -100, -1])

@@ -61,16 +61,16 @@ def test_a_broken_file_costs_only_itself(job: str, reason: str) -> None:
 
 def test_a_hanging_decoder_is_ended_in_time() -> None:
     began = time.monotonic()
-    assert _reasons(_run(["a", "hang", "b"], seconds=1.0)) == ["ok", "decoding took too long", "ok"]
-    assert time.monotonic() - began < 20
+    assert _reasons(_run(["a", "hang", "b"], seconds=3.0)) == ["ok", "decoding took too long", "ok"]
+    assert time.monotonic() - began < 300, "it hangs for 600 s"
 
 
 def test_a_slow_consumer_costs_no_file() -> None:
-    with Sandbox[str]("hostile_tasks:misbehave", lambda job: {"path": job}, 2, 1 << 28, 1.0) as sandbox:
+    with Sandbox[str]("hostile_tasks:misbehave", lambda job: {"path": job}, 2, 1 << 28, 3.0) as sandbox:
         outcomes = []
         for pair in sandbox.run("abcdef"):
             outcomes.append(pair)
-            time.sleep(1.2 if len(outcomes) == 1 else 0.0)
+            time.sleep(3.5 if len(outcomes) == 1 else 0.0)
     assert _reasons(outcomes) == ["ok"] * 6
 
 

@@ -117,7 +117,7 @@ def test_a_stop_in_the_last_round_is_the_end(tmp_path: Path, whole: dict[str, tu
 
 def test_killed_at_any_moment_and_continued_is_the_uninterrupted_training(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, tiny_training.__file__, str(tmp_path), "2"], check=True, capture_output=True, text=True
+        [sys.executable, tiny_training.__file__, str(tmp_path), "2", "0"], check=True, capture_output=True, text=True
     )
     straight, going_back = json.loads(done.stdout)
     rows = straight["killed"] + going_back["killed"]

@@ -1,7 +1,7 @@
 """A training of seconds, and a program that kills one and goes on with it.
 
-    python tiny_training.py FOLDER: forks trainings that are killed at random moments and inside a save, continues
-    each, and prints as JSON where they were killed and what came out.
+    python tiny_training.py FOLDER KILLS [SEED]: forks trainings that are killed at random moments and inside a save,
+    continues each, and prints as JSON where they were killed and what came out.
 
 The kills run in forks of one process that has warmed torch up, on one thread: a fork inherits no threads.
 """
@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import secrets
 import signal
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -175,12 +176,17 @@ def _die_at_sync(folder: Path, number: int) -> None:
     _finish(folder, EVERY_ROUND)
 
 
-def _kill_after(folder: Path, seconds: float) -> None:
-    """Trains in a child, and kills it so long after its start."""
-    child = _in_fork(lambda: _finish(folder, EVERY_ROUND))
-    time.sleep(seconds)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+def _die_after(folder: Path, seconds: float) -> None:
+    """Trains, and is killed when it has run for so long: its own time, whatever else keeps the cores."""
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # which ends the process on the spot, as SIGKILL does
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    _finish(folder, EVERY_ROUND)
+
+
+def _ran() -> float:
+    """Seconds that the children that have ended ran."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _go_on(folder: Path) -> dict[str, Any]:
@@ -195,13 +201,12 @@ def _go_on(folder: Path) -> dict[str, Any]:
 
 def _drill(out: Path, kills: int, syncs: tuple[int, ...], random: np.random.Generator) -> dict[str, Any]:
     """Kills trainings of one kind and continues them; says what the uninterrupted one gave, and they."""
-    _finish(out / "whole")
-    began = time.monotonic()
-    os.waitpid(_in_fork(lambda: _finish(out / "timed", EVERY_ROUND)), 0)
-    length, rows = time.monotonic() - began, []
+    before = _ran()
+    os.waitpid(_in_fork(lambda: _finish(out / "whole", EVERY_ROUND)), 0)
+    length, rows = _ran() - before, []
     for number in range(kills):
-        folder = out / f"random-{number}"
-        _kill_after(folder, random.uniform(0.2, 0.9) * length)
+        folder, seconds = out / f"random-{number}", random.uniform(0.2, 0.9) * length
+        os.waitpid(_in_fork(lambda folder=folder, seconds=seconds: _die_after(folder, seconds)), 0)
         rows.append(_go_on(folder))
     for number in syncs:
         folder = out / f"sync-{number}"
@@ -210,10 +215,11 @@ def _drill(out: Path, kills: int, syncs: tuple[int, ...], random: np.random.Gene
     return {"whole": (out / "whole" / "fingerprint").read_text(), "killed": rows}
 
 
-def main(out: Path, kills: int) -> None:
+def main(out: Path, kills: int, seed: int) -> None:
     """Kills, continues, and prints what came out: trainings that run through, and trainings that go back twice."""
     torch.set_num_threads(1)
-    random = np.random.default_rng()
+    print(f"seed {seed}", file=sys.stderr)
+    random = np.random.default_rng(seed)
     found = [_drill(out / "straight", kills - kills // 2, (5, 9, 20), random)]
     plant_collapse((1, 72), (2, 72))
     found.append(_drill(out / "going-back", kills // 2, (53, 80), random))  # inside the saves of the two returns
@@ -226,4 +232,4 @@ def main(out: Path, kills: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else secrets.randbits(32))

@@ -1,4 +1,8 @@
-"""Twenty readers at once before the real server, on both databases; `make drill` does the same for ten minutes each."""
+"""Twenty readers at once before the real server, on both databases.
+
+How long a reader waits depends on what else the machine does, and is held by `make drill`, for ten minutes on each
+database. Here is held that nothing is lost, and how much the server and the readers work for one request.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,8 @@ from types import ModuleType
 
 import pytest
 
-BAR_MS = 150.0
-"""95th percentile of a lock and of an image, as asked of this server; the median over windows of time is held."""
+MOST_WORK_MS = 40.0
+"""Of processor time for a request, readers included; 7 to 12 here, also while other work keeps the cores."""
 
 
 @pytest.fixture(scope="module")
@@ -22,18 +26,17 @@ def load() -> ModuleType:
         return reader_load
 
 
-def test_twenty_readers_at_once_lose_nothing_and_wait_little(
-    load: ModuleType, database_url: str | None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """That nothing is lost is held always; how long it takes, unless other work keeps the cores of the machine."""
-    found = load.measure(20, 30.0, 1.5, size=256, database_url=database_url)
-    with capsys.disabled():
-        print(f"\n{load.said(found)}")
-    assert not load.failed(found)
-    assert found["told_locked"] == 20 * found["images_each"]
+def test_twenty_readers_at_once_lose_nothing_and_cost_little(load: ModuleType, database_url: str | None) -> None:
+    found = load.measure(20, 3.0, 0.3, size=256, database_url=database_url, patience=100.0)
+    assert not load.failed(found), load.said(found)
+    assert found["told_locked"] == 20 * found["images_each"] == 20 * 10
     assert found["resent_locks"] > 0
-    slowest = max(found[kind]["median_of_p95_ms"] for kind in ("lock", "buffer"))
-    assert slowest < BAR_MS or load.starved(found)
+    assert 1000 * found["ran_seconds"] / found["requests"] < MOST_WORK_MS, load.said(found)
+
+
+def test_a_machine_that_other_work_keeps_is_told_from_a_slow_server(load: ModuleType) -> None:
+    assert load.starved({"waited_for_a_core_seconds": 3.0, "ran_seconds": 2.0})
+    assert not load.starved({"waited_for_a_core_seconds": 1.0, "ran_seconds": 2.0})
 
 
 def test_waiting_for_a_core_is_measured(load: ModuleType) -> None:
