@@ -1,4 +1,4 @@
-"""Recipes beside each other on one cohort, for the same time of one core. Prints and appends JSON lines.
+"""Recipes beside each other on one cohort, for the same time of one core. Prints and keeps what is judged.
 
     python benchmarks/recipes.py STUDY [--recipe compact --recipe dcgan] [--seconds 240] [--classes all] [--out LOG]
 
@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +32,7 @@ from torch import nn
 from scansynth.data import augment
 from scansynth.data.tensors import load_cohort, select, to_signed, to_stored
 from scansynth.data.transforms import permission
-from scansynth.files import write_bytes
+from scansynth.files import read_json, write_bytes, write_json
 from scansynth.gan.grid import grid, png
 from scansynth.gan.material import grey
 from scansynth.gan.models.families import complete, family_of
@@ -161,6 +163,16 @@ def _of_draw(
     return coverage(within, across, ball), recall(among, across, ball), pair_distance(among) / pair_distance(within)
 
 
+def _keep(out: Path, row: dict[str, Any]) -> None:
+    """Adds a run to the file of results."""
+    command = f"python benchmarks/recipes.py STUDY --seconds SECONDS --out {out}"
+    machine = (
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
+    )
+    found = read_json(out) if out.exists() else {"command": command, "machine": machine, "runs": []}
+    write_json(out, {**found, "runs": [*found["runs"], row]})
+
+
 def main() -> None:
     """Trains and judges each recipe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -170,7 +182,7 @@ def main() -> None:
     parser.add_argument("--classes", default="all", help="labels that the generator sees, with commas between")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", default="{}", help="keys of the recipe set otherwise, as JSON")
-    parser.add_argument("--out", type=Path, help="file to which a JSON line is added for each recipe")
+    parser.add_argument("--out", type=Path, help="JSON file to which each run is added")
     parser.add_argument("--pictures", type=Path, help="folder for a grid of each recipe's images")
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -188,12 +200,11 @@ def main() -> None:
             "study": asked.study.name, "shape": made.shape[2:], "classes": asked.classes, "recipe": name,
             "set": json.loads(asked.set), "seed": asked.seed, "cpu_seconds": asked.seconds, "wall_seconds": round(wall),
             "images": seen, "train": len(found.train.images), "tune": len(found.tune.images),
-            "held_out": found.held_out, **judged(made, found), "torch": torch.__version__,
+            "held_out": found.held_out, **judged(made, found),
         }  # fmt: skip
         print(json.dumps(row), flush=True)
         if asked.out:
-            with asked.out.open("a") as log:
-                log.write(json.dumps(row) + "\n")
+            _keep(asked.out, row)
         if asked.pictures:
             columns = 8
             write_bytes(asked.pictures / f"{asked.study.name}-{name}.png", png(grid(made[: columns**2, 0], columns)))
