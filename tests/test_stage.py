@@ -8,7 +8,17 @@ import pytest
 
 from scansynth.errors import StudyError
 from scansynth.files import write_text
-from scansynth.stage import RECORD, StageRecord, hash_outputs, plain, read_record, versions, write_record
+from scansynth.stage import (
+    RECORD,
+    StageRecord,
+    hash_outputs,
+    outdated,
+    plain,
+    read_record,
+    stale,
+    versions,
+    write_record,
+)
 
 
 @pytest.fixture
@@ -41,6 +51,28 @@ def test_only_what_changed_is_named(record: StageRecord) -> None:
     assert record.differs(inputs, {**settings, "epochs": 4}) == ["setting epochs"]
     assert record.differs({"cohort": "2" * 64}, settings) == ["cohort"]
     assert record.differs({}, {**settings, "new": None, "newer": 1}) == ["cohort", "setting newer"]
+
+
+def test_work_is_up_to_date_while_nothing_it_was_made_of_changed(tmp_path: Path, record: StageRecord) -> None:
+    inputs, settings = dict(record.inputs), {"classes": ("a", "b"), "epochs": 3}
+    assert stale(tmp_path, inputs, settings, 7) == ["stage.json is gone"]
+    write_record(tmp_path, record)
+    assert stale(tmp_path, inputs, settings, 7) == []
+    assert stale(tmp_path, {"cohort": "2" * 64}, {**settings, "epochs": 4}, 8) == ["cohort", "setting epochs", "seed"]
+    assert stale(tmp_path, inputs) == []
+    write_text(tmp_path / "b.txt", "changed")
+    assert stale(tmp_path, inputs, settings, 7, exact={"deep/a.txt"}) == []
+    assert stale(tmp_path, inputs, settings, 7, exact={"b.txt"}) == ["b.txt is altered"]
+    (tmp_path / "b.txt").unlink()
+    assert stale(tmp_path, inputs, settings, 8) == ["seed", "b.txt is gone"]
+
+
+def test_an_input_is_outdated_when_its_source_holds_something_else(record: StageRecord) -> None:
+    whole, part, other = record.digest, record.outputs["b.txt"], "3" * 64
+    assert outdated({"set": whole, "weights": part}, {"set": record, "weights": record}) == []
+    assert outdated({"set": other, "weights": part}, {"set": record, "weights": record}) == ["set"]
+    assert outdated({"set": other}, {"set": None}) == []
+    assert outdated({}, {"set": record}) == []
 
 
 def test_the_digest_follows_the_outputs_alone(tmp_path: Path, record: StageRecord) -> None:

@@ -1,15 +1,16 @@
 """A stage's record: what it read, under which settings, and what it wrote.
 
 The record stands beside what the stage wrote, as `stage.json`, and is written last: a folder with a
-record is whole. A stage is stale when its inputs or settings differ from its record. Another version of
-scansynth is recorded and warned of, and makes nothing stale by itself.
+record is whole. A stage is stale when its inputs or settings differ from its record: `stale` says so for stages and
+jobs alike, and `outdated` for what remembers the digests it read. Another version of scansynth is recorded and warned
+of, and makes nothing stale by itself.
 """
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -54,11 +55,67 @@ class StageRecord:
         """One hash over all outputs: the input digest of the stages that follow."""
         return sha256_json(dict(self.outputs))
 
-    def differs(self, inputs: Mapping[str, str], settings: Mapping[str, Any]) -> list[str]:
-        """Names of the inputs and settings that are no longer those of this record."""
-        before = {**self.inputs, **{f"setting {key}": value for key, value in self.settings.items()}}
-        now = {**inputs, **{f"setting {key}": value for key, value in plain(settings).items()}}
-        return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    def differs(self, inputs: Mapping[str, str], settings: Mapping[str, Any] | None = None) -> list[str]:
+        """Names of the inputs and settings that are no longer those of this record; no settings: inputs alone."""
+        before, now = dict[str, Any](self.inputs), dict[str, Any](inputs)
+        if settings is not None:
+            before |= {f"setting {key}": value for key, value in self.settings.items()}
+            now |= {f"setting {key}": value for key, value in plain(settings).items()}
+        return differing(before, now)
+
+
+def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Names whose values are not the same in both; a name that one of them lacks stands for no value."""
+    return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+
+
+def stale(
+    folder: Path,
+    inputs: Mapping[str, str],
+    settings: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    *,
+    exact: Collection[str] = (),
+) -> list[str]:
+    """What makes the work in a folder out of date; nothing: it is up to date.
+
+    Args:
+        folder: Where a stage or a job wrote.
+        inputs: Digests of what it would read now.
+        settings: Under which it would run now; none: whatever they are.
+        seed: With which it would run now; none: whatever it is.
+        exact: Names of outputs that must hold the very bytes that were written; of others it is enough that they
+            are there.
+
+    Returns:
+        Names of the inputs and settings that changed, then the seed, then the first output that is gone or altered.
+
+    Raises:
+        StudyError: The record is damaged.
+    """
+    record = read_record(folder)
+    if record is None:
+        return [f"{RECORD} is gone"]
+    changes = record.differs(inputs, settings)
+    if seed is not None and record.seed != seed:
+        changes.append("seed")
+    for name, digest in record.outputs.items():
+        if not (folder / name).is_file():
+            return [*changes, f"{name} is gone"]
+        if name in exact and sha256_file(folder / name) != digest:
+            return [*changes, f"{name} is altered"]
+    return changes
+
+
+def outdated(inputs: Mapping[str, str], sources: Mapping[str, StageRecord | None]) -> list[str]:
+    """Names of the inputs whose source holds something else by now: neither its digest nor one of its files'.
+
+    Args:
+        inputs: Digests that were read, by name.
+        sources: Records of those that wrote them, by the same names; what has no record cannot be compared.
+    """
+    found = {name: record for name, record in sources.items() if record is not None and name in inputs}
+    return sorted(name for name, now in found.items() if inputs[name] not in {now.digest, *now.outputs.values()})
 
 
 def plain(settings: Mapping[str, Any]) -> dict[str, Any]:

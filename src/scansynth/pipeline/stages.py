@@ -33,7 +33,7 @@ from scansynth.ledger import Use
 from scansynth.report.audit.words import spoken
 from scansynth.report.collect import report_inputs
 from scansynth.report.render import report_settings, write_report
-from scansynth.stage import StageRecord, read_record
+from scansynth.stage import StageRecord, read_record, stale
 from scansynth.study import Study
 
 LEAST_SYNTHETIC = 400
@@ -299,22 +299,13 @@ def _state(stage: Stage, study: Study, key: InstitutionKey, waits_for: str = "")
     if waits_for:
         return StageState(stage, Condition.STALE, f"{waits_for} comes first", record)
     try:
-        changes = _changes(stage, record, study, key)
+        seed = study.config.seed if stage.seeded else None
+        changes = stale(stage.folder(study), stage.inputs(study, key), stage.settings(study), seed)
     except CohortError as fault:  # the scans' disk is not there: what was made of them still stands
         return StageState(stage, Condition.DONE, f"not checked: {fault}", record)
     if changes:
         return StageState(stage, Condition.STALE, "changed: " + ", ".join(changes), record)
     return StageState(stage, Condition.DONE, "", record)
-
-
-def _changes(stage: Stage, record: StageRecord, study: Study, key: InstitutionKey) -> list[str]:
-    """What makes a stage stale."""
-    changes = record.differs(stage.inputs(study, key), stage.settings(study))
-    if stage.seeded and record.seed != study.config.seed:
-        changes.append("seed")
-    folder = stage.folder(study)
-    changes += [f"{name} is gone" for name in record.outputs if not (folder / name).exists()][:1]
-    return changes
 
 
 def run_stage(study: Study, name: str, around: Surroundings) -> None:

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from scansynth.console import Progress, silent
 from scansynth.data.fractions import NOBODY, Without, train_part
-from scansynth.data.imageset import FACTS as SET_FACTS
 from scansynth.data.tensors import Cohort, cases_for, load_cohort
 from scansynth.engine import Job, Outcome, run_jobs
 from scansynth.errors import ConfigError, StudyError
@@ -25,7 +24,7 @@ from scansynth.gan.run import run_position, train_inputs, train_run, train_setti
 from scansynth.gan.weights import WEIGHTS
 from scansynth.learning.device import pick_device
 from scansynth.ledger import Use
-from scansynth.stage import read_record
+from scansynth.stage import read_record, stale
 from scansynth.study import Study, open_study
 from scansynth.utility.grid import images_needed
 from scansynth.utility.job import pair_seed
@@ -180,13 +179,7 @@ def untrained(study: Study, wanted: Sequence[Supply]) -> tuple[Supply, ...]:
 
 def _trained(study: Study, supply: Supply) -> bool:
     own = supplied(study, supply)
-    record = read_record(own.run())
-    return (
-        record is not None
-        and record.seed == supply.seed
-        and not record.differs(train_inputs(own), train_settings(own))
-        and all((own.run() / name).exists() for name in record.outputs)
-    )
+    return not stale(own.run(), train_inputs(own), train_settings(own), supply.seed)
 
 
 def _drawn(study: Study, supply: Supply) -> bool:
@@ -195,9 +188,8 @@ def _drawn(study: Study, supply: Supply) -> bool:
     return (
         record is not None
         and run is not None
-        and record.inputs.get("weights") == run.outputs.get(WEIGHTS)
         and int(record.settings.get("images", 0)) >= supply.images  # arms take the first ones of a larger set
-        and (own.synthetic() / SET_FACTS).exists()
+        and not stale(own.synthetic(), {"weights": run.outputs.get(WEIGHTS, "")})
     )
 
 

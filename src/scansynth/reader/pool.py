@@ -17,7 +17,7 @@ from scansynth.data.tensors import CohortFacts, Selection, load_cohort, select
 from scansynth.errors import ReaderError
 from scansynth.files import read_csv
 from scansynth.ledger import Use
-from scansynth.stage import read_record
+from scansynth.stage import outdated, read_record
 from scansynth.study import Study
 
 QUARANTINE = "quarantine.csv"
@@ -132,8 +132,7 @@ def _audited(evidence: Path, made: Path) -> tuple[tuple[Claim, ...], frozenset[s
     record = read_record(evidence)
     if record is None or not (evidence / QUARANTINE).exists():
         raise ReaderError(f"the set {made.name} was not audited; {again}")
-    now = read_record(made)
-    if now is not None and record.inputs.get("set") != now.digest:
+    if outdated({"set": "", **record.inputs}, {"set": read_record(made)}):
         raise ReaderError(f"the set {made.name} has changed since its audit; {again}")
     kept_back = frozenset(row["image"] for row in read_csv(evidence / QUARANTINE))
     return read_claims(evidence / "claims.json"), kept_back

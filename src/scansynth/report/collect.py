@@ -30,7 +30,7 @@ from scansynth.report.reader.artefacts import ReadersView, has_readers, read_rea
 from scansynth.report.training.course import Course, read_course, standing
 from scansynth.report.utility.artefacts import TrialView, has_trial, read_trial
 from scansynth.seeds import generator
-from scansynth.stage import StageRecord, read_record
+from scansynth.stage import StageRecord, outdated, read_record
 from scansynth.study import Study
 from scansynth.utility.grid import trial_folder
 
@@ -301,12 +301,10 @@ def _stages(study: Study, readers: ReadersView | None) -> tuple[StageView, ...]:
     records = {name: record for name, folder in folders.items() if (record := read_record(folder)) is not None}
     views = []
     for name, record in records.items():
-        outdated = []
-        for key, digest in {**record.inputs, **seen.get(name, {})}.items():
-            source = records.get(_SOURCES.get(key, key))
-            if source is not None and digest not in {source.digest, *source.outputs.values()}:
-                outdated.append(source.stage)
-        views.append(StageView(record.stage, record, tuple(sorted(outdated))))
+        inputs = {**record.inputs, **seen.get(name, {})}
+        sources = {key: found for key in inputs if (found := records.get(_SOURCES.get(key, key))) is not None}
+        changed = {sources[key].stage for key in outdated(inputs, sources)}
+        views.append(StageView(record.stage, record, tuple(sorted(changed))))
     return tuple(views)
 
 

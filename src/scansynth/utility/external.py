@@ -18,7 +18,7 @@ from scansynth.errors import CohortError, LedgerError, StudyError, TrainingError
 from scansynth.files import read_json, sha256_file, sha256_json, write_csv, write_json
 from scansynth.learning.device import pick_device
 from scansynth.ledger import Use
-from scansynth.stage import read_record
+from scansynth.stage import differing, read_record
 from scansynth.study import Study
 from scansynth.utility.detector.detector import FACTS, load_detector, score_images
 from scansynth.utility.grid import Grid
@@ -161,9 +161,9 @@ def score_external(spec: ExternalSpec) -> None:
 
 def _is_done(mark: Path, table: Path, identity: str) -> bool:
     try:
-        told = read_json(mark)
-        return bool(told["identity"] == identity and told["scores_sha256"] == sha256_file(table))
-    except (OSError, ValueError, KeyError, TypeError):
+        told, now = read_json(mark), {"identity": identity, "scores_sha256": sha256_file(table)}
+        return not differing({name: told.get(name) for name in now}, now)
+    except (OSError, ValueError, AttributeError):
         return False
 
 

@@ -17,12 +17,12 @@ from scansynth.data.augment import AugmentationPlan, plan_augmentation
 from scansynth.data.fractions import train_part
 from scansynth.data.tensors import Case, Cohort, Selection, cases_for, load_cohort
 from scansynth.data.transforms import permission
-from scansynth.files import new_directory, sha256_file, sha256_json, write_csv, write_json
+from scansynth.files import new_directory, sha256_json, write_csv, write_json
 from scansynth.learning.device import Device, pick_device
 from scansynth.ledger import Use
 from scansynth.recipe import AugmentationSettings
 from scansynth.seeds import derive_seed
-from scansynth.stage import StageRecord, hash_outputs, plain, read_record, versions, write_record
+from scansynth.stage import StageRecord, hash_outputs, plain, stale, versions, write_record
 from scansynth.utility.arms import phases_of
 from scansynth.utility.detector.detector import (
     FACTS,
@@ -133,14 +133,7 @@ def is_done(spec: JobSpec) -> bool:
     Raises:
         StudyError: Its record is damaged.
     """
-    record = read_record(spec.folder)
-    return (
-        record is not None
-        and record.seed == spec.seed
-        and not record.differs(spec.digests, spec.settings)
-        and all((spec.folder / name).is_file() for name in record.outputs)
-        and all(record.outputs[name] == sha256_file(spec.folder / name) for name in _JUDGED & record.outputs.keys())
-    )
+    return not stale(spec.folder, spec.digests, spec.settings, spec.seed, exact=_JUDGED)
 
 
 def run_job(spec: JobSpec) -> None:

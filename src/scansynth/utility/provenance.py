@@ -11,7 +11,7 @@ from scansynth.data.tensors import Cohort
 from scansynth.errors import LedgerError, StudyError
 from scansynth.files import read_json
 from scansynth.ledger import Role
-from scansynth.stage import StageRecord, read_record
+from scansynth.stage import StageRecord, outdated, read_record
 from scansynth.study import Study
 
 _WEIGHTS, _RUN = "generator.safetensors", "run.json"  # names in a run's folder
@@ -53,7 +53,7 @@ def check_set(study: Study, cohort: Cohort, folder: Path, subset: frozenset[str]
         return Origin(made.digest, False)
     run = _run_of(study, made.inputs.get("weights", ""))
     here = read_record(study.cohort)
-    if run is None or here is None or run[1].inputs.get("cohort") != here.digest:
+    if run is None or here is None or "cohort" not in run[1].inputs or outdated(run[1].inputs, {"cohort": here}):
         raise LedgerError(
             f"the set {folder.name} was made from weights that were not trained on this study's cohort as it is now: "
             "its generator may have seen test patients; train and generate again, or leave the set out"

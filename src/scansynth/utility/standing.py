@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scansynth.stage import RECORD, plain, read_record
+from scansynth.stage import RECORD, differing, outdated, plain, read_record
 from scansynth.study import Study
 from scansynth.utility.grid import PLAN, STAGE, read_plan, trial_folder
 
@@ -20,10 +20,9 @@ def standing(study: Study) -> str:
     record, cohort = read_record(folder), read_record(study.cohort)
     done = sum((folder / "jobs" / str(job["name"]) / RECORD).exists() for job in plan["jobs"])
     detectors = f"{done} of {len(plan['jobs'])} detectors"
-    declared = plain(study.config.utility.model_dump(mode="json"))
-    changed = sorted(key for key, value in declared.items() if key != "external" and plan["settings"].get(key) != value)
-    if cohort is not None and plan["cohort"] != cohort.digest:
-        changed.insert(0, "cohort")
+    declared = plain(study.config.utility.model_dump(mode="json", exclude={"external"}))
+    changed = outdated(plan, {"cohort": cohort})
+    changed += differing({key: plan["settings"].get(key) for key in declared}, declared)
     if changed:
         return f"stale     changed: {', '.join(changed)}; run: scansynth {STAGE} {study.folder}"
     if record is None or record.stage != STAGE or done < len(plan["jobs"]):
