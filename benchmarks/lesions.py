@@ -48,10 +48,10 @@ from scansynth.ledger import Use
 from scansynth.phantom.cohort import write_phantom_cohort
 from scansynth.seeds import generator
 from scansynth.statistics import Direction, verdict
-from scansynth.study import Study
+from scansynth.study import LESIONS, Study
 from scansynth.utility.detector.detector import load_detector, score_images
 from scansynth.utility.gathering import blocks, detections, lesions_of
-from scansynth.utility.grid import LESIONS, Grid, declare, run_grid, trial_folder, write_plan
+from scansynth.utility.grid import Grid, declare, run_grid, write_plan
 from scansynth.utility.statistics.effects import measure
 from scansynth.utility.statistics.froc import (
     CURVE,
@@ -192,7 +192,7 @@ def judge(study: Study, grid: Grid, other: Grid | None = None, draws: int = DRAW
     (block,) = blocks(study, grid)
     side, scores = load_cohort(study.cohort).facts.shape[0], block.test.scores[0]
     place = {str(case): index for index, case in enumerate(block.test.cases)}
-    lesions = lesions_of(read_csv(trial_folder(study) / LESIONS), place)
+    lesions = lesions_of(read_csv(study.trial / LESIONS), place)
     found = detections(study, grid, (block,))[0]
     if len(found.patients) < len(place):
         raise SystemExit("an image with a lesion has no mask: it has no place in this comparison")

@@ -27,11 +27,10 @@ from scansynth.config import ARMS
 from scansynth.console import Progress
 from scansynth.engine import worker_count
 from scansynth.files import read_json, write_json
-from scansynth.gan.run import RUN
 from scansynth.learning.device import pick_device
 from scansynth.pipeline.supply import Supply, make_supplies, supplied, supplies
 from scansynth.pipeline.utility import conclude, declared
-from scansynth.study import Study, open_study
+from scansynth.study import RUN, Study, open_study
 from scansynth.utility.grid import run_grid, write_plan
 from scansynth.utility.job import FIT
 

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import typer
 
+from scansynth import study
 from scansynth.claims.rules import CLAIMS, EVERY_RULE, RULE_VERSION, UTILITY_RULES
 from scansynth.cli import app
 from scansynth.config import CohortSettings, StudyConfig, known_keys, parse
@@ -30,11 +31,10 @@ from scansynth.data.transforms import PERMITTED_AUGMENTATION
 from scansynth.dicom.deidentify import KEY_VARIABLE
 from scansynth.dicom.header import quarantine
 from scansynth.dicom.image_type import KINDS
-from scansynth.gan import collapse, health, run, weights
+from scansynth.gan import collapse, health, weights
 from scansynth.gan.models.families import FAMILIES, complete
 from scansynth.ledger import PERMITTED, Role
 from scansynth.recipe import Change, Recipe, load_recipe, recipe_names
-from scansynth.report.render import PAGE
 from scansynth.stage import RECORD
 from scansynth.statistics import Verdict
 
@@ -360,9 +360,9 @@ def test_every_artefact_stands_in_the_study_folder() -> None:
     folder = page.partition("## The study folder")[2].partition("## Who reads whom")[0]
     names = [
         imageset.IMAGES, imageset.MASKS, imageset.TABLE, imageset.FACTS, tensors.EXCLUDED, tensors.ROLES, tensors.FACTS,
-        weights.WEIGHTS, weights.FACTS, run.RUN, MANIFEST, RECORD, PAGE,
-        "study.toml", "journal.jsonl", "linkage.csv", "log.jsonl", "alarms.jsonl", "claims.json", "pairs.json",
-        "distributions.json", "quarantine.csv",
+        study.WEIGHTS, weights.FACTS, study.RUN, MANIFEST, RECORD, study.PAGE,
+        study.CONFIG, "journal.jsonl", "linkage.csv", "log.jsonl", "alarms.jsonl", study.CLAIMS_FILE, study.PAIRS,
+        study.BEHIND, study.QUARANTINE,
     ]  # fmt: skip
     for name in names:
         assert name in folder, f"{name} is missing in docs/architecture.md"
@@ -504,16 +504,16 @@ def test_speeds_in_the_readme_are_those_measured() -> None:
 
 
 def test_verdicts_in_the_readme_are_those_of_the_run() -> None:
-    study = json.loads(text(DOCS / "results" / "real_studies.json"))["studies"]["lidc-patches"]
+    measured = json.loads(text(DOCS / "results" / "real_studies.json"))["studies"]["lidc-patches"]
     (row,) = (line for line in text(ROOT / "README.md").splitlines() if line.startswith("| `dcgan` on "))
-    assert f"on {study['train_images']} public lung CT patches" in row
+    assert f"on {measured['train_images']} public lung CT patches" in row
     for words, questions in (
         (r"realism and variety `([\w ]+)`", {"fidelity", "diversity"}),
         (r"no closer to training images than unknown patients are \(`([\w ]+)`\)", {"copies"}),
     ):
         told = re.search(words, row)
         assert told, words
-        found = {claim["verdict"] for claim in study["claims"] if claim["claim"].split(".")[0] in questions}
+        found = {claim["verdict"] for claim in measured["claims"] if claim["claim"].split(".")[0] in questions}
         assert found == {told[1]}, "what the README says, and no other verdict"
 
 

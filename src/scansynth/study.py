@@ -15,6 +15,36 @@ from scansynth.errors import StudyError
 from scansynth.files import append_json_line, storage_faults
 from scansynth.recipe import Recipe, load_recipe
 
+CONFIG = "study.toml"
+COHORT, TRIAL, READER = "cohort", "trial", "reader"
+
+RUN, WEIGHTS, SCORES, GRIDS = "run.json", "generator.safetensors", "scores.csv", "grids"
+"""In the folder of a training: what it is, its generator, the discriminator's scores of real images, and pictures."""
+
+CLAIMS_FILE = "claims.json"
+"""Verdicts and claims: of an audit, of a trial, of a reader study."""
+
+PAIRS, BEHIND, QUARANTINE = "pairs.json", "distributions.json", "quarantine.csv"
+"""What an audit leaves beside its claims: nearest pairs, figures behind the claims, and images to keep back because
+they are real files or too close to one (image, nearest, score, p; in the order of likeness)."""
+
+ANALYSIS = "analysis.json"
+"""Of a trial, and of a reader study."""
+
+PLAN, LESIONS, JOBS = "plan.json", "lesions.csv", "jobs"
+"""Of a trial: its declaration, the known lesions, and a folder for each job."""
+
+CANDIDATES, FIT = "candidates.csv", "fit.json"
+"""In the folder of a job, beside its `SCORES`: places that may be a lesion, and how the training went."""
+
+PROTOCOL, PROBE, SEALED, WORKLIST_FOLDER = "protocol.json", "probe.json", "sealed.bin", "worklist"
+"""Of a reader study, from its making on."""
+
+READINGS, MACHINE, CLOSING, IMRMC = "readings.csv", "machine.json", "closing.json", "imrmc.csv"
+"""Of a reader study, from its closing on."""
+
+PAGE = "index.html"
+
 
 @dataclass(frozen=True)
 class Study:
@@ -25,11 +55,11 @@ class Study:
 
     @property
     def config_file(self) -> Path:
-        return self.folder / "study.toml"
+        return self.folder / CONFIG
 
     @property
     def cohort(self) -> Path:
-        return self.folder / "cohort"
+        return self.folder / COHORT
 
     @property
     def linkage(self) -> Path:
@@ -39,6 +69,11 @@ class Study:
     def run(self, name: str | None = None) -> Path:
         """Folder of one training; the configured one by default."""
         return self.folder / "gan" / (name or self.config.generator.run)
+
+    @property
+    def runs(self) -> tuple[Path, ...]:
+        """Folders of all trainings, by name."""
+        return tuple(sorted((self.folder / "gan").glob("*")))
 
     def synthetic(self, name: str | None = None) -> Path:
         """Folder of one synthetic set; the configured one by default."""
@@ -54,9 +89,19 @@ class Study:
         return self.folder / "encoders"
 
     @property
+    def trial(self) -> Path:
+        """The utility trial."""
+        return self.folder / TRIAL
+
+    @property
+    def jobs(self) -> Path:
+        """Folder of the jobs of the utility trial."""
+        return self.trial / JOBS
+
+    @property
     def reader(self) -> Path:
         """The reader study."""
-        return self.folder / "reader"
+        return self.folder / READER
 
     @property
     def report(self) -> Path:
@@ -107,6 +152,11 @@ class Study:
             yield
 
 
+def is_study(folder: Path) -> bool:
+    """Whether a folder is a study."""
+    return (folder / CONFIG).exists()
+
+
 def open_study(folder: Path) -> Study:
     """The study in `folder`.
 
@@ -114,8 +164,8 @@ def open_study(folder: Path) -> Study:
         StudyError: There is no study there.
         ConfigError: Its `study.toml`, or the recipe that it names, is wrong.
     """
-    if not (folder / "study.toml").is_file():
-        raise StudyError(f"{folder} is not a study: it holds no study.toml; make one with: scansynth init {folder}")
-    study = Study(folder.resolve(), load_config(folder / "study.toml"))
+    if not (folder / CONFIG).is_file():
+        raise StudyError(f"{folder} is not a study: it holds no {CONFIG}; make one with: scansynth init {folder}")
+    study = Study(folder.resolve(), load_config(folder / CONFIG))
     study.recipe()
     return study

@@ -22,12 +22,11 @@ from scansynth.gan import run as run_room
 from scansynth.gan.material import material_of
 from scansynth.gan.models.dcgan import NetworkSettings, build_discriminator
 from scansynth.gan.run import train_run
-from scansynth.gan.scores import COLUMNS, SCORES, scores_of, write_scores
-from scansynth.gan.weights import WEIGHTS
+from scansynth.gan.scores import COLUMNS, scores_of, write_scores
 from scansynth.learning.checkpoint import weights_bytes
 from scansynth.ledger import Role, Use, check
 from scansynth.stage import StageRecord, hash_outputs, read_record, write_record
-from scansynth.study import Study
+from scansynth.study import SCORES, WEIGHTS, Study
 
 ROLES = (Role.TRAIN, Role.TRAIN, Role.TUNE, Role.CALIBRATE, Role.RESERVE, Role.TEST)
 

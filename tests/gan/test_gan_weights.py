@@ -14,7 +14,8 @@ import torch
 from scansynth.errors import CheckpointError
 from scansynth.files import sha256_bytes, sha256_file
 from scansynth.gan.models.dcgan import Dcgan, NetworkSettings, build_generator
-from scansynth.gan.weights import FACTS, WEIGHTS, GeneratorFacts, load_generator, save_generator
+from scansynth.gan.weights import FACTS, GeneratorFacts, load_generator, save_generator
+from scansynth.study import WEIGHTS
 
 SETTINGS = NetworkSettings(noise=8, width=4)
 

@@ -17,10 +17,9 @@ from scansynth.config import ReaderSettings
 from scansynth.data.tensors import CohortFacts, load_facts
 from scansynth.files import write_csv
 from scansynth.ledger import Role
-from scansynth.reader.pool import QUARANTINE
 from scansynth.stage import StageRecord, hash_outputs, write_record
 from scansynth.statistics import Interval, Verdict
-from scansynth.study import Study, open_study
+from scansynth.study import QUARANTINE, Study, open_study
 
 LABELS = ("nodule", "mass")
 

@@ -18,7 +18,7 @@ from scansynth.data.tensors import CohortFacts
 from scansynth.dicom.deidentify import KEY_VARIABLE
 from scansynth.errors import ReaderError
 from scansynth.files import read_json, sha256_file
-from scansynth.reader.close import CLOSING, MACHINE, READINGS, close
+from scansynth.reader.close import close
 from scansynth.reader.conclude import conclude
 from scansynth.reader.create import create
 from scansynth.reader.machine import read_by_machine
@@ -31,7 +31,7 @@ from scansynth.reader.server.worklist import CLOSED
 from scansynth.reader.statistics.readings import read_readings
 from scansynth.reader.truth import from_json
 from scansynth.stage import RECORD
-from scansynth.study import Study, open_study
+from scansynth.study import CLOSING, MACHINE, READINGS, Study, open_study
 
 AT = "2026-11-27T12:00:00.000+00:00"
 

@@ -15,7 +15,8 @@ from scansynth.data.imageset import open_set
 from scansynth.errors import ReaderError
 from scansynth.files import write_csv
 from scansynth.reader.design import draw, most_of_a_kind
-from scansynth.reader.pool import QUARANTINE, Pool, gather
+from scansynth.reader.pool import Pool, gather
+from scansynth.study import QUARANTINE
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,10 @@ from scansynth.data.imageset import open_set
 from scansynth.data.tensors import cases_for, load_cohort
 from scansynth.files import sha256_file, write_bytes, write_json
 from scansynth.ledger import Use
-from scansynth.reader.close import CLOSING, MACHINE, READINGS
 from scansynth.reader.conclude import conclude
-from scansynth.reader.create import PROBE, SEALED, WORKLIST_FOLDER
 from scansynth.reader.machine import MachineReading
 from scansynth.reader.probe import Override, Probed
-from scansynth.reader.protocol import PROTOCOL, Fixed, presets, second_question, write_up
+from scansynth.reader.protocol import Fixed, presets, second_question, write_up
 from scansynth.reader.server.invitations import expiry
 from scansynth.reader.server.worklist import Display, Worklist, replace_worklist
 from scansynth.reader.statistics.analysis import Analysis
@@ -28,7 +26,7 @@ from scansynth.reader.statistics.readings import Reading, write_readings
 from scansynth.reader.statistics.simulation import World, readings
 from scansynth.stage import StageRecord, write_record
 from scansynth.statistics import Interval, Verdict
-from scansynth.study import Study
+from scansynth.study import CLOSING, MACHINE, PROBE, PROTOCOL, READINGS, SEALED, WORKLIST_FOLDER, Study
 
 NOW = datetime.datetime(2026, 11, 24, 9, 30, tzinfo=datetime.UTC)
 LATER = "2026-11-26T16:05:00+00:00"

@@ -134,7 +134,7 @@ def make_trial(
         declared = grid.declare(
             study, lambda fraction, pair, without: (study.synthetic(f"trial-f{100 * fraction:g}-p{pair}"),)
         )
-        grid.trial_folder(study).mkdir(exist_ok=True)
+        study.trial.mkdir(exist_ok=True)
         grid.write_plan(study, declared)
         return study, utility.conclude(study, declared, silent)
 

@@ -37,12 +37,10 @@ from scansynth.ledger import Use
 from scansynth.seeds import generator
 from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_record
 from scansynth.statistics import Verdict
+from scansynth.study import BEHIND, CLAIMS_FILE, PAIRS, QUARANTINE
 
 MADE = "synthetic images"
 """What a claim calls their number."""
-
-QUARANTINE = "quarantine.csv"
-"""Images that are real files or too close to one: image, nearest, score, p; in the order of likeness."""
 
 
 @dataclass(frozen=True)
@@ -136,9 +134,9 @@ def judge_compared(
         for c, finding in zip(claims, findings, strict=True)
         if finding.figures
     ]
-    write_claims(folder / "claims.json", claims)
-    write_json(folder / "pairs.json", [pair for finding in findings for pair in finding.pairs])
-    write_json(folder / "distributions.json", [*figures, *appearance.row(compared, seed)])
+    write_claims(folder / CLAIMS_FILE, claims)
+    write_json(folder / PAIRS, [pair for finding in findings for pair in finding.pairs])
+    write_json(folder / BEHIND, [*figures, *appearance.row(compared, seed)])
     write_csv(folder / QUARANTINE, ("image", "nearest", "score", "p"), _quarantine(findings, compared))
     record = StageRecord(
         stage="audit",

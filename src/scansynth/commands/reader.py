@@ -121,7 +121,9 @@ def serve(
 
 def _worklist(folder: Path) -> Path:
     """The worklist of a study, or the folder itself where it is a worklist."""
-    return folder / "reader" / "worklist" if (folder / "study.toml").exists() else folder
+    from scansynth.study import READER, WORKLIST_FOLDER, is_study
+
+    return folder / READER / WORKLIST_FOLDER if is_study(folder) else folder
 
 
 @app.command()

@@ -49,20 +49,23 @@ def audit(
     if study is not None and loose:
         raise ConfigError("give either STUDY, or --real, --synthetic and --out; not both")
     if study is not None:
-        one_stage(study, "audit", key, f"{study / 'evidence'}", f"scansynth report {study}", also=_quarantined)
+        one_stage(
+            study, "audit", key, lambda opened: opened.evidence().parent, f"scansynth report {study}", also=_quarantined
+        )
         return
     if real is None or synthetic is None or out is None:
         raise ConfigError("give either STUDY, or all of --real, --synthetic and --out")
     from scansynth.claims.judged import judged
     from scansynth.pipeline.folders import Folders, audit_folders
     from scansynth.report.audit.words import spoken
+    from scansynth.study import PAGE
 
     claims = audit_folders(Folders(real, synthetic, out, train_list), console.bar, console.say)
     for line in spoken(judged(claims)):
         console.say(line)
     console.result(f"wrote {out}")
     _say_quarantined(out)
-    console.result(f"next: open {out / 'index.html'}")
+    console.result(f"next: open {out / PAGE}")
 
 
 def _quarantined(study: Study) -> None:
@@ -71,8 +74,8 @@ def _quarantined(study: Study) -> None:
 
 def _say_quarantined(evidence: Path) -> None:
     """Names the list of images to keep back, when there are any."""
-    from scansynth.audit.run import QUARANTINE
     from scansynth.files import read_csv
+    from scansynth.study import QUARANTINE
 
     path = evidence / QUARANTINE
     count = len(read_csv(path))

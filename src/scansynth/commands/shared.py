@@ -50,13 +50,13 @@ def one_stage(
     folder: Path,
     name: str,
     key: Path | None,
-    wrote: str,
-    after: str,
+    wrote: Callable[[Study], Path],
+    after: str = "",
     *,
     even_if_collapsed: bool = False,
     also: Callable[[Study], None] | None = None,
 ) -> None:
-    """Runs one stage and says what it wrote, what `also` adds, and what comes next."""
+    """Runs one stage and says what it wrote, what `also` adds, and what comes next; nothing: open it."""
     from scansynth.dicom.deidentify import load_key
     from scansynth.pipeline.stages import run_stage
     from scansynth.study import open_study
@@ -66,7 +66,8 @@ def one_stage(
     with study.lock():
         around = surroundings(load_key(study.key_file(key)), even_if_collapsed=even_if_collapsed)
         run_stage(study, name, around)
-    console.result(f"wrote {wrote}")
+    written = folder / wrote(study).relative_to(study.folder)
+    console.result(f"wrote {written}")
     if also is not None:
         also(study)
-    console.result(f"next: {after}")
+    console.result(f"next: {after or f'open {written}'}")

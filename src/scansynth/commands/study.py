@@ -144,13 +144,13 @@ def _dry_run(study: Study, key: InstitutionKey) -> None:
 @app.command()
 def ingest(study: StudyFolder, key: KeyFile = None) -> None:
     """Reads the scans: de-identified, normalised, each patient in one role."""
-    one_stage(study, "ingest", key, f"{study / 'cohort'}", f"scansynth train {study}")
+    one_stage(study, "ingest", key, lambda opened: opened.cohort, f"scansynth train {study}")
 
 
 @app.command()
 def train(study: StudyFolder, key: KeyFile = None) -> None:
     """Trains the generator, or goes on with an interrupted training."""
-    one_stage(study, "train", key, f"{study / 'gan'}", f"scansynth generate {study}")
+    one_stage(study, "train", key, lambda opened: opened.run().parent, f"scansynth generate {study}")
 
 
 @app.command()
@@ -162,15 +162,22 @@ def generate(
     key: KeyFile = None,
 ) -> None:
     """Draws the synthetic set as DICOM."""
-    wrote, after = f"{study / 'synthetic'}", f"scansynth audit {study}"
-    one_stage(study, "generate", key, wrote, after, even_if_collapsed=even_if_collapsed)
+    one_stage(
+        study,
+        "generate",
+        key,
+        lambda opened: opened.synthetic().parent,
+        f"scansynth audit {study}",
+        even_if_collapsed=even_if_collapsed,
+    )
 
 
 @app.command()
 def report(study: StudyFolder, key: KeyFile = None) -> None:
     """Writes the page for the review board."""
-    page = study / "report" / "index.html"
-    one_stage(study, "report", key, f"{page}", f"open {page}")
+    from scansynth.study import PAGE
+
+    one_stage(study, "report", key, lambda opened: opened.report / PAGE)
 
 
 @app.command()

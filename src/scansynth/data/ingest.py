@@ -62,7 +62,7 @@ from scansynth.errors import CohortError, DicomError
 from scansynth.files import new_directory, sha256_file, write_csv
 from scansynth.ledger import Role
 from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_record
-from scansynth.study import Study
+from scansynth.study import COHORT, Study
 
 _DECODE_SECONDS = 30.0
 _DECODE_BYTES = (1 << 29) + Limits().max_file_bytes
@@ -220,7 +220,7 @@ def _build(plan: _Plan, folder: Path, pool: DecodePool, progress: Progress) -> _
     left = [*plan.left, *faults]
     _check_labels(study.config.cohort, [scan for scan, _ in rows])
     split_from = study.config.cohort.split_from
-    united = unite(rows, folder / IMAGES, None if split_from is None else study.source(split_from) / "cohort", progress)
+    united = unite(rows, folder / IMAGES, None if split_from is None else study.source(split_from) / COHORT, progress)
     write_same_pictures(study.linkage, key, united.listed)
     scans = [scan for scan, _ in united.rows]
     given = one_role_a_group(plan.given, united.groups)

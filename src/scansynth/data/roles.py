@@ -14,6 +14,7 @@ from scansynth.data.tensors import ROLES, load_facts
 from scansynth.errors import CohortError, StudyError
 from scansynth.files import read_csv, sha256_json, write_csv
 from scansynth.ledger import Role
+from scansynth.study import COHORT
 
 
 def known_roles(cohort: Path) -> dict[str, Role]:
@@ -73,10 +74,10 @@ def inherited_roles(other: Path | None, fingerprint: str) -> dict[str, Role]:
     """
     if other is None:
         return {}
-    if not (other / "cohort" / TABLE).exists():
+    if not (other / COHORT / TABLE).exists():
         raise StudyError("the study of split_from has no cohort; ingest it first, or remove cohort.split_from")
-    check_key(other / "cohort", fingerprint, "the study of split_from")
-    return known_roles(other / "cohort")
+    check_key(other / COHORT, fingerprint, "the study of split_from")
+    return known_roles(other / COHORT)
 
 
 def roles_digest(roles: Mapping[str, Role]) -> str:

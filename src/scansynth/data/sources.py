@@ -9,6 +9,7 @@ from pathlib import Path
 
 from scansynth.errors import CohortError
 from scansynth.files import sha256_json
+from scansynth.study import is_study
 
 _NOT_SCANS = frozenset({".csv", ".png", ".txt", ".md", ".json"})
 """Endings of the files that commonly lie beside scans: labels, masks, notes."""
@@ -61,7 +62,7 @@ def find_images(folder: Path, option: str) -> list[Source]:
     if not folder.is_dir():
         raise CohortError(f"{option} is not a folder; give the folder with the images")
     _check_leave(folder, option)
-    if (folder / "study.toml").exists():
+    if is_study(folder):
         raise CohortError(f"{option} is a study folder; give the folder with the images, such as its synthetic/SET")
     wanted: Callable[[str], bool] = lambda name: _may_be_scan(name) or is_picture(name)  # noqa: E731
     found = sorted(_walk(folder, wanted), key=lambda source: source.relative)
@@ -79,7 +80,7 @@ def _files(folder: Path, wanted: Callable[[str], bool]) -> list[Source]:
             "the DICOM folder does not exist; set cohort.dicom in study.toml to the folder with the scans"
         )
     _check_leave(folder, "the DICOM folder")
-    if (folder / "study.toml").exists():
+    if is_study(folder):
         raise CohortError("the DICOM folder is a study folder; keep the scans in a folder of their own")
     return sorted(_walk(folder, wanted), key=lambda source: source.relative)
 
@@ -139,7 +140,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _is_study(folder: Path) -> bool:
     try:
-        return (folder / "study.toml").exists()
+        return is_study(folder)
     except OSError:
         return False
 

@@ -23,18 +23,17 @@ from scansynth.gan.memory import check_fits
 from scansynth.gan.models.families import complete, count_weights, family_of
 from scansynth.gan.models.family import Form
 from scansynth.gan.response import WORDS, next_change, recipe_after
-from scansynth.gan.scores import SCORES, write_scores
+from scansynth.gan.scores import write_scores
 from scansynth.gan.state import TrainingState
 from scansynth.gan.training_loop import TrainingJob, collapsed_for_good, train
-from scansynth.gan.weights import FACTS, WEIGHTS, GeneratorFacts, save_generator
+from scansynth.gan.weights import FACTS, GeneratorFacts, save_generator
 from scansynth.learning.device import Device
 from scansynth.ledger import Use
 from scansynth.recipe import Change
 from scansynth.seeds import generator
 from scansynth.stage import StageRecord, hash_outputs, plain, read_record, versions, write_record
-from scansynth.study import Study
+from scansynth.study import RUN, SCORES, WEIGHTS, Study
 
-RUN = "run.json"
 _LEAST_IMAGES = 16
 _LEAST_PATIENTS = 16  # under which the variety is held against other patients than those of calibrate
 _MOST_SCALING = 512

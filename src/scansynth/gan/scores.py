@@ -18,8 +18,8 @@ from scansynth.data.tensors import Case, to_signed
 from scansynth.errors import TrainingError
 from scansynth.files import write_csv
 from scansynth.gan.material import Material
+from scansynth.study import SCORES
 
-SCORES = "scores.csv"
 COLUMNS = ("case", "role", "score")
 _BATCH = 16  # always full, so that no score depends on how many images there are
 

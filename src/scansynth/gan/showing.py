@@ -20,6 +20,7 @@ from scansynth.gan.sampling import Latent, images_of
 from scansynth.gan.state import TrainingState
 from scansynth.learning.tracking import Tracker
 from scansynth.seeds import generator
+from scansynth.study import GRIDS
 
 T = TypeVar("T", np.uint16, np.float32)
 
@@ -90,7 +91,7 @@ def real_images(show: Show, images: NDArray[np.uint16], seed: int, *, to_tracker
 def generated_images(show: Show, state: TrainingState) -> None:
     """Writes the sample grid of the fixed noise and gives it to the trackers."""
     picture = _sample_grid(state.sampler, show.latent)
-    write_bytes(show.folder / "grids" / f"{state.attempt:02d}-{state.images:010d}.png", png(picture))
+    write_bytes(show.folder / GRIDS / f"{state.attempt:02d}-{state.images:010d}.png", png(picture))
     for tracker in show.trackers:
         tracker.picture(state.images, "generated images", picture)
 

@@ -14,8 +14,8 @@ from scansynth.gan.models.family import Form
 from scansynth.gan.sampling import Sampler
 from scansynth.gan.start import shapes_of
 from scansynth.learning.checkpoint import read_weights, weights_bytes
+from scansynth.study import WEIGHTS
 
-WEIGHTS = "generator.safetensors"
 FACTS = "generator.json"
 
 

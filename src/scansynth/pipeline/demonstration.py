@@ -17,7 +17,7 @@ from scansynth.pipeline.stages import Surroundings, run_stale
 from scansynth.reader.create import Created
 from scansynth.reader.create import create as create_reading
 from scansynth.reader.probe import Override
-from scansynth.study import Study, open_study
+from scansynth.study import PAGE, Study, is_study, open_study
 
 PATIENTS = 400
 SIZE = 64
@@ -65,7 +65,7 @@ def demonstrate(
     if not (scans / "labels.csv").exists():
         with bar("drawing patients") as progress:
             write_phantom_cohort(scans, PATIENTS, SIZE, SEED, progress)
-    if not (study / "study.toml").exists():
+    if not is_study(study):
         wishes = Wishes(
             scans,
             scans / "labels.csv",
@@ -81,7 +81,7 @@ def demonstrate(
     with opened.lock():
         run_stale(opened, Surroundings(load_key(key), bar, say, warn))
         reading = None if opened.reader.exists() else _reading(opened, out / "reader.seal", bar)
-    return Demonstration(study, study / "report" / "index.html", reading)
+    return Demonstration(study, opened.report / PAGE, reading)
 
 
 def _reading(study: Study, seal: Path, bar: Callable[[str], AbstractContextManager[Progress]]) -> Created:

@@ -10,7 +10,7 @@ import torch
 from scansynth.config import CohortSettings
 from scansynth.data.labels import read_labels
 from scansynth.data.sources import find_sources
-from scansynth.data.tensors import cases_for, load_cohort
+from scansynth.data.tensors import FACTS, cases_for, load_cohort
 from scansynth.gan.models.families import complete, family_of
 from scansynth.gan.models.family import Batch, Form
 from scansynth.gan.start import new_state, shapes_of
@@ -72,7 +72,7 @@ def _train_images(study: Study, files: int) -> int:
     """Images of the train role: counted after ingest, guessed from labels.csv before."""
     settings: CohortSettings = study.config.cohort
     classes = study.config.generator.classes or ((settings.positive,) if settings.positive else ())
-    if (study.cohort / "cohort.json").exists():
+    if (study.cohort / FACTS).exists():
         return len(cases_for(load_cohort(study.cohort), Use.GENERATOR, classes or None))
     if settings.labels is None:
         return round(files * settings.shares.by_role()[Role.TRAIN])

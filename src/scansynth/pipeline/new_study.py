@@ -22,7 +22,7 @@ from scansynth.errors import CohortError, DicomError, StudyError
 from scansynth.files import write_text
 from scansynth.gan.models.families import family_of
 from scansynth.recipe import load_recipe
-from scansynth.study import Study, open_study
+from scansynth.study import CONFIG, Study, is_study, open_study
 
 _SAMPLE = 64  # files looked at for the guesses
 _SIZES = (32, 64, 128, 256)
@@ -74,7 +74,7 @@ def create(folder: Path, wishes: Wishes, warn: Callable[[str], None] = lambda te
         ConfigError: The recipe or an option is unknown.
         StorageError: The folder cannot be written.
     """
-    if (folder / "study.toml").exists():
+    if is_study(folder):
         raise StudyError(f"{folder} is a study already; change its study.toml, or choose another folder")
     _check_places(folder, wishes)
     family_of(load_recipe(wishes.recipe, wishes.overrides))
@@ -105,8 +105,8 @@ def create(folder: Path, wishes: Wishes, warn: Callable[[str], None] = lambda te
             **({"overrides": wishes.overrides} if wishes.overrides else {}),
         },
     }
-    parse(StudyConfig, values, "study.toml")
-    write_text(home / "study.toml", _commented(values))
+    parse(StudyConfig, values, CONFIG)
+    write_text(home / CONFIG, _commented(values))
     study = open_study(home)
     study.log("init", "written")
     return study

@@ -26,15 +26,13 @@ from scansynth.errors import CohortError, ScansynthError, StudyError
 from scansynth.files import sha256_file
 from scansynth.gan.generate import generate
 from scansynth.gan.run import train_inputs, train_run, train_settings
-from scansynth.gan.scores import SCORES
-from scansynth.gan.weights import WEIGHTS
 from scansynth.learning.device import pick_device
 from scansynth.ledger import Use
 from scansynth.report.audit.words import spoken
 from scansynth.report.collect import report_inputs
 from scansynth.report.render import report_settings, write_report
 from scansynth.stage import StageRecord, read_record, stale
-from scansynth.study import Study
+from scansynth.study import SCORES, WEIGHTS, Study
 
 LEAST_SYNTHETIC = 400
 """Images of a set when the study names no number: enough for the copy question to resolve one percent."""
@@ -173,7 +171,7 @@ def _scores(study: Study) -> Path | None:
     """Scores of real images by the discriminator of the run that made the set; none for a set of other origin."""
     made = read_record(study.synthetic())
     weights = made.inputs.get("weights") if made else None
-    for run in sorted((study.folder / "gan").glob("*")) if weights else ():
+    for run in study.runs if weights else ():
         record = read_record(run)
         if record is not None and record.outputs.get(WEIGHTS) == weights and (run / SCORES).is_file():
             return run / SCORES

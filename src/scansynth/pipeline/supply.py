@@ -21,11 +21,10 @@ from scansynth.engine import Job, Outcome, run_jobs
 from scansynth.errors import ConfigError, StudyError
 from scansynth.gan.generate import generate
 from scansynth.gan.run import run_position, train_inputs, train_run, train_settings
-from scansynth.gan.weights import WEIGHTS
 from scansynth.learning.device import pick_device
 from scansynth.ledger import Use
 from scansynth.stage import read_record, stale
-from scansynth.study import Study, open_study
+from scansynth.study import WEIGHTS, Study, open_study
 from scansynth.utility.grid import images_needed
 from scansynth.utility.job import pair_seed
 from scansynth.utility.leaving import left_out

@@ -16,15 +16,14 @@ from scansynth.ledger import PERMITTED, Use
 from scansynth.pipeline.supply import make_supplies, sets_of, supplies
 from scansynth.seeds import generator
 from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_record
-from scansynth.study import Study
+from scansynth.study import ANALYSIS, CLAIMS_FILE, PLAN, Study
 from scansynth.utility.external import check_external, external_notes, external_specs, run_external
 from scansynth.utility.gathering import LeftOut, attributes, blocks, detections, left_out
-from scansynth.utility.grid import PLAN, STAGE, Grid, check_study, declare, run_grid, trial_folder, write_plan
+from scansynth.utility.grid import STAGE, Grid, check_study, declare, run_grid, write_plan
 from scansynth.utility.statistics.analysis import analyse
 from scansynth.utility.statistics.groups import row_of
 from scansynth.utility.statistics.results import Analysis, Terms, as_plain
 
-ANALYSIS, CLAIMS = "analysis.json", "claims.json"
 _READERS = (Use.DETECTOR, Use.THRESHOLD, Use.UTILITY)
 
 Bar = Callable[[str], AbstractContextManager[Progress]]
@@ -107,17 +106,17 @@ def _row(study: Study, one: LeftOut, terms: Terms) -> dict[str, Any]:
 
 
 def _write(study: Study, grid: Grid, result: Analysis, apart: list[dict[str, Any]], seconds: float) -> None:
-    folder = trial_folder(study)
+    folder = study.trial
     told = {"left_out": apart, "external_notes": external_notes(grid, external_specs(study, grid))}
     write_json(folder / ANALYSIS, {"plan_sha256": grid.plan["sha256"], **result.as_json(), **told})
-    write_claims(folder / CLAIMS, result.claims)
+    write_claims(folder / CLAIMS_FILE, result.claims)
     readers = [*_READERS, *([Use.POSITIVE_CONTROL] if "reserve" in study.config.utility.arms else [])]
     roles = {role for reader in readers for role in PERMITTED[reader]}
     record = StageRecord(
         stage=STAGE,
         inputs=_inputs(grid),
         settings=plain(asdict(result.terms)),
-        outputs=hash_outputs(folder, [folder / name for name in (PLAN, ANALYSIS, CLAIMS)]),
+        outputs=hash_outputs(folder, [folder / name for name in (PLAN, ANALYSIS, CLAIMS_FILE)]),
         seed=study.config.seed,
         roles=tuple(sorted(role.value for role in roles)),
         patients=tuple(sorted({case.patient for case in load_cohort(study.cohort).cases if case.role in roles})),

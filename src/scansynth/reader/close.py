@@ -17,9 +17,8 @@ from scansynth.data.tensors import load_facts
 from scansynth.errors import ReaderError
 from scansynth.files import read_json, sha256_file, write_json
 from scansynth.reader.buffers import decode
-from scansynth.reader.create import SEALED, WORKLIST_FOLDER
 from scansynth.reader.machine import MachineReading, read_by_machine
-from scansynth.reader.protocol import PROTOCOL, read_protocol
+from scansynth.reader.protocol import read_protocol
 from scansynth.reader.seal import default_seal_path, load_key, unseal
 from scansynth.reader.server.clock import moment
 from scansynth.reader.server.locked import Export, close_database, export_readings
@@ -28,10 +27,9 @@ from scansynth.reader.server.worklist import BUFFERS, CLOSED, Worklist, load_wor
 from scansynth.reader.statistics.readings import Reading, write_readings
 from scansynth.reader.truth import Entry, Truth, from_json
 from scansynth.seeds import generator
-from scansynth.study import Study
+from scansynth.study import CLOSING, MACHINE, PROTOCOL, READINGS, SEALED, WORKLIST_FOLDER, Study
 
 STAGE = "reader close"
-READINGS, MACHINE, CLOSING = "readings.csv", "machine.json", "closing.json"
 _STEPS = 3
 
 Stored = NDArray[np.uint16]

@@ -13,18 +13,26 @@ from scansynth.data.tensors import cases_for, load_cohort
 from scansynth.errors import ReaderError, StudyError
 from scansynth.files import read_json, sha256_file, write_json
 from scansynth.ledger import Use
-from scansynth.reader.close import CLOSING, MACHINE, READINGS
-from scansynth.reader.create import PROBE, WORKLIST_FOLDER
-from scansynth.reader.protocol import PROTOCOL, read_protocol
+from scansynth.reader.protocol import read_protocol
 from scansynth.reader.server.worklist import load_worklist
 from scansynth.reader.statistics.analysis import Analysis, analyse, read_protocol_values
 from scansynth.reader.statistics.imrmc import write_imrmc
 from scansynth.reader.statistics.readings import read_readings
 from scansynth.stage import RECORD, StageRecord, hash_outputs, read_record, versions, write_record
-from scansynth.study import Study
+from scansynth.study import (
+    ANALYSIS,
+    CLAIMS_FILE,
+    CLOSING,
+    IMRMC,
+    MACHINE,
+    PROBE,
+    PROTOCOL,
+    READINGS,
+    WORKLIST_FOLDER,
+    Study,
+)
 
 STAGE = "reader analyse"
-ANALYSIS, CLAIMS, IMRMC = "analysis.json", "claims.json", "imrmc.csv"
 
 
 def conclude(study: Study) -> Analysis:
@@ -44,7 +52,7 @@ def conclude(study: Study) -> Analysis:
     found = analyse(readings, read_protocol_values(protocol), machine, attributes, before.seed, inputs)
     told = {"closing": closing, "probe": _probe(folder, protocol), "protocol": _told(protocol)}
     write_json(folder / ANALYSIS, {**found.as_json(), **told})
-    write_claims(folder / CLAIMS, (found.claim,))
+    write_claims(folder / CLAIMS_FILE, (found.claim,))
     write_imrmc(folder / IMRMC, readings)
     record = StageRecord(
         stage=STAGE,

@@ -21,7 +21,7 @@ from scansynth.reader.buffers import Rendered, render
 from scansynth.reader.design import Design, draw
 from scansynth.reader.pool import Pool, gather
 from scansynth.reader.probe import Override, Probed, probe, require
-from scansynth.reader.protocol import PROTOCOL, Fixed, presets, second_question, write_up
+from scansynth.reader.protocol import Fixed, presets, second_question, write_up
 from scansynth.reader.seal import Sealed, default_seal_path, new_key, seal
 from scansynth.reader.server.invitations import expiry, new_token, token_sha256
 from scansynth.reader.server.worklist import (
@@ -37,10 +37,9 @@ from scansynth.reader.server.worklist import (
 from scansynth.reader.truth import Secret, Truth, practice_places, reader_names, set_out
 from scansynth.seeds import derive_seed, generator
 from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_record
-from scansynth.study import Study
+from scansynth.study import PROBE, PROTOCOL, SEALED, WORKLIST_FOLDER, Study
 
 STAGE = "reader create"
-SEALED, PROBE, WORKLIST_FOLDER = "sealed.bin", "probe.json", "worklist"
 _STEPS = 4
 
 

@@ -18,10 +18,7 @@ from scansynth.errors import ReaderError
 from scansynth.files import read_csv
 from scansynth.ledger import Use
 from scansynth.stage import outdated, read_record
-from scansynth.study import Study
-
-QUARANTINE = "quarantine.csv"
-"""What the audit wants kept back; see `audit.run`."""
+from scansynth.study import CLAIMS_FILE, QUARANTINE, Study
 
 Stored = NDArray[np.uint16]
 
@@ -135,7 +132,7 @@ def _audited(evidence: Path, made: Path) -> tuple[tuple[Claim, ...], frozenset[s
     if outdated({"set": "", **record.inputs}, {"set": read_record(made)}):
         raise ReaderError(f"the set {made.name} has changed since its audit; {again}")
     kept_back = frozenset(row["image"] for row in read_csv(evidence / QUARANTINE))
-    return read_claims(evidence / "claims.json"), kept_back
+    return read_claims(evidence / CLAIMS_FILE), kept_back
 
 
 def _digest(folder: Path) -> str:

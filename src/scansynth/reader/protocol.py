@@ -15,9 +15,9 @@ from scansynth.data.tensors import CohortFacts
 from scansynth.errors import ReaderError
 from scansynth.files import read_json, sha256_file
 from scansynth.reader.server.worklist import Preset, SecondQuestion
+from scansynth.study import PROTOCOL
 
 FORMAT = 1
-PROTOCOL = "protocol.json"
 ANSWERS = ("no", "yes")
 """Of the second question."""
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from scansynth.reader.close import CLOSING
-from scansynth.reader.conclude import ANALYSIS
-from scansynth.reader.create import WORKLIST_FOLDER
-from scansynth.reader.protocol import PROTOCOL
 from scansynth.reader.server.worklist import was_served
-from scansynth.study import Study
+from scansynth.study import ANALYSIS, CLOSING, PROTOCOL, WORKLIST_FOLDER, Study
 
 
 def standing(study: Study) -> str:

@@ -11,9 +11,6 @@ from scansynth.claims.judged import Judged, read_judged
 from scansynth.errors import EvidenceError
 from scansynth.files import read_json
 
-ANALYSIS, CLAIMS = "analysis.json", "claims.json"
-"""Names that trial and reader study share."""
-
 FAULTS = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError)
 """What reading a tree of values comes to when it is not what it should be."""
 

@@ -21,6 +21,7 @@ from scansynth.data import imageset
 from scansynth.data.added import is_added
 from scansynth.data.imageset import ImageSet
 from scansynth.data.sets import load_set
+from scansynth.data.tensors import FACTS as COHORT_FACTS
 from scansynth.data.tensors import Cohort, CohortFacts, Selection, load_cohort, select
 from scansynth.errors import StudyError
 from scansynth.files import read_json, read_json_lines
@@ -30,9 +31,8 @@ from scansynth.report.reader.artefacts import ReadersView, has_readers, read_rea
 from scansynth.report.training.course import Course, read_course, standing
 from scansynth.report.utility.artefacts import TrialView, has_trial, read_trial
 from scansynth.seeds import generator
-from scansynth.stage import StageRecord, outdated, read_record
-from scansynth.study import Study
-from scansynth.utility.grid import trial_folder
+from scansynth.stage import RECORD, StageRecord, outdated, read_record
+from scansynth.study import GRIDS, RUN, Study
 
 GRID_SIDE = 6
 """Images in a row and in a column of a grid of real or synthetic images."""
@@ -153,7 +153,7 @@ def stage_folders(study: Study) -> dict[str, Path]:
     Trial and reader study count from their analysis on: what is under way must not show on the page.
     """
     own = {} if is_added(study.synthetic()) else {"train": study.run()}
-    beside = {"utility": trial_folder(study)} if has_trial(study) else {}
+    beside = {"utility": study.trial} if has_trial(study) else {}
     if has_readers(study):
         beside["reader"] = study.reader
     return {"ingest": study.cohort, **own, "generate": study.synthetic(), "audit": study.evidence(), **beside}
@@ -174,7 +174,7 @@ def collect(study: Study) -> Findings:
         EvidenceError: The evidence is damaged, or of another version of the rules.
         LedgerError: Pictures were asked of patients that may not be shown.
     """
-    cohort = load_cohort(study.cohort) if (study.cohort / "cohort.json").is_file() else None
+    cohort = load_cohort(study.cohort) if (study.cohort / COHORT_FACTS).is_file() else None
     reals = select(cohort, Use.PICTURES) if cohort else None
     made = None
     if cohort and (study.synthetic() / imageset.FACTS).is_file():
@@ -221,17 +221,17 @@ def _cohort_view(cohort: Cohort) -> CohortView:
 
 def _training(study: Study, reals: Selection | None) -> TrainingView | None:
     folder = study.run()
-    if not (folder / "run.json").is_file():
+    if not (folder / RUN).is_file():
         return None
-    facts = _object(folder / "run.json", "train")
+    facts = _object(folder / RUN, "train")
     course = read_course(folder)
     return TrainingView(
         run=study.config.generator.run,
         facts=facts,
         course=course,
-        grids=tuple(_spread(_grids(folder / "grids", course))),
+        grids=tuple(_spread(_grids(folder / GRIDS, course))),
         real=_beside_moments(study, reals, _classes(facts)),
-        ended=(folder / "stage.json").is_file(),
+        ended=(folder / RECORD).is_file(),
     )
 
 

@@ -23,10 +23,10 @@ from scansynth.report.collect import (
     SetView,
     StageView,
 )
-from scansynth.report.render import PAGE, render
+from scansynth.report.render import render
 from scansynth.seeds import generator
 from scansynth.stage import read_record
-from scansynth.study import Study
+from scansynth.study import PAGE, Study
 
 TITLE = "Audit of two folders"
 

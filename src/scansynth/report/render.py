@@ -30,9 +30,8 @@ from scansynth.report.figures.words import clean, count, modality, number, span
 from scansynth.report.training.curves import training_charts
 from scansynth.report.training.words import EVENTS_LISTED, ending, event_rows, facts_rows, level
 from scansynth.stage import StageRecord, hash_outputs, versions, write_record
-from scansynth.study import Study
+from scansynth.study import PAGE, Study
 
-PAGE = "index.html"
 _HERE = Path(__file__).parent / "templates"
 _BEFORE = (
     ("verdicts", "Verdicts"),

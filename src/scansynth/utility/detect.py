@@ -25,13 +25,13 @@ from scansynth.errors import CohortError, ConfigError, StudyError
 from scansynth.files import new_directory, sha256_json, write_csv, write_json, write_part
 from scansynth.learning.device import Device, pick_device
 from scansynth.stage import read_record
-from scansynth.study import Study
+from scansynth.study import CANDIDATES, SCORES, Study
 from scansynth.utility.detector.detector import DetectorFacts, Scored, draw_maps, load_detector, score_images
 from scansynth.utility.detector.overlay import draw_overlay, occlusion_map, png_bytes
 from scansynth.utility.grid import read_plan
 from scansynth.utility.statistics.calibration import tempered
 
-SCORES, CANDIDATES, EXCLUDED, FACTS = "scores.csv", "candidates.csv", "excluded.csv", "detect.json"
+EXCLUDED, FACTS = "excluded.csv", "detect.json"
 COLUMNS = ("file", "score", "probability", "above_threshold", "overlay", "dicom")
 _OPTION = "--dicom"
 _NEAR, _FAR = 1.1, 2.0  # ratios of the length that an image shows: noted above the one, refused above the other
@@ -122,7 +122,7 @@ def pick_job(study: Study, arm: str) -> Path:
         known = ", ".join(dict.fromkeys(job["arm"] for job in jobs))
         raise ConfigError(f"the trial has no arm {arm}; choose one of {known}")
     best = max(mine, key=lambda job: job["fraction"])  # the first of equals
-    folder = study.folder / "trial" / "jobs" / str(best["name"])
+    folder = study.jobs / str(best["name"])
     if not folder.is_dir():
         raise StudyError(f"the detector {folder.name} is not trained yet; run: scansynth utility {study.folder}")
     record = read_record(folder)

@@ -19,7 +19,7 @@ from scansynth.files import read_json, sha256_file, sha256_json, write_csv, writ
 from scansynth.learning.device import pick_device
 from scansynth.ledger import Use
 from scansynth.stage import differing, read_record
-from scansynth.study import Study
+from scansynth.study import COHORT, JOBS, TRIAL, Study
 from scansynth.utility.detector.detector import FACTS, load_detector, score_images
 from scansynth.utility.grid import Grid
 from scansynth.utility.job import SCORE_COLUMNS, score_rows
@@ -111,7 +111,7 @@ def check_external(study: Study) -> None:
 def _cohort_of(folder: Path, name: str) -> Cohort:
     """The cohort of another study; what is wrong with it is told by its name."""
     try:
-        return load_cohort(folder / "cohort")
+        return load_cohort(folder / COHORT)
     except CohortError as fault:
         raise CohortError(f"the external cohort {name}: {fault}") from None
 
@@ -140,10 +140,10 @@ def score_external(spec: ExternalSpec) -> None:
         CohortError: There is no such cohort, or its images are not comparable.
         CheckpointError: A detector is missing or altered.
     """
-    ours, other = load_cohort(Path(spec.study) / "cohort"), _cohort_of(Path(spec.other), spec.name)
+    ours, other = load_cohort(Path(spec.study) / COHORT), _cohort_of(Path(spec.other), spec.name)
     check_strangers(ours, other, spec.name, spec.other_key)
     part, notes = comparable(ours, other, spec.name, spec.resample)
-    device, jobs = pick_device(), Path(spec.study) / "trial" / "jobs"
+    device, jobs = pick_device(), Path(spec.study) / TRIAL / JOBS
     record = read_record(other.folder)
     for name in spec.jobs:
         folder = jobs / name

@@ -14,10 +14,10 @@ from scansynth.data.tensors import load_cohort
 from scansynth.errors import EvidenceError
 from scansynth.files import read_csv
 from scansynth.seeds import generator
-from scansynth.study import Study
+from scansynth.study import CANDIDATES, LESIONS, SCORES, Study
 from scansynth.utility.external import ROLE, external_specs, scores_name
-from scansynth.utility.grid import LESIONS, Grid, trial_folder
-from scansynth.utility.job import CANDIDATES, SCORES, JobSpec
+from scansynth.utility.grid import Grid
+from scansynth.utility.job import JobSpec
 from scansynth.utility.statistics.froc import Candidates, Detections, Lesions, dealt_anew, mark
 from scansynth.utility.statistics.outcomes import BASIC, Block, Scored, read_scores, stack
 
@@ -106,7 +106,7 @@ def attributes(study: Study, block: Block) -> dict[str, tuple[str, ...]]:
 
 def detections(study: Study, grid: Grid, found: Sequence[Block]) -> dict[int, Detections]:
     """What the detectors of each block marked; empty where images are judged as a whole."""
-    path = trial_folder(study) / LESIONS
+    path = study.trial / LESIONS
     if not grid.plan["fit"]["lesions"]:
         return {}
     rows = read_csv(path)

@@ -18,7 +18,7 @@ from scansynth.files import read_json, sha256_json, write_csv, write_json
 from scansynth.learning.device import pick_device
 from scansynth.ledger import Role, Use
 from scansynth.stage import plain, read_record
-from scansynth.study import Study
+from scansynth.study import LESIONS, PLAN, Study
 from scansynth.utility.arms import has_ratio, images_asked
 from scansynth.utility.detector.fit import FitSettings
 from scansynth.utility.detector.heatmap import find_lesions
@@ -31,7 +31,6 @@ from scansynth.utility.pools import check_division
 
 STAGE = "utility"
 FORMAT = 1
-PLAN, LESIONS = "plan.json", "lesions.csv"
 
 
 @dataclass(frozen=True)
@@ -45,11 +44,6 @@ class Grid:
 
     specs: tuple[JobSpec, ...]
     plan: Mapping[str, Any]
-
-
-def trial_folder(study: Study) -> Path:
-    """Where the trial writes."""
-    return study.folder / "trial"
 
 
 def job_name(arm: str, fraction: float, ratio: float, pair: int) -> str:
@@ -218,7 +212,7 @@ def write_plan(study: Study, grid: Grid) -> None:
     Raises:
         StudyError: An earlier one is damaged.
     """
-    path, lesions = trial_folder(study) / PLAN, trial_folder(study) / LESIONS
+    path, lesions = study.trial / PLAN, study.trial / LESIONS
     wanted = bool(grid.plan["fit"]["lesions"])
     if path.exists():
         if read_plan(study)["sha256"] == grid.plan["sha256"]:
@@ -241,7 +235,7 @@ def read_plan(study: Study) -> dict[str, Any]:
     Raises:
         StudyError: There is none, or it was altered.
     """
-    path = trial_folder(study) / PLAN
+    path = study.trial / PLAN
     try:
         plan: dict[str, Any] = read_json(path)
         intact = plan["sha256"] == sha256_json({key: value for key, value in plan.items() if key != "sha256"})

@@ -23,6 +23,7 @@ from scansynth.ledger import Use
 from scansynth.recipe import AugmentationSettings
 from scansynth.seeds import derive_seed
 from scansynth.stage import StageRecord, hash_outputs, plain, stale, versions, write_record
+from scansynth.study import CANDIDATES, COHORT, FIT, JOBS, SCORES, TRIAL
 from scansynth.utility.arms import phases_of
 from scansynth.utility.detector.detector import (
     FACTS,
@@ -39,7 +40,6 @@ from scansynth.utility.pools import Division, Pools, divide, gather, positives
 from scansynth.utility.statistics.calibration import fit_temperature
 
 STAGE = "trial job"
-SCORES, CANDIDATES, FIT = "scores.csv", "candidates.csv", "fit.json"
 SCORE_COLUMNS = ("case", "patient", "role", "positive", "score")
 CANDIDATE_COLUMNS = ("case", "row", "column", "score")
 _JUDGED = frozenset({SCORES, CANDIDATES})  # what the analysis reads
@@ -84,7 +84,7 @@ class JobSpec:
     @property
     def folder(self) -> Path:
         """Where the job writes."""
-        return Path(self.study) / "trial" / "jobs" / self.name
+        return Path(self.study) / TRIAL / JOBS / self.name
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def run_job(spec: JobSpec) -> None:
         StorageError: The disk is full.
     """
     began = time.monotonic()
-    cohort = load_cohort(Path(spec.study) / "cohort")
+    cohort = load_cohort(Path(spec.study) / COHORT)
     settings = FitSettings(**json.loads(spec.fit))
     subset = train_part(cohort, spec.fraction, spec.seed)
     division = divide(cohort, subset, spec.left_out if spec.left_out[0] else None)

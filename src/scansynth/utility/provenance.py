@@ -12,9 +12,8 @@ from scansynth.errors import LedgerError, StudyError
 from scansynth.files import read_json
 from scansynth.ledger import Role
 from scansynth.stage import StageRecord, outdated, read_record
-from scansynth.study import Study
+from scansynth.study import RUN, WEIGHTS, Study
 
-_WEIGHTS, _RUN = "generator.safetensors", "run.json"  # names in a run's folder
 _FORBIDDEN = {Role.TEST.value, Role.RESERVE.value}
 
 
@@ -59,7 +58,7 @@ def check_set(study: Study, cohort: Cohort, folder: Path, subset: frozenset[str]
             "its generator may have seen test patients; train and generate again, or leave the set out"
         )
     place, record = run
-    roles = set(read_json(place / _RUN).get("roles_in_training", [])) if (place / _RUN).is_file() else set(record.roles)
+    roles = set(read_json(place / RUN).get("roles_in_training", [])) if (place / RUN).is_file() else set(record.roles)
     if roles & _FORBIDDEN:
         raise LedgerError(f"the generator of the set {folder.name} was trained on the roles {', '.join(sorted(roles))}")
     without = tuple(record.settings.get("leave_out", NOBODY))
@@ -76,9 +75,9 @@ def check_set(study: Study, cohort: Cohort, folder: Path, subset: frozenset[str]
 
 def _run_of(study: Study, weights: str) -> tuple[Path, StageRecord] | None:
     """The run of this study that has these weights."""
-    for place in sorted((study.folder / "gan").glob("*")):
+    for place in study.runs:
         record = read_record(place)
-        if record is not None and weights and record.outputs.get(_WEIGHTS) == weights:
+        if record is not None and weights and record.outputs.get(WEIGHTS) == weights:
             return place, record
     return None
 

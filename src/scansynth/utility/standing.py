@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from scansynth.stage import RECORD, differing, outdated, plain, read_record
-from scansynth.study import Study
-from scansynth.utility.grid import PLAN, STAGE, read_plan, trial_folder
+from scansynth.study import PLAN, Study
+from scansynth.utility.grid import STAGE, read_plan
 
 
 def standing(study: Study) -> str:
@@ -13,12 +13,12 @@ def standing(study: Study) -> str:
     Raises:
         StudyError: The declaration or a record is damaged.
     """
-    folder = trial_folder(study)
+    folder = study.trial
     if not (folder / PLAN).exists():
         return ""
     plan = read_plan(study)
     record, cohort = read_record(folder), read_record(study.cohort)
-    done = sum((folder / "jobs" / str(job["name"]) / RECORD).exists() for job in plan["jobs"])
+    done = sum((study.jobs / str(job["name"]) / RECORD).exists() for job in plan["jobs"])
     detectors = f"{done} of {len(plan['jobs'])} detectors"
     declared = plain(study.config.utility.model_dump(mode="json", exclude={"external"}))
     changed = outdated(plan, {"cohort": cohort})

@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.audit.run import QUARANTINE
 from scansynth.claims.claim import Claim
 from scansynth.claims.judged import Judged, read_judged
 from scansynth.errors import EvidenceError
 from scansynth.files import read_csv, read_json
 from scansynth.report.figures.pictures import MIRRORS
-
-CLAIMS, PAIRS, BEHIND = "claims.json", "pairs.json", "distributions.json"
+from scansynth.study import BEHIND, CLAIMS_FILE, PAIRS, QUARANTINE
 
 
 @dataclass(frozen=True)
@@ -83,9 +81,9 @@ def read_evidence(
     Raises:
         EvidenceError: An artefact is damaged, or of another version of the rules.
     """
-    if not (folder / CLAIMS).is_file():
+    if not (folder / CLAIMS_FILE).is_file():
         return None
-    judged = read_judged(folder / CLAIMS)
+    judged = read_judged(folder / CLAIMS_FILE)
     listed = _list(folder / PAIRS)
     place = {case: index for index, case in enumerate(cases)}
     try:

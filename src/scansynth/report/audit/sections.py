@@ -8,7 +8,7 @@ from typing import Any
 from scansynth.claims.claim import Claim
 from scansynth.claims.rules import Rule
 from scansynth.report import tables
-from scansynth.report.audit.artefacts import BEHIND, EvidenceView, PairView, damaged
+from scansynth.report.audit.artefacts import EvidenceView, PairView, damaged
 from scansynth.report.audit.groups import group_pictures
 from scansynth.report.audit.membership import membership_pictures
 from scansynth.report.audit.spreads import appearance_charts, spread_chart
@@ -18,6 +18,7 @@ from scansynth.report.figures.figures import Chart
 from scansynth.report.figures.pictures import single
 from scansynth.report.figures.words import clean, number
 from scansynth.statistics import Verdict
+from scansynth.study import BEHIND
 
 _MIRRORED = {
     "": "",

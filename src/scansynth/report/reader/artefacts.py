@@ -15,14 +15,12 @@ from scansynth.claims.rules import READER_RULES
 from scansynth.data.imageset import ImageSet
 from scansynth.data.tensors import Cohort, select_named
 from scansynth.ledger import Use
-from scansynth.reader.protocol import PROTOCOL
-from scansynth.report.artefacts import ANALYSIS, CLAIMS, Values, own_claims, read_object, refusing
-from scansynth.study import Study
+from scansynth.report.artefacts import Values, own_claims, read_object, refusing
+from scansynth.study import ANALYSIS, CLAIMS_FILE, MACHINE, PROBE, PROTOCOL, Study
 
 AGAIN = "reader analyse"
 """The command that writes what is read here."""
 
-PROBE, MACHINE = "probe.json", "machine.json"
 EXAMPLES = 6
 """Images of a list that are pictured, at most."""
 
@@ -106,7 +104,7 @@ def read_readers(study: Study, cohort: Cohort | None, made: ImageSet | None) -> 
     protocol, probe, machine, analysis = (
         read_object(study.reader / name, "reader study", AGAIN) for name in (PROTOCOL, PROBE, MACHINE, ANALYSIS)
     )
-    judged = own_claims(study.reader / CLAIMS, READER_RULES, "reader study", AGAIN)
+    judged = own_claims(study.reader / CLAIMS_FILE, READER_RULES, "reader study", AGAIN)
     ours = protocol.get("synthetic_set") == study.config.synthetic.name
     with refusing(f"{ANALYSIS} of the reader study", AGAIN):
         rows = {name: [_row(row) for row in analysis["images"].get(name, [])] for name in LISTS}

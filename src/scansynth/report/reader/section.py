@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scansynth.claims.questions import READERS
-from scansynth.report.artefacts import ANALYSIS, Values, listed, pair_of, refusing
+from scansynth.report.artefacts import Values, listed, pair_of, refusing
 from scansynth.report.figures.pictures import single
 from scansynth.report.figures.words import clean, number, reason
-from scansynth.report.reader.artefacts import AGAIN, LISTS, MACHINE, PROBE, ReadersView, Seen
+from scansynth.report.reader.artefacts import AGAIN, LISTS, ReadersView, Seen
 from scansynth.report.reader.details import agreement_rows, details, protocol_rows, published
 from scansynth.report.reader.figures import between, reader_charts, reader_forest, two
 from scansynth.statistics import Verdict
+from scansynth.study import ANALYSIS, MACHINE, PROBE
 
 OPENINGS: Mapping[str, str] = {
     "distinguishable": "Yes: readers tell the synthetic images from real ones.",

@@ -15,9 +15,9 @@ from scansynth.claims.judged import Judged
 from scansynth.claims.rules import UTILITY_RULES
 from scansynth.data.tensors import Cohort, select_named
 from scansynth.ledger import Use
-from scansynth.report.artefacts import ANALYSIS, CLAIMS, own_claims, read_object, refusing
-from scansynth.study import Study
-from scansynth.utility.grid import read_plan, trial_folder
+from scansynth.report.artefacts import own_claims, read_object, refusing
+from scansynth.study import ANALYSIS, CLAIMS_FILE, Study
+from scansynth.utility.grid import read_plan
 from scansynth.utility.statistics.answers import ALARMS, GAIN
 
 AGAIN = "utility"
@@ -76,7 +76,7 @@ class TrialView:
 
 def has_trial(study: Study) -> bool:
     """Whether a trial was analysed."""
-    return (trial_folder(study) / ANALYSIS).is_file()
+    return (study.trial / ANALYSIS).is_file()
 
 
 def read_trial(study: Study, cohort: Cohort | None) -> TrialView | None:
@@ -89,9 +89,9 @@ def read_trial(study: Study, cohort: Cohort | None) -> TrialView | None:
     """
     if not has_trial(study):
         return None
-    folder = trial_folder(study)
+    folder = study.trial
     analysis = read_object(folder / ANALYSIS, "trial", AGAIN)
-    judged = _judged(folder / CLAIMS)
+    judged = _judged(folder / CLAIMS_FILE)
     with refusing(f"{ANALYSIS} of the trial", AGAIN):
         rows = [dict(row) for row in analysis["blocks"][0]["caught"]]
         wanted = {kind: [row for row in rows if bool(row["newly"]) is kind] for kind in (True, False)}

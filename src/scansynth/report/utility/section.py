@@ -7,7 +7,7 @@ from typing import Any
 
 from scansynth.claims.claim import Claim
 from scansynth.claims.questions import UTILITY
-from scansynth.report.artefacts import ANALYSIS, Values, pair_of, refusing
+from scansynth.report.artefacts import Values, pair_of, refusing
 from scansynth.report.figures.pictures import single
 from scansynth.report.figures.words import clean, count, number, reason
 from scansynth.report.utility.artefacts import AGAIN, Example, TrialView
@@ -15,6 +15,7 @@ from scansynth.report.utility.contrasts import ARM_WORDS, arm_name, contrast_tab
 from scansynth.report.utility.declaration import changed_since, declared, not_done
 from scansynth.report.utility.figures import trial_charts
 from scansynth.statistics import Verdict
+from scansynth.study import ANALYSIS
 from scansynth.utility.statistics.answers import GAIN
 
 OPENINGS: Mapping[Verdict, str] = {
