@@ -229,3 +229,34 @@ def test_an_added_set_passes_and_is_marked(study: Study) -> None:
     put_images(folder, synthetic_images(4), "nodule", "")
     write_record(folder, StageRecord("add-set", {}, {}, hash_outputs(folder, folder.rglob("*.csv")), 0))
     assert not check_set(study, load_cohort(study.cohort), folder, everyone(study)).known
+
+
+def test_the_place_of_a_synthetic_lesion_is_known_where_its_set_has_masks(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study", masks=True)
+    cohort, images = load_cohort(study.cohort), synthetic_images(30)
+    sets = [make_set(study, "lesions", images), make_set(study, "clear", synthetic_images(30, False), label="clear")]
+    division = divide(cohort, everyone(study))
+
+    def of_extra(known_places: np.ndarray) -> list[tuple[bool, bool]]:
+        """Of each synthetic lesion, then of each clear image: whether its lesions are known, and whether it has one."""
+        if known_places.any():
+            change_set(sets[0], masks=known_places)
+        pools = gather(cohort, division, "basic-synthetic", 0.5, sets, "small", True)
+        targets, known = pools.material.targets, pools.material.known
+        assert targets is not None
+        assert known is not None
+        assert known[: len(division.train.cases)].all(), "every real lesion of this study has a mask"
+        own = np.concatenate(pools.sources.extra)
+        assert pools.material.images[own[:12]].tobytes() == images[:12].tobytes()
+        peaks = [np.unravel_index(targets[place].argmax(), targets[place].shape) for place in own[:12]]
+        factor = SIDE // targets.shape[1]
+        for (row, column), mask in zip(peaks, known_places, strict=False):
+            if mask.any():
+                assert mask[row * factor : (row + 1) * factor, column * factor : (column + 1) * factor].any()
+        return [(bool(known[place]), bool(targets[place].any())) for place in own]
+
+    masks = np.zeros((30, SIDE, SIDE), np.uint8)
+    assert of_extra(masks) == [(False, False)] * 12 + [(True, False)] * 12
+    for place in range(1, 30):  # the first lesion stays without an outline
+        masks[place, 2 + place % 20 : 6 + place % 20, 10:14] = 1
+    assert of_extra(masks) == [(False, False)] + [(True, True)] * 11 + [(True, False)] * 12

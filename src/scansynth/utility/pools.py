@@ -148,6 +148,7 @@ def gather(
     is_positive = positives(cohort, train.cases)
     real = (np.flatnonzero(is_positive), np.flatnonzero(~is_positive))
     images, cases, notes = [train.planes], list(train.cases), list[str]()
+    outlined, shows = np.zeros((0, *cohort.facts.shape), np.uint8), np.zeros(0, np.bool_)
     sources = Sources(real)
     if extra is Extra.RESERVE:
         shown = positives(cohort, division.reserve.cases)
@@ -160,32 +161,46 @@ def gather(
             f"joined {len(real[0])} and {len(real[1])}"
         )
     elif reads_set(arm):
-        made, labels = read_sets(cohort, sets)
-        chosen, told = _chosen(cohort, division, arm, ratio, made, labels)
+        drawn = read_sets(cohort, sets)
+        chosen, told = _chosen(cohort, division, arm, ratio, drawn.images, drawn.shown)
         notes += told
         if extra is Extra.NEAREST:
-            sources = Sources(real, _nearest(cohort, train, real, [made[part] for part in chosen]))
+            sources = Sources(real, _nearest(cohort, train, real, [drawn.images[part] for part in chosen]))
         else:
-            start = len(train.cases)
-            images += [made[part] for part in chosen]
+            start, places = len(train.cases), np.concatenate(chosen)
+            images.append(drawn.images[places])
+            outlined, shows = drawn.masks[places], drawn.shown[places]
             ends = (start + len(chosen[0]), start + len(chosen[0]) + len(chosen[1]))
             sources = Sources(real, (np.arange(start, ends[0]), np.arange(ends[0], ends[1])))
     together = images[0] if len(images) == 1 else np.concatenate(images)
-    targets, known = _maps(cohort, cases, len(together), network) if lesions else (None, None)
-    if known is not None and len(sources.extra[1]) and extra is not Extra.NEAREST:
-        known[sources.extra[1]] = True  # a clear image has no lesion anywhere
+    targets, known = _maps(cohort, cases, outlined, shows, network) if lesions else (None, None)
     return Pools(Material(together, targets, known), sources, tuple(notes))
 
 
-def read_sets(cohort: Cohort, sets: Sequence[Path]) -> tuple[Images, NDArray[np.bool_]]:
-    """Images of the sets, and whether each is to show the lesion.
+@dataclass(frozen=True)
+class Drawn:
+    """The images of synthetic sets.
+
+    Attributes:
+        images: uint16 (n, rows, columns).
+        shown: Whether each is to show the lesion.
+        masks: uint8 (n, rows, columns), 0 or 1; empty for the images of a set without masks.
+    """
+
+    images: Images
+    shown: NDArray[np.bool_]
+    masks: NDArray[np.uint8]
+
+
+def read_sets(cohort: Cohort, sets: Sequence[Path]) -> Drawn:
+    """Images of the sets, with their masks, and whether each is to show the lesion.
 
     Raises:
         CohortError: There is none, or one shows labels that the generator did not tell apart.
     """
     if not sets:
         raise CohortError("there is no synthetic set for this arm; run: scansynth utility STUDY")
-    images, shown = [], list[bool]()
+    images, masks, shown = [], [], list[bool]()
     for folder in sets:
         made = load_set(folder, cohort.facts)
         for row in made.rows:
@@ -195,7 +210,8 @@ def read_sets(cohort: Cohort, sets: Sequence[Path]) -> tuple[Images, NDArray[np.
                 raise CohortError(f"the set {folder.name} shows {what}; make one set for each label")
             shown.append(label == cohort.facts.positive)
         images.append(made.planes)
-    return np.concatenate(images), np.array(shown, np.bool_)
+        masks.append(np.zeros((len(made), *made.facts.shape), np.uint8) if made.masks is None else made.masks)
+    return Drawn(np.concatenate(images), np.array(shown, np.bool_), np.concatenate(masks))
 
 
 def _chosen(
@@ -257,18 +273,28 @@ def _nearest(
 
 
 def _maps(
-    cohort: Cohort, cases: Sequence[Case], count: int, network: str
+    cohort: Cohort, cases: Sequence[Case], outlined: NDArray[np.uint8], shows: NDArray[np.bool_], network: str
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Maps of the first images, which are real; those of synthetic ones are empty and not known."""
-    masks = cohort.masks(cases)
-    if masks is None:
+    """Maps of all images, and of which the lesions are known: of those with a mask, and of those without a lesion.
+
+    Args:
+        cohort: The cohort.
+        cases: The real images, which come first.
+        outlined: Masks of the synthetic ones that follow; empty where there are none.
+        shows: Whether each of these is to show the lesion.
+        network: A name of `networks.SIZES`.
+
+    Raises:
+        CohortError: The cohort has no masks.
+    """
+    real = cohort.masks(cases)
+    if real is None:
         raise CohortError("the cohort has no lesion masks; set utility.lesions to off, or give masks in labels.csv")
+    masks, shown = np.concatenate([real, outlined]), np.concatenate([positives(cohort, cases), shows])
     factor = map_factor(max(cohort.facts.shape), SIZES[network])
     rows, columns = (side // factor for side in cohort.facts.shape)
-    targets = np.zeros((count, rows, columns), np.uint8)
-    known = np.zeros(count, np.bool_)
-    for place, (case, mask) in enumerate(zip(cases, masks, strict=True)):
-        if mask.any():
-            targets[place] = np.rint(draw_target(mask, factor) * 255.0)
-        known[place] = bool(mask.any()) or case.label != cohort.facts.positive
-    return targets, known
+    targets = np.zeros((len(masks), rows, columns), np.uint8)
+    with_mask = masks.any(axis=(1, 2))
+    for place in np.flatnonzero(with_mask):
+        targets[place] = np.rint(draw_target(masks[place], factor) * 255.0)
+    return targets, with_mask | ~shown
