@@ -87,7 +87,10 @@ def _say_quarantined(evidence: Path) -> None:
 def add_set(
     study: StudyFolder,
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder of synthetic images: DICOM, or grey PNG, JPEG or TIFF.")
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Folder of synthetic images: DICOM, grey PNG, JPEG or TIFF, or an image set."
+        ),
     ],
     name: Annotated[str, typer.Option(help="Name of the set: small letters, digits and hyphens.")],
     label: Annotated[

@@ -6,15 +6,16 @@ import csv
 import io
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scansynth.console import Progress, silent
 from scansynth.data.foreign import DARK, PICTURES, Foreign, Scaling, Survey, read, survey
-from scansynth.data.imageset import Kind, SetWriter
+from scansynth.data.imageset import Images, Kind, Masks, SetWriter
 from scansynth.data.sets import LABEL_SEPARATOR, SET_COLUMNS, set_rows
+from scansynth.data.taken import is_image_set, take_set
 from scansynth.data.tensors import CohortFacts, in_pixels, load_facts
 from scansynth.dicom.sandbox import DecodePool
 from scansynth.errors import CohortError, StudyError
@@ -34,7 +35,7 @@ class Added:
 
     Attributes:
         images: Number of images in the set.
-        label: The label that they are given.
+        label: What they show.
         left: Files left out, by reason.
         notes: What the user should know of the change of scale and size, a sentence each.
     """
@@ -69,14 +70,15 @@ def add_set(
 
     Args:
         study: A study with a cohort.
-        folder: DICOM, or grey PNG, JPEG or TIFF files.
+        folder: DICOM, or grey PNG, JPEG or TIFF files; or an image set, which is opened and not decoded.
         name: Name of the set.
-        label: What all the images show; none: the classes that the study's generator is to learn.
+        label: What all the images show; none: what an image set says itself, else the classes that the study's
+            generator is to learn.
         pool: The confined processes that read the files.
         progress: Told how far the work is.
 
     Raises:
-        StudyError: The name is none, or a set of the study's own generator bears it.
+        StudyError: The name is not one for a folder, or a set of the study's own generator bears it.
         CohortError: There is no cohort, no usable image, or no such label.
         StorageError: The set cannot be written; an older one is intact.
     """
@@ -86,17 +88,15 @@ def add_set(
     if target.exists() and not is_added(target):
         raise StudyError(f"{name} is a set of the study's own generator; choose another --name")
     facts, settings = load_facts(study.cohort), add_set_settings(study)
-    label = _label(study, facts, label)
-    found = survey(folder, "DIR", pool, facts.modality, True, progress)
-    scaling = Scaling(study.config.cohort.hu_window, study.config.cohort.percentiles)
-    made = read(found, facts.shape, scaling, pool, True, progress)
-    if not len(made.images):
-        raise CohortError(f"no image of DIR could be decoded ({_most(made)}); look at the files with a viewer")
+    if is_image_set(folder):
+        new = _of_set(study, folder, label, facts)
+    else:
+        new = _of_files(study, folder, _label(study, facts, label), pool, progress)
     with new_directory(target) as out, storage_faults(target):
-        digests = _write(out, made, label, facts)
+        digests = _write(out, new, facts)
         record = StageRecord(
             stage=STAGE,
-            inputs={"files": sha256_json(sorted(made.files))},
+            inputs={"files": new.digest},
             settings=settings,
             outputs=hash_outputs(out, [path for path in out.rglob("*") if path.is_file()], digests),
             seed=study.config.seed,
@@ -104,9 +104,54 @@ def add_set(
             versions=versions(),
         )
         write_record(out, record)
-    _write_names(study.linkage, name, made)
-    study.log(STAGE, "written", seconds=record.seconds, images=len(made.images), left_out=len(made.left))
-    return Added(len(made.images), label, made.reasons, _notes(found, made, facts.shape))
+    _write_names(study.linkage, name, new.names)
+    left_out = sum(new.left.values())
+    study.log(STAGE, "written", seconds=record.seconds, images=len(new.images), left_out=left_out)
+    return Added(len(new.images), ", ".join(sorted(set(new.labels))), new.left, new.notes)
+
+
+@dataclass(frozen=True)
+class _New:
+    """Images on the cohort's size and scale, and where each came from."""
+
+    images: Images
+    masks: Masks | None
+    labels: tuple[str, ...]
+    names: tuple[str, ...]
+    files: tuple[str, ...]
+    digest: str
+    left: Mapping[str, int]
+    notes: tuple[str, ...]
+
+
+def _of_set(study: Study, folder: Path, label: str | None, facts: CohortFacts) -> _New:
+    """The images of an image set; what it says of labels stands, unless the user says something else."""
+    taken = take_set(folder, facts)
+    if label is None and taken.labels is not None:
+        labels = taken.labels
+    else:
+        labels = (_label(study, facts, label),) * len(taken.images)
+    digest = sha256_json(sorted(taken.digests.values()))
+    return _New(taken.images, taken.masks, labels, taken.ids, taken.files, digest, {}, taken.notes)
+
+
+def _of_files(study: Study, folder: Path, label: str, pool: DecodePool, progress: Progress) -> _New:
+    """The images of a folder of DICOM, PNG, JPEG or TIFF files, which all show the same."""
+    facts, settings = load_facts(study.cohort), study.config.cohort
+    found = survey(folder, "DIR", pool, facts.modality, True, progress)
+    made = read(found, facts.shape, Scaling(settings.hu_window, settings.percentiles), pool, True, progress)
+    if not len(made.images):
+        raise CohortError(f"no image of DIR could be decoded ({_most(made)}); look at the files with a viewer")
+    return _New(
+        images=made.images,
+        masks=None,
+        labels=(label,) * len(made.images),
+        names=tuple(source.relative for source in made.sources),
+        files=made.files,
+        digest=sha256_json(sorted(made.files)),
+        left=made.reasons,
+        notes=_notes(found, made, facts.shape),
+    )
 
 
 def _notes(found: Survey, made: Foreign, shape: tuple[int, int]) -> tuple[str, ...]:
@@ -149,21 +194,21 @@ def _label(study: Study, facts: CohortFacts, asked: str | None) -> str:
     return asked
 
 
-def _write(out: Path, made: Foreign, label: str, facts: CohortFacts) -> Mapping[str, str]:
+def _write(out: Path, new: _New, facts: CohortFacts) -> Mapping[str, str]:
     """The images on the cohort's scale, exactly as they are judged; returns the hashes of the files."""
-    with SetWriter(out, made.images.shape[1:]) as writer:
-        for image in made.images:
-            writer.append(image)
-    rows = set_rows(facts, [label] * len(made.images), {"source_sha256": made.files})
+    with SetWriter(out, new.images.shape[1:], masked=new.masks is not None) as writer:
+        for place, image in enumerate(new.images):
+            writer.append(image, None if new.masks is None else new.masks[place])
+    rows = set_rows(facts, new.labels, {"source_sha256": new.files})
     return writer.finish(Kind.ADDED, facts.modality, rows, SET_COLUMNS).files
 
 
-def _write_names(folder: Path, name: str, made: Foreign) -> None:
+def _write_names(folder: Path, name: str, names: Sequence[str]) -> None:
     """The table from images back to file names, for the owner of the study alone: a name may tell of a person."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(("id", "source"))
-    writer.writerows((f"{index:06d}", source.relative) for index, source in enumerate(made.sources))
+    writer.writerows((f"{index:06d}", source) for index, source in enumerate(names))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     write_bytes(folder / f"set-{name}.csv", stream.getvalue().encode("utf-8", "surrogateescape"), mode=0o600)
