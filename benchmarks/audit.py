@@ -187,7 +187,7 @@ def audit(study: Path, work: Path, kind: str, draw: int) -> dict[str, Any]:
         spoilt = ROWS[kind].spoil(compared, cases, np.random.default_rng([draw, 1]))
         compared = replace(compared, synthetic=spoilt, files=compared.files[: len(spoilt)])
     start = time.monotonic()
-    findings = weigh(compared, EvidenceSettings(), draw, cache=work / "encoders")
+    findings = find(compared, EvidenceSettings(), draw, cache=work / "encoders")
     result = {
         "set": kind,
         "draw": draw,

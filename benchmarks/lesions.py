@@ -11,7 +11,8 @@ FOLDER of --patches is a copy of `lidc-patches`; --work is kept, and the same co
 
 Nodules whose mask is larger than a disc of 5 pixels radius are left out of both: they fill such a window. Each cohort
 is ingested, and five detectors of the arm `basic` are trained as a trial trains them. CPM is measured on test patients,
-beside what needs no knowledge of an image's places: the same marks at places of other patients (`elsewhere`), and one
+beside what needs no knowledge of an image's places: the same marks at other patients' lesion locations
+(`elsewhere`), and one
 mark in the middle of each image, with its score (`middle`). On `off-centre` the detectors of `centred` are tried too.
 
 The rule, written before any of these detectors was trained: that places are found is `shown` when the 95% interval of

@@ -115,7 +115,7 @@ def logit_coverage(readers: int, spread: float, runs: int, seed: int) -> dict[st
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=2000, help="made-up studies for each row; a tenth for the logit")
+    parser.add_argument("--runs", type=int, default=2000, help="simulated studies for each row; a tenth for the logit")
     parser.add_argument("--first-seed", type=int, default=0, help="of the draws")
     parser.add_argument("--out", type=Path, help="JSON file")
     return parser.parse_args()

@@ -1,4 +1,4 @@
-"""What tests of several rooms make and do: small DICOM files, and work as an ordinary user."""
+"""What tests of several folders share: small DICOM files, and work as an ordinary user."""
 
 from __future__ import annotations
 

@@ -69,8 +69,8 @@ def room(path: Path) -> str:
 
 
 def floor(name: str) -> int:
-    for height, rooms in enumerate(FLOORS):
-        if name in rooms:
+    for height, names in enumerate(FLOORS):
+        if name in names:
             return height
     raise AssertionError(f"{name} stands on no floor; give it one in FLOORS")
 

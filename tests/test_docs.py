@@ -564,3 +564,24 @@ def test_pages_build_and_ask_nothing_of_the_network(site: Path) -> None:
     for page in pages:
         assert not loads.search(text(page)), page.name
     assert not (site / "reference.py").exists()
+
+
+_WRITTEN = {".py", ".html", ".js", ".css", ".toml", ".json"}
+BANNED = (
+    *("forger", "forgers", "inspector", "inspectors", "court", "courts", "hearing", "hearings", "exhibit", "exhibits"),
+    *("desk", "desks", "roof", "roofs", "room", "rooms", "weigh", "weighs", "weighed", "weighing"),
+)
+
+
+def test_no_metaphor_of_old_comes_back() -> None:
+    """Metaphors that once named modules and networks: say folder, generator, discriminator, audit, worklist."""
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    sources = [path for path in (ROOT / "src" / "scansynth").rglob("*") if path.suffix in _WRITTEN]
+    banned = re.compile(rf"\b({'|'.join(BANNED)})\b", re.IGNORECASE)
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {match[0]}"
+        for path in (*pages, *sources)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        for match in banned.finditer(line)
+    ]
+    assert found == []

@@ -67,7 +67,7 @@ def test_a_second_process_is_refused_until_the_first_one_ends(study: Study) -> N
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     with study.lock():
-        assert "another scansynth is at work" in other()
+        assert "another scansynth command is running" in other()
     assert other() == "taken"
     with pytest.raises(ValueError, match="planted"), study.lock():
         raise ValueError("planted")

@@ -13,7 +13,7 @@ from scansynth.errors import ScansynthError
 
 app = typer.Typer(
     name="scansynth",
-    help="Synthetic medical scans from a small private cohort, and proof of what they are worth.",
+    help="Synthetic medical scans from a small private cohort, with evidence of what they are worth.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -36,12 +36,12 @@ def main() -> None:
         console.refuse(f"{fault.format_message().rstrip('.')}; see: scansynth --help")
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
-        console.refuse("interrupted; what was finished is kept, run the same command again to go on")
+        console.refuse("interrupted; finished work is kept, run the same command again to continue")
         sys.exit(2)
     except OSError as fault:
         if fault.filename is None:
             raise
-        console.refuse(f"{fault.filename}: {fault.strerror}; mend that and run the same command again")
+        console.refuse(f"{fault.filename}: {fault.strerror}; fix this and run the same command again")
         sys.exit(2)
 
 

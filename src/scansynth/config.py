@@ -29,7 +29,7 @@ class Settings(BaseModel):
 
 
 class RoleShares(Settings):
-    """Shares of the patients, which add up to 1; see the ledger in `docs/evidence.md`."""
+    """Shares of the patients, adding up to 1; see the ledger in `docs/evidence.md`."""
 
     train: Share = 0.5
     tune: Share = 0.1
@@ -55,19 +55,21 @@ Side = Annotated[int, Field(ge=16, le=1024)]
 
 
 class CohortSettings(Settings):
-    """What `ingest` reads and how it makes images ready."""
+    """What `ingest` reads and how it prepares images."""
 
     dicom: str = Field(description="Folder with the scans; relative to the study folder, or absolute.")
-    labels: str | None = Field(None, description="labels.csv; none for an unlabelled cohort.")
-    unlabelled: bool = Field(False, description="One cohort without labels; evidence on labels is not assessable.")
-    positive: str | None = Field(None, description="The label that means that the lesion is there.")
+    labels: str | None = Field(None, description="labels.csv; unset for an unlabelled cohort.")
+    unlabelled: bool = Field(
+        False, description="A cohort without labels; evidence that needs labels is not assessable."
+    )
+    positive: str | None = Field(None, description="The label that means a lesion is present.")
     known_labels: tuple[str, ...] = Field((), description="Labels that labels.csv may hold; empty: any.")
     attributes: tuple[str, ...] = Field(
         (), description="Columns of labels.csv kept with the cohort besides those that are harmless by themselves."
     )
-    modality: str | None = Field(None, description="DICOM Modality kept, for example MR; none: the commonest.")
+    modality: str | None = Field(None, description="DICOM Modality kept, for example MR; unset: the most common.")
     view: Literal["chest", "patch", "any"] = Field(
-        "any", description="What an image shows; decides which augmentations are permitted."
+        "any", description="What an image shows; determines which augmentations are permitted."
     )
     size: Side | tuple[Side, Side] = Field(
         256, description="Rows and columns of the images in pixels: one number for both, or [rows, columns]."
@@ -76,20 +78,22 @@ class CohortSettings(Settings):
     percentiles: tuple[float, float] = Field((0.5, 99.5), description="Other modalities: per series, map to -1 and 1.")
     plane: Literal["axial", "coronal", "sagittal"] | None = Field(
         None,
-        description="The only plane kept, by Image Orientation (Patient); none: all, with a note when they differ.",
+        description="The only plane kept, by Image Orientation (Patient); unset: all, with a note when they differ.",
     )
-    skip_unlisted: bool = Field(False, description="Leave out images without a row in labels.csv, not refuse them.")
-    key: str | None = Field(None, description="The institution's key; none: the environment's, else the user's.")
-    split_from: str | None = Field(None, description="Study whose patients keep the roles they have there.")
+    skip_unlisted: bool = Field(False, description="Leave out images without a row in labels.csv instead of refusing.")
+    key: str | None = Field(
+        None, description="The institution's key; unset: from the environment, else the user's configuration."
+    )
+    split_from: str | None = Field(None, description="Study from which patients keep their roles.")
     shares: RoleShares = RoleShares()
     max_pixels: int = Field(1 << 24, gt=0, description="Rows x Columns above which an image is left out.")
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
         if self.hu_window[0] >= self.hu_window[1]:
-            raise ValueError("hu_window must rise")
+            raise ValueError("hu_window must be increasing")
         if not 0.0 <= self.percentiles[0] < self.percentiles[1] <= 100.0:
-            raise ValueError("percentiles must rise within 0 and 100")
+            raise ValueError("percentiles must be increasing, between 0 and 100")
         if self.labels is None and not self.unlabelled:
             raise ValueError("give labels, or set unlabelled = true")
         return self
@@ -107,14 +111,14 @@ class GeneratorSettings(Settings):
     recipe: str = Field("dcgan", description="A recipe of scansynth, or a path to a recipe's TOML file.")
     classes: tuple[str, ...] = Field((), description="Labels the generator sees; empty: the positive label.")
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
-        1.0, description="Share of the train patients that the generator learns from, drawn by the seed."
+        1.0, description="Share of the train patients used to train the generator, chosen by the seed."
     )
     leave_out: tuple[str, ...] = Field(
-        (), description="A column of labels.csv and a value: the generator sees no patient who has it."
+        (), description="A column of labels.csv and a value: patients with it are left out of training."
     )
-    overrides: dict[str, Any] = Field(default_factory=dict, description="Keys of the recipe set otherwise.")
-    checkpoint_minutes: float = Field(5.0, gt=0, description="Longest time between two checkpoints, minutes.")
-    keep_checkpoints: int = Field(3, ge=3, description="How many healthy checkpoints stay, besides the two newest.")
+    overrides: dict[str, Any] = Field(default_factory=dict, description="Recipe keys to override.")
+    checkpoint_minutes: float = Field(5.0, gt=0, description="Maximum time between two checkpoints, minutes.")
+    keep_checkpoints: int = Field(3, ge=3, description="Number of healthy checkpoints kept, besides the two newest.")
 
     @model_validator(mode="after")
     def _a_column_and_a_value(self) -> Self:
@@ -124,26 +128,28 @@ class GeneratorSettings(Settings):
 
     @property
     def without(self) -> tuple[str, str]:
-        """`leave_out` as column and value; both empty: nobody is left out."""
+        """`leave_out` as column and value; both empty: no patient is left out."""
         return (self.leave_out[0], self.leave_out[1]) if self.leave_out else ("", "")
 
 
 class SyntheticSettings(Settings):
-    """What `generate` draws."""
+    """What `generate` makes."""
 
     name: str = Field("main", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$", description="Name of the set: synthetic/<set>/.")
     images: int | None = Field(
-        None, gt=0, description="How many; none: as many as real images of the test role, at least 400."
+        None, gt=0, description="Number of images; unset: as many as real images of the test role, at least 400."
     )
 
 
 class EvidenceSettings(Settings):
     """What `audit` measures; the rules themselves are fixed in docs/evidence.md."""
 
-    draws: int = Field(200, ge=20, description="Patient-disjoint splits behind each real-against-real floor.")
-    level: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(0.95, description="Level of the intervals.")
-    pairs: int = Field(12, ge=1, le=48, description="Nearest pairs of synthetic and training image shown.")
-    encoder: Path | None = Field(None, description="Your own network as an ONNX file, a judge beside the two others.")
+    draws: int = Field(200, ge=20, description="Patient-disjoint splits behind each floor (real-vs-real reference).")
+    level: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(0.95, description="Confidence level of the intervals.")
+    pairs: int = Field(12, ge=1, le=48, description="Number of nearest synthetic-training pairs shown.")
+    encoder: Path | None = Field(
+        None, description="Your own feature network as an ONNX file, a judge beside the two others."
+    )
 
 
 Arm = Literal[
@@ -159,47 +165,47 @@ Arm = Literal[
     "filtered",
     "reserve",
 ]
-"""A way to train a detector in the utility trial; see docs/utility.md."""
+"""One arm of the utility trial; see docs/utility.md."""
 
 ARMS: tuple[Arm, ...] = get_args(Arm)
 """All of them."""
 
 
 class UtilitySettings(Settings):
-    """What `utility` tries; the rules themselves are fixed in docs/utility.md."""
+    """What `utility` tests; the rules themselves are fixed in docs/utility.md."""
 
     arms: tuple[Arm, ...] = Field(
         ("real", "basic", "synthetic", "basic-synthetic", "duplicates", "reserve"),
-        description="Ways to train the detector that are compared.",
+        description="Arms of the trial, the ways to train the detector.",
     )
-    pairs: int = Field(5, ge=1, le=50, description="Generators, each with one detector an arm.")
+    pairs: int = Field(5, ge=1, le=50, description="Number of generators, each with one detector per arm.")
     fractions: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = Field(
-        (1.0,), min_length=1, description="Shares of the train patients; each has generators of its own."
+        (1.0,), min_length=1, description="Shares of the train patients; each has its own generators."
     )
     ratios: tuple[Annotated[float, Field(ge=0.0, le=20.0)], ...] = Field(
-        (1.0,), min_length=1, description="Synthetic images for each real positive image; 0 is the arm basic itself."
+        (1.0,), min_length=1, description="Synthetic images per real positive image; 0 is the arm basic itself."
     )
-    classes: tuple[str, ...] = Field((), description="Labels of which synthetic images enter; empty: the positive one.")
+    classes: tuple[str, ...] = Field((), description="Labels of the synthetic images used; empty: the positive one.")
     network: Literal["auto", "small", "medium", "large"] = Field(
         "auto", description="Size of the detector; auto: small on a CPU, medium on a GPU."
     )
     lesions: Literal["auto", "on", "off"] = Field(
-        "auto", description="Find lesions, not only images with one; auto: when there are masks and whole images."
+        "auto", description="Locate lesions, not only classify images; auto: when there are masks and whole images."
     )
     steps: int = Field(800, ge=10, description="Optimiser steps of every detector, the same in all arms.")
-    batch: int = Field(32, ge=4, description="Images of a step, half of them positive.")
-    learning_rate: float = Field(2e-3, gt=0.0, description="Largest rate of the detector's schedule.")
+    batch: int = Field(32, ge=4, description="Batch size, half of it positive.")
+    learning_rate: float = Field(2e-3, gt=0.0, description="Peak learning rate of the detector.")
     false_alarm_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
-        0.1, description="Share of clear calibrate images called positive, at which thresholds are set."
+        0.1, description="Share of negative calibrate images called positive, at which thresholds are set."
     )
     margin: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
-        0.05, description="Most false alarms that a gain may cost, as a change of their rate."
+        0.05, description="Largest permitted rise of the false-alarm rate."
     )
-    draws: int = Field(2000, ge=200, description="Bootstrap draws of the patients.")
-    external: tuple[str, ...] = Field((), description="Studies whose cohorts the finished detectors are tried on.")
-    resample: bool = Field(False, description="Take external images of another spacing or modality all the same.")
+    draws: int = Field(2000, ge=200, description="Bootstrap resamples of the patients.")
+    external: tuple[str, ...] = Field((), description="Studies on whose cohorts the trained detectors are tested.")
+    resample: bool = Field(False, description="Accept external images of another spacing or modality.")
     other_key: bool = Field(
-        False, description="Take external cohorts of another institution key: whether patients are shared is unknown."
+        False, description="Accept external cohorts of another institution key: shared patients cannot be detected."
     )
     leave_out: str | None = Field(
         None, description="Column of labels.csv, such as site: train without each value in turn."
@@ -210,9 +216,9 @@ class UtilitySettings(Settings):
         for name in ("arms", "fractions", "ratios"):
             values = getattr(self, name)
             if len(set(values)) != len(values):
-                raise ValueError(f"{name} names one twice")
+                raise ValueError(f"{name} lists a value twice")
         if self.ratios[0] == 0.0:
-            raise ValueError("ratios must begin with one above 0: the primary comparison is made there")
+            raise ValueError("ratios must begin with a value above 0: it is used for the primary comparison")
         if not {"basic", "basic-synthetic"} <= set(self.arms):
             raise ValueError("arms must hold basic and basic-synthetic: the primary comparison is between them")
         if self.batch % 2:
@@ -221,7 +227,7 @@ class UtilitySettings(Settings):
 
     @property
     def doses(self) -> tuple[float, ...]:
-        """The ratios for which detectors are trained: at 0 the arm basic stands already."""
+        """The ratios for which detectors are trained; 0 is the arm basic."""
         return tuple(ratio for ratio in self.ratios if ratio > 0.0)
 
 
@@ -237,7 +243,7 @@ class EngineSettings(Settings):
     workers: int = Field(0, ge=0, description="Processes at a time; 0: one for each GPU, or for each core without one.")
     address: str = Field(
         "",
-        description='Empty: processes of this machine; "local": Ray started here; else the address of a Ray cluster.',
+        description='Empty: processes on this machine; "local": Ray started here; else the address of a Ray cluster.',
     )
 
 
@@ -255,30 +261,32 @@ SCALE = (
 class ReaderSettings(Settings):
     """The blinded reader study; the rules themselves are fixed in docs/reader_statistics.md."""
 
-    title: str = Field("Reading study", description="What readers see as its name.")
-    readers: int = Field(5, ge=1, le=100, description="How many readers are invited.")
+    title: str = Field("Reading study", description="Name shown to the readers.")
+    readers: int = Field(5, ge=1, le=100, description="Number of readers invited.")
     images: int = Field(200, ge=8, description="Images, real and synthetic together, without repeats.")
     mix: Literal["hidden", "balanced"] = Field(
-        "hidden", description="hidden: the share of synthetic images is drawn within 40% and 60%; balanced: half."
+        "hidden", description="hidden: the share of synthetic images is random between 40% and 60%; balanced: half."
     )
     repeats: Annotated[float, Field(ge=0.0, le=0.5)] = Field(0.2, description="Share of the images shown twice.")
-    practice: int = Field(10, ge=0, le=50, description="Images with the truth told, before the reading; not counted.")
+    practice: int = Field(10, ge=0, le=50, description="Practice images with feedback, before reading; not counted.")
     margin: Annotated[float, Field(gt=0.0, lt=0.5)] = Field(
-        0.1, description="Equivalence: the readers' AUC lies within 0.5 and this much."
+        0.1, description="Equivalence margin: the readers' AUC lies within 0.5 plus or minus this."
     )
-    level: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(0.95, description="Level of the intervals.")
-    question: str | None = Field(None, description="A second question with the answers no and yes; none: not asked.")
-    confidence: bool = Field(False, description="Ask how sure the second answer is.")
-    break_every: int = Field(40, ge=5, description="Images after which a break is suggested.")
-    expiry_days: int = Field(60, ge=1, description="Days after which an invitation is no longer good.")
+    level: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(0.95, description="Confidence level of the intervals.")
+    question: str | None = Field(None, description="A second question with the answers no and yes; unset: not asked.")
+    confidence: bool = Field(False, description="Ask for confidence in the second answer.")
+    break_every: int = Field(40, ge=5, description="Number of images after which a break is suggested.")
+    expiry_days: int = Field(60, ge=1, description="Days after which an invitation expires.")
 
 
 class TrackingSettings(Settings):
-    """Where training figures go besides the run's own log."""
+    """Experiment trackers besides the run's own log."""
 
     tensorboard: bool = Field(True, description="Event files in gan/<run>/tensorboard.")
     wandb: bool = Field(False, description="Weights & Biases, offline unless WANDB_MODE says otherwise.")
-    real_images: bool = Field(False, description="Let real cases go to the trackers; the terminal then says so.")
+    real_images: bool = Field(
+        False, description="Send images of real cases to the trackers; the terminal then says so."
+    )
 
 
 class StudyConfig(Settings):
@@ -286,7 +294,7 @@ class StudyConfig(Settings):
 
     format: int = Field(FORMAT, description="Version of the study folder's layout.")
     name: str = Field("study", description="Title of the study, shown in the report.")
-    seed: int = Field(0, ge=0, description="Every random draw derives from it.")
+    seed: int = Field(0, ge=0, description="All random numbers derive from it.")
     device: str = Field(
         "auto",
         pattern=DEVICE_FORM,
@@ -322,7 +330,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def parse(kind: type[T], values: dict[str, Any], origin: str) -> T:
-    """Settings from a dictionary, or one line that names the key at fault.
+    """Settings from a dictionary, or one line that names the faulty key.
 
     Args:
         kind: The settings' class.
@@ -364,7 +372,7 @@ def load_config(path: Path) -> StudyConfig:
     found = values.get("format", FORMAT)
     if found != FORMAT:
         raise ConfigError(
-            f"{path.name} has format {found!r}, and this scansynth reads format {FORMAT}; "
-            "use the version that made the study, or make it anew with init"
+            f"{path.name} has format {found!r}, and this scansynth reads format {FORMAT}; use the version that made "
+            f"the study, or create it again with init"
         )
     return parse(StudyConfig, values, path.name)

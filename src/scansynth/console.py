@@ -1,6 +1,6 @@
-"""What the command line shows: lines, warnings, refusals and progress bars, all on stderr but the result.
+"""Terminal output: lines, warnings, refusals and progress bars; all on stderr except results.
 
-`Progress` is how long work anywhere in the program tells how far it is.
+`Progress` is how long-running work reports its progress.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _PLAIN_SECONDS = 30.0  # between two lines of progress where there is no termina
 
 
 class Progress(Protocol):
-    """Called by long work; the command line draws a bar with it."""
+    """Called by long-running work; the command line shows a bar."""
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        """Says that `done` of `total` units are ready; `note` is shown behind the bar."""
+        """Reports that `done` of `total` units are finished; `note` is shown after the bar."""
 
 
 def silent(done: int, total: int, note: str = "") -> None:
@@ -59,12 +59,12 @@ def refuse(line: str) -> None:
 
 
 def heading(line: str) -> None:
-    """Prints what begins now."""
+    """Prints the title of the next step."""
     _err.print(f"[bold]{escape(line)}[/bold]")
 
 
 class Bar:
-    """Draws progress; without a terminal, a line now and then."""
+    """Shows progress; without a terminal, prints a line now and then."""
 
     def __init__(self, drawn: RichProgress | None, title: str) -> None:
         self._drawn = drawn
@@ -83,7 +83,7 @@ class Bar:
 
 @contextlib.contextmanager
 def bar(title: str) -> Iterator[Bar]:
-    """A progress bar with elapsed and remaining time, and a note behind it."""
+    """A progress bar with elapsed and remaining time and a note."""
     if not _err.is_terminal:
         yield Bar(None, title)
         return

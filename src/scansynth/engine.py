@@ -1,8 +1,8 @@
-"""Where independent jobs run: processes of this machine, or Ray.
+"""Where independent jobs run: processes on this machine, or Ray.
 
-A job is a function of the module level and one argument of plain values (paths, numbers, text); what it makes, it
-writes to files, so that only an address decides where it runs. Every worker has one thread: two jobs on two cores
-gain more than two threads in one job, and one thread adds up in one order.
+A job is a module-level function and one argument of plain values (paths, numbers, text); it writes its results to
+files, so that only an address decides where it runs. Every worker has one thread: two jobs on two cores gain more
+than two threads in one job, and one thread sums in a fixed order.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ A = TypeVar("A")
 LOCAL_RAY = "local"
 """The address that starts a Ray of its own on this machine."""
 
-_TRIES = 2  # of a job whose process was killed: memory may be short for a moment only
+_TRIES = 2  # of a job whose process was killed: memory may be short only briefly
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-_KILLED = "its process was ended from outside, twice (often: too little memory); set engine.workers lower and run again"
+_KILLED = "its process was killed twice (often: too little memory); lower engine.workers and run again"
 
 
 @dataclass(frozen=True)
 class Job(Generic[A]):
-    """One independent piece of work: its name, for the progress, and what its function gets."""
+    """One independent job: its name, for the progress bar, and the argument of its function."""
 
     name: str
     argument: A
@@ -52,9 +52,9 @@ class Outcome:
         name: Of the job.
         reason: Why it failed, one line; empty when it succeeded.
         refused: The failure is a refusal (`ScansynthError`), not a fault of the program.
-        trace: Where a fault of the program arose.
+        trace: Traceback of a program fault.
         seconds: Time of work.
-        tries: How often it was begun.
+        tries: Number of attempts.
     """
 
     name: str
@@ -95,19 +95,19 @@ def _place(number: int) -> dict[str, str]:
 def run_jobs(
     function: Callable[[A], None], jobs: Sequence[Job[A]], settings: EngineSettings, progress: Progress = silent
 ) -> tuple[Outcome, ...]:
-    """Runs every job, wherever the settings say, and waits for all.
+    """Runs every job where the settings say, and waits for all.
 
-    A job that fails keeps no other from running. A job whose process was killed is tried once more. Ctrl-C ends the
-    workers; what finished jobs wrote stays.
+    A failed job does not stop the others. A job whose process was killed is tried once more. Ctrl-C ends the
+    workers; files of finished jobs are kept.
 
     Args:
         function: Of the module level; it does one job and writes what it makes.
         jobs: In the order in which they should begin.
         settings: How many workers, and where.
-        progress: Told when a job has ended.
+        progress: Called when a job ends.
 
     Returns:
-        How each job ended, in the order of the jobs.
+        Outcomes, in the order of the jobs.
 
     Raises:
         ConfigError: Ray is asked for and not installed, or cannot be reached.
@@ -124,20 +124,20 @@ def run_jobs(
 
 
 def _note(outcome: Outcome, done: int, total: int, seconds: float) -> str:
-    """What the progress says behind the bar."""
+    """The note after the progress bar."""
     words = f"{outcome.name} {'done' if outcome.succeeded else 'failed'}"
     left = seconds / done * (total - done)
     return words if done == total else f"{words}; about {max(1, round(left / 60.0))} min left"
 
 
 def _attempt(function: Callable[[A], None], name: str, argument: A) -> Outcome:
-    """Does one job, here; a failure becomes words, which cross any border."""
+    """Runs one job here; a failure becomes text, which crosses process boundaries."""
     began = time.monotonic()
     try:
         function(argument)
     except ScansynthError as fault:
         return Outcome(name, " ".join(str(fault).split()), True, "", time.monotonic() - began)
-    except Exception as fault:  # whatever it is, it is told, and the other jobs go on
+    except Exception as fault:  # any fault is reported, and the other jobs continue
         words = " ".join(f"{type(fault).__name__}: {fault}".split())
         return Outcome(name, words, False, traceback.format_exc(), time.monotonic() - began)
     return Outcome(name, seconds=time.monotonic() - began)
@@ -172,7 +172,7 @@ def _serve(connection: Connection, function: Callable[[Any], None]) -> None:
 
 
 def _end_with_parent() -> None:
-    """Ends this process at once when its parent is gone, however it went."""
+    """Ends this process when its parent is gone, for whatever reason."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -268,7 +268,7 @@ def _counted(outcome: Outcome | None, name: str, tries: int) -> Outcome:
 
 
 def _ray() -> Any:
-    """The library, without its reports of use.
+    """The library, with usage reporting off.
 
     Raises:
         ConfigError: It is not installed.
@@ -278,8 +278,8 @@ def _ray() -> Any:
         import ray  # noqa: PLC0415 (an extra: only those who ask for it have it)
     except ImportError:
         raise ConfigError(
-            "engine.address asks for Ray, which is not installed; run: pip install 'scansynth[ray]', or remove the "
-            "address to work in processes of this machine"
+            "engine.address needs Ray, which is not installed; run: pip install 'scansynth[ray]', or remove the "
+            "address to use processes on this machine"
         ) from None
     return ray
 
@@ -307,7 +307,9 @@ def _cluster(settings: EngineSettings, jobs: int) -> Iterator[Any]:
             ray.init(address=settings.address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as fault:
         words = " ".join(str(fault).split())[:200]
-        raise ConfigError(f"there is no Ray at engine.address {settings.address} ({words}); mend the address") from None
+        raise ConfigError(
+            f"there is no Ray at engine.address {settings.address} ({words}); correct the address"
+        ) from None
     try:
         yield ray
     finally:
@@ -348,8 +350,8 @@ def _fetched(ray: Any, reference: Any, name: str) -> Outcome | None:
     try:
         outcome: Outcome = ray.get(reference)
         return outcome
-    except ray.exceptions.RayTaskError as fault:  # the worker could not even begin: another installation, for example
+    except ray.exceptions.RayTaskError as fault:  # the worker could not start: a different installation, for example
         words = " ".join(str(fault.cause or fault).split())
-        return Outcome(name, f"the worker could not begin: {words[:200]}", trace=str(fault))
+        return Outcome(name, f"the worker could not start: {words[:200]}", trace=str(fault))
     except ray.exceptions.RayError:
         return None

@@ -1,8 +1,7 @@
-"""Every refusal of scansynth, in one tree.
+"""All refusals of scansynth.
 
-A refusal is one line that says what was wrong and what to do; the command line prints it on stderr
-and ends with exit code 2. Anything that is not a `ScansynthError` is a fault of the program and keeps
-its traceback.
+A refusal is one line that says what is wrong and what to do; the command line prints it on stderr and exits with
+code 2. Anything that is not a `ScansynthError` is a bug and keeps its traceback.
 """
 
 
@@ -42,7 +41,7 @@ class DicomError(ScansynthError):
 
 
 class CohortError(ScansynthError):
-    """The scans and labels do not make a cohort."""
+    """The scans and labels do not form a cohort."""
 
 
 class LedgerError(ScansynthError):
@@ -50,7 +49,7 @@ class LedgerError(ScansynthError):
 
 
 class TrainingError(ScansynthError):
-    """A training cannot start or go on."""
+    """Training cannot start or continue."""
 
 
 class CheckpointError(TrainingError):
@@ -62,8 +61,8 @@ class EvidenceError(ScansynthError):
 
 
 class ReaderError(ScansynthError):
-    """A reader study cannot be created, served, closed or read: too few images, a trace that tells, a wrong key."""
+    """A reader study cannot be created, served, closed or read: too few images, a revealing trace, a wrong key."""
 
 
 class Interrupted(ScansynthError):
-    """Somebody asked to stop; what was done is kept."""
+    """A stop was requested; finished work is kept."""

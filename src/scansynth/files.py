@@ -18,7 +18,7 @@ from typing import Any
 from scansynth.errors import StorageError
 
 _CHUNK = 1 << 20
-NEW, OLD = ".scansynth-new-", ".scansynth-old-"  # names that no folder of a user's bears
+NEW, OLD = ".scansynth-new-", ".scansynth-old-"  # names that no user folder has
 _UMASK = os.umask(0)
 os.umask(_UMASK)  # it can only be read by setting it
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # EFBIG: a limit on the size of one file
@@ -174,7 +174,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _clear_remains(target: Path) -> None:
-    """Puts back what a process killed between two renames had set aside, and removes the rest."""
+    """Restores what a process killed between two renames had set aside, and removes the rest."""
     start = f".{target.name}"
     remains = [path for path in target.parent.iterdir() if path.name.startswith(start) and path.is_dir()]
     for old in sorted(path for path in remains if path.name.startswith(start + OLD)):

@@ -1,4 +1,4 @@
-"""The ledger: which patients may be used for what, and who may read them."""
+"""The ledger: which role of patients each use may read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Role(StrEnum):
 
 
 class Use(StrEnum):
-    """What real images are read for."""
+    """The uses of real images."""
 
     GENERATOR = "generator"
     ENCODER = "encoder"

@@ -23,30 +23,32 @@ class OptimiserSettings(Settings):
 
 
 class ReplaySettings(Settings):
-    """History of generated images, mixed into the discriminator's batches."""
+    """Buffer of past generated images, mixed into the discriminator's batches."""
 
-    on: bool = Field(True, description="Use the history.")
+    on: bool = Field(True, description="Use the buffer.")
     capacity: int = Field(512, ge=1, description="Images kept.")
-    share: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(0.5, description="Share of past images in a batch of fakes.")
+    share: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.5, description="Share of past images in a batch of generated images."
+    )
 
 
 class AugmentationSettings(Settings):
-    """Basic augmentation of the real images, as far as modality and view permit it."""
+    """Basic augmentation of the real images, where modality and view permit it."""
 
     on: bool = Field(True, description="Augment the real images.")
     flips: bool = Field(True, description="Mirror with probability 0.5 in each permitted direction.")
-    rotation_degrees: float = Field(5.0, ge=0, le=15, description="Largest rotation either way.")
+    rotation_degrees: float = Field(5.0, ge=0, le=15, description="Largest rotation in either direction.")
 
 
 class EmaSettings(Settings):
     """Exponential moving average of the generator's weights."""
 
     on: bool = Field(True, description="Keep the average and generate from it.")
-    half_life_images: float = Field(5_000, gt=0, description="Images after which a weight counts half.")
+    half_life_images: float = Field(5_000, gt=0, description="Half-life in images.")
 
 
 class Change(StrEnum):
-    """What a roll-back may alter."""
+    """What a roll-back may change."""
 
     REPLAY = "replay"
     SPECTRAL_NORM = "spectral_norm"
@@ -55,21 +57,25 @@ class Change(StrEnum):
 
 
 class CollapseSettings(Settings):
-    """What is done when the generator loses its variety."""
+    """Response to mode collapse."""
 
-    respond: bool = Field(True, description="After a collapse go back to a healthy checkpoint and change one thing.")
-    changes: tuple[Change, ...] = Field(
-        tuple(Change), description="What may be changed, in this order; what is on already is passed over."
+    respond: bool = Field(
+        True, description="After a collapse, roll back to a healthy checkpoint and change one setting."
     )
-    most_changes: int = Field(3, ge=0, le=20, description="Changes after which a further collapse ends the training.")
+    changes: tuple[Change, ...] = Field(
+        tuple(Change), description="Permitted changes, in this order; those already on are skipped."
+    )
+    most_changes: int = Field(
+        3, ge=0, le=20, description="Number of changes after which a further collapse ends training."
+    )
 
 
 class ScheduleSettings(Settings):
-    """How long, in what steps."""
+    """Length and batch size of training."""
 
-    epochs: int = Field(200, ge=1, description="Passes over the training images.")
-    batch: int = Field(16, ge=2, description="Images in a step.")
-    log_every_images: int = Field(1_400, ge=1, description="Images between two log lines and looks at the variety.")
+    epochs: int = Field(200, ge=1, description="Epochs: passes over the training images.")
+    batch: int = Field(16, ge=2, description="Batch size.")
+    log_every_images: int = Field(1_400, ge=1, description="Images between two log lines and evaluations.")
     grid_every_images: int = Field(10_000, ge=1, description="Images between two sample grids.")
     healthy_every_images: int = Field(
         10_000, ge=1, description="Images between two checkpoints that a roll-back may return to."
@@ -105,7 +111,7 @@ def recipe_names() -> list[str]:
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` laid over it, table by table."""
+    """`base` updated with `changes`, table by table."""
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
@@ -114,11 +120,11 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_recipe(name: str, overrides: dict[str, Any] | None = None, base: Path = Path()) -> Recipe:
-    """A recipe by its name, or from a TOML file, with single keys set otherwise.
+    """A recipe by its name or from a TOML file, with overrides.
 
     Args:
         name: A known recipe, or a path that ends in .toml.
-        overrides: Keys set otherwise, in tables as in the file.
+        overrides: Keys to override, in tables as in the file.
         base: Folder from which a relative path is taken.
 
     Raises:

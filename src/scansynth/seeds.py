@@ -1,4 +1,4 @@
-"""Seeds: every random draw has its own generator, derived from one number and a name."""
+"""Seeds: every purpose has its own random generator, derived from one number and a name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def derive_seed(seed: int, *names: object) -> int:
 
     Args:
         seed: The study's or the command's seed.
-        names: What the draw is for, for example `("noise", 17)`.
+        names: The purpose, for example `("noise", 17)`.
     """
     text = "\x1f".join([str(seed), *(str(name) for name in names)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

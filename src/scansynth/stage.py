@@ -1,4 +1,4 @@
-"""A stage's record: what it read, under which settings, and what it wrote.
+"""A stage's record: what it read, its settings, and what it wrote.
 
 The record stands beside what the stage wrote, as `stage.json`, and is written last: a folder with a
 record is whole. A stage is stale when its inputs or settings differ from its record: `stale` says so for stages and
@@ -37,7 +37,7 @@ class StageRecord:
         roles: Roles of the patients read.
         patients: Keyed hashes of the patients read.
         seconds: Time of work.
-        versions: Of Python, scansynth and the packages that decide about results.
+        versions: Of Python, scansynth and the packages that affect results.
     """
 
     stage: str
@@ -125,7 +125,7 @@ def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """A path as text; nothing else is let through.
+    """A path as text; anything else is refused.
 
     Raises:
         TypeError: JSON does not know the value.
@@ -136,7 +136,7 @@ def _text(value: Any) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of everything that decides about results."""
+    """Versions of everything that affects results."""
     found = {"python": platform.python_version(), "scansynth": __version__}
     return found | {name: metadata.version(name) for name in _PACKAGES}
 

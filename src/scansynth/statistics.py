@@ -1,7 +1,7 @@
 """Intervals, subsampling and verdicts: numpy and scipy, nothing else.
 
-Resampling is by patient (a *group*) and without replacement: drawing with replacement makes duplicates,
-which kernel and neighbour figures take for a difference.
+Resampling is by patient (a *group*) and without replacement: sampling with replacement makes duplicates, which
+kernel and neighbour figures mistake for a difference.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Mask = NDArray[np.bool_]
 
 
 class Verdict(StrEnum):
-    """What a claim came to; see `docs/evidence.md`."""
+    """The verdict of a claim; see `docs/evidence.md`."""
 
     SHOWN = "shown"
     REFUTED = "refuted"
@@ -30,7 +30,7 @@ class Verdict(StrEnum):
 
 
 class Direction(StrEnum):
-    """The right side of a margin; the margin itself belongs to it."""
+    """The good side of a margin; includes the margin itself."""
 
     AT_MOST = "at most"
     AT_LEAST = "at least"
@@ -51,7 +51,7 @@ class Interval:
 def verdict(interval: Interval, margin: float, direction: Direction) -> Verdict:
     """`shown` when the whole interval is on the right side, `refuted` on the wrong side, else `not shown`.
 
-    `not assessable` is never the answer here: it comes from controls and from missing data.
+    Never `not assessable`: that comes from controls and missing data.
 
     Raises:
         ValueError: The margin is not a number.
@@ -117,13 +117,13 @@ def wilson(successes: float, trials: float, level: float = 0.95) -> Interval:
 
 
 def effective_trials(share: float, variance: float, trials: float) -> float:
-    """How many independent trials are worth as much as these (Korn and Graubard, Survey Methodology 24, 1998).
+    """Effective sample size of clustered trials (Korn and Graubard, Survey Methodology 24, 1998).
 
     p(1 - p) / variance, at least 1 and never more than `trials`.
 
     Args:
         share: Estimated share, 0..1.
-        variance: Variance of the estimate, clusters and all.
+        variance: Variance of the estimate, including clustering.
         trials: Number of trials counted.
     """
     binomial = share * (1.0 - share)
@@ -133,7 +133,7 @@ def effective_trials(share: float, variance: float, trials: float) -> float:
 
 
 def clustered_share_variance(hits: Floats, groups: NDArray[Any]) -> float:
-    """Variance of a share when images of one patient are alike: the ratio estimator's, by linearisation.
+    """Variance of a share with images clustered by patient: the ratio estimator's, by linearisation.
 
     G/(G - 1) * sum_g (x_g - p n_g)^2 / n^2 (Cochran, Sampling Techniques, section 9A.2).
 
@@ -216,8 +216,8 @@ def patient_halves(groups: NDArray[Any], draws: int, rng: np.random.Generator) -
 def upper_quantile(values: Sequence[float] | Floats, share: float) -> float:
     """The `ceil(share (n + 1))`-th smallest of n values, or the largest when that lies beyond it.
 
-    A new value of the same source exceeds it with probability at most 1 - share, or 1/(n + 1) where n is too
-    small to tell (Vovk et al., Algorithmic Learning in a Random World, 2005, section 2.2).
+    A new value of the same source exceeds it with probability at most 1 - share, or 1/(n + 1) where n is too small
+    (Vovk et al., Algorithmic Learning in a Random World, 2005, section 2.2).
     """
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     rank = min(math.ceil(share * (len(ordered) + 1)), len(ordered))

@@ -63,7 +63,7 @@ class Study:
 
     @property
     def linkage(self) -> Path:
-        """The one place that ties a case to its source file; mode 0700, never read by a later stage."""
+        """The only link from a case to its source file; mode 0700, never read by a later stage."""
         return self.folder / "private"
 
     def run(self, name: str | None = None) -> Path:
@@ -85,7 +85,7 @@ class Study:
 
     @property
     def encoders(self) -> Path:
-        """Encoders that judges learned from the train role, by the hash of what they learned from."""
+        """Encoders trained on the train role, by the hash of their training data."""
         return self.folder / "encoders"
 
     @property
@@ -112,7 +112,7 @@ class Study:
         return self.folder / "journal.jsonl"
 
     def key_file(self, named: Path | None) -> Path | None:
-        """Where the institution's key stands: as named, else as `study.toml` says; none: where it always stands."""
+        """Path of the institution's key: as given, else as in `study.toml`; None: the default place."""
         if named is not None or self.config.cohort.key is None:
             return named
         return self.source(self.config.cohort.key)
@@ -136,10 +136,10 @@ class Study:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Keeps a second command from writing into the study at the same time.
+        """Prevents a second command from writing into the study at the same time.
 
         Raises:
-            StudyError: Another command is at work here.
+            StudyError: Another command is running here.
             StorageError: The folder cannot be written.
         """
         with storage_faults(self.folder):
@@ -148,7 +148,9 @@ class Study:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise StudyError(f"another scansynth is at work in {self.folder}; wait for it to end") from None
+                raise StudyError(
+                    f"another scansynth command is running in {self.folder}; wait for it to finish"
+                ) from None
             yield
 
 

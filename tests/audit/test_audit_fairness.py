@@ -161,7 +161,7 @@ def test_a_group_that_no_image_shows_is_not_assessable() -> None:
         context(6, train=random_blood(room.compared.train), test=random_blood(room.compared.test)), silent
     )
     assert all(finding.claim.verdict is Verdict.NOT_ASSESSABLE for finding in found)
-    assert "cannot be told apart" in claims(found)[SHARE, "blood"].why
+    assert "cannot be predicted" in claims(found)[SHARE, "blood"].why
 
 
 def test_a_cohort_that_knows_nothing() -> None:

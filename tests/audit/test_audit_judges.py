@@ -93,7 +93,7 @@ def test_networks_of_another_form_are_refused(tmp_path: Path) -> None:
         "two channels": (network(tmp_path / "a.onnx", 2), "must have"),
         "maps": (network(tmp_path / "b.onnx", model=flat), "must have"),
         "batch of four": (network(tmp_path / "c.onnx", side=32, fixed=4), "must have"),
-        "constant": (network(tmp_path / "d.onnx", model=constant), "the same of every"),
+        "constant": (network(tmp_path / "d.onnx", model=constant), "the same features for every"),
     }
     for path, words in refused.values():
         with pytest.raises(EvidenceError, match=words) as fault:

@@ -231,7 +231,7 @@ def test_without_scores_or_patients_it_says_what_is_missing(honest: Compared) ->
 def test_training_patients_who_differ_from_the_start_are_told_of(honest: Compared) -> None:
     shifted = np.clip(ndimage.gaussian_filter(honest.train.images, (0, 2.5, 2.5)) * 2, -1, 1).astype(np.float32)
     claim = found_in(replace(honest, train=replace(honest.train, images=shifted)))[DISTANCE].claim
-    assert "more alike to each other" in claim.why
+    assert "resemble each other more" in claim.why
 
 
 def test_no_image_is_compared_with_its_own_patient(honest: Compared) -> None:

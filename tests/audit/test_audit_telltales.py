@@ -94,7 +94,7 @@ def test_how_values_were_written_down_is_told_and_does_not_count() -> None:
     finding = asked(compared(in_whole_units(scans(120, 1))))[PIXELS]
     assert finding.claim.verdict is not Verdict.REFUTED
     assert finding.figures["extra"][AS_STORED] > 0.95
-    assert "As they are stored it is" in finding.claim.why
+    assert "As stored, it is" in finding.claim.why
     assert blocks_reader_export([finding.claim]) is None
 
 
@@ -183,7 +183,7 @@ def test_a_header_that_tells_is_refuted_and_holds_no_readers_up(change: Mapping[
     claim = with_files({}, change)
     assert claim.verdict is Verdict.REFUTED, claim.why
     assert next(iter(change)) in claim.why
-    assert "Readers are shown no files" in claim.why
+    assert "Readers see no files" in claim.why
     assert claim.control[0].found >= traces.NEEDED
 
 

@@ -185,11 +185,11 @@ def test_every_claim_and_the_version_stand_on_the_page() -> None:
 def test_readme_and_rules_ask_the_questions_of_the_report() -> None:
     readme, page = (ROOT / "README.md").read_text(encoding="utf-8"), PAGE.read_text(encoding="utf-8")
     for question in QUESTIONS:
-        rooms = ", ".join(f"`{room}.*`" for room in question.rooms)
+        families = ", ".join(f"`{family}.*`" for family in question.families)
         assert f"| {question.title} | " in readme
-        assert f"{rooms} |\n" in readme
-        assert f"| {question.title} | {rooms} |" in page
-    assert {name.partition(".")[0] for name in CLAIMS} == {room for q in QUESTIONS for room in q.rooms}
+        assert f"{families} |\n" in readme
+        assert f"| {question.title} | {families} |" in page
+    assert {name.partition(".")[0] for name in CLAIMS} == {family for q in QUESTIONS for family in q.families}
 
 
 def test_error_rates_on_the_page_are_those_of_the_results() -> None:

@@ -59,7 +59,7 @@ def rows(
 def study(
     world: World, readers: int = 6, images: int = 120, seed: int = 0, repeated: int = 20, shared_views: bool = True
 ) -> list[Reading]:
-    """Rows of a made-up study; a repeat gets the answer of the first time, shifted by one or left alone."""
+    """Rows of a simulated study; a repeat gets the answer of the first time, shifted by one or left alone."""
     rng = np.random.default_rng([seed, readers, images])
     answers, truth = readings(world, readers, images // 2, images - images // 2, rng)
     again = {

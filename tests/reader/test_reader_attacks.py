@@ -403,7 +403,7 @@ def test_no_path_leads_out(lone: Browser, path: str) -> None:
     url = httpx.URL(lone.base_url).copy_with(raw_path=path.encode())
     answer = lone.loop.run_until_complete(lone.client.request("GET", url))
     assert answer.status_code == 404
-    assert "There is nothing here." in answer.text
+    assert "Not found." in answer.text
 
 
 def test_methods_that_are_not_meant_are_refused(lone: Browser) -> None:

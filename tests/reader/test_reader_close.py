@@ -120,9 +120,9 @@ def test_closing_again_gives_the_same_and_nothing_is_taken_after(study: Study) -
 
 def test_a_wrong_key_leaves_the_study_open(study: Study, tmp_path: Path) -> None:
     new_key(tmp_path / "another", study.folder)
-    with pytest.raises(ReaderError, match="key is of another study"):
+    with pytest.raises(ReaderError, match="key belongs to another study"):
         close(study, seal_file=tmp_path / "another")
-    with pytest.raises(ReaderError, match="no key of the seal"):
+    with pytest.raises(ReaderError, match="no seal key"):
         close(study, seal_file=tmp_path / "none")
     assert not (study.reader / "worklist" / CLOSED).exists()
     assert not (study.reader / READINGS).exists()
@@ -166,7 +166,7 @@ def test_what_was_altered_is_found(study: Study, name: str, words: str) -> None:
 def test_unfinished_readers_are_waited_for_or_printed(tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
     study = make_study(tmp_path / "study")
     create(study, small(readers=2, images=30, practice=2))
-    with pytest.raises(ReaderError, match="nobody has read anything"):
+    with pytest.raises(ReaderError, match="there are no readings"):
         close(study)
     read(study.reader / "worklist", lambda reader, item: 4, {"r01": 38, "r02": 12})
     with pytest.raises(ReaderError, match="r02 has answered 10 of 36; wait, or give --early"):
@@ -199,7 +199,7 @@ def test_readings_that_were_made_anew_after_the_closing_are_refused(study: Study
         database.execute("DELETE FROM readings WHERE n = (SELECT max(n) FROM readings)")
         database.execute("UPDATE chain_head SET rows = rows - 1, sha256 = ?", (previous,))
     before = (study.reader / CLOSING).read_bytes()
-    with pytest.raises(ReaderError, match="not those with which the study was closed"):
+    with pytest.raises(ReaderError, match="differ from those with which the study was closed"):
         close(study)
     assert (study.reader / CLOSING).read_bytes() == before
 
@@ -251,7 +251,7 @@ def test_a_worklist_that_was_served_elsewhere_is_closed_there(study: Study, tmp_
     worklist = study.reader / "worklist"
     elsewhere = Path(shutil.copytree(worklist, tmp_path / "elsewhere"))
     (worklist / "readings.db").unlink()
-    with pytest.raises(ReaderError, match="nobody has read anything"):
+    with pytest.raises(ReaderError, match="there are no readings"):
         close(study)
     assert close(study, worklist_folder=elsewhere).readings == 72
     assert (elsewhere / CLOSED).exists()

@@ -112,7 +112,7 @@ def test_refusals_say_what_to_do(tmp_path: Path, command: Callable[..., str]) ->
     inside = study.folder / "key"
     override = ("--override-name", "A. Person", "--override-reason", "a test")
     said = command("reader", "create", study.folder, "--seal", inside, *override)
-    assert "must not lie in the study folder" in said
+    assert "must not be in the study folder" in said
     assert not study.reader.exists()
     said = command("reader", "create", study.folder, *override)
     assert f"next: scansynth reader serve {study.folder}" in said

@@ -216,7 +216,7 @@ def test_a_second_study_needs_leave_and_a_served_one_stays(tmp_path: Path) -> No
     study = make_study(tmp_path / "study")
     create(study, small())
     first = (study.reader / "protocol.json").read_bytes()
-    with pytest.raises(ReaderError, match="there is a reader study already; give --replace"):
+    with pytest.raises(ReaderError, match="a reader study already exists; give --replace"):
         create(study, small())
     assert (study.reader / "protocol.json").read_bytes() == first
     with pytest.MonkeyPatch.context() as patch:
@@ -230,14 +230,14 @@ def test_a_second_study_needs_leave_and_a_served_one_stays(tmp_path: Path) -> No
     second = (study.reader / "protocol.json").read_bytes()
     assert second != first
     mark_served(study.reader / "worklist", NOW)
-    with pytest.raises(ReaderError, match="was served, and there may be readings"):
+    with pytest.raises(ReaderError, match="was served and may have readings"):
         create(study, small(), replace=True)
     assert (study.reader / "protocol.json").read_bytes() == second
 
 
 def test_a_leak_leaves_nothing_behind_and_an_override_is_printed(tmp_path: Path, keys: Path) -> None:
     study = make_study(tmp_path / "study", change=lambda made: to_stored(planted.jpeg(to_signed(made), quality=75)))
-    with pytest.raises(ReaderError, match="No reader study was made"):
+    with pytest.raises(ReaderError, match="No reader study was created"):
         create(study, small())
     assert not study.reader.exists()
     assert not list(keys.iterdir())

@@ -138,7 +138,7 @@ def test_too_few_synthetic_images_of_one_label_are_refused(pool: Pool) -> None:
 
 
 def test_too_few_images_say_nothing(pool: Pool) -> None:
-    with pytest.raises(ReaderError, match="plan reader says how many"):
+    with pytest.raises(ReaderError, match="plan reader shows how many"):
         draw(pool, small(images=20), 3, 1)
     assert most_of_a_kind(small(images=25)) == 15
 

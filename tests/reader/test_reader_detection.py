@@ -21,7 +21,7 @@ def test_the_published_study_is_not_assessable_without_f() -> None:
     assert stats.binomtest(76, 200).pvalue == pytest.approx(0.0008, abs=5e-5)
     found = Published(fooled).decide()
     assert found.outcome is Outcome.NOT_ASSESSABLE
-    assert f"{found.outcome.value}: {found.why}".startswith("not assessable: F missing")
+    assert f"{found.outcome.value}: {found.why}".startswith("not assessable: F is missing")
 
 
 @pytest.mark.parametrize(("f", "expected"), [(0.62, 0.0), (0.38, 0.61), (0.10, 1.59)])

@@ -205,7 +205,7 @@ def test_a_clicked_tool_leaves_enter_to_the_lock(worklist: Device) -> None:
     assert worklist.page.get_attribute("#invert", "aria-pressed") == "true"
     worklist.keys("Enter")
     assert worklist.page.get_attribute("#invert", "aria-pressed") == "true"
-    assert "Choose how the image looks" in worklist.text("#hint")
+    assert "First choose how the image looks" in worklist.text("#hint")
 
 
 def test_fingers_window_pinch_and_move(browser: Any, study: Served) -> None:

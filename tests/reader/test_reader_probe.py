@@ -37,7 +37,7 @@ def test_a_planted_jpeg_leak_is_found_and_refused() -> None:
     found = probed(made)
     assert found.finding.claim.verdict is Verdict.REFUTED
     assert found.finding.claim.value > 0.9
-    with pytest.raises(ReaderError, match=r"No reader study was made; .*--override-name"):
+    with pytest.raises(ReaderError, match=r"No reader study was created; .*--override-name"):
         require(found, None)
 
 
@@ -79,7 +79,7 @@ def test_an_override_is_told_with_name_and_reason_and_only_where_it_was_needed()
 
 def test_too_few_or_too_small_images_cannot_be_probed() -> None:
     reals = textured(9, 1)
-    with pytest.raises(ReaderError, match="a probe needs 10 images"):
+    with pytest.raises(ReaderError, match="the probe needs at least 10 images"):
         probe((reals, reals), reals, SHOWN, 0.95, 0)
     small = textured(20, 1, side=15)
     with pytest.raises(ReaderError, match="16 pixels a side"):

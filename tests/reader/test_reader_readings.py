@@ -95,7 +95,7 @@ def contradicted(kind: str) -> list[dict[str, object]]:
         ("position twice", "one item or one position twice"),
         ("image twice", "without being a repeat"),
         ("two labels", "two labels"),
-        ("repeat of another", "a repeat is of another image"),
+        ("repeat of another", "a repeat shows another image"),
     ],
 )
 def test_rows_that_contradict_each_other_are_refused(kind: str, message: str) -> None:

@@ -40,16 +40,16 @@ def test_a_file_that_was_cut_short_is_found(data: bytes) -> None:
 
 def test_another_key_and_another_study_are_refused() -> None:
     sealed = seal(TRUTH, KEY, "study")
-    with pytest.raises(ReaderError, match="key is of another study"):
+    with pytest.raises(ReaderError, match="key belongs to another study"):
         unseal(sealed.data, bytes(32), "study", sealed.commitment)
-    with pytest.raises(ReaderError, match="key is of another study"):
+    with pytest.raises(ReaderError, match="key belongs to another study"):
         unseal(sealed.data, KEY, "another", sealed.commitment)
 
 
 def test_another_truth_under_the_same_key_breaks_the_commitment() -> None:
     """Whoever has the key can seal another truth, but not one that the protocol was committed to."""
     promised, forged = seal(TRUTH, KEY, "study"), seal({**TRUTH, "entries": []}, KEY, "study")
-    with pytest.raises(ReaderError, match="committed"):
+    with pytest.raises(ReaderError, match="commitment"):
         unseal(forged.data, KEY, "study", promised.commitment)
 
 
@@ -59,7 +59,7 @@ def test_the_key_is_its_owners_alone_and_never_written_twice(tmp_path: Path) -> 
     assert len(key) == 32
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert load_key(path) == key
-    with pytest.raises(ReaderError, match="there is a key already"):
+    with pytest.raises(ReaderError, match="already exists"):
         new_key(path, tmp_path / "study")
     assert load_key(path) == key
 
@@ -68,19 +68,19 @@ def test_a_key_within_the_study_is_refused(tmp_path: Path) -> None:
     (tmp_path / "study").mkdir()
     (tmp_path / "elsewhere").symlink_to(tmp_path / "study")
     for path in (tmp_path / "study" / "k", tmp_path / "study" / "reader" / "k", tmp_path / "elsewhere" / "k"):
-        with pytest.raises(ReaderError, match="must not lie in the study folder"):
+        with pytest.raises(ReaderError, match="must not be in the study folder"):
             new_key(path, tmp_path / "study")
         assert not path.exists()
 
 
 def test_a_key_that_others_may_read_or_that_is_none_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "key"
-    with pytest.raises(ReaderError, match="there is no key of the seal"):
+    with pytest.raises(ReaderError, match="there is no seal key"):
         load_key(path)
     for text in ("", "zz", "00" * 31, "é"):
         path.write_text(text, encoding="utf-8")
         path.chmod(0o600)
-        with pytest.raises(ReaderError, match="is no key of a seal"):
+        with pytest.raises(ReaderError, match="is not a seal key"):
             load_key(path)
     path.write_text("00" * 32)
     path.chmod(0o644)

@@ -233,8 +233,8 @@ def test_what_cannot_be_served_is_refused_in_one_line(kit: Kit, tmp_path: Path) 
     for host in ("0.0.0.0", "::", "192.0.2.1", "reading.example"):
         assert "unencrypted" in _refusal(kit, Address(host=host))
     assert "needs both" in _refusal(kit, Address(certificate=certificate))
-    assert "not a certificate and its key" in _refusal(kit, Address(certificate=key, key=certificate))
-    assert "not a certificate and its key" in _refusal(kit, Address(certificate=tmp_path / "none", key=key))
+    assert "not a matching PEM certificate and key" in _refusal(kit, Address(certificate=key, key=certificate))
+    assert "not a matching PEM certificate and key" in _refusal(kit, Address(certificate=tmp_path / "none", key=key))
     assert "cannot listen on 192.0.2.1" in _refusal(kit, Address(host="192.0.2.1", without_tls=True))
     assert "cannot listen" in _refusal(kit, Address(port=99999))
     with socket.socket() as taken:

@@ -169,7 +169,7 @@ def test_a_row_that_was_slipped_in_is_found(filled: Database) -> None:
         row |= {"n": 11, "previous": row["sha256"], "item": "f" * 32, "nonce": "slipped-in"}
         connection.execute(insert(readings).values(row | {"sha256": row_sha256(row)}))
 
-    assert "10 readings were locked, and 11 are there" in tamper(filled, slip_in)
+    assert "10 readings were locked, but 11 exist" in tamper(filled, slip_in)
 
 
 def test_a_wrong_end_is_found(filled: Database) -> None:
@@ -289,9 +289,9 @@ def test_the_database_is_opened_by_two_servers_at_once(kit: Kit, database_url: s
     [
         ("postgresql://tester@127.0.0.1:1/none", "none at 127.0.0.1:1 cannot be used"),
         ("postgresql://tester:topsecret@127.0.0.1:1/none", "cannot be used"),
-        ("mysql://localhost/x", "PostgreSQL or in an SQLite file"),
-        ("sqlite://", "PostgreSQL or in an SQLite file"),
-        ("nonsense", "address is none"),
+        ("mysql://localhost/x", "PostgreSQL or an SQLite file"),
+        ("sqlite://", "PostgreSQL or an SQLite file"),
+        ("nonsense", "address is not valid"),
         ("sqlite:////nowhere/at/all.db", "unable to open"),
     ],
 )

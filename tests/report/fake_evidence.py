@@ -23,7 +23,7 @@ _FIGURES: Mapping[str, tuple[float, tuple[float, float], tuple[float, float, flo
     "times the real number": (0.94, (0.91, 0.97), (0.8, 1.0, 1.21), 0.8),
     "times the expected": (0.83, (0.74, 0.92), (0.86, 1.0, 1.14), 0.86),
     "times the overall coverage": (0.93, (0.85, 1.01), (0.86, 1.0, 1.14), 0.9),
-    "chance of telling": (0.55, (0.51, 0.59), (0.41, 0.5, 0.6), 0.6),
+    "AUC": (0.55, (0.51, 0.59), (0.41, 0.5, 0.6), 0.6),
     "share of images": (0.0125, (0.0003, 0.0268), (0.0, 0.01, 0.04), 0.05),
     "difference of shares": (0.02, (-0.01, 0.05), (-0.03, 0.0, 0.03), 0.05),
     "log ratio of shares": (0.31, (0.24, 0.38), (-0.1, 0.0, 0.12), 0.223),

@@ -135,7 +135,7 @@ ALARMS: list[dict[str, Any]] = [
     {"event": "alarm", "level": "warning", "reasons": ["losses: the generator's is 6.10 times the discriminator's, "
      "after 1.90 times before"], "images": 26_000, "attempt": 1},
     {"event": "alarm", "level": "critical", "reasons": [f"generator: distance to the nearest other image 0.31 {LIMIT}",
-     f"generator: number of different images (Vendi) 0.42 {LIMIT}"], "images": 30_000, "attempt": 1},
+     f"generator: number of distinct images (Vendi) 0.42 {LIMIT}"], "images": 30_000, "attempt": 1},
     {"event": "roll-back", "change": "rate", "left_at": 30_000, "images": 20_000, "attempt": 2},
     {"event": "alarm", "level": "warning", "reasons": ["average: directions of variation (effective rank) 0.71 of that "
      "of real images, below the 0.74 that chance allows, and twice running"], "images": 62_000, "attempt": 2},
@@ -236,7 +236,7 @@ def make_evidence(study: Study, labels: tuple[str, ...], patients: int, syntheti
             "score": 0.93 - 0.011 * i,
             "flip": {2: "left-right", 4: "both"}.get(i, ""),
             "p": 0.004 + 0.006 * i,
-            "by": ("aligned correlation", "learned likeness", "plain correlation")[i % 3],
+            "by": ("aligned correlation", "learned similarity", "plain correlation")[i % 3],
         }
         for i in range(6)
     ]

@@ -129,12 +129,12 @@ def test_the_forest_holds_the_first_block_and_marks_what_is_special(made: Made) 
     assert forest[0].count('class="primary"') == 1
     for mark in ("the main comparison", "as published", "placebo", "positive control"):
         assert text.count(mark) == 1
-    assert text.count("as it must be") == 2
+    assert text.count("control passed") == 2
 
 
 def test_groups_left_out_of_the_training_are_told_without_a_claim(made: Made) -> None:
     text = words(section(made.html, "help"))
-    assert "On patients whose group was left out of the training" in text
+    assert "Patients whose group was left out of training" in text
     values = read_json(made.study.folder / "trial" / "analysis.json")["left_out"]
     assert len(values) == 1
     assert points(values[0]["gain"]["value"]) in text
@@ -169,20 +169,20 @@ def test_strips_stand_where_their_figures_are(made: Made) -> None:
 
 
 def test_charts_are_there_as_far_as_there_are_figures(made: Made, bare: Study, tmp_path: Path) -> None:
-    titles = ("Gain by the number", "When real patients are few", "(ROC)", "(FROC)", "Do the probabilities mean")
+    titles = ("Gain by the number", "With fewer real patients", "(ROC)", "(FROC)", "Calibration of the probabilities")
     text = words(section(made.html, "help"))
     assert all(title in text for title in titles)
     floor = made.trial.blocks[0].lesion_floor
     assert floor is not None
-    assert f"where the marks of other patients lay, would reach {floor.dealt.value:.2f} (" in text
-    assert "marks at places of other patients" in text
-    assert "0 for each real: 0, by definition; 0.5 for each real:" in section(made.html, "help")
+    assert f"moved to those of other patients, CPM would be {floor.dealt.value:.2f} (" in text
+    assert "marks at other patients' lesion locations" in text
+    assert "0 per real image: 0, by definition; 0.5 per real image:" in section(made.html, "help")
     study, _ = make_trial(replace(bare, folder=copy_of(bare, tmp_path)), "shown", attributes=False)
     view = read_trial(study, load_cohort(study.cohort))
     assert view is not None
     found = trial_section.trial_section(view)
     assert len(found["charts"]) == 2
-    for start in ("One number of synthetic", "One share of the training", "Lesions were not located"):
+    for start in ("Only one number of synthetic", "Only one share of the training", "Lesions were not located"):
         assert sum(line.startswith(start) for line in found["not_done"]) == 1
 
 
@@ -237,7 +237,7 @@ def test_a_case_of_another_role_is_never_pictured(bare: Study, tmp_path: Path) -
 
 def test_readers_are_told_with_their_notices(made: Made) -> None:
     text = words(section(made.html, "readers"))
-    assert "The reading was closed early: r06 had given 80 of 120 answers." in text
+    assert "The study was closed early: r06 had given 80 of 120 answers." in text
     assert "Decided by A. Example, for this reason: The step is in the scans too." in text
     assert "did not finish" in text
     assert text.count("Machine, not a person") == 1
@@ -247,7 +247,7 @@ def test_readers_are_told_with_their_notices(made: Made) -> None:
     assert "76 of 200 synthetic images real: 38%" in text
     assert "31.6 to 44.9%" in text
     assert "31.2 to 45.1%" in text
-    assert "F missing" in text
+    assert "F is missing" in text
     for distance in ("0.00", "0.61", "1.59"):
         assert distance in text
 
@@ -346,7 +346,7 @@ def test_what_is_under_way_leaves_no_trace(bare: Study, tmp_path: Path) -> None:
     assert "reader" not in report_inputs(study)
     assert report_inputs(study)["reader study"] == "under way"
     html = render(findings)
-    assert "Nobody who reads in it may see this page" in html
+    assert "No reader of the study may see this page" in html
     assert 'id="readers"' not in html
     assert [stage.name for stage in findings.stages] == ["ingest", "generate"]
 

@@ -158,7 +158,7 @@ def test_the_limit_of_collapse_is_in_sight_of_a_generator_without_variety() -> N
         svg = str(training_charts(Course(columns([0.01, 0.02, 0.01]), (), (), "critical"))[0].svg)
     height = float(re.search(r'viewBox="0 0 [\d.]+ ([\d.]+)"', svg)[1])
     (y,) = re.findall(r'y="([\d.]+)"[^>]*>collapse below 0\.6<', svg)
-    assert 0.0 < float(y) < height / 2.0, "near the top, where there is room for it"
+    assert 0.0 < float(y) < height / 2.0, "near the top, where there is space for it"
 
 
 def test_alarms_and_roll_backs_are_marked_in_words() -> None:
@@ -201,7 +201,7 @@ def test_the_limit_of_a_collapse_is_drawn_on_the_variety() -> None:
 def test_repeats_show_the_network_that_has_less() -> None:
     log = columns([0.8, 0.9]) | {"average_nearest": np.array([0.9, 0.4])}
     described = str(training_charts(Course(log, (), (), ""))[1].svg)
-    assert "distance to the most alike from 0.8 to 0.4" in described
+    assert "distance to the nearest image from 0.8 to 0.4" in described
 
 
 # Words
@@ -216,7 +216,7 @@ def test_how_it_stands_is_said_once_and_each_level_has_its_words(
         course = replace(training.course, level=name, events=())
         return ending(replace(training, facts={"level": name}, course=course, ended=ended))
 
-    assert said(level).endswith("; it never went back to an earlier state.")
+    assert said(level).endswith("; it was never rolled back.")
     assert [said(other) == said(level) for other in LEVELS].count(True) == 1
 
 
@@ -256,7 +256,7 @@ def test_a_roll_back_stands_where_it_left_and_says_where_it_went() -> None:
 def test_time_that_was_given_up_is_told(training: TrainingView) -> None:
     (part,) = training.course.given_up
     lost = float(part["seconds"][-1] - part["seconds"][0])
-    assert dict(facts_rows(training))["length"] == f"6 min 4 s, {lost:.0f} s given up"
+    assert dict(facts_rows(training))["length"] == f"6 min 4 s, {lost:.0f} s discarded"
 
 
 # The page
@@ -269,9 +269,9 @@ def words_of(study: Study) -> str:
 
 def test_the_page_tells_of_a_roll_back(study: Study) -> None:
     words = words_of(study)
-    assert "ended with images about as varied as real ones; on the way it collapsed and went back once" in words
-    assert "Pale lines show what was given up" in words
-    assert "number of different images (Vendi) 0.42 of that of real images" in words
+    assert "ended with images about as varied as real ones; it collapsed and was rolled back once" in words
+    assert "Pale lines show what was discarded" in words
+    assert "number of distinct images (Vendi) 0.42 of that of real images" in words
     assert "had collapsed when its training ended" not in words
 
 
@@ -281,8 +281,8 @@ def test_an_untroubled_training_shows_no_alarms(tmp_path: Path) -> None:
     write_json_lines(path, [row for row in read_json_lines(path) if row["attempt"] == 2])
     (study.run() / "alarms.jsonl").unlink()
     words = words_of(study)
-    assert "it never went back" in words
-    assert "Alarms and returns" not in words
+    assert "it was never rolled back" in words
+    assert "Alarms and roll-backs" not in words
     assert "Pale lines" not in words
 
 
@@ -302,6 +302,6 @@ def test_long_lists_of_alarms_are_cut_and_said_so(tmp_path: Path) -> None:
     write_json_lines(study.run() / "alarms.jsonl", lines)
     html = render(collect(study))
     assert html.count('class="what w-warning"') == EVENTS_LISTED
-    assert "3 earlier lines stand in alarms.jsonl" in html
+    assert "3 earlier lines are in alarms.jsonl" in html
     assert "&lt;b&gt;" in html
     assert "<b>.</td>" not in html

@@ -27,7 +27,7 @@ def test_every_claim_of_the_rules_has_words_and_one_question() -> None:
     assert set(WORDS) == set(RULES)
     assert list(WORDINGS) == [question.name for question in QUESTIONS]
     for name in RULES:
-        assert sum(name.partition(".")[0] in question.rooms for question in QUESTIONS) == 1
+        assert sum(name.partition(".")[0] in question.families for question in QUESTIONS) == 1
     placed = [number for answer in answers(judged(everything({}))) for number, _ in answer.claims]
     assert sorted(placed) == list(range(1, len(everything({})) + 1))
 
@@ -55,7 +55,7 @@ def test_a_refuted_claim_is_named_whatever_else_is_shown() -> None:
 
 def test_all_shown_gives_the_good_sentence() -> None:
     for question in QUESTIONS:
-        rows = [claim(name, SHOWN) for name in RULES if name.partition(".")[0] in question.rooms]
+        rows = [claim(name, SHOWN) for name in RULES if name.partition(".")[0] in question.families]
         answer = of(*rows, name=question.name)
         assert (answer.verdict, answer.sentence) == (SHOWN, WORDINGS[question.name].good)
 
@@ -69,7 +69,7 @@ def test_what_is_open_is_named() -> None:
     )
     assert answer.verdict is OPEN
     assert answer.sentence == (
-        "Not settled: the data do not decide on how many kinds of patients are reached; "
+        "Not settled: the data are inconclusive on how many kinds of patients are covered; "
         "how many real patients lie within its spread could not be assessed; 1 claim is shown."
     )
 
@@ -80,13 +80,13 @@ def test_nothing_assessable_gives_the_reason_when_all_share_it() -> None:
     other = replace(rows[1], why="No files.")
     assert "stand with each" in of(rows[0], other, name="traces").sentence
     assert of(name="traces").verdict is VOID
-    assert "not asked" in of(name="traces").sentence
+    assert "not assessed" in of(name="traces").sentence
 
 
 def test_attributes_are_named_once_each_and_long_lists_are_counted() -> None:
     rows = [claim("fairness.share", REFUTED, attribute=attribute) for attribute in ATTRIBUTES[:2]]
     sentence = of(*rows, name="groups").sentence
-    assert sentence == "Not all are shown alike: groups are shown too often or too rarely (by sex and age band)."
+    assert sentence == "Not all are represented alike: groups appear too often or too rarely (by sex and age band)."
     many = [claim(name, REFUTED) for name in RULES if name.startswith("diversity.")]
     assert "and 3 more." in of(*many, name="variety").sentence
 
@@ -94,11 +94,11 @@ def test_attributes_are_named_once_each_and_long_lists_are_counted() -> None:
 def test_judges_who_disagree_are_said_to() -> None:
     rows = [claim("diversity.vendi", SHOWN, FIXED), claim("diversity.vendi", REFUTED, LEARNED)]
     assert disagreement(rows) == (
-        "The two ways of describing images disagree on the number of different images "
+        "The two feature encoders disagree on the number of distinct images "
         "(fixed filters: shown; learned encoder: refuted)."
     )
     third = claim("diversity.vendi", SHOWN, OWN)
-    assert disagreement([*rows, third]).startswith("The three ways")
+    assert disagreement([*rows, third]).startswith("The three feature encoders")
 
 
 @pytest.mark.parametrize("other", [SHOWN, VOID])

@@ -90,7 +90,7 @@ def test_a_dose_of_zero_trains_nothing_and_cannot_be_the_first(study: Study) -> 
     names = [{spec.name for spec in declare(one, sets_of(one)).specs} for one in (without, with_zero)]
     assert names[0] == names[1]
     assert len(names[0]) == 5
-    with pytest.raises(ValueError, match="ratios must begin with one above 0"):
+    with pytest.raises(ValueError, match="ratios must begin with a value above 0"):
         UtilitySettings(ratios=(0.0, 1.0))
 
 

@@ -1,4 +1,4 @@
-"""What the images look like as a whole: curves for the report, beside a band of real patients. No verdict."""
+"""Mean spectrum and grey levels of the images for the report, beside a band of real patients. No verdict."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from scansynth.seeds import generator
 from scansynth.statistics import Mask, patient_halves
 
 NAME = "appearance"
-"""The row of distributions.json; no claim."""
+"""Name of the row in distributions.json; not a claim."""
 
 DRAWS = 100
 BINS = 64
 MOST_IMAGES = 500
-"""On each side: the means of more differ by less than a line is wide."""
+"""On each side: the means of more images would not differ visibly."""
 
-_LEAST_POWER = 1e-12  # keeps the logarithm of an image of one grey value finite
+_LEAST_POWER = 1e-12  # keeps the logarithm of a constant image finite
 
 Floats = NDArray[np.float64]
 
@@ -29,8 +29,8 @@ Floats = NDArray[np.float64]
 def row(compared: Compared, seed: int) -> list[dict[str, Any]]:
     """The row of distributions.json, or none where there are too few images of either side.
 
-    Spectrum: logarithm (base 10) of the mean power of all images. Histogram: mean share of the pixels. The band reaches
-    from the least to the greatest of `DRAWS` random halves of the test patients and their other halves.
+    Spectrum: logarithm (base 10) of the mean power of all images. Histogram: mean share of the pixels. The band
+    spans the minimum to the maximum over `DRAWS` random splits of the test patients into halves.
     """
     if len(compared.synthetic) < LEAST_SYNTHETIC or compared.test.lack() or compared.synthetic.shape[1] < 4:
         return []

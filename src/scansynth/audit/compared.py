@@ -1,4 +1,4 @@
-"""What is compared: one synthetic set, and the real images that the ledger lets it see."""
+"""What is compared: one synthetic set, and the real images that the ledger permits."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Reals:
         return len({case.patient for case in self.cases})
 
     def lack(self, patients: int = LEAST_PATIENTS, images: int = LEAST_IMAGES) -> str:
-        """What is missing for a judgement, in words; empty when nothing is."""
+        """What is missing for a verdict, in words; empty when nothing is."""
         if self.patient_count >= patients and len(self.cases) >= images:
             return ""
         return (
@@ -73,11 +73,11 @@ class Compared:
         calibrate: Real images that set the copy threshold.
         test: Real images of new patients.
         inputs: SHA-256 of the cohort and of the set.
-        same_files: Place of each synthetic image whose file is a real one, and the case that it is.
+        same_files: Case of each synthetic image whose file is a real one, by position.
         withheld: Claims that cannot be asked of these images, and why.
-        names: File of each real case, where the user knows it by that; a study knows none.
-        caveat: A sentence that every claim carries besides its own; empty in a study.
-        synthetic_files: What a file system shows of each synthetic image's file, where files are at hand.
+        names: File name of each real case, where it is known to the user; empty in a study.
+        caveat: A sentence added to every claim; empty in a study.
+        synthetic_files: File facts (size, header) of each synthetic image, where files are at hand.
         test_files: The same of each test image.
         scores: Score of real cases by the discriminator of the run that made the set; empty where there is none.
     """
@@ -101,7 +101,7 @@ class Compared:
 
     @property
     def flat(self) -> int:
-        """Number of synthetic images of one grey value: no scans, but they count in every figure."""
+        """Number of constant synthetic images: not scans, but counted in every figure."""
         return flat_images(self.synthetic)
 
 
@@ -111,11 +111,11 @@ def gather(cohort_folder: Path, set_folder: Path, scores: Path | None = None) ->
     Args:
         cohort_folder: An ingested cohort.
         set_folder: A synthetic set.
-        scores: What the discriminator of the run that made the set says of real images, where there is one.
+        scores: Discriminator scores of real images, from the run that made the set, where there are any.
 
     Raises:
-        EvidenceError: The set shows a label that the cohort does not have, a value is not a number, a real image
-            holds one grey value only, or the scores are damaged.
+        EvidenceError: The set shows a label that the cohort does not have, a value is not finite, a real image is
+        constant, or the scores are damaged.
         CohortError: The cohort or the set is missing or damaged.
     """
     cohort = load_cohort(cohort_folder)
@@ -159,9 +159,9 @@ def read_scores(path: Path) -> dict[str, float]:
 
 
 def _same_files(made: ImageSet, cohort: Cohort) -> dict[int, str]:
-    """Images of an added set that were made from a file of the cohort, and its case.
+    """Images of an added set that are files of the cohort, with the case of each.
 
-    Of any role and label: a scan that got out is a leak, and the hash of a file tells nothing of its image.
+    Any role and label: a leaked scan is a leak, and a file hash reveals nothing about the image.
     """
     known = {case.source_sha256: case.case for case in cohort.cases if case.source_sha256}
     found = {place: row.get("source_sha256", "") for place, row in enumerate(made.rows)}
@@ -169,17 +169,17 @@ def _same_files(made: ImageSet, cohort: Cohort) -> dict[int, str]:
 
 
 def check_numbers(images: NDArray[Any], whose: str) -> None:
-    """Passes when every value is a number.
+    """Checks that every value is finite.
 
     Raises:
         EvidenceError: One is not.
     """
     if not np.isfinite(images).all():
-        raise EvidenceError(f"{whose} holds values that are not numbers; make its images again")
+        raise EvidenceError(f"{whose} holds NaN or infinite values; make its images again")
 
 
 def flat_images(images: NDArray[Any]) -> int:
-    """How many images (n, height, width) hold one grey value only."""
+    """How many images (n, height, width) are constant."""
     return int((np.ptp(images, axis=(1, 2)) < 1e-6).sum())
 
 
@@ -188,7 +188,7 @@ def _labels(made: ImageSet, cohort: Cohort) -> tuple[str, ...]:
     unknown = [label for label in labels if label not in cohort.facts.labels]
     if unknown:
         raise EvidenceError(
-            f"the set shows {unknown[0]!r}, and the cohort has {', '.join(cohort.facts.labels)}; "
+            f"the set shows {unknown[0]!r}, but the cohort has {', '.join(cohort.facts.labels)}; "
             "give each image of the set one of these labels"
         )
     return tuple(labels)
@@ -203,13 +203,13 @@ def _reals(cohort: Cohort, use: Use, labels: tuple[str, ...]) -> Reals:
         flat = flat_images(images)
         if flat:
             raise EvidenceError(
-                f"{flat} of {len(images)} images of {whose} hold one grey value only; "
-                "remove these scans from the source, then ingest again"
+                f"{flat} of {len(images)} images of {whose} are constant (a single grey value); remove these scans "
+                f"from the source, then ingest again"
             )
     return Reals(found.cases, images)
 
 
 def _digest(folder: Path, fallback: str) -> str:
-    """The digest of the stage that made the folder, or of its main file when no stage did."""
+    """Digest of the stage that made the folder, or of its main file where no stage did."""
     record = read_record(folder)
     return record.digest if record else sha256_file(folder / fallback)

@@ -1,4 +1,4 @@
-"""What every question hears: the compared, the judges, and the draws that all of them share."""
+"""What every question receives: the images compared, the judges, and the random draws that all share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class View:
-    """What one judge sees.
+    """The features of one judge.
 
     Attributes:
         judge: Its name.
@@ -39,9 +39,9 @@ class Context:
     """One set under audit.
 
     Attributes:
-        compared: Everything that was gathered; the search for copies and membership look at all of it.
+        compared: All images gathered; the copy search and membership inference use all of them.
         settings: Draws, level, pairs.
-        seed: Every draw derives from it.
+        seed: All random numbers derive from it.
         synthetic: At most `MOST_IMAGES` synthetic images.
         real: At most `MOST_IMAGES` test images, none where there are too few.
         halves: First half of the test patients in each draw (draws, n).
@@ -59,18 +59,18 @@ class Context:
     embed: Encoder | None
 
     def rng(self, *what: str) -> np.random.Generator:
-        """Random numbers for one purpose, the same whatever else is drawn."""
+        """Random numbers for one purpose, independent of all others."""
         return generator(self.seed, "evidence", *what)
 
 
 def at_most(count: int, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Places of at most `most` of `count` items, drawn without replacement, in order."""
+    """Sorted indices of at most `most` of `count` items, drawn without replacement."""
     chosen: NDArray[np.int64] = np.sort(rng.permutation(count)[:most])
     return chosen
 
 
 def open_context(compared: Compared, encoders: Encoders, settings: EvidenceSettings, seed: int) -> Context:
-    """The context of compared whose test role holds two patients at least; an empty encoders encodes nothing."""
+    """The context; the test role must hold at least two patients. Without encoders there are no views."""
     made = compared.synthetic[at_most(len(compared.synthetic), MOST_IMAGES, generator(seed, "evidence", "set"))]
     kept = at_most(len(compared.test.images), MOST_IMAGES, generator(seed, "evidence", "test"))
     real = _part(compared.test, kept)

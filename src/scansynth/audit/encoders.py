@@ -1,4 +1,4 @@
-"""Who looks at the images: encoders of features, none of which a generator was trained or stopped on."""
+"""The judges: feature encoders, none of which a generator was trained or stopped on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OWN = "own network"
 
 @dataclass(frozen=True)
 class Judge:
-    """One way to describe images by numbers.
+    """One feature encoder.
 
     Attributes:
         name: As claims and the report call it.
@@ -45,8 +45,8 @@ class Encoders:
 
     Attributes:
         judges: The first is the one whose figures the report shows first.
-        embed: Images to unit vectors (n, e) that hardly change when an image is shifted, turned, mirrored or
-            blurred: for the search for copies, never for realism. None where there is none.
+        embed: Images to unit vectors (n, e) that hardly change when an image is shifted, rotated, mirrored or
+        blurred: for the copy search, never for realism. None where there is none.
         lacking: Which judge is missing and why, in a sentence; empty where none is.
     """
 
@@ -55,7 +55,7 @@ class Encoders:
     lacking: str = ""
 
 
-_FEW = f"Only the {FIXED} judged: {{}} training images are too few to learn from; {LEAST_IMAGES} are needed."
+_FEW = f"Only the {FIXED} judged: {{}} training images are too few to train an encoder; {LEAST_IMAGES} are needed."
 
 
 def make_encoders(train: Images, cache: Path | None = None, onnx: Path | None = None) -> Encoders:
@@ -63,7 +63,7 @@ def make_encoders(train: Images, cache: Path | None = None, onnx: Path | None = 
 
     Args:
         train: Images of the role train, with the labels of the set (n, side, side).
-        cache: Folder in which a learned encoder is kept by the hash of what it learned from; none: it is not kept.
+        cache: Folder in which a learned encoder is cached by the hash of its training data; None: no cache.
         onnx: The user's own network.
 
     Raises:
@@ -86,13 +86,15 @@ def _judge(name: str, encode: Encoder, train: Images) -> Judge:
         scale = fit_scale(encode(train))
     except ValueError as fault:
         if name == OWN:
-            raise EvidenceError("evidence.encoder says the same of every training image; choose another") from fault
+            raise EvidenceError(
+                "evidence.encoder gives the same features for every image; choose another network"
+            ) from fault
         raise
     return Judge(name, lambda images: scale(encode(images)))
 
 
 def network_digest(onnx: Path | None) -> str | None:
-    """SHA-256 of the user's own network, which the verdicts depend on; a word where the file cannot be read."""
+    """SHA-256 of the user's own network, on which the verdicts depend; a fixed word where the file cannot be read."""
     try:
         return None if onnx is None else sha256_file(onnx)
     except OSError:

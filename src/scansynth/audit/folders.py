@@ -1,4 +1,4 @@
-"""Compared from two folders of images, without a study: roles from a list of training images, or without one."""
+"""An audit of two image folders, without a study: roles from a list of training images, or without one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TRAIN, HELD_OUT = "train", "held-out"
 
 NO_LIST = (
     "No list of training images was given (--train-list), so it is not known which real images the generator saw, and "
-    "copies cannot be told from chance."
+    "copies cannot be assessed."
 )
 
 _ALWAYS = "copies.real_files"
@@ -37,18 +37,17 @@ _NEED_LIST = tuple(
     name for name, rule in RULES.items() if {Use.COPY_SEARCH, Use.MEMBERSHIP} & set(rule.uses) and name != _ALWAYS
 )
 
-CAVEAT = "No list of training images was given: the generator may have seen any of the real ones, which flatters a set."
-"""What every claim says besides its own, where the training images are not known."""
+CAVEAT = "No list of training images was given: the generator may have seen any real image, which favours the set."
+"""Added to every claim where the training images are not known."""
 
 FILES_AS_PATIENTS = (
-    "{} of {} real files name no patient and count as one each; where several show one patient, intervals are too "
-    "narrow."
+    "{} of {} real files have no Patient ID, and each counts as one patient; where several show one patient, "
+    "intervals are too narrow."
 )
-"""The same, where images have to stand for patients."""
+"""The same, where images stand in for patients."""
 
 ONE_PATIENT = (
-    "All real files carry one Patient ID, so no two patients can be compared. "
-    "Say with --train-list whose images they are."
+    "All real files carry the same Patient ID, so patients cannot be compared. Give the patients with --train-list."
 )
 
 
@@ -68,7 +67,7 @@ class TrainList:
 
 
 def read_train_list(path: Path, files: Sequence[str]) -> TrainList:
-    """A checked list; a message names rows, never a cell, which may hold a patient's name.
+    """A checked list; messages name rows, never a cell, which may hold a patient's name.
 
     Args:
         path: CSV with the columns of `COLUMNS`.
@@ -82,11 +81,11 @@ def read_train_list(path: Path, files: Sequence[str]) -> TrainList:
     except OSError:
         raise CohortError("--train-list cannot be read; give a CSV file with path, patient_id, split") from None
     except (UnicodeDecodeError, csv.Error):
-        raise CohortError("the train list is no CSV file in UTF-8; save it as one") from None
+        raise CohortError("the train list is not a UTF-8 CSV file; save it as one") from None
     if not rows:
         raise CohortError("the train list has no rows; give one for each real image: path, patient_id, split")
     if set(rows[0]) != set(COLUMNS):
-        raise CohortError("the train list must have the columns path, patient_id, split and no others; correct it")
+        raise CohortError("the train list must have exactly the columns path, patient_id, split; correct it")
     known, patients, splits = set(files), dict[str, str](), dict[str, str]()
     for number, row in enumerate(rows, start=2):
         if any(value is None for value in row.values()):
@@ -96,7 +95,7 @@ def read_train_list(path: Path, files: Sequence[str]) -> TrainList:
         if file not in known:
             raise CohortError(f"train list row {number}: there is no such file below --real; correct the path")
         if file in patients:
-            raise CohortError(f"train list row {number}: the file stands in an earlier row too; remove one of them")
+            raise CohortError(f"train list row {number}: the file is already in an earlier row; remove one of them")
         if not patient:
             raise CohortError(f"train list row {number}: patient_id is empty; give each image its patient")
         if split not in {TRAIN, HELD_OUT}:
@@ -109,7 +108,7 @@ def read_train_list(path: Path, files: Sequence[str]) -> TrainList:
 
 
 def check_listed(listed: TrainList, real: Sequence[str]) -> None:
-    """Passes when every readable real image is in the list.
+    """Checks that every readable real image is in the list.
 
     Raises:
         CohortError: One is not: the generator may have seen it.
@@ -122,10 +121,10 @@ def check_listed(listed: TrainList, real: Sequence[str]) -> None:
 def gather_loose(real: Foreign, synthetic: Foreign, listed: TrainList | None, seed: int) -> Compared:
     """Compared from two folders.
 
-    With a list, patients that the generator saw have the role train, and the held-out ones are shared out by the
-    seed, half to calibrate and half to test. Without one, patients are told apart by their DICOM Patient ID, and a
-    file that has none counts as a patient: half of them, by the seed, set the scale of the features, in the place of
-    the role train; the others are measured against, as test.
+    With a list, patients that the generator saw have the role train, and the held-out ones are divided by the seed,
+    half to calibrate and half to test. Without one, patients are identified by their DICOM Patient ID, and a file
+    without one counts as a patient: half of them, by the seed, set the scale of the features, in place of the role
+    train; the others serve as test.
 
     Args:
         real: Real images.
@@ -135,7 +134,7 @@ def gather_loose(real: Foreign, synthetic: Foreign, listed: TrainList | None, se
     """
     files = [source.relative for source in real.sources]
     ids = patients_of(real, listed)
-    # numbers in a drawn order: neither the name of a patient nor the place in the folder can be read from one
+    # numbers in random order: neither a patient's name nor a position in the folder can be read from one
     distinct = sorted(set(ids))
     drawn = generator(seed, "patients").permutation(len(distinct))
     numbers = {name: f"{int(place) + 1:06d}" for name, place in zip(distinct, drawn, strict=True)}
@@ -165,9 +164,9 @@ def gather_loose(real: Foreign, synthetic: Foreign, listed: TrainList | None, se
 
 
 def patients_of(real: Foreign, listed: TrainList | None) -> list[str]:
-    """Whose each real image is: by the train list, else by its DICOM Patient ID, else its own.
+    """Patient of each real image: by the train list, else the DICOM Patient ID, else one per file.
 
-    What is given is for this process only: it is numbered before anything is written.
+    The result stays in this process: patients are numbered before anything is written.
     """
     if listed:
         return [listed.patients[source.relative] for source in real.sources]
@@ -182,7 +181,7 @@ _BY_ID, _BY_FILE = "id ", "file "  # so that a file cannot be taken for the pati
 
 
 def nameless(ids: Sequence[str]) -> int:
-    """How many of the images that `patients_of` told apart without a list count as a patient each."""
+    """How many images count as one patient each because they have no Patient ID."""
     return sum(name.startswith(_BY_FILE) for name in ids)
 
 
@@ -204,7 +203,7 @@ def _caveat(ids: Sequence[str]) -> str:
 def _cases(
     real: Foreign, ids: Sequence[str], numbers: Mapping[str, str], roles: Mapping[str, Role]
 ) -> tuple[Case, ...]:
-    """A case for each real file, without facts but for the side of the file in pixels."""
+    """A case for each real file, with no attributes except the file's side in pixels."""
     return tuple(
         Case(
             index,
@@ -233,7 +232,7 @@ def _withheld(real: Foreign, synthetic: Foreign, listed: TrainList | None) -> di
 
 
 def _file_facts(foreign: Foreign, places: Iterable[int]) -> tuple[Mapping[str, Any], ...]:
-    """What a file system shows of some files of a folder."""
+    """File facts of some files of a folder."""
     facts: list[Mapping[str, Any]] = []
     for place in places:
         header, size = foreign.headers[place], foreign.sources[place].size

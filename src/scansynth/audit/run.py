@@ -1,7 +1,6 @@
-"""One synthetic set is judged: images in, claims out.
+"""The audit of one synthetic set: images in, claims out.
 
-The rules stand in `docs/evidence.md`. The judges' features are never those that a generator was trained or
-stopped on.
+The rules stand in `docs/evidence.md`. The judges' features are never those that a generator was trained or stopped on.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class Question:
     Attributes:
         name: What the progress bar calls it.
         claims: Names of the claims that it can make.
-        answer: Makes them; a claim that it finds no data for it makes `not assessable` by itself.
+        answer: Makes them; a claim without data becomes `not assessable`.
     """
 
     name: str
@@ -73,8 +72,8 @@ _PARTS = 100  # of the bar for each question
 
 
 def audit_settings(settings: EvidenceSettings) -> dict[str, Any]:
-    """What the verdicts depend on beside the images: the settings, and the version of the rules."""
-    # what the user's own network is counts, not where it lies
+    """What the verdicts depend on besides the images: the settings and the rule version."""
+    # the content of the user's network counts, not its path
     own = {"encoder": network_digest(settings.encoder)}
     return plain({**settings.model_dump(), **own, "rule_version": RULE_VERSION})
 
@@ -96,17 +95,17 @@ def judge(
         set_folder: A synthetic set with its manifest.
         out: Folder of the evidence; replaced when everything is written.
         settings: Number of draws, level, number of pairs.
-        seed: Every draw derives from it.
-        progress: Told of the steps done.
+        seed: All random numbers derive from it.
+        progress: Called with the number of steps done.
         cache: Folder in which learned encoders are kept.
-        scores: What the discriminator of the run that made the set says of real images; none: there is nothing.
+        scores: Discriminator scores of real images, from the run that made the set, or None.
 
     Returns:
         The claims in the order of `CLAIMS`; one for each judge or attribute where a claim is asked of several.
 
     Raises:
-        EvidenceError: The set shows a label that the cohort does not have, a value is not a number, or a real image
-            holds one grey value only.
+        EvidenceError: The set shows a label that the cohort does not have, a value is not finite, or a real image is
+        constant.
         CohortError: The cohort or the set is missing or damaged.
         StorageError: `out` cannot be written.
     """
@@ -124,9 +123,9 @@ def judge_compared(
     progress: Progress = silent,
     cache: Path | None = None,
 ) -> tuple[Claim, ...]:
-    """Judges compared of any origin and writes what `judge` writes into an empty folder."""
+    """Judges images of any origin and writes what `judge` writes into an empty folder."""
     start = time.monotonic()
-    findings = weigh(compared, settings, seed, progress, cache)
+    findings = measure(compared, settings, seed, progress, cache)
     claims = tuple(_signed(finding.claim, compared) for finding in findings)
     cases = [case for part in (compared.train, compared.calibrate, compared.test) for case in part.cases]
     figures = [
@@ -154,7 +153,7 @@ def judge_compared(
 
 
 def _quarantine(findings: tuple[Finding, ...], compared: Compared) -> list[Mapping[str, Any]]:
-    """Each flagged image once, real files first, with the nearest real image as the user knows it."""
+    """Each flagged image once, real images first, with the nearest real image by the name known to the user."""
     rows: dict[str, Mapping[str, Any]] = {}
     for row in (row for finding in findings for row in finding.flagged):
         rows.setdefault(row["image"], {**row, "nearest": compared.names.get(row["nearest"], row["nearest"])})
@@ -162,19 +161,19 @@ def _quarantine(findings: tuple[Finding, ...], compared: Compared) -> list[Mappi
 
 
 def _signed(claim: Claim, compared: Compared) -> Claim:
-    """The claim with the hashes of what was read, and what has to be said of all of it."""
+    """The claim with the hashes of its inputs and the general caveat."""
     caveat = "" if claim.verdict is Verdict.NOT_ASSESSABLE else compared.caveat
     return replace(claim, inputs=dict(compared.inputs), why=f"{claim.why} {caveat}".strip())
 
 
-def weigh(
+def measure(
     compared: Compared,
     settings: EvidenceSettings,
     seed: int,
     progress: Progress = silent,
     cache: Path | None = None,
 ) -> tuple[Finding, ...]:
-    """All findings in the order of `CLAIMS`; nothing is written but a learned encoder in `cache`."""
+    """All findings in the order of `CLAIMS`; only a learned encoder is written, to `cache`."""
     missing = {**_missing(compared), **compared.withheld}
     total = _PARTS * (len(QUESTIONS) + 1)
     progress(0, total, "looking")
@@ -186,7 +185,7 @@ def weigh(
             found = question.answer(context, _part_of(progress, place, total, question.name))
             findings += [finding for finding in found if finding.claim.claim not in missing]
         findings += [_unasked(compared, name, missing[name]) for name in question.claims if name in missing]
-    progress(total, total, "weighed")
+    progress(total, total, "judged")
     order = {name: place for place, name in enumerate(CLAIMS)}
     ordered = sorted(findings, key=lambda finding: order[finding.claim.claim])
     ordered = [_with_lacking(finding, lacking) for finding in ordered]
@@ -197,7 +196,7 @@ def weigh(
 def _context(
     compared: Compared, settings: EvidenceSettings, seed: int, missing: Mapping[str, str], cache: Path | None
 ) -> tuple[Context, str]:
-    """The context, with judges where a claim needs them, and which judge is missing and why."""
+    """The context, with judges where a claim needs them, and why a judge is missing."""
     if all(name in missing for name, rule in RULES.items() if Use.ENCODER in rule.uses):
         return open_context(compared, Encoders((), None), settings, seed), ""
     kept = at_most(len(compared.train.images), MOST_IMAGES, generator(seed, "evidence", "scale"))
@@ -206,7 +205,7 @@ def _context(
 
 
 def _part_of(progress: Progress, place: int, whole: int, name: str) -> Progress:
-    """The progress of one question as a part of the whole."""
+    """The progress of one question as part of the total."""
 
     def tell(done: int, total: int, note: str = "") -> None:
         progress(_PARTS * place + _PARTS * done // max(total, 1), whole, f"{name}: {note}" if note else name)
@@ -220,38 +219,38 @@ def _unasked(compared: Compared, name: str, why: str) -> Finding:
 
 
 def _with_lacking(finding: Finding, lacking: str) -> Finding:
-    """The finding of a judge, with the one that is missing beside it."""
+    """The finding of a judge, with a note on a missing judge."""
     if not lacking or not finding.claim.judge:
         return finding
     return replace(finding, claim=replace(finding.claim, why=f"{finding.claim.why} {lacking}"))
 
 
 def _with_flat(finding: Finding, flat: int, made: int) -> Finding:
-    """The finding with the number of synthetic images of one grey value, which no figure leaves out."""
+    """The finding with the number of constant synthetic images, which are part of every figure."""
     claim = finding.claim
     if MADE not in claim.n:
         return finding
-    why = f"{claim.why} Of all synthetic images, {flat} of {made} hold one grey value only and are no scans."
-    return replace(finding, claim=replace(claim, why=why, n={**claim.n, "synthetic images of one grey value": flat}))
+    why = f"{claim.why} Of all synthetic images, {flat} of {made} are constant (a single grey value) and are not scans."
+    return replace(finding, claim=replace(claim, why=why, n={**claim.n, "constant synthetic images": flat}))
 
 
 def _missing(compared: Compared) -> dict[str, str]:
     """Why a claim cannot be assessed, for those that lack labels, images or patients."""
     if compared.unlabelled:
-        return dict.fromkeys(CLAIMS, "The cohort has no labels, so real images of the same kind cannot be chosen.")
+        return dict.fromkeys(CLAIMS, "The cohort has no labels, so real images of the same class cannot be selected.")
     always = ("copies.real_files",)
     others = [name for name in CLAIMS if name not in always]
     made = len(compared.synthetic)
     if made < LEAST_SYNTHETIC:
-        why = f"The set holds {made} images; fewer than {LEAST_SYNTHETIC} say too little. Generate more."
+        why = f"The set holds {made} images; at least {LEAST_SYNTHETIC} are needed. Generate more."
         return dict.fromkeys(others, why)
     missing: dict[str, str] = {}
     if compared.test.lack():
-        why = f"Too few patients were set aside for the test: {compared.test.lack()}."
+        why = f"Too few patients have the role test: {compared.test.lack()}."
         missing |= {name: why for name in others if "test" in RULES[name].roles}
     few = compared.calibrate.lack(copies.LEAST_PATIENTS, copies.LEAST_IMAGES)
     if few:
-        why = f"Too few patients were kept for setting thresholds: {few}."
+        why = f"Too few patients have the role calibrate: {few}."
         missing |= {name: why for name in others if Use.COPY_THRESHOLD in RULES[name].uses}
     if compared.train.patient_count < 2:
         missing |= dict.fromkeys(others, "There are fewer than two training patients with the labels of the set.")

@@ -16,7 +16,7 @@ from scansynth.statistics import Direction, Interval, Verdict, verdict
 
 @dataclass(frozen=True)
 class Floor:
-    """What real images give against real images: the middle 90% of the draws, and their mean."""
+    """Floor: the real-vs-real reference. Central 90% of the random draws, and their mean."""
 
     what: str
     low: float
@@ -117,11 +117,11 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim, and what lies behind it.
+    """A claim and the data behind it.
 
     Attributes:
         claim: The line of evidence.
-        figures: Behind its pictures and tables; JSON as it stands.
+        figures: Data for its charts and tables, JSON-serialisable.
         flagged: Its rows of quarantine.csv (image, nearest, score, p).
         pairs: Its rows of pairs.json.
     """
@@ -132,7 +132,7 @@ class Finding:
     pairs: tuple[Mapping[str, Any], ...] = ()
 
     def by(self, judge: str) -> Finding:
-        """The finding as one judge's."""
+        """The finding, attributed to one judge."""
         return replace(self, claim=replace(self.claim, judge=judge))
 
 

@@ -21,31 +21,31 @@ class Question:
     Attributes:
         name: In claims.json, and of its section in the report.
         title: The question.
-        rooms: Names of its claims begin with one of these.
+        families: Names of its claims begin with one of these.
         decisive: The claim that alone decides; empty where all do.
     """
 
     name: str
     title: str
-    rooms: tuple[str, ...]
+    families: tuple[str, ...]
     decisive: str = ""
 
     def holds(self, claim: Claim) -> bool:
         """The claim is one of this question."""
-        return claim.claim.partition(".")[0] in self.rooms
+        return claim.claim.partition(".")[0] in self.families
 
 
 QUESTIONS: tuple[Question, ...] = (
     Question("realism", "Do the images look real?", ("fidelity",)),
     Question("variety", "Are they varied?", ("diversity",)),
     Question("copies", "Were they copied?", ("copies", "membership")),
-    Question("groups", "Whom do they leave out?", ("fairness",)),
-    Question("traces", "Does anything of the pipeline give them away?", ("telltales",)),
+    Question("groups", "Are all patient groups represented?", ("fairness",)),
+    Question("traces", "Do processing traces reveal them?", ("telltales",)),
 )
 """Of the audit, in the order of the report."""
 
 UTILITY = Question("help", "Does it help?", ("utility",), "utility.gain")
-READERS = Question("readers", "Can readers tell?", ("reader",))
+READERS = Question("readers", "Can readers distinguish them?", ("reader",))
 EVERY_QUESTION: tuple[Question, ...] = (*QUESTIONS, UTILITY, READERS)
 
 

@@ -1,4 +1,4 @@
-"""What is asked: the table of all questions, in the order of the report.
+"""The rules: what each claim asks, in the order of the report.
 
 The rules stand in `docs/evidence.md`; `RULE_VERSION` is the version of that page.
 """
@@ -22,9 +22,9 @@ class Rule:
         question: In plain words.
         unit: Of the figure.
         direction: The good side of the margin.
-        uses: For which purposes it reads real images.
-        by_judge: It rests on features, and is asked of each judge.
-        by_attribute: It is asked of each attribute of the patients.
+        uses: Uses for which it reads real images.
+        by_judge: It rests on features and is made once per judge.
+        by_attribute: It is made once per patient attribute.
     """
 
     question: str
@@ -53,29 +53,29 @@ RULES: Mapping[str, Rule] = {
         by_judge=True,
     ),
     "fidelity.c2st_features": Rule(
-        "Does a simple classifier fail to tell the synthetic images from scans of new patients by their features?",
-        "chance of telling",
+        "Does a simple classifier of features fail to separate the synthetic images from scans of new patients?",
+        "AUC",
         _MOST,
         _FEATURES,
         by_judge=True,
     ),
     "fidelity.c2st_pixels": Rule(
-        "Does a neural network that was trained for it fail to tell the synthetic images from scans of new patients?",
-        "chance of telling",
+        "Does a neural network trained for the task fail to separate the synthetic images from scans of new patients?",
+        "AUC",
         _MOST,
         (Use.REALISM,),
     ),
     "fidelity.c2st_native": Rule(
-        "Does the same network fail at the size at which the scans were taken?",
-        "chance of telling",
+        "Does the same network fail at the native size of the scans?",
+        "AUC",
         _MOST,
         (Use.REALISM,),
     ),
     "fidelity.precision": Rule(
-        "Does each synthetic image lie among those of real patients?", "times the expected", _LEAST, _FEATURES, True
+        "Does each synthetic image have real patients close by?", "times the expected", _LEAST, _FEATURES, True
     ),
     "fidelity.density": Rule(
-        "Do the synthetic images lie where real patients are many?", "times the expected", _LEAST, _FEATURES, True
+        "Do the synthetic images lie where real patients are common?", "times the expected", _LEAST, _FEATURES, True
     ),
     "diversity.pair_distance": Rule(
         "Do the synthetic images differ from each other as much as real patients do?",
@@ -85,7 +85,8 @@ RULES: Mapping[str, Rule] = {
         by_judge=True,
     ),
     "diversity.near_pairs": Rule(
-        "Is the set free of repeats: do its most alike images differ as much as the most alike real patients do?",
+        "Is the set free of near-duplicates: do its most similar images differ as much as the most similar real "
+        "patients do?",
         "times the real variety",
         _LEAST,
         _FEATURES,
@@ -99,44 +100,44 @@ RULES: Mapping[str, Rule] = {
         by_judge=True,
     ),
     "diversity.vendi": Rule(
-        "Are there as many different images in the set as among as many real patients?",
+        "Does the set hold as many distinct images as the same number of real patients would give?",
         "times the real number",
         _LEAST,
         _FEATURES,
         by_judge=True,
     ),
     "diversity.coverage": Rule(
-        "Does the set reach every kind of real patient?", "times the expected", _LEAST, _FEATURES, True
+        "Does the set cover every kind of real patient?", "times the expected", _LEAST, _FEATURES, True
     ),
     "diversity.recall": Rule(
         "Do real patients lie within the spread of the set?", "times the expected", _LEAST, _FEATURES, True
     ),
     "copies.real_files": Rule(
-        "Is the set free of real images, be it as a file, pixel for pixel, or written anew?",
+        "Is the set free of real images, whether as identical files, identical pixels or re-encoded copies?",
         "share of images",
         _MOST,
         (*_COPIES, Use.REALISM),
     ),
     "copies.flag_rate": Rule(
-        "Are the synthetic images no closer to training images than images of unknown patients are?",
+        "Are the synthetic images no closer to training images than images of patients never trained on?",
         "share of images",
         _MOST,
         (*_COPIES, Use.ENCODER),
     ),
     "membership.distance": Rule(
-        "Does closeness to a synthetic image leave open who was among the training patients?",
-        "chance of telling",
+        "Membership inference: does closeness to the synthetic images fail to reveal who was a training patient?",
+        "AUC",
         _MOST,
         (Use.MEMBERSHIP,),
     ),
     "membership.discriminator": Rule(
-        "Does the discriminator's score leave open who was among the training patients?",
-        "chance of telling",
+        "Membership inference: does the discriminator's score fail to reveal who was a training patient?",
+        "AUC",
         _MOST,
         (Use.MEMBERSHIP,),
     ),
     "fairness.share": Rule(
-        "Are the groups of patients shown as often as they occur among the training patients?",
+        "Does each group of patients appear as often as among the training patients?",
         "log ratio of shares",
         _MOST,
         (Use.SUBGROUPS,),
@@ -144,7 +145,7 @@ RULES: Mapping[str, Rule] = {
         by_attribute=True,
     ),
     "fairness.coverage": Rule(
-        "Does the set reach each group of patients as well as all patients?",
+        "Does the set cover each group of patients as well as all patients?",
         "times the overall coverage",
         _LEAST,
         (Use.SUBGROUPS,),
@@ -160,7 +161,7 @@ RULES: Mapping[str, Rule] = {
         by_attribute=True,
     ),
     "fairness.flag_rate": Rule(
-        "Are the images of no group more often too close to a training image than those of the others?",
+        "Are the images of each group no more often too close to a training image than those of the others?",
         "difference of shares",
         _MOST,
         (Use.SUBGROUPS, *_COPIES),
@@ -168,21 +169,21 @@ RULES: Mapping[str, Rule] = {
         by_attribute=True,
     ),
     "fairness.lesion_size": Rule(
-        "Are the smallest and the largest lesions shown as often as they occur?",
+        "Do the smallest and the largest lesions appear as often as among the training patients?",
         "difference of shares",
         _MOST,
         (Use.SUBGROUPS,),
         by_judge=True,
     ),
     "telltales.pixels": Rule(
-        "Are the images free of traces of their making that would give them away to readers?",
-        "chance of telling",
+        "Are the images free of processing traces that would reveal them to readers?",
+        "AUC",
         _MOST,
         (Use.REALISM,),
     ),
     "telltales.files": Rule(
-        "Are the files free of sizes and headers that give the synthetic ones away?",
-        "chance of telling",
+        "Are the files free of sizes and headers that reveal the synthetic ones?",
+        "AUC",
         _MOST,
         (Use.REALISM,),
     ),
@@ -192,25 +193,26 @@ _TRIAL = (Use.DETECTOR, Use.THRESHOLD, Use.UTILITY)
 
 UTILITY_RULES: Mapping[str, Rule] = {
     "utility.gain": Rule(
-        "Does a detector find more lesions when synthetic images join the real ones and their basic augmentation?",
+        "Does a detector find more lesions when synthetic images are added to real images with basic augmentation?",
         "change of sensitivity",
         _LEAST,
         _TRIAL,
     ),
     "utility.false_alarms": Rule(
-        "Does the same detector raise hardly more false alarms?",
+        "Does the same detector raise no more false alarms than the margin allows?",
         "change of the rate of false alarms",
         _MOST,
         _TRIAL,
     ),
     "utility.published": Rule(
-        "Does a detector find more lesions with synthetic images than with real ones alone, as published?",
+        "Does a detector find more lesions with real and synthetic images than with real ones alone, as in the "
+        "published work?",
         "change of sensitivity",
         _LEAST,
         _TRIAL,
     ),
     "utility.placebo": Rule(
-        "Do as many duplicates of real images bring a gain as well? A control, which must not be shown.",
+        "Does the same number of duplicated real images bring a gain as well? A control, which must not be shown.",
         "change of sensitivity",
         _LEAST,
         _TRIAL,
@@ -225,7 +227,7 @@ UTILITY_RULES: Mapping[str, Rule] = {
 
 READER_RULES: Mapping[str, Rule] = {
     "reader.indistinguishable": Rule(
-        "Do readers fail to tell the synthetic images from scans of new patients?",
+        "Do readers fail to distinguish the synthetic images from scans of new patients?",
         "distance of the readers' AUC from chance",
         _MOST,
         (Use.READER_STUDY,),

@@ -1,4 +1,4 @@
-"""Traces of their making that tell synthetic images from real ones: one claim, whoever asks.
+"""Processing traces that distinguish synthetic images from real ones: one claim, shared by two callers.
 
 The audit asks it of a set, and the reader study of what readers would be shown.
 """
@@ -23,7 +23,7 @@ PIXELS, FILES = "telltales.pixels", "telltales.files"
 
 MARGIN = 0.6
 CHANCE = 0.01
-"""Below this p something gives the set away: one honest set in a hundred is held up."""
+"""Below this p a trace counts as found: one clean set in a hundred fails by chance."""
 
 NEEDED = 0.9
 """AUC at which the planted trace counts as found."""
@@ -59,27 +59,27 @@ class Sides:
 
 
 def blocks_reader_export(claims: Iterable[Claim]) -> str | None:
-    """Why readers must not be shown a set, or None when they may.
+    """Why a set must not be shown to readers, or None when it may.
 
-    Files are never handed to readers, so `telltales.files` does not count. Where nobody could look, nobody knows,
-    and a blinded study rests on it: then the set is held back too.
+    Files are never handed to readers, so `telltales.files` does not count. Where the claim could not be assessed,
+    a blinded study cannot rely on it, so the set is held back too.
 
     Args:
         claims: Of the set's audit.
     """
     found = [claim for claim in claims if claim.claim == PIXELS]
     if not found:
-        return "The set was not searched for traces that give it away; run audit first."
+        return "The set has not been checked for processing traces; run audit first."
     claim = found[0]
     if claim.verdict in {Verdict.SHOWN, Verdict.NOT_SHOWN}:
         return None
     if claim.verdict is Verdict.REFUTED:
         return claim.why
-    return f"Nobody knows whether traces of their making give the synthetic images away. {claim.why}"
+    return f"It is not known whether processing traces reveal the synthetic images. {claim.why}"
 
 
 def assess(name: str, sides: Sides, level: float, seed: int) -> Finding:
-    """Whether traces tell the two sides apart, by the rule in `docs/evidence.md`.
+    """Whether traces separate the two sides, by the rule in `docs/evidence.md`.
 
     Args:
         name: One of `NAMES`.
@@ -134,7 +134,7 @@ def _floor_and_control(sides: Sides, seed: int) -> tuple[Floats, Control]:
 
 
 def _stored(sides: Sides, labels: Labels, seed: int) -> dict[str, Any]:
-    """AUC and traces of the images as they are stored, p with it; empty where they are judged so anyway."""
+    """AUC, p and traces of the images as stored; empty where that is what was judged."""
     if sides.stored is None:
         return {}
     found = _probe(sides.stored, labels, seed, judge.PERMUTATIONS)
@@ -142,19 +142,19 @@ def _stored(sides: Sides, labels: Labels, seed: int) -> dict[str, Any]:
 
 
 def _probe(features: Floats, labels: Labels, seed: int, permutations: int) -> judge.ProbeResult:
-    """Every row is a group of its own: one image of each patient."""
+    """Every row is its own group: one image per patient."""
     return judge.probe(features, labels, np.arange(len(features)), seed, permutations)
 
 
 def _telling(names: Sequence[str], features: Floats, labels: Labels) -> dict[str, float]:
-    """AUC of each trace by itself, whichever way it points, the most telling first."""
+    """AUC of each trace by itself, in either direction, the largest first."""
     alone = [auc(column[labels], column[~labels]) for column in features.T]
     ranked = sorted(zip(names, alone, strict=True), key=lambda row: -abs(row[1] - 0.5))
     return {name: round(max(area, 1.0 - area), 4) for name, area in ranked}
 
 
 def ruling(interval: Interval, value: float, p: float) -> Verdict:
-    """`refuted` when a tell-tale was found, `shown` when the interval excludes one that matters, else `not shown`."""
+    """`refuted` when a trace was found, `shown` when the interval excludes one that matters, else `not shown`."""
     if p < CHANCE and value > 0.5:
         return Verdict.REFUTED
     return Verdict.SHOWN if interval.high <= MARGIN else Verdict.NOT_SHOWN
@@ -166,7 +166,7 @@ _WHAT = {
 }
 _HELD = {
     PIXELS: "Readers must not be shown this set.",
-    FILES: "Readers are shown no files; but whoever is handed the files, or trains on both kinds, can tell them.",
+    FILES: "Readers see no files, but anyone who receives the files, or trains on both kinds, can identify them.",
 }
 
 
@@ -175,27 +175,27 @@ def _claim(
 ) -> Claim:
     interval = measured.interval
     start = (
-        f"From {_WHAT[name]}, without a look at the anatomy, the synthetic one of two images is picked "
-        f"{100 * measured.value:.0f} times in 100, and 50 is chance ({measured.level:.0%} interval "
-        f"{100 * interval.low:.0f} to {100 * interval.high:.0f}; by chance as good with p = {sensible(p)})."
+        f"From {_WHAT[name]} alone, without the anatomy, the synthetic image of a pair is identified "
+        f"{100 * measured.value:.0f} times in 100 (AUC; 50 is chance; {measured.level:.0%} interval "
+        f"{100 * interval.low:.0f} to {100 * interval.high:.0f}; permutation p = {sensible(p)})."
     )
     beside = _beside(stored)
     reason = {
-        Verdict.REFUTED: f"{start} So something gives the set away. Most telling: {_worst(telling)}. "
+        Verdict.REFUTED: f"{start} So something reveals the set. Strongest traces: {_worst(telling)}. "
         f"{_HELD[name]}{beside}",
-        Verdict.SHOWN: f"{start} So nothing that was looked for gives the set away.{beside}",
-        Verdict.NOT_SHOWN: f"{start} The data do not decide; more test patients would.{beside}",
+        Verdict.SHOWN: f"{start} So none of the traces that were looked for reveals the set.{beside}",
+        Verdict.NOT_SHOWN: f"{start} The data are inconclusive; more test patients would help.{beside}",
     }
     return decide(name, measured, reason, ruling(interval, measured.value, p))
 
 
 def _beside(stored: Mapping[str, Any]) -> str:
-    """What the images say as they are stored."""
+    """What was found in the images as stored."""
     if not stored or stored["p"] >= CHANCE:
         return ""
     return (
-        f" As they are stored it is {100 * stored['auc']:.0f} times in 100, by {_worst(stored['traces'])}: bring both "
-        "kinds to one form before a program learns from them side by side."
+        f" As stored, it is {100 * stored['auc']:.0f} times in 100, by {_worst(stored['traces'])}: convert both kinds "
+        f"to the same form before training on them together."
     )
 
 

@@ -1,4 +1,4 @@
-"""Commands that tell sample sizes before anything is begun."""
+"""Commands that compute sample sizes before a study begins."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ app = typer.Typer(help="Sample sizes, before you start.", no_args_is_help=True)
 @app.command()
 def utility(
     study: StudyFolder,
-    gain: Annotated[float, typer.Option(help="Wished-for gain of sensitivity, 0.064 for 6.4 points.")] = 0.064,
-    power: Annotated[float, typer.Option(help="Share of trials that are to show it.")] = 0.8,
+    gain: Annotated[float, typer.Option(help="Gain of sensitivity to detect, 0.064 for 6.4 points.")] = 0.064,
+    power: Annotated[float, typer.Option(help="Power: share of trials that should show it.")] = 0.8,
     discordance: Annotated[
-        float, typer.Option(help="Share of lesions on which two detectors differ; a finished trial tells its own.")
+        float, typer.Option(help="Share of lesions on which two detectors differ; a finished trial reports its own.")
     ] = 0.15,
     negative_discordance: Annotated[
-        float, typer.Option(help="The same of images without a lesion; a finished trial tells its own.")
+        float, typer.Option(help="The same for images without a lesion; a finished trial reports its own.")
     ] = 0.1,
 ) -> None:
-    """Says what a trial of this cohort could show, and what it costs, before any training."""
+    """Estimates what a trial of this cohort could show, and its cost, before any training."""
     from scansynth.errors import ConfigError
     from scansynth.pipeline.prospect import cost, prospect, told
     from scansynth.study import open_study
@@ -49,24 +49,26 @@ def utility(
 
 @app.command()
 def reader(
-    margin: Annotated[float, typer.Option(help="Equivalence: the readers' AUC lies within 0.5 and this much.")] = 0.1,
-    reader_sd: Annotated[
-        float, typer.Option(help="How much readers differ: standard deviation of their true AUC, 0.1 for 10 points.")
+    margin: Annotated[
+        float, typer.Option(help="Equivalence margin: the readers' AUC lies within 0.5 plus or minus this.")
     ] = 0.1,
-    level: Annotated[float, typer.Option(help="Level of the intervals.")] = 0.95,
-    readers: Annotated[list[int] | None, typer.Option(help="Numbers of readers; give it again for each.")] = None,
-    images: Annotated[list[int] | None, typer.Option(help="Images of a reader; give it again for each.")] = None,
-    runs: Annotated[int, typer.Option(help="Made-up studies behind each figure.", min=50, max=100_000)] = 400,
+    reader_sd: Annotated[
+        float, typer.Option(help="Reader variability: standard deviation of their true AUC, 0.1 for 10 points.")
+    ] = 0.1,
+    level: Annotated[float, typer.Option(help="Confidence level of the intervals.")] = 0.95,
+    readers: Annotated[list[int] | None, typer.Option(help="Number of readers; repeat for several.")] = None,
+    images: Annotated[list[int] | None, typer.Option(help="Images per reader; repeat for several.")] = None,
+    runs: Annotated[int, typer.Option(help="Simulated studies per figure.", min=50, max=100_000)] = 400,
 ) -> None:
-    """Says how many readers and images a blinded reader study needs, and what two readers can never show."""
+    """Computes how many readers and images a blinded reader study needs."""
     from scansynth.reader.statistics.planning import IMAGES, READERS, plan, sentences
 
     numbers, sizes = tuple(readers or READERS), tuple(images or IMAGES)
-    with console.bar("trying designs") as progress:
+    with console.bar("simulating designs") as progress:
         made = plan(margin, level, reader_sd, numbers, sizes, runs, progress=progress)
     console.result(
-        f"share of {made.runs} made-up studies that show equivalence within {100 * margin:g} points when there is "
-        "nothing to see"
+        f"share of {made.runs} simulated studies that show equivalence within {100 * margin:g} points when readers "
+        f"truly cannot distinguish"
     )
     console.result("readers" + "".join(f"{size:>14} images" for size in sizes))
     for count in numbers:

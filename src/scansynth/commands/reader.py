@@ -1,4 +1,4 @@
-"""Commands of the blinded reader study, from its making to its verdict."""
+"""Commands of the blinded reader study, from creation to verdict."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOST, PORT = "127.0.0.1", 8765
 
 SealFile = Annotated[
     Path | None,
-    typer.Option("--seal", help="File with the key of the sealed truth; else one beside the institution's key."),
+    typer.Option("--seal", help="File with the key of the sealed truth; default: beside the institution's key."),
 ]
 WorklistFolder = Annotated[
     Path,
@@ -31,7 +31,7 @@ Database = Annotated[
     typer.Option(
         "--database",
         envvar="SCANSYNTH_READER_DATABASE",
-        help="Where readings are kept: postgresql://user@host/name; else readings.db in the worklist.",
+        help="Database of the readings: postgresql://user@host/name; default: readings.db in the worklist.",
     ),
 ]
 
@@ -41,19 +41,20 @@ def create(
     study: StudyFolder,
     seal: SealFile = None,
     address: Annotated[
-        str | None, typer.Option(help="How readers will reach the server; else this machine by its own address.")
+        str | None, typer.Option(help="Address at which readers will reach the server; default: this machine.")
     ] = None,
     override_name: Annotated[
-        str | None, typer.Option(help="Who goes on although the probe refuses; printed in the report.")
+        str | None, typer.Option(help="Who overrules the probe's refusal; printed in the report.")
     ] = None,
     override_reason: Annotated[
-        str | None, typer.Option(help="Why somebody goes on although the probe refuses; printed in the report.")
+        str | None, typer.Option(help="Why the probe's refusal is overruled; printed in the report.")
     ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="In the place of a reader study that was never served; it is kept beside.")
+        bool,
+        typer.Option("--replace", help="Replace a reader study that was never served; the old one is kept beside it."),
     ] = False,
 ) -> None:
-    """Draws and seals a reader study, when nothing but the images themselves can tell; prints the invitations."""
+    """Creates and seals a reader study, if the probe finds no processing traces; prints the invitations."""
     from scansynth.reader.create import create as make
     from scansynth.reader.probe import Override
     from scansynth.study import open_study
@@ -68,13 +69,13 @@ def create(
 
 
 def say_created(made: Created, study: Path, address: str | None = None) -> None:
-    """What was made, and the links, which are shown this once."""
+    """Prints what was made, and the links, which are shown only once."""
     address = (address or f"http://{HOST}:{PORT}").rstrip("/")
     if made.probed.refusal:
-        console.warn(f"made although the probe refuses, which the report says: {made.probed.refusal}")
+        console.warn(f"created although the probe refused, which the report will say: {made.probed.refusal}")
     console.result(f"wrote {made.folder}: {made.presentations} images for each of {len(made.invitations)} readers")
-    console.result(f"keep the key of the seal where the server cannot read it: {made.seal}")
-    console.result("the links below are shown once and kept nowhere; send each reader one")
+    console.result(f"keep the seal's key where the server cannot read it: {made.seal}")
+    console.result("the links below are shown once and not stored; send one to each reader")
     for reader, token in made.invitations.items():
         console.result(f"  {reader}  {address}/i/{token}")
     console.result(f"  administrator  {address}/admin  with the token  {made.administrator}")
@@ -84,24 +85,20 @@ def say_created(made: Created, study: Path, address: str | None = None) -> None:
 @app.command()
 def serve(
     study: WorklistFolder,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; the machine itself unless you say otherwise.")
-    ] = HOST,
+    host: Annotated[str, typer.Option(help="Address to listen on; default: this machine only.")] = HOST,
     port: Annotated[int, typer.Option(help="0: any free one.", min=0, max=65535)] = PORT,
     database: Database = None,
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate and its chain, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="The certificate's private key, PEM.")] = None,
-    without_tls: Annotated[
-        bool, typer.Option("--without-tls", help="Listen on another address than the machine's own without TLS.")
-    ] = False,
+    without_tls: Annotated[bool, typer.Option("--without-tls", help="Listen on a public address without TLS.")] = False,
     behind_tls: Annotated[
-        bool, typer.Option("--behind-tls", help="Readers come by https through a proxy that passes everything on.")
+        bool, typer.Option("--behind-tls", help="Readers connect by https through a reverse proxy.")
     ] = False,
     name: Annotated[
-        str | None, typer.Option(help="Host name by which readers come; calls by another name are refused.")
+        str | None, typer.Option(help="Host name that readers use; requests for other names are refused.")
     ] = None,
 ) -> None:
-    """Serves the reading page until you press Ctrl-C; opens the worklist and nothing else of the study."""
+    """Serves the reading page until you press Ctrl-C; reads only the worklist, nothing else of the study."""
     import datetime
 
     from scansynth.reader.server.serve import Address
@@ -112,8 +109,8 @@ def serve(
 
     def ready(address: str) -> None:
         mark_served(worklist, datetime.datetime.now(datetime.UTC))
-        console.result(f"serving {address}, for the administrator {address}admin; end with Ctrl-C")
-        console.result(f"next, when all have read: scansynth reader close {study}")
+        console.result(f"serving {address}, administrator page {address}admin; stop with Ctrl-C")
+        console.result(f"next, when all readers have finished: scansynth reader close {study}")
 
     where = Address(host, port, tls_cert, tls_key, without_tls, behind_tls, (name,) if name else ())
     run(worklist, where, database, ready)
@@ -132,12 +129,12 @@ def code(
     reader: Annotated[str, typer.Argument(metavar="READER", help="r01, r02 and so on.")],
     database: Database = None,
 ) -> None:
-    """Prints a new personal code for a reader who lost the invitation or the old code; the old ones end."""
+    """Prints a new personal code for a reader who lost the invitation or code; older ones are revoked."""
     from scansynth.reader.server.locked import new_code
 
     made = new_code(_worklist(study), reader, database)
-    console.result(f"personal code of {reader}, shown once and kept nowhere: {made}")
-    console.result("next: send it to the reader, to be used on the page /resume")
+    console.result(f"personal code of {reader}, shown once and not stored: {made}")
+    console.result("next: send it to the reader, who enters it on the page /resume")
 
 
 @app.command()
@@ -145,14 +142,14 @@ def close(
     study: StudyFolder,
     seal: SealFile = None,
     worklist: Annotated[
-        Path | None, typer.Option(help="The copy of the worklist that was served, where it is not the study's own.")
+        Path | None, typer.Option(help="The copy of the worklist that was served, if not the study's own.")
     ] = None,
     database: Database = None,
     early: Annotated[
-        bool, typer.Option("--early", help="Close although readers have not finished; the report says so.")
+        bool, typer.Option("--early", help="Close although some readers have not finished; the report says so.")
     ] = False,
 ) -> None:
-    """Ends the reading, opens the seal, lets the machine read, and analyses."""
+    """Closes the study, opens the seal, runs the machine reading, and analyses."""
     from scansynth.reader.close import close as end
     from scansynth.study import open_study
 
@@ -170,7 +167,7 @@ def close(
 
 @app.command()
 def analyse(study: StudyFolder) -> None:
-    """Analyses the readings of a closed study again, by the protocol that was fixed before anybody read."""
+    """Analyses the readings of a closed study again, by the protocol fixed before reading began."""
     from scansynth.study import open_study
 
     opened = open_study(study)
@@ -179,7 +176,7 @@ def analyse(study: StudyFolder) -> None:
 
 
 def _analyse(opened: Study, study: Path) -> None:
-    """Analyses, and says the verdict."""
+    """Analyses, and prints the verdict."""
     from scansynth.reader.conclude import conclude
 
     found = conclude(opened)

@@ -42,7 +42,7 @@ def audit(
     ] = None,
     key: KeyFile = None,
 ) -> None:
-    """Weighs the evidence: each claim with its interval, floor and control."""
+    """Audits a synthetic set: each claim with its interval, floor (real-vs-real reference) and control."""
     from scansynth.errors import ConfigError
 
     loose = [value for value in (real, synthetic, out, train_list) if value is not None]
@@ -80,7 +80,7 @@ def _say_quarantined(evidence: Path) -> None:
     path = evidence / QUARANTINE
     count = len(read_csv(path))
     if count:
-        console.result(f"look at {count} images and keep them back, they are too close to real ones: {path}")
+        console.result(f"inspect and withhold {count} images that are too close to real ones: {path}")
 
 
 @app.command(name="add-set")
@@ -94,10 +94,10 @@ def add_set(
     ],
     name: Annotated[str, typer.Option(help="Name of the set: small letters, digits and hyphens.")],
     label: Annotated[
-        str | None, typer.Option(help="What all the images show; else the classes that the generator learns.")
+        str | None, typer.Option(help="Label of all the images; default: the classes of the study's generator.")
     ] = None,
 ) -> None:
-    """Brings somebody else's synthetic images into a study, to be audited there."""
+    """Adds synthetic images from elsewhere to a study, to be audited there."""
     from scansynth.data.added import add_set as add
     from scansynth.data.foreign import reading_pool
     from scansynth.study import open_study
@@ -121,7 +121,9 @@ def export(
     study: StudyFolder,
     name: Annotated[str, typer.Argument(metavar="SET", help="Name of the synthetic set.")],
     form: Annotated[Form, typer.Option("--to", help="16-bit PNG files, or one NPY array.")] = Form.PNG,
-    out: Annotated[Path | None, typer.Option(help="New folder; else SET-png or SET-npy in the current one.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder; default: SET-png or SET-npy in the current one.")
+    ] = None,
 ) -> None:
     """Writes images and labels.csv, for training elsewhere."""
     from scansynth.data.export import export as write_export
@@ -131,4 +133,4 @@ def export(
     with console.bar("exporting") as progress:
         count = write_export(open_study(study), name, form.value, folder, progress)
     console.result(f"wrote {count} images and labels.csv: {folder}")
-    console.result("next: train with them; keep real test cases for the result")
+    console.result("next: train with them; evaluate on real test cases only")

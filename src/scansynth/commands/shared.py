@@ -1,4 +1,4 @@
-"""What several commands share: their arguments, and running one stage."""
+"""Shared parts of commands: arguments, and running one stage."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder of the study.")]
 KeyFile = Annotated[
     Path | None,
-    typer.Option("--key", help="The institution's key; else SCANSYNTH_INSTITUTION_KEY, else the user's configuration."),
+    typer.Option(
+        "--key", help="The institution's key; default: SCANSYNTH_INSTITUTION_KEY, else the user's configuration."
+    ),
 ]
 
 

@@ -38,20 +38,18 @@ def init(
         Path | None, typer.Option(help="Only write a labels.csv to fill in: every file, with what its header says.")
     ] = None,
     recipe: Annotated[str, typer.Option(help="A recipe, or a path to a recipe's TOML file.")] = "dcgan",
-    split_from: Annotated[
-        Path | None, typer.Option(help="Study whose patients keep the roles they have there.")
-    ] = None,
+    split_from: Annotated[Path | None, typer.Option(help="Study from which patients keep their roles.")] = None,
     unlabelled: Annotated[bool, typer.Option("--unlabelled", help="There are no labels.")] = False,
     view: Annotated[
-        View, typer.Option(help="What an image shows; decides which augmentations are permitted.")
+        View, typer.Option(help="What an image shows; determines which augmentations are permitted.")
     ] = View.ANY,
     size: Annotated[int | None, typer.Option(help="Side of the images: 32, 64, 128, 256, 512 or 1024 pixels.")] = None,
     positive: Annotated[str | None, typer.Option(help="The label that means a lesion.")] = None,
     name: Annotated[str | None, typer.Option(help="Title of the study.")] = None,
-    seed: Annotated[int, typer.Option(help="Every random draw derives from it.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="All random numbers derive from it.", min=0)] = 0,
     key: KeyFile = None,
 ) -> None:
-    """Makes a study: looks at scans and labels, and writes study.toml."""
+    """Creates a study: inspects scans and labels, and writes study.toml."""
     from scansynth.data.tensors import in_pixels
     from scansynth.errors import ConfigError
     from scansynth.pipeline.new_study import Wishes, create
@@ -89,11 +87,11 @@ def _template(path: Path, dicom: Path, study: Path | None) -> None:
 def run(
     study: StudyFolder,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be done, the hours and the disk.")
+        bool, typer.Option("--dry-run", help="Only show what would run, with hours and disk space.")
     ] = False,
     key: KeyFile = None,
 ) -> None:
-    """Runs every stage that is stale; safe to interrupt at any moment and run again."""
+    """Runs every stale stage; safe to interrupt at any time and run again."""
     from scansynth.dicom.deidentify import load_key
     from scansynth.study import open_study
 
@@ -104,7 +102,7 @@ def run(
         return
     with opened.lock():
         done = _run_stale(opened, load_key(opened.key_file(key)))
-    console.result(f"ran {', '.join(done)}" if done else "nothing is stale: every stage is done")
+    console.result(f"ran {', '.join(done)}" if done else "nothing is stale: every stage is up to date")
     console.result(f"next: open {study / 'report' / 'index.html'}")
 
 
@@ -157,7 +155,7 @@ def train(study: StudyFolder, key: KeyFile = None) -> None:
 def generate(
     study: StudyFolder,
     even_if_collapsed: Annotated[
-        bool, typer.Option("--even-if-collapsed", help="Draw from a generator whose images became alike.")
+        bool, typer.Option("--even-if-collapsed", help="Use a generator that collapsed.")
     ] = False,
     key: KeyFile = None,
 ) -> None:
@@ -182,7 +180,7 @@ def report(study: StudyFolder, key: KeyFile = None) -> None:
 
 @app.command()
 def status(study: StudyFolder, key: KeyFile = None) -> None:
-    """Says what is done, what is stale and what comes next."""
+    """Shows what is done, what is stale and what comes next."""
     from scansynth.dicom.deidentify import load_key
     from scansynth.gan.run import run_position
     from scansynth.pipeline.stages import Condition, stage_states

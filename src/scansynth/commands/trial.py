@@ -1,4 +1,4 @@
-"""Commands of the utility trial: the trial itself, and its detectors on new scans."""
+"""Commands of the utility trial: the trial, and its detectors on new scans."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ app = typer.Typer()
 def utility(
     study: StudyFolder,
     even_if_collapsed: Annotated[
-        bool, typer.Option("--even-if-collapsed", help="Use images of generators that became alike, too.")
+        bool, typer.Option("--even-if-collapsed", help="Also use generators that collapsed.")
     ] = False,
     key: KeyFile = None,
 ) -> None:
-    """Tries whether synthetic images help a detector: generators, detectors, intervals; goes on where it was."""
+    """Tests whether synthetic images help a detector: generators, detectors, intervals; resumes where it stopped."""
     from scansynth.dicom.deidentify import load_key
     from scansynth.pipeline.stages import need_stage
     from scansynth.pipeline.utility import run_utility, spoken
@@ -44,10 +44,10 @@ def utility(
 @app.command()
 def detect(
     study: StudyFolder,
-    dicom: Annotated[Path, typer.Option(help="Folder with the scans to look at.")],
-    out: Annotated[Path, typer.Option(help="New folder for scores and pictures; it will hold images of patients.")],
+    dicom: Annotated[Path, typer.Option(help="Folder with the scans to score.")],
+    out: Annotated[Path, typer.Option(help="New folder for scores and overlays; it will contain patient images.")],
     arm: Annotated[str, typer.Option(help="Which detector: one of the trial's arms.")] = "basic",
-    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Draw where the detector looks.")] = True,
+    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Write saliency overlays.")] = True,
 ) -> None:
     """Scores scans with a detector of the trial, for research only: scores, overlays, DICOM for a viewer."""
     from scansynth.data.foreign import reading_pool
@@ -56,11 +56,11 @@ def detect(
 
     opened = open_study(study)
     use_device(opened)
-    with reading_pool() as pool, console.bar("looking at scans") as progress:
+    with reading_pool() as pool, console.bar("scoring scans") as progress:
         found = look(opened, dicom, out, pool, arm, progress, pictures=pictures)
     for reason, count in found.left.items():
         console.say(f"left out: {count} x {reason}")
     for note in found.notes:
         console.warn(note)
     console.result(f"wrote scores of {found.images} images, {found.above} above the threshold: {out}")
-    console.result("next: look at them; research only, not for diagnosis")
+    console.result("next: review them; research only, not for diagnosis")

@@ -48,7 +48,7 @@ class CohortFacts:
         shape: Rows and columns of the images in pixels.
         view: chest, patch or any.
         labels: Labels that occur, sorted.
-        positive: The label that means that the lesion is there.
+        positive: The label that means a lesion is present.
         unlabelled: The cohort has no labels.
         files_found: Candidate files in the DICOM folder.
         excluded: Files left out, by reason.

@@ -34,7 +34,7 @@ class Permission:
     Attributes:
         flip_left_right: Mirror left and right.
         flip_up_down: Mirror up and down.
-        rotation_degrees: Largest rotation either way.
+        rotation_degrees: Largest rotation in either direction.
         intensity: Shift or stretch grey levels.
         searched: Mirror images in which a search for copies looks. They hold all that augmentation may make, and
             more: an image that was mirrored against the rules is still a copy.

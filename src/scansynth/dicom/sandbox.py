@@ -196,11 +196,11 @@ class Sandbox(Generic[J]):
     def _busy(self) -> list[tuple[int, _Child[J], _Job[J]]]:
         return [(place, child, child.job) for place, child in enumerate(self._children) if child and child.job]
 
-    def _hand_out(self, source: Iterator[_Job[J]], room: int) -> int:
-        """Gives a job to each idle child, `room` jobs at most; how many were given."""
+    def _hand_out(self, source: Iterator[_Job[J]], most: int) -> int:
+        """Gives a job to each idle child, at most `most` jobs; how many were given."""
         given = 0
         for place, child in enumerate(self._children):
-            if given == room:
+            if given == most:
                 break
             if child and child.job:
                 continue

@@ -82,7 +82,7 @@ def clamp(values: Tensor) -> Tensor:
 class Bands(nn.Module):
     """Between images and their bands at scale.
 
-    Each band is divided by its spread over the training images, so that grain weighs as much as shape. The spread is
+    Each band is divided by its spread over the training images, so that grain counts as much as shape. The spread is
     taken where there is something to see: were flat background counted, edges would reach many spreads,
     and the discriminator would look at nothing else. For the same reason the discriminator reads what lies far out by
     its logarithm.

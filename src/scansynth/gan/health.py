@@ -167,7 +167,7 @@ TITLES: Mapping[str, str] = {
     "nearest": "distance to the nearest other image",
     "near_pairs": "distance of the nearest 5% of pairs",
     "median_pair": "median distance of two images",
-    "vendi": "number of different images (Vendi)",
+    "vendi": "number of distinct images (Vendi)",
     "rank": "directions of variation (effective rank)",
 }
 """The watched figures in plain words."""

@@ -13,18 +13,16 @@ from scansynth.config import Settings
 
 
 class LossSettings(Settings):
-    """Binary cross-entropy on logits, with softened targets."""
+    """Binary cross-entropy on logits, with label smoothing."""
 
-    smoothing: bool = Field(True, description="Use the softened targets; else 1 and 0.")
+    smoothing: bool = Field(True, description="Use label smoothing; otherwise the targets are 1 and 0.")
     real_target: Annotated[float, Field(gt=0.5, le=1.0)] = Field(0.9, description="Target of real images.")
     fake_target: Annotated[float, Field(ge=0.0, lt=0.5)] = Field(0.1, description="Target of generated images.")
     generator_target: Annotated[float, Field(gt=0.5, le=1.0)] = Field(
-        0.9, description="What the generator wants the discriminator to say of its images."
+        0.9, description="Target of generated images in the generator's step."
     )
-    penalty: float = Field(
-        0.0, ge=0, description="R1: weight gamma/2 of the squared gradient at real images; 0 is off."
-    )
-    penalty_every: int = Field(8, ge=1, description="Rounds between two penalties; each weighs so many times more.")
+    penalty: float = Field(0.0, ge=0, description="R1: weight gamma/2 of the squared gradient at real images; 0: off.")
+    penalty_every: int = Field(8, ge=1, description="Steps between two penalties; each is scaled up by this number.")
 
 
 def targets(settings: LossSettings) -> tuple[float, float, float]:

@@ -45,7 +45,7 @@ def material_of(cohort: Cohort, selection: Selection, classes: tuple[str, ...], 
     drawn = cohort.masks(selection.cases)
     if drawn is None:
         raise TrainingError(
-            "the recipe makes lesion masks, and the cohort has none: give masks or boxes in labels.csv and ingest "
+            "the recipe makes lesion masks, but the cohort has none: give masks or boxes in labels.csv and ingest "
             "again, or switch the masks off under generator.overrides"
         )
     chosen = drawn.astype(np.uint16) * np.uint16(_INSIDE)

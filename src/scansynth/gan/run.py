@@ -84,7 +84,7 @@ def train_run(study: Study, device: Device, progress: Progress, warn: Callable[[
 
     Raises:
         TrainingError: There are too few images, or the losses left the numbers.
-        Interrupted: Somebody asked to stop; the state is saved.
+        Interrupted: A stop was requested; the state is saved.
         StorageError: The disk is full; the last checkpoint is intact.
     """
     ready = prepare(study)

@@ -69,7 +69,7 @@ def round_of_steps(
 def _penalty(state: TrainingState, batch: Batch, settings: LossSettings) -> Tensor | None:
     """The penalty on the discriminator's gradient with its weight, in the rounds that have one.
 
-    It is taken every few rounds and weighs as many times more: lazy regularisation, Karras et al. 2020
+    It is taken every few steps and scaled up by that number: lazy regularisation, Karras et al. 2020
     (arXiv 1912.04958), appendix B.
     """
     if not settings.penalty or (batch.seen // len(batch.real)) % settings.penalty_every:

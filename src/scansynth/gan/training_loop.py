@@ -125,7 +125,7 @@ def train(job: TrainingJob, device: Device, progress: Progress, warn: Callable[[
         The state at the end; or at a collapse after which nothing was left to change: see `collapsed_for_good`.
 
     Raises:
-        Interrupted: Somebody asked to stop; the state is saved.
+        Interrupted: A stop was requested; the state is saved.
         TrainingError: The losses left the numbers.
         CheckpointError: There are checkpoints, and none can be used.
         StorageError: The disk is full; the last checkpoint is intact.

@@ -70,7 +70,7 @@ def learn(images: Tensor, ranges: Ranges, random: torch.Generator) -> Embedding:
     between = whitening.T @ (centres.T @ centres / len(images)) @ whitening
     ratios, directions = torch.linalg.eigh(between)
     kept = slice(max(0, width - DIMENSIONS), None)
-    # the centres of COPIES copies still scatter by 1 / COPIES; a direction weighs as much as it tells (Wiener)
+    # the centres of COPIES copies still scatter by 1 / COPIES; directions are weighted by their signal (Wiener)
     signal = (ratios[kept] - 1.0 / COPIES).clamp_min(1e-9)
     axes = whitening @ directions[:, kept] * torch.sqrt(signal / (1.0 + signal))
     return Embedding(mean, axes / spread[:, None])

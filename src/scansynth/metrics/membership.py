@@ -68,7 +68,7 @@ class Exposed:
         share: Of the members that pass, 0..1.
         interval: Of the share (Clopper and Pearson 1934).
         passing: Others that pass the threshold.
-        others: All others: nothing finer than 1 in so many can be told.
+        others: All others: no rate below 1 in so many can be resolved.
     """
 
     share: float

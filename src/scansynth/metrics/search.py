@@ -23,7 +23,7 @@ class Search:
 
     Attributes:
         references: As `ready` made them (t, side, side).
-        flips: Mirror images that are looked for.
+        flips: Mirrorings that are searched.
         ready: Makes images ready: the middle band of detail, or the pixels.
         radius: Largest shift, pixels.
         step: Every how many pixels the sums run.

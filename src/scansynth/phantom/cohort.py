@@ -143,7 +143,7 @@ def draw_images(patient: PhantomPatient, size: int, seed: int) -> list[PhantomIm
 
 
 def _add_nodule(piece: Slice, contrast: Contrast, grid: Grid, rng: np.random.Generator) -> tuple[Nodule, Field]:
-    """A nodule in the slice, made smaller until the lungs have room for it; gives its coverage."""
+    """A nodule in the slice, shrunk until it fits into the lungs; returns its coverage."""
     nodule = draw_nodule(rng)
     while (centre := place(nodule, piece, grid, rng)) is None:
         nodule = replace(nodule, diameter=max(0.85 * nodule.diameter, SMALLEST))

@@ -1,4 +1,4 @@
-"""The demonstration: a phantom cohort, a study of it, every stage up to the report, and a reading to try."""
+"""The demo: a phantom cohort, a study of it, every stage up to the report, and a reader study to try."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ RECIPE = "demo"
 SEED = 1
 
 READING = {"title": "Phantom chest MR", "readers": 3, "images": 40, "practice": 6}
-"""Few enough to be read over a cup of coffee."""
+"""Small enough to be read in a few minutes."""
 
-ANSWERS = Override("scansynth demo", "demonstration: nobody is a patient here, and the page is to be tried")
+ANSWERS = Override("scansynth demo", "demonstration with phantom images only")
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ def demonstrate(
 ) -> Demonstration:
     """Makes what is missing of the demonstration in `out`.
 
-    The phantom's patients are nobody, so the key that hashes them is no secret: it is the same everywhere,
-    and so are the roles, the weights and the figures of one machine.
+    Phantom patients are not real, so the key that hashes them is not secret: it is the same everywhere, and so are
+    the roles, the weights and the figures on one machine.
 
     Raises:
         StorageError: `out` cannot be written.
@@ -63,7 +63,7 @@ def demonstrate(
     if not key.exists():
         write_bytes(key, hashlib.sha256(b"the key of the demonstration is public").digest(), mode=0o600)
     if not (scans / "labels.csv").exists():
-        with bar("drawing patients") as progress:
+        with bar("making patients") as progress:
             write_phantom_cohort(scans, PATIENTS, SIZE, SEED, progress)
     if not is_study(study):
         wishes = Wishes(
@@ -85,7 +85,7 @@ def demonstrate(
 
 
 def _reading(study: Study, seal: Path, bar: Callable[[str], AbstractContextManager[Progress]]) -> Created:
-    """A reader study of the demonstration; where traces give the images away, it says so and goes on."""
+    """A reader study of the demo; where traces reveal the images, it says so and continues."""
     seal.unlink(missing_ok=True)  # of a reader study that was removed
     settings = study.config.reader.model_copy(update=READING)
     with bar("reader study") as progress:

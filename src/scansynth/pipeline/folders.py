@@ -1,4 +1,4 @@
-"""The audit of images of any origin: two folders, no study. Evidence and page go into one new folder."""
+"""The audit of two image folders without a study. Evidence and page go into one new folder."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ from scansynth.report.collect import Loose
 from scansynth.report.folders import write_loose_page
 
 SEED = 0
-"""Of every draw of such an audit; it cannot be chosen, so that no verdict can be."""
+"""Seed of such an audit; fixed, so that verdicts cannot be selected by seed."""
 
 LEAST_SIDE, MOST_SIDE = 32, 256
-"""Sides at which sets are compared, pixels: below the search and the features see too little; above memory grows."""
+"""Range of sides at which sets are compared, pixels: below it there is too little detail; above it memory grows."""
 
 EXCLUDED = "excluded.csv"
 _DEFAULTS = CohortSettings(dicom="none", unlabelled=True)
@@ -76,7 +76,7 @@ def audit_folders(
 
     Raises:
         CohortError: A folder holds no usable image, or the train list is wrong.
-        StudyError: The folders cannot be told apart, or the result's folder is taken.
+        StudyError: The folders overlap, or the result's folder exists.
         StorageError: The result cannot be written.
     """
     _check(folders)
@@ -96,31 +96,31 @@ def audit_folders(
         say(note)
     loose = Loose(notes, _words(compared, side), _uses(listed), COMMAND)
     with new_directory(folders.out) as out:
-        with bar("weighing the evidence") as progress:
-            # no encoder is kept: the result may be handed on, and what learned from real scans may not
+        with bar("auditing") as progress:
+            # no encoder is cached: the result may be shared, and a network trained on real scans may not
             claims = judge_compared(compared, out, settings, SEED, progress)
         _write_excluded(out, reals, made)
         write_loose_page(out, compared, _facts(real, reals, side), loose, settings, SEED)
     return claims
 
 
-_NEAR = 0.9  # fields of view within a tenth of each other are one
+_NEAR = 0.9  # fields of view within 10% of each other count as equal
 
 COMMAND = "scansynth audit --real REAL --synthetic SYNTHETIC --out NEW    # and --train-list, where one was given"
 
 
 def _check(folders: Folders) -> None:
-    """Refuses folders that cannot be told apart, before anything is read."""
+    """Refuses overlapping folders, before anything is read."""
     real, synthetic, out = (path.resolve() for path in (folders.real, folders.synthetic, folders.out))
     for option, path in ((_REAL, real), (_SYNTHETIC, synthetic)):
         if not path.is_dir():
             raise CohortError(f"{option} is not a folder; give the folder with the images")
     if real == synthetic:
-        raise StudyError("--real and --synthetic are the same folder; give real and synthetic images apart")
+        raise StudyError("--real and --synthetic are the same folder; give two separate folders")
     if real in synthetic.parents or synthetic in real.parents:
-        raise StudyError("one of --real and --synthetic lies within the other; give real and synthetic images apart")
+        raise StudyError("one of --real and --synthetic lies within the other; give two separate folders")
     if {real, synthetic} & {out, *out.parents}:
-        raise StudyError("--out lies within the images; choose a folder elsewhere")
+        raise StudyError("--out lies within an image folder; choose a folder elsewhere")
     if folders.out.exists() or folders.out.is_symlink():
         raise StudyError("--out exists; choose a new folder, or remove the old result first")
 
@@ -139,7 +139,9 @@ def _side(real: Survey, synthetic: Survey) -> int:
     """The side at which both sets are compared, pixels: of each the commonest longest side, the smaller of the two."""
     side = min(real.side, synthetic.side, MOST_SIDE)
     if side < LEAST_SIDE:
-        raise CohortError(f"the images have {side} pixels on a side, and {LEAST_SIDE} are needed; give larger images")
+        raise CohortError(
+            f"the images have {side} pixels on a side; at least {LEAST_SIDE} are needed; give larger images"
+        )
     return side
 
 
@@ -147,35 +149,35 @@ def _some(foreign: Foreign, option: str) -> Foreign:
     """The images, when there are any."""
     if not len(foreign.images):
         words = reasons_in_words(foreign)
-        raise CohortError(f"no image of {option} can be used ({words}); look at the files with a viewer")
+        raise CohortError(f"no image of {option} can be used ({words}); check the files with a viewer")
     return foreign
 
 
 def _notes(
     real: Survey, synthetic: Survey, reals: Foreign, made: Foreign, listed: TrainList | None, side: int
 ) -> tuple[str, ...]:
-    """What was done to bring the sets together."""
+    """What was done to make the sets comparable."""
     notes = _of_patients(reals, listed)
     resized = real.shapes > 1 or synthetic.shapes > 1 or {real.side, synthetic.side} != {side}
     if resized:
         notes.append(
             f"The images differ in size (real: {_sizes(real)}; synthetic: {_sizes(synthetic)}) or are larger than "
-            f"{MOST_SIDE} pixels. All were brought to {side} × {side} pixels; finer detail was not judged."
+            f"{MOST_SIDE} pixels. All were resized to {side} × {side} pixels; finer detail was not assessed."
         )
     if real.bits != synthetic.bits:
         notes.append(
-            f"Real files hold {_bits(real)} and synthetic ones {_bits(synthetic)}. That alone can tell them apart; "
-            "grey values were brought to one scale."
+            f"Real files hold {_bits(real)} and synthetic ones {_bits(synthetic)}. That alone can distinguish them; "
+            f"grey values were brought to one scale."
         )
     if real.reach and synthetic.reach and not _NEAR < synthetic.reach / real.reach < 1.0 / _NEAR:
         notes.append(
             f"By their pixel spacing, real images show {real.reach:.0f} mm and synthetic ones "
-            f"{synthetic.reach:.0f} mm. They were laid on each other as they are: a difference of scale counts "
-            "against the set."
+            f"{synthetic.reach:.0f} mm. They were compared without rescaling: a difference of scale counts against "
+            f"the set."
         )
     notes += [
         f"The {name} pictures use the darkest part of their range only (up to {foreign.images.max():,} of 65,535). "
-        "Grey values were taken as they are; write them over the whole range if they are 12 bits in 16."
+        "Grey values were used as they are; if they are 12 bits stored in 16, rescale them to the full range."
         for name, foreign in (("real", reals), ("synthetic", made))
         if foreign.modality == PICTURES and foreign.images.max() < DARK
     ]
@@ -193,7 +195,7 @@ def _notes(
 
 
 def _of_patients(reals: Foreign, listed: TrainList | None) -> list[str]:
-    """How patients were told apart, and what nobody knows of the training."""
+    """How patients were identified, and what is not known about training."""
     if listed:
         shared = shared_patients(reals, listed)
         return [SHARED.format(shared)] if shared else []
@@ -206,7 +208,7 @@ def _of_patients(reals: Foreign, listed: TrainList | None) -> list[str]:
 
 
 SHARED = (
-    "{} held-out real images carry the Patient ID of a training image. If they are of the same people, copies of them "
+    "{} held-out real images carry the Patient ID of a training image. If they are the same people, copies of them "
     "count as chance: correct the train list."
 )
 
@@ -223,18 +225,18 @@ def _words(compared: Compared, side: int) -> str:
     """The real images in one sentence."""
     parts = (compared.train, compared.calibrate, compared.test)
     images = sum(len(part.cases) for part in parts)
-    return f"{images} real images, {side} × {side} pixels, each in one role by its patient."
+    return f"{images} real images, {side} × {side} pixels, each patient in one role."
 
 
 def _uses(listed: TrainList | None) -> dict[Role, str]:
-    """What the roles are read for where nobody knows the training images."""
+    """Uses of the roles where the training images are not known."""
     if listed:
-        return {Role.TRAIN: "the generator learned from these, as the train list says; copies are looked for here"}
-    return {Role.TRAIN: "half of the patients, drawn by the seed: they set the scale of the features"}
+        return {Role.TRAIN: "trained the generator, by the train list; searched for copies"}
+    return {Role.TRAIN: "half of the patients, chosen by the seed: they set the scale of the features"}
 
 
 def _facts(found: Survey, reals: Foreign, side: int) -> CohortFacts:
-    """What the page needs of a cohort's facts; what nobody knows of loose files is left neutral."""
+    """Cohort facts for the page; unknown facts of loose files are neutral."""
     low, high = _DEFAULTS.hu_window if found.modality == "CT" else (0.0, 1.0)
     return CohortFacts(
         modality=found.modality,

@@ -1,4 +1,4 @@
-"""What a run will cost, before it begins: hours and disk."""
+"""The cost of a run before it begins: hours and disk."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _FILES_A_SECOND = 150.0  # of ingest; a rough figure: files and machines differ
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is to be expected.
+    """The forecast.
 
     Attributes:
-        train_images: Real images that the generator will see; a guess from the labels before ingest.
+        train_images: Real images used for training; estimated from the labels before ingest.
         training_images: Images of all epochs together.
         images_per_second: Measured on this machine with the study's recipe.
         ingest_hours: Of reading the scans.
@@ -44,7 +44,7 @@ class Forecast:
 
 
 def forecast(study: Study, device: Device, synthetic: int) -> Forecast:
-    """Hours and disk of the study's run; trains for a few seconds on noise to know this machine's speed.
+    """Hours and disk of the study's run; trains for a few seconds on noise to measure this machine's speed.
 
     Raises:
         ScansynthError: Settings, labels or scans are wrong.

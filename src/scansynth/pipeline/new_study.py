@@ -1,4 +1,4 @@
-"""A new study: looks at the scans and the labels, and writes a `study.toml` that says what it found."""
+"""A new study: inspects the scans and the labels, and writes a `study.toml` with what it found."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from scansynth.gan.models.families import family_of
 from scansynth.recipe import load_recipe
 from scansynth.study import CONFIG, Study, is_study, open_study
 
-_SAMPLE = 64  # files looked at for the guesses
+_SAMPLE = 64  # files inspected for the defaults
 _SIZES = (32, 64, 128, 256)
 _NEGATIVE = frozenset({"0", "absent", "benign", "clear", "control", "healthy", "negative", "no", "none", "normal"})
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user asked for; none: found out from the scans and labels.
+    """The user's options; None: derived from the scans and labels.
 
     Attributes:
         dicom: Folder with the scans.
@@ -40,11 +40,11 @@ class Wishes:
         split_from: Study whose patients keep their roles.
         view: chest, patch or any.
         size: Side of the images in pixels.
-        positive: The label that means that the lesion is there.
+        positive: The label that means a lesion is present.
         name: Title of the study.
-        seed: Every draw derives from it.
+        seed: All random numbers derive from it.
         key: The institution's key; none: where it always stands.
-        overrides: Keys of the recipe set otherwise.
+        overrides: Recipe keys to override.
     """
 
     dicom: Path
@@ -113,22 +113,22 @@ def create(folder: Path, wishes: Wishes, warn: Callable[[str], None] = lambda te
 
 
 def _check_places(folder: Path, wishes: Wishes) -> None:
-    """Passes when scans and labels are where they are said to be, and the study stands elsewhere.
+    """Checks that scans and labels exist and that the study is in its own folder.
 
     Raises:
         CohortError: Scans or labels are not there.
-        StudyError: The study would stand in the folder of the scans.
+        StudyError: The study would be in the folder of the scans.
     """
     if not wishes.dicom.is_dir():
         raise CohortError(f"there is no folder {wishes.dicom}; point --dicom at the folder with the scans")
     if wishes.labels is not None and not wishes.labels.is_file():
         raise CohortError(f"there is no file {wishes.labels}; point --labels at labels.csv")
     if wishes.dicom.resolve() == folder.resolve():
-        raise StudyError("the study needs a folder of its own: name another than that of the scans")
+        raise StudyError("the study needs its own folder: choose one other than the folder of the scans")
 
 
 def _look(folder: Path, labels: Labels | None) -> tuple[str, int]:
-    """The commonest modality, and the median longer side in pixels, of some files spread over the folder.
+    """The most common modality, and the median longer side in pixels, of a sample of files.
 
     Raises:
         CohortError: None of them is a usable image.
@@ -162,10 +162,10 @@ def _known_labels(labels: Labels | None, warn: Callable[[str], None]) -> tuple[s
 
 
 def _positive(known: Sequence[str], asked: str | None) -> str:
-    """The label that means a lesion: as asked, or the only one that is no word for its absence.
+    """The label that means a lesion: as given, or the only one that does not mean its absence.
 
     Raises:
-        CohortError: It does not occur, or cannot be told.
+        CohortError: It does not occur, or is ambiguous.
     """
     if asked is not None:
         found = asked if asked in known else next((one for one in known if same_label(one) == same_label(asked)), None)
@@ -174,7 +174,7 @@ def _positive(known: Sequence[str], asked: str | None) -> str:
         return found
     candidates = [label for label in known if label.lower() not in _NEGATIVE]
     if len(candidates) != 1:
-        raise CohortError(f"which label means a lesion cannot be told; add --positive with one of {', '.join(known)}")
+        raise CohortError(f"it is not clear which label means a lesion; add --positive with one of {', '.join(known)}")
     return candidates[0]
 
 

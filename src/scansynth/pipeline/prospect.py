@@ -1,4 +1,4 @@
-"""What a utility trial of a cohort could show, and what it costs, before anything is trained."""
+"""What a utility trial of a cohort could show, and its cost, before any training."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _NOISE_IMAGES = 256
 
 @dataclass(frozen=True)
 class Cost:
-    """What a trial needs beside its patients.
+    """Cost of a trial.
 
     Attributes:
         generators: That are not trained yet.
@@ -62,7 +62,7 @@ def counts_of(cohort: Cohort) -> Counts:
         CohortError: There are no labels, or a role lacks a class.
     """
     if cohort.facts.positive is None:
-        raise CohortError("a trial needs labels and a positive one; set cohort.labels and cohort.positive")
+        raise CohortError("a trial needs labels and a positive label; set cohort.labels and cohort.positive")
     test, calibrate = cases_for(cohort, Use.UTILITY), cases_for(cohort, Use.THRESHOLD)
 
     def sample(cases: Sequence[Case], positive: bool, role: str) -> Sample:
@@ -77,12 +77,12 @@ def counts_of(cohort: Cohort) -> Counts:
 def prospect(study: Study, gain: float, power: float, assumed: Assumed | None = None) -> Plan:
     """What the study's cohort can show under its own settings.
 
-    The claim must stand among all comparisons of the study that hold one (Holm's first step, which is the strictest),
-    and the controls are taken to do their part.
+    The claim must survive Holm's correction over all comparisons (its first step, the strictest), and the controls
+    are assumed to pass.
 
     Args:
         study: With an ingested cohort.
-        gain: Wished for, as a change of sensitivity.
+        gain: To be detected, as a change of sensitivity.
         power: Wished for.
         assumed: Of the detectors; none: the round numbers of docs/utility.md.
     """
@@ -147,7 +147,7 @@ def seconds_of_step(settings: FitSettings, cohort: Cohort) -> float:
 
 
 def told(plan: Plan, say: Callable[[str], None]) -> None:
-    """Says the plan in plain words."""
+    """Prints the plan."""
     counts, points = plan.counts, f"{100 * plan.gain:g} points"
     say(
         f"test: {counts.test_positive.images} images with a lesion of {counts.test_positive.patients} patients, "
@@ -158,10 +158,10 @@ def told(plan: Plan, say: Callable[[str], None]) -> None:
         say(f"missing: {count} patients in {what}; without them the trial runs and its verdict is not assessable")
     say(
         f"a true gain of {points} of sensitivity would be shown in {plan.chance:.0%} of trials of this size, among "
-        f"{plan.wish.comparisons} comparisons, and if the positive control is shown too"
+        f"{plan.wish.comparisons} comparisons, provided the positive control is shown too"
     )
     detectable = "none" if plan.detectable is None else f"{100 * plan.detectable:.1f} points"
-    say(f"smallest gain that stands among so many in {plan.power:.0%} of trials, false alarms aside: {detectable}")
+    say(f"smallest gain detectable after correction in {plan.power:.0%} of trials, false alarms aside: {detectable}")
     if plan.needed is None:
         say(f"no size of cohort shows {points} with {plan.pairs} generators; plan more generators (utility.pairs)")
     else:
@@ -174,7 +174,7 @@ def told(plan: Plan, say: Callable[[str], None]) -> None:
     if plan.pairs_needed is not None and plan.pairs_needed != plan.pairs:
         say(f"or, with this cohort: {plan.pairs_needed} generators")
     say(
-        f"no trial can do with less than {plan.mcnemar} lesions and {plan.negatives} clear images of as many patients "
+        f"any trial needs at least {plan.mcnemar} lesions and {plan.negatives} negative images of as many patients "
         f"(assumed: pairs of detectors differ on {plan.assumed.discordance:.0%} of lesions and "
-        f"{plan.assumed.negative_discordance:.0%} of clear images)"
+        f"{plan.assumed.negative_discordance:.0%} of negative images)"
     )

@@ -1,6 +1,6 @@
-"""The stages in order: what is done, what is stale, and running what is not done.
+"""The stages in order: what is done, what is stale, and running stale stages.
 
-Only this file sees several rooms; they meet through files in the study folder.
+Only `pipeline` imports from several wings; they meet through files in the study folder.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ LEAST_SYNTHETIC = 400
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a stage needs from outside of the study.
+    """What a stage needs from outside the study.
 
     Attributes:
         key: The institution's key.
         bar: Opens a progress bar with a title.
         say: Prints a line for the user.
         warn: Prints a warning.
-        even_if_collapsed: Draw images even from a generator that collapsed.
+        even_if_collapsed: Use even a generator that collapsed.
     """
 
     key: InstitutionKey
@@ -68,8 +68,8 @@ class Stage:
         inputs: Digests of what it reads, as its record holds them.
         settings: The settings it reads, as its record holds them.
         run: Does it.
-        partial: It makes do with what there is, when an earlier stage is missing or stale.
-        seeded: It draws, so that another seed makes it stale.
+        partial: It works with what there is, when an earlier stage is missing or stale.
+        seeded: It uses random numbers, so another seed makes it stale.
     """
 
     name: str
@@ -206,7 +206,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("train", "training", lambda study: study.run(), lambda study, _: train_inputs(study), train_settings, _train),
     Stage(
         "generate",
-        "drawing images",
+        "generating images",
         lambda study: study.synthetic(),
         lambda study, _: _weights(study),
         lambda study: {"images": synthetic_count(study)},
@@ -214,7 +214,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "audit",
-        "weighing the evidence",
+        "auditing",
         lambda study: study.evidence(),
         lambda study, _: _audit_inputs(study),
         lambda study: audit_settings(_evidence_settings(study)),
@@ -233,7 +233,7 @@ STAGES: tuple[Stage, ...] = (
 
 
 def _add_again(study: Study, around: Surroundings, progress: Progress) -> None:
-    """The files of an added set lie where only the user knows."""
+    """The source files of an added set are known only to the user."""
     name = study.config.synthetic.name
     raise StudyError(
         f"the set {name} was added to another cohort; add it again: scansynth add-set {study.folder} DIR --name {name}"
@@ -241,14 +241,14 @@ def _add_again(study: Study, around: Surroundings, progress: Progress) -> None:
 
 
 def _added_inputs(study: Study) -> dict[str, str]:
-    """The files that a set was made from are not looked at again: what was read stands."""
+    """The source files of a set are not read again: the record stands."""
     record = read_record(study.synthetic())
     return dict(record.inputs) if record else {}
 
 
 _ADDED = Stage(
     ADD_SET,
-    "looking at the added set",
+    "checking the added set",
     lambda study: study.synthetic(),
     lambda study, _: _added_inputs(study),
     add_set_settings,
@@ -258,7 +258,7 @@ _ADDED = Stage(
 
 
 def stages_of(study: Study) -> tuple[Stage, ...]:
-    """The stages of a study: where its set was added, nothing is trained for it and nothing is drawn.
+    """The stages of a study: where the set was added, nothing is trained or generated.
 
     Raises:
         StudyError: The set's record is damaged.
@@ -293,9 +293,9 @@ def _state(stage: Stage, study: Study, key: InstitutionKey, waits_for: str = "")
     """How one stage stands, when the earlier ones are done but for `waits_for`."""
     record = read_record(stage.folder(study))
     if record is None:
-        return StageState(stage, Condition.MISSING, f"waits for {waits_for}" if waits_for else "", None)
+        return StageState(stage, Condition.MISSING, f"waiting for {waits_for}" if waits_for else "", None)
     if waits_for:
-        return StageState(stage, Condition.STALE, f"{waits_for} comes first", record)
+        return StageState(stage, Condition.STALE, f"{waits_for} must run first", record)
     try:
         seed = study.config.seed if stage.seeded else None
         changes = stale(stage.folder(study), stage.inputs(study, key), stage.settings(study), seed)
@@ -317,8 +317,8 @@ def run_stage(study: Study, name: str, around: Surroundings) -> None:
     own = stages_of(study)
     if name == "generate" and wanted not in own:
         raise StudyError(
-            f"synthetic.name names the added set {study.config.synthetic.name}, which is not drawn over; "
-            "give synthetic.name another name in study.toml"
+            f"synthetic.name names the added set {study.config.synthetic.name}, which is never overwritten; set "
+            f"another synthetic.name in study.toml"
         )
     for state in stage_states(study, around.key, own if wanted in own else STAGES):
         if state.stage is wanted:
@@ -330,7 +330,7 @@ def run_stage(study: Study, name: str, around: Surroundings) -> None:
 
 
 def need_stage(study: Study, name: str, key: InstitutionKey) -> None:
-    """Passes when a stage is done, for commands that are no stage themselves.
+    """Checks that a stage is done, for commands that are not stages.
 
     Raises:
         StudyError: It has not run, or is stale.
@@ -372,4 +372,4 @@ def run_stale(study: Study, around: Surroundings) -> list[str]:
 def _warn_of_version(state: StageState, around: Surroundings) -> None:
     made_by = state.record.versions.get("scansynth") if state.record else None
     if made_by and made_by != __version__:
-        around.warn(f"{state.stage.name} was made by scansynth {made_by}, and this is {__version__}; it stays as it is")
+        around.warn(f"{state.stage.name} was made by scansynth {made_by}, and this is {__version__}; it is kept")

@@ -1,7 +1,7 @@
-"""The generators and the synthetic sets that a utility trial declares: the trial itself trains no generator.
+"""The generators and synthetic sets that a utility trial declares: the trial itself trains no generator.
 
 Each pair of the trial has a seed, and each share of the train patients its own generators, trained on exactly these
-patients. What a finished run or set stands for is compared with its record, so that only what is missing is made.
+patients. Finished runs and sets are compared with their records, so that only missing ones are made.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LOOK_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Supply:
-    """One generator and the set that is drawn from it.
+    """One generator and the set made with it.
 
     Attributes:
         pair: Which of the trial's generators, from 0.
@@ -74,14 +74,14 @@ def supplies(study: Study) -> tuple[Supply, ...]:
     settings = study.config.utility
     cohort = load_cohort(study.cohort)
     if cohort.facts.positive is None:
-        raise ConfigError("a trial needs to know which label means a lesion; set cohort.positive in study.toml")
+        raise ConfigError("a trial needs the label that means a lesion; set cohort.positive in study.toml")
     unknown = sorted(set(settings.classes) - set(cohort.facts.labels))
     if unknown:
         raise ConfigError(f"utility.classes names {unknown[0]}; labels are {', '.join(cohort.facts.labels)}")
     if settings.classes and cohort.facts.positive not in settings.classes:
         raise ConfigError(
-            f"utility.classes leaves out {cohort.facts.positive}: the trial tries synthetic lesions, alone or "
-            f"with others; add {cohort.facts.positive}"
+            f"utility.classes leaves out {cohort.facts.positive}: the trial tests synthetic lesions, alone or with "
+            f"others; add {cohort.facts.positive}"
         )
     groups, _ = left_out(cohort, settings, study.config.seed)
     wanted = [(fraction, 0, NOBODY) for fraction in sorted(settings.fractions, reverse=True)]
@@ -167,7 +167,7 @@ def sets_of(
 
 
 def missing(study: Study, wanted: Sequence[Supply]) -> tuple[Supply, ...]:
-    """Those whose run or set is not there, or was made of something else."""
+    """Those whose run or set is missing or outdated."""
     return tuple(supply for supply in wanted if not (_trained(study, supply) and _drawn(study, supply)))
 
 
@@ -221,7 +221,7 @@ def make_supplies(
         study: The study, locked by the caller.
         progress: Told how many training images all missing generators have seen.
         warn: Told what failed before the refusal.
-        even_if_collapsed: Draw even from generators that had collapsed.
+        even_if_collapsed: Use even generators that collapsed.
 
     Returns:
         All supplies of the trial.
@@ -250,7 +250,7 @@ def _check(outcomes: Sequence[Outcome], warn: Callable[[str], None]) -> None:
 
 @contextmanager
 def _watched(study: Study, todo: Sequence[Supply], progress: Progress) -> Iterator[None]:
-    """Tells the progress now and then how far the runs are, as their logs say."""
+    """Reports the progress of the runs from their logs."""
     done = threading.Event()
 
     def look() -> None:
@@ -264,7 +264,7 @@ def _watched(study: Study, todo: Sequence[Supply], progress: Progress) -> Iterat
     finally:
         done.set()
         thread.join()
-    progress(1, 1, f"{len(todo)} generators trained and drawn from")
+    progress(1, 1, f"{len(todo)} generators trained and sampled")
 
 
 def _tell(study: Study, todo: Sequence[Supply], progress: Progress) -> None:

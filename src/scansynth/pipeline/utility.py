@@ -45,7 +45,7 @@ def run_utility(study: Study, bar: Bar, warn: Callable[[str], None], *, even_if_
         study: The study, locked by the caller.
         bar: Opens a progress bar with a title.
         warn: Prints a warning.
-        even_if_collapsed: Use sets of generators that had collapsed.
+        even_if_collapsed: Use sets of generators that collapsed.
 
     Raises:
         ScansynthError: Something cannot be made; all that is finished is kept.
@@ -62,7 +62,7 @@ def run_utility(study: Study, bar: Bar, warn: Callable[[str], None], *, even_if_
         ran = run_grid(study, grid, progress)
     outside = external_specs(study, grid)
     if outside:
-        with bar("trying other cohorts") as progress:
+        with bar("testing on other cohorts") as progress:
             run_external(study, outside, progress)
     with bar("analysing") as progress:
         analysis = conclude(study, grid, progress)

@@ -1,4 +1,4 @@
-"""Buffers: the one way on which images of both kinds become what readers see."""
+"""Buffers: the one path by which images of both kinds become what readers see."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Rendered:
 def render(design: Design, pool: Pool, rng: np.random.Generator) -> Rendered:
     """Clips, spreads and rounds every image alike; each presentation with noise of its own.
 
-    An image and its repeat have two buffers that differ, so that equal bytes tell nobody of a repeat.
+    An image and its repeat have two buffers that differ, so that equal bytes do not reveal a repeat.
 
     Args:
         design: What is shown.
         pool: The images.
-        rng: Of the noise; from the secret, else anybody could take the noise off again.
+        rng: Of the noise; from the secret, else the noise could be subtracted again.
     """
     shown = _images(pool, [design.subject_of(number) for number in range(design.presentations)])
     practice = _images(pool, design.practice, practice=True)

@@ -1,4 +1,4 @@
-"""Closes a reader study: no more readings, the chain checked, the truth unsealed and laid beside the answers."""
+"""Closes a reader study: stops readings, checks the chain, opens the seal and joins truth and answers."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ Stored = NDArray[np.uint16]
 
 @dataclass(frozen=True)
 class Closed:
-    """What a closing came to.
+    """The result of closing.
 
     Attributes:
         readings: How many answers there are, practice left out.
         unfinished: Of each reader who had not finished: answers given, answers asked for.
-        machine: The upper mark.
+        machine: The machine reading, an upper reference.
     """
 
     readings: int
@@ -62,20 +62,20 @@ def close(
 ) -> Closed:
     """Closes the reader study; may be done again, with the same outcome. The caller holds the study's lock.
 
-    Nothing is closed before the key was tried: a wrong one leaves the study open.
+    The key is checked first: a wrong one leaves the study open.
 
     Args:
         study: The study.
         seal_file: File with the key of the seal; none: where `create` puts it by default.
         worklist_folder: The copy of the worklist that was served, where that is another than the study's own.
         database_url: As it was given to the server.
-        early: Close although readers have not finished; the report says so.
+        early: Close although some readers have not finished; the report says so.
         now: Time of closing; none: the clock's.
-        progress: Told of the steps done.
+        progress: Called with the number of steps done.
 
     Raises:
         ReaderError: The key does not open the truth, something was altered, the chain of readings is broken or
-            another than at the first closing, nobody has read, or readers have not finished.
+            another than at the first closing, there are no readings, or readers have not finished.
     """
     folder, place = study.reader, worklist_folder or study.reader / WORKLIST_FOLDER
     progress(0, _STEPS, "unsealing")
@@ -100,7 +100,7 @@ def close(
 
 
 def _unsealed(sealed: Path, place: Path, worklist: Worklist, commitment: str, seal_file: Path | None) -> Truth:
-    """The truth, when it is the one that was sealed, and the buffers and orders are still those that it tells of.
+    """The truth, checked to be the one that was sealed and to match buffers and orders.
 
     Raises:
         ReaderError: The key is wrong, or something was altered.
@@ -109,22 +109,20 @@ def _unsealed(sealed: Path, place: Path, worklist: Worklist, commitment: str, se
     try:
         data = sealed.read_bytes()
     except OSError:
-        raise ReaderError(f"the study has no {SEALED}; put the file back as it was") from None
+        raise ReaderError(f"the study has no {SEALED}; restore the file") from None
     truth = from_json(unseal(data, key, worklist.study, commitment), worklist.study)
     for name, digest in truth.buffers.items():
         path = place / BUFFERS / f"{name}.bin"
         if not path.exists() or sha256_file(path) != digest:
-            raise ReaderError(
-                "an image of the worklist is not the one that was sealed; put the worklist back as it was"
-            )
+            raise ReaderError("an image of the worklist is not the one that was sealed; restore the worklist")
     orders = [(seat.reader, place.item, place.buffer) for seat in worklist.readers for place in seat.sequence]
     if orders != [(entry.reader, entry.item, entry.buffer) for entry in truth.entries]:
-        raise ReaderError("the orders of the worklist are not those that were sealed; put worklist.json back as it was")
+        raise ReaderError("the orders of the worklist are not those that were sealed; restore worklist.json")
     return truth
 
 
 def _expect_words(worklist: Worklist, protocol: Mapping[str, Any]) -> None:
-    """Passes when readers were asked what the protocol says, answers in that order: 6 must mean synthetic.
+    """Checks that readers were asked what the protocol says, with the scale in that order: 6 must mean synthetic.
 
     Raises:
         ReaderError: The worklist asked something else.
@@ -134,26 +132,24 @@ def _expect_words(worklist: Worklist, protocol: Mapping[str, Any]) -> None:
         "options": list(worklist.second_question.options),
     }
     if (list(worklist.scale), second) != (protocol["scale"], protocol["second_question"]):
-        raise ReaderError(
-            "the questions of the worklist are not those of the protocol; put worklist.json back as it was"
-        )
+        raise ReaderError("the questions of the worklist are not those of the protocol; restore worklist.json")
 
 
 def _end_reading(
     place: Path, worklist: Worklist, database_url: str | None, early: bool, now: datetime.datetime
 ) -> tuple[Export, dict[str, Any]]:
-    """Ends the taking of readings, in the database first, and gives them with how the study was closed.
+    """Stops accepting readings, in the database first, and returns them with the record of the closing.
 
     The database alone says whether and when that was: the mark in the worklist tells the server, and proves nothing.
 
     Raises:
-        ReaderError: Nobody has read, or readers have not finished.
+        ReaderError: There are no readings, or readers have not finished.
     """
     locked = export_readings(place, database_url)
     unfinished = _unfinished(worklist, locked.readings)
     if unfinished and not (early or locked.closed):
         told = ", ".join(f"{reader} has answered {given} of {asked}" for reader, (given, asked) in unfinished.items())
-        raise ReaderError(f"readers have not finished: {told}; wait, or give --early, which the report says")
+        raise ReaderError(f"readers have not finished: {told}; wait, or give --early, which the report will state")
     close_database(place, database_url, lambda: now)
     # an answer may have been locked between the two: what counts is what is there now
     locked = export_readings(place, database_url)
@@ -164,7 +160,7 @@ def _end_reading(
 
 
 def _expect_the_same(folder: Path, now: Export) -> None:
-    """Passes when the study was not closed before, or with the same readings.
+    """Checks that the study was not closed before, or with the same readings.
 
     Raises:
         ReaderError: The chain is whole, and another than that of the first closing: it was made anew since.
@@ -175,7 +171,7 @@ def _expect_the_same(folder: Path, now: Export) -> None:
         return  # never closed, or it can no longer be told with what
     if before != asdict(now.end):
         raise ReaderError(
-            "the readings are not those with which the study was closed; give that database, untouched, or move "
+            "the readings differ from those with which the study was closed; give that database, unchanged, or move "
             f"{CLOSING} away if it was the wrong one"
         )
 
@@ -184,11 +180,11 @@ def _unfinished(worklist: Worklist, locked: Iterable[Locked]) -> dict[str, tuple
     """Of each reader who has not finished: answers given, answers asked for.
 
     Raises:
-        ReaderError: Nobody has read anything.
+        ReaderError: There are no readings.
     """
     given = Counter(reading.reader for reading in locked)
     if not given:
-        raise ReaderError("nobody has read anything; name the database that the server was given: --database URL")
+        raise ReaderError("there are no readings; give the database that the server used: --database URL")
     asked = {seat.reader: len(seat.sequence) for seat in worklist.readers}
     return {reader: (given[reader], count) for reader, count in asked.items() if given[reader] < count}
 

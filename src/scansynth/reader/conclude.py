@@ -1,4 +1,4 @@
-"""The conclusion of a closed study: the analysis that was fixed before anybody read, and its files."""
+"""The conclusion of a closed study: the analysis fixed in advance, and its files."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _before(study: Study) -> StageRecord:
     with contextlib.suppress(StudyError):  # its advice is to remove the folder, and the readings lie there
         if (found := read_record(study.reader)) is not None:
             return found
-    raise ReaderError(f"{RECORD} of the reader study is missing or damaged; put the file back as it was")
+    raise ReaderError(f"{RECORD} of the reader study is missing or damaged; restore the file")
 
 
 def _closing(study: Study) -> Mapping[str, Any]:
@@ -98,11 +98,11 @@ def _closing(study: Study) -> Mapping[str, Any]:
     except (ValueError, KeyError, TypeError):
         raise ReaderError(f"{CLOSING} is damaged; run: scansynth reader close STUDY") from None
     if PROTOCOL in changed:
-        raise ReaderError(f"{PROTOCOL} was changed after the study was closed; put the file back as it was")
+        raise ReaderError(f"{PROTOCOL} was changed after the study was closed; restore the file")
     if changed:
         raise ReaderError(
-            "the readings were changed after the study was closed; run scansynth reader close STUDY to take them from "
-            "the database again"
+            "the readings were changed after the study was closed; run scansynth reader close STUDY to export them "
+            "from the database again"
         )
     return closing
 
@@ -118,7 +118,7 @@ def _probe(folder: Path, protocol: Mapping[str, Any]) -> Any:
             return read_json(folder / PROBE)
     except FileNotFoundError:
         pass
-    raise ReaderError(f"{PROBE} is missing or was changed after the study was created; put the file back as it was")
+    raise ReaderError(f"{PROBE} is missing or was changed after the study was created; restore the file")
 
 
 def _told(protocol: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Creates a reader study: draw, render, probe, seal; whole or not at all."""
+"""Creates a reader study: design, render, probe, seal; completely or not at all."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _STEPS = 4
 
 @dataclass(frozen=True)
 class Created:
-    """A new reader study, and what is shown once and written nowhere.
+    """A new reader study, and what is shown once and not stored.
 
     Attributes:
         folder: The reader study.
@@ -96,10 +96,10 @@ def create(
         study: The study; its set was audited.
         settings: Other than those of the study.
         seal_file: Where the key of the seal is written; none: beside the institution key.
-        override: Who goes on although the probe refuses, and why; not used where it does not refuse.
+        override: Who overrules the probe's refusal, and why; unused where it does not refuse.
         replace: Put it in the place of one that was never served, which is kept beside it.
         now: Time of creation; none: the clock's.
-        progress: Told of the steps done.
+        progress: Called with the number of steps done.
 
     Raises:
         ReaderError: There is a reader study already, images are too few, or the probe refuses.
@@ -127,7 +127,7 @@ def create(
 
 
 def _refuse_a_second(folder: Path, replace: bool) -> None:
-    """Passes when nothing is overwritten that anybody may have read.
+    """Checks that nothing is overwritten that may have been read.
 
     Raises:
         ReaderError: There is a reader study already.
@@ -136,10 +136,10 @@ def _refuse_a_second(folder: Path, replace: bool) -> None:
         return
     if was_served(folder / WORKLIST_FOLDER):
         raise ReaderError(
-            "the reader study was served, and there may be readings; move its folder reader/ away to make another"
+            "the reader study was served and may have readings; move its folder reader/ away to create another"
         )
     if not replace:
-        raise ReaderError("there is a reader study already; give --replace, or move its folder reader/ away")
+        raise ReaderError("a reader study already exists; give --replace, or move its folder reader/ away")
 
 
 @contextlib.contextmanager
@@ -165,7 +165,7 @@ def _plan(
     started: float,
     progress: Progress,
 ) -> _Plan:
-    """Draws, renders and probes.
+    """Designs, renders and probes.
 
     Raises:
         ReaderError: Images are too few, or the probe refuses.
@@ -177,7 +177,7 @@ def _plan(
     rendered = render(design, pool, generator(secret.seed, "reader", "noise"))
     progress(2, _STEPS, "probing")
     probed = _probe(design, pool, rendered, settings.level, derive_seed(secret.seed, "reader", "probe"))
-    if probed.refusal:  # each try draws anew, so tries leave a trace
+    if probed.refusal:  # each attempt uses new random numbers, so attempts are recorded
         study.log(STAGE, "refused by the probe", overridden=override is not None)
     require(probed, override)
     truth = set_out(design, rendered, secrets.token_hex(16), secret)

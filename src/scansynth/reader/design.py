@@ -1,7 +1,7 @@
-"""The design: which images are read, who reads them in which order, and what is shown twice.
+"""The design: which images are read, in which order by each reader, and which are shown twice.
 
-Which images is drawn from the study's seed alone, so that anybody with the study can draw them again: nobody picked
-them. How many of each kind, and every order, is drawn from a secret that is sealed until the study closes.
+The images are chosen by the study's seed alone, so that the choice can be reproduced. The number of each kind and
+every order are chosen by a secret that is sealed until the study closes.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ MOST_PERCENT = 60
 """Of one kind, where the share is hidden; so 40 of the other at least."""
 
 LEAST_EACH = 10
-"""Images of each kind below which neither the probe nor the readers' figures say anything."""
+"""Least number of images of each kind for the probe and the readers' figures."""
 
 _TRIES = 10_000
-_APART = 5  # a repeat comes after a fifth of the reading at least, where there is room
+_APART = 5  # a repeat comes after a fifth of the reading at least, where there is space
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Design:
 
 
 def draw(pool: Pool, settings: ReaderSettings, seed: int, secret: int) -> Design:
-    """Draws images, repeats and orders.
+    """Chooses images, repeats and orders at random.
 
     Args:
         pool: What may be shown.
@@ -121,16 +121,16 @@ def _check(pool: Pool, settings: ReaderSettings) -> None:
     most = most_of_a_kind(settings)
     if settings.images - most < LEAST_EACH:
         raise ReaderError(
-            f"reader.images is {settings.images}, and fewer than {LEAST_EACH} images of either kind say nothing; "
-            "scansynth plan reader says how many are needed"
+            f"reader.images is {settings.images}, but at least {LEAST_EACH} images of either kind are needed; "
+            f"scansynth plan reader shows how many"
         )
     patients, made = len({subject.patient for subject in pool.reals}), len(pool.synthetic)
     labels = f" with the label {' or '.join(pool.labels)}" if pool.labels else ""
     if patients < most:
         raise ReaderError(
             f"there are {patients} test patients{labels}, and {settings.images} images may need {most}, one image of "
-            f"each; set reader.images to {_largest(patients, settings)} or fewer, or add patients "
-            "(scansynth plan reader says what so many can show)"
+            f"each; set reader.images to {_largest(patients, settings)} or fewer, or add patients (scansynth plan "
+            f"reader shows what a number of images can show)"
         )
     half = math.ceil(settings.practice / 2)
     if made < most + half:
@@ -224,7 +224,7 @@ def _order(count: int, repeated: Sequence[int], rng: np.random.Generator) -> tup
         place_of = rng.permutation(total)
         if _mend(place_of, twins, gap, rng):
             return tuple(np.argsort(place_of).tolist())
-    raise ReaderError("so few images cannot be put in an order; set reader.repeats lower or reader.images higher")
+    raise ReaderError("too few images to space the repeats; set reader.repeats lower or reader.images higher")
 
 
 def _mend(place_of: NDArray[np.int64], twins: NDArray[np.int64], gap: int, rng: np.random.Generator) -> bool:

@@ -1,7 +1,7 @@
-"""The machine reader: a network that learns on half of the images what is there to be seen, and reads the other half.
+"""The machine reader: a network trained on half of the images, which reads the other half.
 
-It is an upper mark, and no reader: it saw the answers of half the images, no person did. It is always named a machine,
-and no figure of people has it in it.
+It is an upper reference, not a reader: it saw the truth of half the images, which no person did. It is always called
+a machine and enters no figure of the readers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NAME = "machine reader (a neural network, not a person)"
 
 @dataclass(frozen=True)
 class MachineReading:
-    """What the machine made of the readers' images.
+    """The machine's result on the readers' images.
 
     Attributes:
         auc: For telling synthetic from real images that it did not learn from; the mean of both halves.

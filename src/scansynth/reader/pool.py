@@ -1,4 +1,4 @@
-"""The pool: the images that readers may be shown, and none that must be kept back."""
+"""The pool: the images that readers may be shown, without those withheld by the audit."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _audited(evidence: Path, made: Path) -> tuple[tuple[Claim, ...], frozenset[s
     Raises:
         ReaderError: There is no audit of the set as it is now.
     """
-    again = "run: scansynth audit STUDY, so that no copy of a real image is shown to anybody"
+    again = "run: scansynth audit STUDY, so that no copy of a real image is shown to readers"
     record = read_record(evidence)
     if record is None or not (evidence / QUARANTINE).exists():
         raise ReaderError(f"the set {made.name} was not audited; {again}")

@@ -1,7 +1,7 @@
-"""The probe: before anybody reads, do the buffers give the answer away without a look at the anatomy?
+"""The probe: before reading begins, do processing traces in the buffers reveal the synthetic images?
 
 The same judges, floor, control and rule as the claim `telltales.pixels` of the audit, on the very bytes that readers
-get. A probe that finds the answer, or cannot look, refuses; whoever goes on all the same gives a name and a reason.
+get. A probe that finds traces, or cannot run, refuses; overruling it needs a name and a reason.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CONTROL = "JPEG at quality 90"
 
 @dataclass(frozen=True)
 class Override:
-    """Who goes on although the probe refuses, and why; both are printed in the report."""
+    """Who overrules the probe's refusal, and why; both are printed in the report."""
 
     name: str
     reason: str
@@ -57,7 +57,7 @@ class Probed:
         if claim.verdict is Verdict.REFUTED:
             return claim.why
         if claim.verdict is Verdict.NOT_ASSESSABLE:
-            return f"Nobody knows whether the images give the answer away. {claim.why}"
+            return f"It is not known whether processing traces reveal the synthetic images. {claim.why}"
         return self.audit
 
     def as_json(self, override: Override | None) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _rounded(value: Any) -> Any:
 
 
 def probe(shown: tuple[Stored, Stored], originals: Stored, claims: Iterable[Claim], level: float, seed: int) -> Probed:
-    """Tries to tell the buffers apart by traces of their making, one of each image; all are of different patients.
+    """Tests whether processing traces separate the buffers, one of each image; all are of different patients.
 
     Args:
         shown: Buffers of the real and of the synthetic images, uint16 (n, side, side) and (m, side, side).
@@ -105,8 +105,8 @@ def probe(shown: tuple[Stored, Stored], originals: Stored, claims: Iterable[Clai
     real, synthetic = shown
     if min(len(real), len(synthetic)) < 2 * FOLDS or real.shape[1] < LEAST_SIDE:
         raise ReaderError(
-            f"a probe needs {2 * FOLDS} images of either kind, of {LEAST_SIDE} pixels a side at least; "
-            "set reader.images higher"
+            f"the probe needs at least {2 * FOLDS} images of either kind, at least {LEAST_SIDE} pixels a side; set "
+            f"reader.images higher"
         )
     leaking = as_readers_see(to_stored(planted.jpeg(to_signed(originals))), np.random.default_rng(seed))
     control = (CONTROL, trace_features(leaking))
@@ -123,6 +123,6 @@ def require(probed: Probed, override: Override | None) -> None:
     """
     if probed.refusal and override is None:
         raise ReaderError(
-            f"{probed.refusal} No reader study was made; mend the set, or answer for it in the report with "
-            "--override-name NAME --override-reason TEXT"
+            f"{probed.refusal} No reader study was created; correct the set, or take responsibility in the report "
+            f"with --override-name NAME --override-reason TEXT"
         )

@@ -1,4 +1,4 @@
-"""The protocol: what is fixed before anybody reads, and hashed."""
+"""The protocol: what is fixed and hashed before reading begins."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ ANSWERS = ("no", "yes")
 QUESTION = "Is this image a real scan, or synthetic?"
 
 PRIMARY = {
-    "figure": "the readers' mean AUC for telling synthetic from real images, first answers only",
-    "variance": "two-way random effects: readers and images are both a sample",
+    "figure": "the readers' mean AUC for distinguishing synthetic from real images, first answers only",
+    "variance": "two-way random effects: readers and images are both random samples",
     "verdicts": [
         "distinguishable",
         "equivalent within the margin",
@@ -34,7 +34,7 @@ PRIMARY = {
         "not assessable",
     ],
 }
-"""The primary analysis; everything else is told beside it and decides nothing."""
+"""The primary analysis; everything else is reported beside it and does not affect the verdict."""
 
 TEST = "two one-sided tests that the figure lies within 0.5 and the margin, {each:g}% each"
 
@@ -56,7 +56,7 @@ class Fixed:
         commitment: Hash of the sealed truth.
         sealed_sha256: Of the file with it.
         probe_sha256: Of the file with what the probe found.
-        override: Who went on although the probe refused, and why.
+        override: Who overruled the probe's refusal, and why.
     """
 
     study: str
@@ -145,10 +145,10 @@ def read_protocol(folder: Path, expected_sha256: str) -> dict[str, Any]:
     path = folder / PROTOCOL
     try:
         if sha256_file(path) != expected_sha256:
-            raise ReaderError(f"{PROTOCOL} was changed after the study was created; put the file back as it was")
+            raise ReaderError(f"{PROTOCOL} was changed after the study was created; restore the file")
         values: dict[str, Any] = read_json(path)
     except FileNotFoundError:
         raise ReaderError(f"the study has no {PROTOCOL}; run: scansynth reader create STUDY") from None
     except ValueError:
-        raise ReaderError(f"{PROTOCOL} is damaged; put the file back as it was") from None
+        raise ReaderError(f"{PROTOCOL} is damaged; restore the file") from None
     return values

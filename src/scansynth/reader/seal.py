@@ -1,4 +1,4 @@
-"""The seal: the truth, encrypted until the study closes, and a hash that holds whoever wrote it to it.
+"""The seal: the truth, encrypted until the study closes, and a hash that commits to it.
 
 AES-256 in Galois/Counter Mode (NIST SP 800-38D) with a key that lies outside the study folder. The commitment is the
 SHA-256 of the truth, which holds 256 secret bits, so that it gives nothing away and nobody can find another truth
@@ -59,14 +59,14 @@ def new_key(path: Path, study_folder: Path) -> bytes:
         StorageError: The folder cannot be written.
     """
     if path.resolve().is_relative_to(study_folder.resolve()):
-        raise ReaderError("the key of the seal must not lie in the study folder; give --seal FILE elsewhere")
+        raise ReaderError("the seal's key must not be in the study folder; give --seal FILE elsewhere")
     key = secrets.token_bytes(_KEY_BYTES)
     with storage_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
-            raise ReaderError(f"there is a key already: {path}; give --seal another FILE") from None
+            raise ReaderError(f"{path} already exists; give another file with --seal FILE") from None
         with os.fdopen(handle, "w") as stream:
             stream.write(key.hex() + "\n")
             stream.flush()
@@ -84,20 +84,18 @@ def load_key(path: Path) -> bytes:
         with path.open("rb") as stream:
             mode = os.fstat(stream.fileno()).st_mode
             if not stat.S_ISREG(mode):
-                raise ReaderError(f"the key of the seal {path} is not a file")
+                raise ReaderError(f"the seal's key {path} is not a file")
             if mode & 0o077:
-                raise ReaderError(f"others may read the key of the seal {path}; run: chmod 600 {path}")
+                raise ReaderError(f"other users may read the seal's key {path}; run: chmod 600 {path}")
             key = bytes.fromhex(stream.read(1 << 10).decode("ascii").strip())
     except FileNotFoundError:
-        raise ReaderError(
-            f"there is no key of the seal at {path}; give the one from reader create: --seal FILE"
-        ) from None
+        raise ReaderError(f"there is no seal key at {path}; give the one from reader create: --seal FILE") from None
     except OSError as fault:
-        raise ReaderError(f"the key of the seal {path} cannot be read: {fault.strerror}") from None
+        raise ReaderError(f"the seal's key {path} cannot be read: {fault.strerror}") from None
     except ValueError:
         key = b""
     if len(key) != _KEY_BYTES:
-        raise ReaderError(f"{path} is no key of a seal; give the file from reader create: --seal FILE")
+        raise ReaderError(f"{path} is not a seal key; give the file from reader create: --seal FILE")
     return key
 
 
@@ -124,11 +122,11 @@ def unseal(data: bytes, key: bytes, study: str, commitment: str) -> Any:
         plain = AESGCM(key).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], study.encode())
     except (InvalidTag, ValueError):
         raise ReaderError(
-            "the sealed truth does not open: the key is of another study, or sealed.bin was altered; "
-            "give the key from reader create: --seal FILE"
+            "the sealed truth cannot be decrypted: the key belongs to another study, or sealed.bin was altered; give "
+            "the key from reader create: --seal FILE"
         ) from None
     if sha256_bytes(plain) != commitment:
         raise ReaderError(
-            "the sealed truth is not the one that protocol.json was committed to; nothing can be analysed"
+            "the sealed truth does not match the commitment in protocol.json; the study cannot be analysed"
         )
     return json.loads(plain)

@@ -1,4 +1,4 @@
-"""How a study's reading stands."""
+"""The state of a reader study."""
 
 from __future__ import annotations
 

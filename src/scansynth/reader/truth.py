@@ -1,4 +1,4 @@
-"""The truth: what each item is. It exists in memory while a study is created, then only under seal."""
+"""The truth: what each item is. It exists in memory while a study is created, then only sealed."""
 
 from __future__ import annotations
 
@@ -150,4 +150,6 @@ def from_json(values: Any, study: str) -> Truth:
             return Truth(study, Secret(bytes.fromhex(values["secret"])), entries, values["buffers"])
     except (KeyError, TypeError, ValueError):
         pass
-    raise ReaderError("the sealed truth is of another version or study; close it with the scansynth that created it")
+    raise ReaderError(
+        "the sealed truth is of another version or study; close it with the scansynth version that created it"
+    )

@@ -1,1 +1,1 @@
-"""Artefacts to one page that a review board can read."""
+"""Artefacts -> one page for a review board."""

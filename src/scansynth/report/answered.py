@@ -1,4 +1,4 @@
-"""What the page answers: the questions of audit, trial and reader study, and those that nobody asked."""
+"""What the page answers: the questions of audit, trial and reader study, and those not asked."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from scansynth.report.utility import section as trial_section
 from scansynth.statistics import Verdict
 
 _JUDGES = {
-    FIXED: "fixed filters, in which nothing is learned",
-    LEARNED: "a learned encoder, a small network that taught itself on the training images",
+    FIXED: "fixed filters, with nothing learned",
+    LEARNED: "a learned encoder, a small network trained without labels on the training images",
     OWN: "your own network",
 }
 

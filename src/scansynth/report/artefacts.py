@@ -12,14 +12,14 @@ from scansynth.errors import EvidenceError
 from scansynth.files import read_json
 
 FAULTS = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError)
-"""What reading a tree of values comes to when it is not what it should be."""
+"""Faults that reading a damaged tree of values raises."""
 
 Values = Mapping[str, Any]
 
 
 @contextlib.contextmanager
 def refusing(what: str, again: str) -> Iterator[None]:
-    """Turns whatever a damaged file brings about into one line.
+    """Turns any fault of a damaged file into one line.
 
     Args:
         what: The file and whose it is, such as "analysis.json of the trial".

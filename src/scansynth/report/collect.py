@@ -1,8 +1,8 @@
 """A study's artefacts -> one tree of values for the page; what is missing is None.
 
 Nothing is measured here: figures come from the artefacts as they stand. Real images come only through
-`select(cohort, Use.PICTURES)`, that is, from the train role; the examples of trial and reader study, few and drawn
-by what detectors and readers said of them, through `Use.EXAMPLES` from the test role.
+`select(cohort, Use.PICTURES)`, that is, from the train role; the examples of trial and reader study, a few chosen by
+the answers of detectors and readers, come through `Use.EXAMPLES` from the test role.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def stage_folders(study: Study) -> dict[str, Path]:
 
 
 def report_inputs(study: Study) -> dict[str, str]:
-    """Digest of each stage that ended, and whether people read: what the page is made of, and what makes it stale."""
+    """Digest of each finished stage, and whether a reader study is under way: the inputs of the page."""
     records = {name: read_record(folder) for name, folder in stage_folders(study).items()}
     found = {name: record.digest for name, record in records.items() if record is not None}
     return found | ({"reader study": "under way"} if under_way(study) else {})
@@ -283,7 +283,7 @@ def _set_view(study: Study, made: ImageSet, reals: Selection, training: Training
 
 
 def _draw(study: Study, kind: str, label: str, indices: list[int], amount: int) -> NDArray[np.int64]:
-    """Which images a grid shows: drawn by the study's seed, without looking, without repeats."""
+    """Which images a grid shows: sampled by the study's seed, without repeats."""
     draw = generator(study.config.seed, "report", kind, label)
     return np.asarray(draw.choice(np.array(indices), size=amount, replace=False), dtype=np.int64)
 

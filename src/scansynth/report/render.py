@@ -130,19 +130,19 @@ def _frame(findings: Findings) -> dict[str, Any]:
 
 
 def _absent(findings: Findings) -> dict[str, str]:
-    """What to say in a section that no command of this study can fill."""
+    """Text for a section that no command of this study can fill."""
     if findings.loose:
         return {
-            "training": "No data: the images were audited without a study, and how their generator was trained is not "
-            "known here.",
-            "copies": "No data: copies were not looked for. The verdict on copies says why.",
+            "training": "No data: the images were audited without a study, so the training of their generator is not "
+            "known.",
+            "copies": "No data: no copy search was made. The verdict on copies says why.",
         }
     elsewhere = "No data: this set was added to the study. Its generator was trained elsewhere."
     return {"training": elsewhere if findings.added else "", "copies": ""}
 
 
 def _warnings(findings: Findings) -> list[str]:
-    """What has to be said before anything else."""
+    """Warnings at the top of the page."""
     warnings = [
         f"Out of date: {stage.name} was made from an earlier {' and '.join(stage.outdated)}. Run the study again "
         "before relying on what it says."
@@ -152,30 +152,31 @@ def _warnings(findings: Findings) -> list[str]:
     if findings.under_way:
         warnings.insert(
             0,
-            "A reader study is under way. Nobody who reads in it may see this page before the study is closed: it "
-            "shows which images are synthetic.",
+            "A reader study is under way. No reader of the study may see this page before it is closed: it shows "
+            "which images are synthetic.",
         )
     training = findings.training
     if training and training.ended and level(training) is Level.CRITICAL:
-        warnings.insert(0, "The generator had collapsed when its training ended: images from it are much alike.")
+        warnings.insert(0, "The generator had collapsed when its training ended: its images are nearly identical.")
     return warnings
 
 
 def _sentence(findings: Findings) -> str:
     """What the page is, in one sentence."""
     if findings.cohort is None:
-        return "This study has only been set up: no scan has been read, and nothing can be said yet."
+        return "This study has only been set up: no scan has been read yet."
     if findings.loose and findings.synthetic:
         made = count(findings.synthetic.images, "synthetic image")
-        return f"{made} beside {count(findings.cohort.images, 'real image')}: what was shown of them, and what was not."
+        beside = count(findings.cohort.images, "real image")
+        return f"{made} beside {beside}: what was shown about them, and what was not."
     kind = modality(clean(findings.cohort.facts.modality))
     people = count(findings.cohort.patients, "patient")
     if findings.synthetic is None:
         return f"A cohort of {kind} images of {people}, from which synthetic images are to be made."
     made = count(findings.synthetic.images, "synthetic image")
     return (
-        f"{made} made in the likeness of {kind} images of {people}: how they were made, "
-        "what was shown of them, and what was not."
+        f"{made} modelled on {kind} images of {people}: how they were made, what was shown about them, and what was "
+        f"not."
     )
 
 
@@ -230,8 +231,8 @@ def _grid(grid: GridPair, factor: int) -> dict[str, Any]:
         "synthetic": montage(grid.synthetic, GRID_SIDE, factor),
         "real_note": f"{len(grid.real)} of {number(grid.real_of)}",
         "synthetic_note": f"{len(grid.synthetic)} of {number(grid.synthetic_of)}",
-        "real_alt": f"Grid of {len(grid.real)} real images, {label}, drawn at random",
-        "synthetic_alt": f"Grid of {len(grid.synthetic)} synthetic images, {label}, drawn at random",
+        "real_alt": f"Grid of {len(grid.real)} real images, {label}, chosen at random",
+        "synthetic_alt": f"Grid of {len(grid.synthetic)} synthetic images, {label}, chosen at random",
     }
 
 

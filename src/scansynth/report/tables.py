@@ -29,19 +29,19 @@ from scansynth.statistics import Verdict
 from scansynth.study import Study
 
 _PATHS = {"cohort.dicom", "cohort.labels", "cohort.split_from", "utility.external"}
-"""Settings that name places on this machine; the page leaves them out."""
+"""Settings that name local paths; the page leaves them out."""
 
 _OUTPUTS_LISTED = 16
 _JOURNAL_LISTED = 40
 _UNITS: Mapping[str, tuple[str, Callable[[float], float]]] = {
     "KID": ("distance (KID)", float),
-    "chance of telling": ("in 100", lambda value: 100.0 * value),
+    "AUC": ("in 100", lambda value: 100.0 * value),
     "difference of shares": ("percentage points", lambda value: 100.0 * value),
     "change of sensitivity": ("points of sensitivity", lambda value: 100.0 * value),
     "change of the rate of false alarms": ("points of false alarms", lambda value: 100.0 * value),
     "log ratio of shares": ("times", lambda value: math.exp(min(value, 20.0))),
 }
-"""The page's unit for a claim's, and how figures are brought to it."""
+"""The page's unit for a claim's unit, and the conversion."""
 
 _GROUPS = {
     "": "The recipe",
@@ -69,7 +69,7 @@ class _Figures:
 
 def _figures(claim: Claim) -> _Figures:
     if claim.unit.startswith("share of "):
-        unit, scale = f"% of {claim.unit.removeprefix('share of ')}", _UNITS["chance of telling"][1]
+        unit, scale = f"% of {claim.unit.removeprefix('share of ')}", _UNITS["AUC"][1]
     else:
         unit, scale = _UNITS.get(claim.unit, (claim.unit, float))
     floor = (claim.floor.low, claim.floor.mean, claim.floor.high) if claim.floor else ()
@@ -105,7 +105,7 @@ def claim_row(claim: Claim) -> dict[str, Any]:
         "inputs": [(clean(key), clean(digest)) for key, digest in claim.inputs.items()],
         "full": [
             ("claim", clean(claim.claim)),
-            *([("described by", clean(claim.judge))] if claim.judge else []),
+            *([("features by", clean(claim.judge))] if claim.judge else []),
             *([("by groups of", clean(claim.attribute))] if claim.attribute else []),
             ("verdict", claim.verdict.value),
             ("value", words[0] if words else "none"),
@@ -125,22 +125,22 @@ def claim_row(claim: Claim) -> dict[str, Any]:
 
 
 def _whose(claim: Claim) -> str:
-    """Which of several claims on one question: by whose description, by which attribute."""
+    """Which of several claims on one question: by which judge, by which attribute."""
     parts = [clean(claim.judge)] if claim.judge else []
     return ", ".join([*parts, *([f"by {clean(claim.attribute)}"] if claim.attribute else [])])
 
 
 def _aim(limit: str, failed: bool, verdict: Verdict) -> str:
-    """What the figure must be, or why it counts for nothing."""
+    """What the figure must be, or why it is void."""
     if failed and verdict is Verdict.REFUTED:
         return "A planted fault was missed, which takes nothing from a fault that was found."
     if failed:
-        return "A control failed: this figure must not be relied on."
+        return "A control failed: do not rely on this figure."
     return f"Shown only if the whole interval is {limit}." if limit else ""
 
 
 def _floor(claim: Claim, figures: tuple[float, ...]) -> str:
-    """The floor in words: its range, its mean, and what it is of."""
+    """The floor in words: its range, its mean and its source."""
     if claim.floor is None:
         return "none"
     low, mean, high = together(figures)
@@ -296,7 +296,7 @@ def commands(findings: Findings) -> str:
     return "\n".join(
         [
             "mkdir STUDY",
-            "cp study.toml STUDY/    # this study's; set cohort.dicom and cohort.labels to where yours stand",
+            "cp study.toml STUDY/    # this study's; set cohort.dicom and cohort.labels to your own paths",
             "scansynth run STUDY --key INSTITUTION_KEY",
             *trial,
         ]

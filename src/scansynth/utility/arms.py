@@ -1,4 +1,4 @@
-"""The ways to train a detector that a trial compares: one table, and what each one learns from."""
+"""The arms of a trial: one table of ways to train a detector, and what each one learns from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Extra(StrEnum):
     NONE = "nothing"
     SYNTHETIC = "synthetic images"
     SHUFFLED = "synthetic images whose labels were shuffled"
-    FILTERED = "the more real-looking half of twice as many synthetic images, without copies"
+    FILTERED = "the more realistic half of twice as many synthetic images, without copies"
     DUPLICATES = "the same real images once more, as many as there would be synthetic ones"
     NEAREST = "for each synthetic image the training image nearest to it"
     RESERVE = "real images of the reserve patients"

@@ -1,4 +1,4 @@
-"""The grid of a trial: every job declared before any is run, and run wherever there is room."""
+"""The grid of a trial: every job declared before any is run, and run wherever there is capacity."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def check_study(study: Study) -> tuple[Cohort, str]:
     cohort, settings = load_cohort(study.cohort), study.config.utility
     record = read_record(study.cohort)
     if cohort.facts.unlabelled or cohort.facts.positive is None or record is None:
-        raise CohortError("a trial needs labels and a positive one; set cohort.labels and cohort.positive")
+        raise CohortError("a trial needs labels and a positive label; set cohort.labels and cohort.positive")
     fit_settings(study, cohort)
     for pair in range(settings.pairs):
         for fraction in settings.fractions:

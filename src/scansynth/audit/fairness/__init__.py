@@ -1,1 +1,1 @@
-"""Whom a set leaves out: shares, reach, likeness and copies by group of patients."""
+"""Fairness: shares, coverage, realism and copies by patient group."""

@@ -1,4 +1,4 @@
-"""From the figures of all groups of one attribute to one claim: the group that does worst decides."""
+"""From the figures of all groups of one attribute to one claim: the worst group decides."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Rows = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class GroupFigures:
-    """One figure, of each group that has patients enough.
+    """One figure for each group with enough patients.
 
     Attributes:
         groups: Their names, J of them.
@@ -111,7 +111,7 @@ def _all_missed(figures: GroupFigures) -> str:
     """Why nothing is said of any group."""
     best = max(min(float(s[place]) for s in figures.found.values()) for place in range(len(figures.groups)))
     return (
-        f"A fault that was planted in one group of a set of real images was found in {best:.0%} of the draws at "
-        f"best ({', '.join(figures.found)}), and {NEEDED:.0%} are needed: the groups look too much alike, or hold "
-        "too few patients."
+        f"A fault planted in one group of a set of real images was found in at most {best:.0%} of the draws "
+        f"({', '.join(figures.found)}), and {NEEDED:.0%} are needed: the groups look too similar or hold too few "
+        f"patients."
     )

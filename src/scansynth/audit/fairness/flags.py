@@ -1,4 +1,4 @@
-"""Are the images of one group copied more than those of others? The claim `fairness.flag_rate` of one attribute."""
+"""Are training images of one group copied more often than those of others? The claim `fairness.flag_rate`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAME = "fairness.flag_rate"
 MARGIN = 0.05
 QUANTILE = 0.99
 RADIUS, STEP = 3, 4
-"""The search is a quick one: flags are compared between groups here, and `copies.flag_rate` counts them."""
+"""The search is a quick one: here flags are compared between groups; `copies.flag_rate` counts them."""
 
 COPIED = 1.0 / 3.0
 """Share of the planted group that is copies."""
@@ -56,13 +56,13 @@ def open_flags(compared: Compared, train: Images) -> Flags:
 
 
 def copies_of(images: Images, rng: np.random.Generator) -> Images:
-    """Copies as a generator might hide them: moved by two pixels, with slight noise (1% of the grey range)."""
+    """Copies as a generator might disguise them: shifted by two pixels, with slight noise (1% of the grey range)."""
     return planted.noise(planted.shift(images, 1.0, 2.0), 0.01, rng)
 
 
 @dataclass(frozen=True)
 class Flagged:
-    """Images with their flag and the group that they are taken for.
+    """Images with their flag and predicted group.
 
     Attributes:
         flags: (n,).
@@ -141,7 +141,7 @@ def assess(
         floor=np.array(floor),
         found={"a third of the group copied": np.array(found)},
         margin=MARGIN,
-        floor_is="test images of half of the patients, which nobody copied",
+        floor_is="test images of half of the patients, none of them copied",
         n=n,
         level=level,
     )
@@ -178,21 +178,21 @@ def _found(
 
 
 def flagged(search_flags: Mask, predictor: GroupPredictor, features: Floats) -> Flagged:
-    """Flags, with the groups that a predictor takes the images for."""
+    """Flags, with predicted groups."""
     return Flagged(search_flags, taken_for(predictor(features)))
 
 
 def _sentences(attribute: Attribute, measured: Measurement, group: str) -> Mapping[Verdict, str]:
     interval: Any = measured.interval
     start = (
-        f"Images taken for the group {group} are too close to a training image more often than the others by "
-        f"{_points(measured.value)} ({measured.level:.0%} interval for all groups together {_points(interval.low)} to "
-        f"{_points(interval.high)}); {percent(MARGIN)} is the limit."
+        f"Images predicted to show the group {group} are more often too close to a training image than the others, by "
+        f"{_points(measured.value)} ({measured.level:.0%} interval, joint over all groups, {_points(interval.low)} to "
+        f"{_points(interval.high)}); {percent(MARGIN)} is the margin."
     )
     return {
         Verdict.SHOWN: f"{start} So no group by {attribute.name} is copied more than the others.",
-        Verdict.REFUTED: f"{start} So training patients of this group are given away more than others.",
-        Verdict.NOT_SHOWN: f"{start} The data do not decide; more synthetic images would.",
+        Verdict.REFUTED: f"{start} So training patients of this group are copied more than others.",
+        Verdict.NOT_SHOWN: f"{start} The data are inconclusive; more synthetic images would help.",
     }
 
 

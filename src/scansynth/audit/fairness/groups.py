@@ -1,4 +1,4 @@
-"""Groups of patients: what the cohort knows of its patients, cut into groups that can be compared."""
+"""Patient groups: the attributes of the cohort, divided into groups that can be compared."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from scansynth.data.tensors import Case
 
 LEAST_PATIENTS = 30
-"""A group with fewer patients, in a role that a figure reads, is never judged by it."""
+"""A group with fewer patients in a role that a figure reads gets no verdict."""
 
 MOST_GROUPS = 12
 MOST_ATTRIBUTES = 8
 UNNAMED = 5
-"""Values that fewer patients share are not named anywhere: a rare value may point at a person."""
+"""Values shared by fewer patients are never named: a rare value may identify a person."""
 
 OTHERS = "all other groups"
-_FEW_VALUES = 6  # numbers with so few values are kinds, such as field strengths
+_FEW_VALUES = 6  # numbers with so few values are categories, such as field strengths
 _AGE = re.compile(r"age|age_years|age_band|patient_age|patientage")
 _AGE_BAND = re.compile(r"(\d{1,3})\s*(?:-\s*\d{1,3}|\+)")
 _SPAN, _OLDEST = 20, 80  # years
@@ -47,7 +47,7 @@ class Attribute:
 
     Attributes:
         name: Of the column, in plain words.
-        groups: Names of the groups that the predictor is to tell apart; the last may be `OTHERS`.
+        groups: Names of the groups that the predictor distinguishes; the last may be `OTHERS`.
         judged: How many of them, from the first, have `LEAST_PATIENTS` training patients.
         train: Group of each training image, -1 where it is not stated (n,).
         test: The same of each test image.
@@ -65,12 +65,12 @@ class Attribute:
 def read_attributes(
     train: Sequence[Case], test: Sequence[Case], thirds: bool = True
 ) -> tuple[tuple[Attribute, ...], Mapping[str, str]]:
-    """Every attribute of the patients that can be asked about, and why the others cannot.
+    """The patient attributes that can be assessed, and why the others cannot.
 
     Args:
         train: Cases of the training role.
         test: Cases of the test role.
-        thirds: Cut numbers at the thirds of the training role, else at its median.
+        thirds: Divide numbers at the thirds of the training role, else at its median.
     """
     names = {name for case in train for name in case.attributes}
     ordered = [name for name in _ORDER if name in names] + sorted(names - {*_ORDER})
@@ -79,7 +79,7 @@ def read_attributes(
     for name in ordered:
         words = name.replace("_", " ")
         if len(found) == MOST_ATTRIBUTES:
-            left[words] = f"only the first {MOST_ATTRIBUTES} attributes are asked"
+            left[words] = f"only the first {MOST_ATTRIBUTES} attributes are assessed"
             continue
         one = _attribute(name, train, test, thirds)
         if isinstance(one, str):
@@ -135,7 +135,7 @@ def _attribute(name: str, train: Sequence[Case], test: Sequence[Case], thirds: b
     counts = [[stated_patients(codes, who, group) for group in range(len(order))] for codes, who in sides]
     large = [g for g in range(len(order)) if counts[0][g] >= LEAST_PATIENTS]
     rest = [g for g in range(len(order)) if g not in large]
-    # a kind of patient that is too rare to be judged still shows in the set: the predictor must know it
+    # a group too rare for a verdict still appears in the set: the predictor must know it
     pooled = sum(counts[0][g] for g in rest) >= UNNAMED * 2
     place = np.full(len(order) + 1, -1, dtype=np.int64)
     place[large] = np.arange(len(large))
@@ -147,7 +147,7 @@ def _attribute(name: str, train: Sequence[Case], test: Sequence[Case], thirds: b
 
 
 def _small(rows: Sequence[tuple[str, int, int]]) -> tuple[Small, ...]:
-    """Small groups by name, the smallest together without one."""
+    """Small groups by name, the smallest merged without a name."""
     named = [Small(*row) for row in rows if row[1] + row[2] >= UNNAMED]
     rare = [row for row in rows if row[1] + row[2] < UNNAMED]
     if rare:
@@ -194,7 +194,7 @@ def _years(text: str) -> str:
 
 
 def _rounded(cuts: Floats) -> list[str]:
-    """Cuts in so few digits that no patient's own number can be read, and that they can be told apart."""
+    """Cut points rounded so that no patient's own number can be read, yet distinct."""
     for digits in (2, 3, 4):
         text = [f"{float(f'{cut:.{digits}g}'):.12g}" for cut in cuts]
         if len(set(text)) == len(text):

@@ -1,4 +1,4 @@
-"""Are the smallest and the largest lesions missing? The claim `fairness.lesion_size`."""
+"""Are the smallest or the largest lesions missing? The claim `fairness.lesion_size`."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is known of the lesions of the training patients, and the predictors learned from them.
+    """Lesion sizes of the training patients, and the predictors trained on them.
 
     Attributes:
         size: Predicts the logarithm of a size.
-        low: Tells the smallest third (group 0) from the others (group 1).
-        high: Tells the largest third (group 0) from the others (group 1).
+        low: Separates the smallest third (group 0) from the others (group 1).
+        high: Separates the largest third (group 0) from the others (group 1).
         cuts: Sizes at which the smallest third ends and the largest begins.
     """
 
@@ -64,7 +64,7 @@ def too_few_tails(sizes: Floats, patients: NDArray[Any]) -> bool:
 
 
 def learn(features: Floats, sizes: Floats, patients: NDArray[Any], seed: int) -> Sizes:
-    """Learns from training images whose lesion's size is stated.
+    """Trains on the images whose lesion size is stated.
 
     Args:
         features: At scale (n, d).
@@ -81,7 +81,7 @@ def learn(features: Floats, sizes: Floats, patients: NDArray[Any], seed: int) ->
 
 @dataclass(frozen=True)
 class Said:
-    """What the predictors say of images.
+    """Predictions for images.
 
     Attributes:
         size: Logarithm of the size, by each model (folds, n).
@@ -94,17 +94,17 @@ class Said:
     high: Floats
 
     def at(self, places: NDArray[np.int64]) -> Said:
-        """Some of the images, also repeatedly."""
+        """A subset of the images; repeats are allowed."""
         return Said(self.size[:, places], self.low[places], self.high[places])
 
 
 def say(sizes: Sizes, features: Floats) -> Said:
-    """What the predictors say of new images (n, d)."""
+    """Predictions for new images (n, d)."""
     return Said(sizes.size(features), sizes.low(features), sizes.high(features))
 
 
 class _Tails:
-    """Measures what a set lacks of the smallest and of the largest third."""
+    """Measures how much a set lacks of the smallest and the largest third."""
 
     def __init__(self, sizes: Sizes, level: float) -> None:
         self._meters = (ShareMeter(sizes.low), ShareMeter(sizes.high))
@@ -149,8 +149,8 @@ def assess(
     pictures = _pictures(sizes.size, synthetic.size, test.size)
     if sizes.size.r2 < LEAST_R2:
         why = (
-            f"The size of a lesion can hardly be told from the image here: {percent(max(sizes.size.r2, 0.0))} of its "
-            f"variance, and {percent(LEAST_R2)} are needed."
+            f"The size of a lesion can hardly be predicted from the image here: R² is "
+            f"{percent(max(sizes.size.r2, 0.0))} and {percent(LEAST_R2)} is needed."
         )
         return Finding(not_assessable(NAME, why, n), pictures)
     tails = _Tails(sizes, level)
@@ -181,7 +181,7 @@ def _row(name: str, real: float, share: float, half: float) -> dict[str, Any]:
 def _planted(
     sizes: Sizes, tails: _Tails, test: Said, truth: Floats, count: int, rng: np.random.Generator
 ) -> tuple[Control, ...]:
-    """The share of real sets without the smallest, or the largest, third that would be refuted."""
+    """The share of real sets lacking the smallest or the largest third that would be refuted."""
     found = []
     for name, left in ((SMALLEST, truth > sizes.cuts[0]), (LARGEST, truth < sizes.cuts[1])):
         kept = np.flatnonzero(left)
@@ -227,16 +227,17 @@ def _claim(measured: Measurement, shares: Floats, pictures: Mapping[str, Any]) -
         f"Of the set, {percent(float(shares[0]))} show a lesion as small as the smallest third of the training images, "
         f"and {percent(float(shares[1]))} one as large as the largest third. The larger shortfall is "
         f"{_signed(measured.value)} of the set ({measured.level:.0%} interval for both {_signed(interval.low)} to "
-        f"{_signed(interval.high)}); {percent(MARGIN)} is the limit. As predicted by one rule, the median is "
+        f"{_signed(interval.high)}); {percent(MARGIN)} is the margin. The predicted median size is "
         f"{median[0]:.3g}, and {median[1]:.3g} among training patients."
     )
     return decide(
         NAME,
         measured,
         {
-            Verdict.SHOWN: f"{start} So small and large lesions are there as they should be.",
-            Verdict.REFUTED: f"{start} So lesions of some size are missing.",
-            Verdict.NOT_SHOWN: f"{start} The data do not decide; more synthetic images or training patients would.",
+            Verdict.SHOWN: f"{start} So small and large lesions appear as often as they should.",
+            Verdict.REFUTED: f"{start} So lesions of some sizes are missing.",
+            Verdict.NOT_SHOWN: f"{start} The data are inconclusive; more synthetic images or training "
+            "patients would help.",
         },
     )
 

@@ -1,4 +1,4 @@
-"""Are the images of each group as real as new patients of the group? The claim `fairness.kid` of one attribute."""
+"""Are the images of each group as close to its new patients as training images are? Claim `fairness.kid`."""
 
 from __future__ import annotations
 
@@ -198,11 +198,11 @@ def _sentences(attribute: Attribute, measured: Measurement, group: str, margin: 
     start = (
         f"The group furthest from its own new patients is {group}: its difference is "
         f"{sensible(measured.value + margin)}, and {sensible(margin)} occurs by chance between real patients of the "
-        f"group; the rest is {sensible(measured.value)} ({measured.level:.0%} interval for all groups together "
-        f"{sensible(interval.low)} to {sensible(interval.high)}), and the limit is 0."
+        f"group; the remainder is {sensible(measured.value)} ({measured.level:.0%} interval, joint over all groups, "
+        f"{sensible(interval.low)} to {sensible(interval.high)}); the margin is 0."
     )
     return {
-        Verdict.SHOWN: f"{start} So no group by {attribute.name} is shown further from real than real patients are.",
-        Verdict.REFUTED: f"{start} So the images of this group can be told from real patients of the group.",
-        Verdict.NOT_SHOWN: f"{start} The data do not decide; more test patients would.",
+        Verdict.SHOWN: f"{start} So no group by {attribute.name} is further from real than chance allows.",
+        Verdict.REFUTED: f"{start} So the images of this group can be distinguished from real patients of the group.",
+        Verdict.NOT_SHOWN: f"{start} The data are inconclusive; more test patients would help.",
     }

@@ -1,4 +1,4 @@
-"""Does the set reach each group of patients as well as all of them? The claim `fairness.coverage` of one attribute."""
+"""Does the set cover each patient group as well as all patients? The claim `fairness.coverage`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ NAME = "fairness.coverage"
 MARGIN = 0.9
 K = 2
 COMPONENTS = 4
-"""Leading components of the features, in which nearness is judged."""
+"""Number of leading feature components in which distance is measured."""
 
 TELLING = 2.0
-"""Weight of what tells the groups apart: without it, members of other groups stand in for those who are missing."""
+"""Weight of the features that separate the groups: without it, members of other groups stand in for missing ones."""
 REDRAWS = 8
-"""How often the image of each patient is drawn anew."""
+"""How often the image of each patient is resampled."""
 
 CONTROL_DRAWS = 50
 BLOCKS = 50
@@ -36,7 +36,7 @@ Places = NDArray[np.int64]
 
 
 def space(features: Floats, predictor: GroupPredictor) -> Floats:
-    """Where nearness is judged: the leading components, and the predictor's scores at twice their spread.
+    """Space in which distance is measured: leading components, and predictor scores at twice their spread.
 
     The scores are logarithms of the probabilities less their mean over the groups (Aitchison, JRSS B 44, 1982), at
     the scale of the training images.
@@ -104,7 +104,7 @@ def assess(
         floor=floor,
         found={"the group left out": (np.diagonal(planted, axis1=1, axis2=2) < limits).mean(axis=0)},
         margin=MARGIN,
-        floor_is="half of the test patients, reached by the other half",
+        floor_is="half of the test patients, covered by the other half",
         n={"synthetic images": len(synthetic), "real images": len(test), "real patients": len(np.unique(patients))},
         level=level,
     )
@@ -188,12 +188,12 @@ def _controls(
 def _sentences(attribute: Attribute, measured: Measurement, group: str) -> Mapping[Verdict, str]:
     interval = measured.interval
     start = (
-        f"The least reached group is {group}: its test patients have a synthetic image close by "
-        f"{sensible(measured.value)} times as often as all test patients ({measured.level:.0%} interval for all "
-        f"groups together {sensible(interval.low)} to {sensible(interval.high)}); {MARGIN} is the limit."
+        f"The group covered least is {group}: its test patients have a synthetic image close by "
+        f"{sensible(measured.value)} times as often as all test patients ({measured.level:.0%} interval, joint over "
+        f"all groups, {sensible(interval.low)} to {sensible(interval.high)}); {MARGIN} is the margin."
     )
     return {
-        Verdict.SHOWN: f"{start} So no group by {attribute.name} is reached less than the others.",
-        Verdict.REFUTED: f"{start} So the set leaves out kinds of patients of this group.",
-        Verdict.NOT_SHOWN: f"{start} The data do not decide; more test patients would.",
+        Verdict.SHOWN: f"{start} So no group by {attribute.name} is covered less than the others.",
+        Verdict.REFUTED: f"{start} So the set misses some patients of this group.",
+        Verdict.NOT_SHOWN: f"{start} The data are inconclusive; more test patients would help.",
     }

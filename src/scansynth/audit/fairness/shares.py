@@ -1,4 +1,4 @@
-"""Is each group of patients shown as often as it occurs? The claim `fairness.share` of one attribute."""
+"""Does each patient group appear as often as it should? The claim `fairness.share`."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def assess(
         value=figure,
         interval=interval,
         level=level,
-        floor=floor_of("test patients, drawn with the shares of the training patients", floor),
+        floor=floor_of("test patients, sampled with the shares of the training patients", floor),
         control=(control,),
         margin=MARGIN,
         n=counts(len(synthetic), predictor),
@@ -190,17 +190,18 @@ def _claim(attribute: Attribute, measured: Measurement, rows: Rows) -> Claim:
     group, row = max(rows.items(), key=lambda item: abs(item[1]["log_disparity"]))
     low, high = measured.interval.low, measured.interval.high
     start = (
-        f"The largest difference is in the group {group}: {percent(row['share_real'])} of the training images and, "
-        f"by estimate, {percent(row['share_fake'])} of the set. The shares differ by a factor of "
-        f"{sensible(math.exp(measured.value))} ({measured.level:.0%} interval for all groups together "
-        f"{sensible(math.exp(low))} to {sensible(math.exp(high))}); a factor of 1.25 is the limit."
+        f"The largest difference is in the group {group}: {percent(row['share_real'])} of the training images and an "
+        f"estimated {percent(row['share_fake'])} of the set. The shares differ by a factor of "
+        f"{sensible(math.exp(measured.value))} ({measured.level:.0%} interval, joint over all groups, "
+        f"{sensible(math.exp(low))} to {sensible(math.exp(high))}); the margin is a factor of 1.25."
     )
     return decide(
         NAME,
         measured,
         {
-            Verdict.SHOWN: f"{start} So the set holds the groups by {attribute.name} as the training patients do.",
-            Verdict.REFUTED: f"{start} So the set does not hold the groups by {attribute.name} as it should.",
-            Verdict.NOT_SHOWN: f"{start} The data do not decide; more synthetic images or training patients would.",
+            Verdict.SHOWN: f"{start} So the set represents the groups by {attribute.name} as the training patients do.",
+            Verdict.REFUTED: f"{start} So the set does not represent the groups by {attribute.name} as it should.",
+            Verdict.NOT_SHOWN: f"{start} The data are inconclusive; more synthetic images or training "
+            "patients would help.",
         },
     )

@@ -1,7 +1,7 @@
-"""Whom does the set leave out? Shares, coverage, realism and copies by group of patients, and sizes of lesions.
+"""Fairness: shares, coverage, realism and copies by patient group, and lesion sizes.
 
-All rests on the features of the first judge. A synthetic image has no attributes: a predictor that was learned on
-training patients says to which group it may belong, and its errors are measured and taken off, or shared by both sides.
+A synthetic image has no attributes: a predictor trained on the training patients assigns it to a group; the errors
+of the predictor are measured and corrected for, or shared by both sides.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ BY_GROUP = (shares.NAME, reach.NAME, likeness.NAME, flags.NAME)
 CLAIMS = (*BY_GROUP, lesion_size.NAME)
 
 LEAST_AUC = 0.65
-"""A predictor that tells the groups apart less often, on average, says nothing of a set."""
+"""Least mean AUC of a usable group predictor."""
 
 LEAST_STEADINESS = 0.1
 THIRDS_STEADINESS = 0.4
-"""Below it numbers are cut at the median instead of the thirds: the shares of three groups would be guesswork."""
+"""Below it numbers are divided at the median instead of the thirds: shares of three groups would be too uncertain."""
 
 COPIED_IMAGES = 300
 """Training images of which copies are planted."""
@@ -70,11 +70,13 @@ class _Known:
         auc = float(self.predictor.auc[: self.attribute.judged].mean())
         if auc < LEAST_AUC:
             return (
-                f"The groups by {self.attribute.name} cannot be told apart by the images: a predictor is right in "
-                f"{auc:.0%} of the comparisons, and {LEAST_AUC:.0%} are needed; 50% is chance."
+                f"The groups by {self.attribute.name} cannot be predicted from the images: the predictor's AUC is "
+                f"{auc:.2f}, and {LEAST_AUC:.2f} is needed; 0.5 is chance."
             )
         if ShareMeter(self.predictor).steadiness < LEAST_STEADINESS:
-            return f"Some groups by {self.attribute.name} cannot be told from a mixture of the others by the images."
+            return (
+                f"Some groups by {self.attribute.name} cannot be distinguished by the images from a mixture of others."
+            )
         return ""
 
 
@@ -84,8 +86,8 @@ def _unproved(one: _Known) -> str:
     if sum(count >= least for count in one.test_patients[: one.attribute.judged]) >= 2:
         return ""
     return (
-        f"By {one.attribute.name}, fewer than two groups have {least} test patients, and without them no skew can be "
-        "planted to prove that it would be found."
+        f"By {one.attribute.name}, fewer than two groups have {least} test patients; without them no control can be "
+        f"planted."
     )
 
 
@@ -98,7 +100,7 @@ def _named(known: _Known) -> str:
 
 
 class _Images:
-    """What all judges share; what is dear is made when it is first asked for."""
+    """What all judges share; expensive parts are computed on first use."""
 
     def __init__(self, context: Context) -> None:
         self.context, train = context, context.compared.train
@@ -177,9 +179,9 @@ def _before(scene: _Scene, left: Mapping[str, str]) -> list[Finding]:
 
 def _unknown(left: Mapping[str, str]) -> str:
     if not left:
-        return "The cohort knows nothing of its patients: no sex, age, scanner, site or other column of labels.csv."
+        return "The cohort holds no patient attributes: no sex, age, scanner, site or other column of labels.csv."
     words = "; ".join(f"{name}: {why}" for name, why in left.items())
-    return f"No attribute of the patients makes groups that can be compared ({words})."
+    return f"No patient attribute gives groups that can be compared ({words})."
 
 
 def _counts(context: Context) -> Mapping[str, int]:
@@ -187,7 +189,7 @@ def _counts(context: Context) -> Mapping[str, int]:
 
 
 def _known(scene: _Scene) -> list[_Known]:
-    """Every attribute with its predictor; numbers in thirds where these can be told apart, else in halves."""
+    """Every attribute with its predictor; numbers in thirds where these can be predicted, else in halves."""
     cases = (scene.train.cases, scene.context.real.cases)
     halves = {attribute.name: attribute for attribute in read_attributes(*cases, thirds=False)[0]}
     found = []
@@ -258,9 +260,9 @@ def _of_attribute(scene: _Scene, one: _Known, known: Sequence[_Known]) -> list[F
 
 
 def _no_thresholds(scene: _Scene) -> str:
-    """Why no threshold of closeness can be set; empty when it can."""
+    """Why no copy threshold can be set; empty when it can."""
     few = scene.context.compared.calibrate.lack(copies.LEAST_PATIENTS, copies.LEAST_IMAGES)
-    return f"Too few patients were kept for setting thresholds: {few}." if few else ""
+    return f"Too few patients have the role calibrate: {few}." if few else ""
 
 
 def _shares(scene: _Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows]:
@@ -327,12 +329,12 @@ def _copies(scene: _Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows]:
 
 def _present(one: _Known) -> GroupPredictor:
     if one.predictor is None:
-        raise ValueError("an attribute without a predictor was asked for shares")
+        raise ValueError("shares were requested for an attribute without a predictor")
     return one.predictor
 
 
 def _finding(scene: _Scene, one: _Known, name: str, answers: Mapping[str, tuple[Claim, Rows]]) -> Finding:
-    """A claim with its attribute, the groups that it says nothing of, and the rows of all groups."""
+    """A claim with its attribute, the groups without a verdict, and the rows of all groups."""
     attribute, rows, claim = one.attribute, [], answers[name][0]
     voided = claim.verdict is Verdict.NOT_ASSESSABLE
     stated = attribute.train[attribute.train >= 0]
@@ -349,7 +351,7 @@ def _finding(scene: _Scene, one: _Known, name: str, answers: Mapping[str, tuple[
     silent = [row["group"] for row in rows if row["verdict"] == Verdict.NOT_ASSESSABLE.value]
     why = claim.why
     if silent and not voided:
-        why = f"{why} Nothing is said of groups too small or too much like others: {'; '.join(silent)}."
+        why = f"{why} No verdict on groups that are too small or too similar to others: {'; '.join(silent)}."
     return Finding(replace(claim, why=why, attribute=attribute.name), {"groups": rows})
 
 
@@ -365,13 +367,13 @@ def _of_lesions(scene: _Scene) -> Finding:
     people = [len(np.unique(scene.patients[stated])), len(np.unique(scene.test_patients[tested]))]
     if min(people) < LEAST_PATIENTS:
         why = (
-            f"The size of the lesions ({column}) is known of {people[0]} training patients and {people[1]} test "
+            f"The size of the lesions ({column}) is known for {people[0]} training patients and {people[1]} test "
             f"patients, and {LEAST_PATIENTS} of each are needed."
         )
         return Finding(not_assessable(lesion_size.NAME, why, counts))
     seed = derive_seed(context.seed, "evidence", "subgroups", "sizes")
     if lesion_size.too_few_tails(of_train[stated], scene.patients[stated]):
-        why = f"Too many lesions have the same size ({column}): a smallest and a largest third cannot be told."
+        why = f"Too many lesions have the same size ({column}): no smallest and largest third can be formed."
         return Finding(not_assessable(lesion_size.NAME, why, counts))
     sizes = lesion_size.learn(scene.features[stated], of_train[stated], scene.patients[stated], seed)
     answer = lesion_size.assess(

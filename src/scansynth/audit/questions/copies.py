@@ -1,4 +1,4 @@
-"""Does the set give away training patients? The claim `copies.flag_rate`."""
+"""Does the set contain near copies of training images? The claim `copies.flag_rate`."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ FOLDS = 5
 """Parts of the patients that set a threshold; each part's scale is set by the others."""
 
 LARGEST_MARGIN = 0.10
-"""A set with more than one flagged image in ten is never called free of copies, however few patients there are."""
+"""A set with more than 10% flagged images is never called free of copies, however few patients there are."""
 
 CONTROL_IMAGES = 100
 CONTROL_SIDE = 2 * WORKING
-"""Larger images are averaged to this side before copies of them are planted."""
+"""Larger images are averaged down to this side before copies of them are planted."""
 
 HELD_OUT = "images kept for thresholds"
 """What a claim calls the number of calibrate images."""
@@ -58,7 +58,7 @@ Planted = Mapping[str, Floats]
 
 @dataclass(frozen=True)
 class Scores:
-    """Likeness to the nearest training image, -1..1, by each of k scores.
+    """Similarity to the nearest training image, -1..1, by each of k scores.
 
     Attributes:
         synthetic: Of each synthetic image (k, m).
@@ -77,7 +77,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Scales and thresholds from half of the calibrate patients, and what they do to the other half.
+    """Scales and thresholds from half of the calibrate patients, and how they perform on the other half.
 
     Attributes:
         scales: One for each half of each split, 2 splits in all.
@@ -140,14 +140,14 @@ def _planted(context: Context, search: Likenesses, top_bottom: bool) -> tuple[Pl
 
 
 def _of_others(reals: Reals, places: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """For each place an image of another patient; there are two patients at least."""
+    """For each position an image of another patient; there are at least two patients."""
     patients = reals.patients
     chosen = [rng.choice(np.flatnonzero(patients != patients[place])) for place in places]
     return np.array(chosen, dtype=np.int64)
 
 
 def _pair(compared: Compared, search: Likenesses, found: Likeness, by: int, place: int) -> dict[str, Any]:
-    """One row of pairs.json: the image, and the training image that the score which spoke found nearest."""
+    """One row of pairs.json: the image, and the nearest training image by the deciding score."""
     name, nearest = found.names[by], found.found[by]
     at = int(nearest.index[place])
     flip = search.mirrored(compared.synthetic[place], at) if name == LEARNED else nearest.flip[place]
@@ -187,10 +187,10 @@ def cross_fit(scores: Floats, patients: NDArray[Any], rng: np.random.Generator) 
 
 
 def _unseen(scores: Floats, order: NDArray[np.int64]) -> Floats:
-    """Joint likeness of each image (k, n), on a scale that other patients' images set; (n,).
+    """Joint similarity of each image (k, n), on a scale set by other patients' images; (n,).
 
-    Images that had set their own scale would lie nearer to its middle than those of other patients, and with few
-    patients the threshold would be too low.
+    Images that set their own scale would lie nearer to its middle than those of other patients; with few patients
+    the threshold would then be too low.
 
     Args:
         scores: Of images that set a threshold.
@@ -214,7 +214,7 @@ def assess(scores: Scores, n: Mapping[str, int], level: float, rng: np.random.Ge
     """
     patients = scores.patients
     fitted = cross_fit(scores.calibrate, patients, rng)
-    # the luck of the set is in the interval, the luck of the calibrate patients in the margin: each counts once
+    # sampling error of the set is in the interval, that of the calibrate patients in the margin: each counts once
     value, made = fitted.rate(scores.synthetic), scores.synthetic.shape[1]
     chance = float(fitted.hits.mean())
     independent = effective_trials(chance, clustered_share_variance(fitted.hits, patients), len(patients))
@@ -223,9 +223,7 @@ def assess(scores: Scores, n: Mapping[str, int], level: float, rng: np.random.Ge
         value=value,
         interval=clopper_pearson(value * made, made, level),
         level=level,
-        floor=floor_of(
-            "images of patients kept for setting thresholds that pass the threshold by chance", fitted.held_out
-        ),
+        floor=floor_of("images of calibrate patients that pass the threshold by chance", fitted.held_out),
         control=tuple(Control(kind, fitted.rate(copies), NEEDED) for kind, copies in scores.planted.items()),
         margin=min(bound, LARGEST_MARGIN),
         n={
@@ -247,7 +245,7 @@ def assess(scores: Scores, n: Mapping[str, int], level: float, rng: np.random.Ge
 
 
 def tail(scores: Floats, calibrate: Floats) -> Floats:
-    """How rare such closeness is by chance: (1 + calibrate images as close) / (H + 1), (m,)."""
+    """Chance of such closeness as a p value: (1 + calibrate images as close) / (H + 1), (m,)."""
     as_close = len(calibrate) - np.searchsorted(np.sort(calibrate), scores, side="left")
     return np.asarray((1.0 + as_close) / (len(calibrate) + 1.0), dtype=np.float64)
 
@@ -257,17 +255,19 @@ def _claim(measured: Measurement, chance: float, published: Mapping[str, float])
     start = (
         f"{percent(measured.value)} of the synthetic images are unusually close to a training image "
         f"({measured.level:.0%} interval {percent(interval.low)} to {percent(interval.high)}). "
-        f"Of real images of patients never trained on, {percent(chance)} are. The limit is {percent(measured.margin)}. "
-        f"With {held_out} such images, nothing finer than 1 in {held_out + 1} can be told."
+        f"Of real images of patients never trained on, {percent(chance)} are. The margin is "
+        f"{percent(measured.margin)}. "
+        f"With {held_out} such images, no rate below 1 in {held_out + 1} can be resolved."
     )
     listed = ", ".join(f"{kind} {share:.0%}" for kind, share in published.items())
-    end = f" Of copies that were changed more, found: {listed}." if listed else ""
+    end = f" Found among more strongly altered copies: {listed}." if listed else ""
     return decide(
         NAME,
         measured,
         {
-            Verdict.SHOWN: f"{start} So no more are close than by chance; this is no proof of anonymity.{end}",
-            Verdict.REFUTED: f"{start} So some are likely copies: look at the pairs, and do not release the set.{end}",
-            Verdict.NOT_SHOWN: f"{start} The data do not decide; look at the pairs.{end}",
+            Verdict.SHOWN: f"{start} So no more are close than by chance; this does not prove anonymity.{end}",
+            Verdict.REFUTED: f"{start} So some are probably copies: inspect the pairs, and do not "
+            f"release the set.{end}",
+            Verdict.NOT_SHOWN: f"{start} The data are inconclusive; inspect the pairs.{end}",
         },
     )

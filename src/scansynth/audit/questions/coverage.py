@@ -1,4 +1,4 @@
-"""Do the images lie among those of new patients, and do they reach all kinds of patients?
+"""Do the images lie among those of new patients, and do they cover all kinds of patients?
 
 The claims `fidelity.precision`, `fidelity.density`, `diversity.coverage` and `diversity.recall`, by each judge.
 """
@@ -23,17 +23,17 @@ from scansynth.metrics.prdc import caught, crowd, expected_coverage, inside, rea
 from scansynth.statistics import Interval, Verdict, group_masks
 
 K = 3
-"""A ball reaches to the third nearest image: with fewer chance rules, with more the figures saturate."""
+"""A ball reaches to the third nearest image: with fewer, noise dominates; with more, the figures saturate."""
 
 LARGEST_HALF = 250
 REDRAWS = 3
-"""How often the image of each patient is drawn anew within a draw of halves."""
+"""How often the image of each patient is resampled within a draw of halves."""
 
-_MOST = 1 << 21  # distances looked at in one pass: 16 MB each time they are copied
+_MOST = 1 << 21  # distances processed in one pass: 16 MB per copy
 
 CONTROL_DRAWS = 50
 SHARE = 0.3
-"""Share of a planted set that is spoiled, or of the patients of which it knows nothing."""
+"""Share of a planted set that is degraded, or of the patients that it leaves out."""
 
 NEEDED = 0.8
 """Share of the draws in which a planted fault must be found."""
@@ -70,7 +70,7 @@ class _Measure:
 
 
 _AMONG = "the images lie among those of real patients, by this measure"
-_REACH = "the set reaches as many patients as new patients do, by this measure"
+_REACH = "the set covers as many patients as new patients do, by this measure"
 
 MEASURES: Mapping[str, _Measure] = {
     "fidelity.precision": _Measure(
@@ -79,7 +79,7 @@ MEASURES: Mapping[str, _Measure] = {
         None,
         (MIXED_UP, NOISE),
         _AMONG,
-        "images lie where no real patient does",
+        "some images resemble no real patient",
     ),
     "fidelity.density": _Measure(
         "The number of real patients close to a synthetic image",
@@ -87,7 +87,7 @@ MEASURES: Mapping[str, _Measure] = {
         lambda n, m: 1.0,
         (MIXED_UP, NOISE),
         _AMONG,
-        "images lie where real patients are few",
+        "images lie where real patients are rare",
     ),
     "diversity.coverage": _Measure(
         "The share of real patients with a synthetic image close by",
@@ -191,7 +191,7 @@ def assess(
         real: Features of the test images (n, d); eight patients at least.
         patients: Patient of each test image (n,).
         spoiled: Features of the images of `faults` (n, d).
-        draws: How often the patients are halved.
+        draws: Number of random splits of the patients into halves.
         level: Of the intervals.
         rng: Draws halves, images, parts of the set and patients left out.
     """
@@ -246,7 +246,7 @@ def take(matrix: Floats, rows: Places, columns: Places) -> Floats:
 
 
 def _draw(space: _Space, patients: NDArray[Any], draws: int, rng: np.random.Generator) -> _Draws:
-    """Halves the patients again and again, and measures each half against the other and against parts of the set."""
+    """Splits the patients repeatedly, and measures each half against the other and against parts of the set."""
     size = half_size(patients, len(space.made))
     images = draw_images(patients, size, (draws, REDRAWS), rng)
     parts = draw_parts(len(space.made), size, draws, rng)
@@ -300,7 +300,7 @@ def _planted(
 
 
 def without_a_kind(matrix: Floats, places: Places, rng: np.random.Generator) -> Places:
-    """Those of the places that are not among the nearest to one of them, drawn at random: a kind is left out.
+    """Those of the places that are not among the nearest to one of them, chosen at random: a kind is left out.
 
     Args:
         matrix: Distances of all images (n, n).
@@ -349,7 +349,7 @@ def _error(figure: Floats, size: int, n: Mapping[str, int], measured: bool) -> f
     Half of the squared difference between the figures of two halves is, on average, twice the variance of a figure
     from both (Shao and Wu, Ann. Stat. 17, 1989). Here patients and images are halved at once: what is due to their
     meeting is taken off each side, counted once, and each part is brought from 2 x `size` to the number of images
-    that all draws together used. It does not shrink to nothing by more draws, and errs on the wide side.
+    that all draws together used. It does not vanish with more draws, and errs on the wide side.
 
     Args:
         figure: Halves of patients by parts of the set (draws, 2, 2).
@@ -369,8 +369,8 @@ def _error(figure: Floats, size: int, n: Mapping[str, int], measured: bool) -> f
 def _claim(name: str, measured: Measurement) -> Claim:
     measure, interval = MEASURES[name], measured.interval
     start = (
-        f"{measure.what} is {sensible(measured.value)} times what new patients would give "
-        f"({measured.level:.0%} interval {sensible(interval.low)} to {sensible(interval.high)}). "
+        f"{measure.what} is {sensible(measured.value)} times what new patients would give ({measured.level:.0%} "
+        f"interval {sensible(interval.low)} to {sensible(interval.high)}). "
         f"Between two groups of real patients it falls to {sensible(measured.margin)} times by chance."
     )
     return decide(
@@ -379,6 +379,6 @@ def _claim(name: str, measured: Measurement) -> Claim:
         {
             Verdict.SHOWN: f"{start} So {measure.shown}.",
             Verdict.REFUTED: f"{start} So {measure.refuted}.",
-            Verdict.NOT_SHOWN: f"{start} The data do not decide; more test patients or synthetic images would.",
+            Verdict.NOT_SHOWN: f"{start} The data are inconclusive; more test patients or synthetic images would help.",
         },
     )

@@ -1,4 +1,4 @@
-"""Can a classifier tell the synthetic images from scans of new patients?
+"""Can a classifier distinguish the synthetic images from scans of new patients?
 
 The claims `fidelity.c2st_features`, `fidelity.c2st_pixels` and `fidelity.c2st_native`.
 """
@@ -28,10 +28,10 @@ from scansynth.statistics import Interval, Verdict, group_masks
 FEATURES, PIXELS, NATIVE = CLAIMS = ("fidelity.c2st_features", "fidelity.c2st_pixels", "fidelity.c2st_native")
 
 MARGIN = 0.6
-"""Of a real and a synthetic image, the classifier picks the right one six times in ten."""
+"""AUC 0.6: the classifier picks the synthetic image of a pair six times in ten."""
 
 LEAST = 20
-"""Patients, below which a classifier has too little to learn from."""
+"""Minimum number of patients for a classifier to learn from."""
 
 NEEDED = 0.8
 """Share of the draws in which a planted fault must be found."""
@@ -46,7 +46,7 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Effort:
-    """How often a classifier is trained, and on how much.
+    """How often a classifier is trained, and on how many images.
 
     Attributes:
         figure: Draws behind the figure.
@@ -74,7 +74,7 @@ def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
     asked = [name for name in (PIXELS, NATIVE) if name != NATIVE or native]
     patients = context.real.patient_count
     if patients < LEAST:
-        why = f"There are {patients} test patients; a classifier needs {LEAST} at least to learn anything."
+        why = f"There are {patients} test patients; a classifier needs at least {LEAST} to learn anything."
         n = {MADE: len(context.synthetic), "real patients": patients}
         by_judge = [Finding(not_assessable(FEATURES, why, n)).by(view.judge) for view in context.views]
         return (*by_judge, *(Finding(not_assessable(name, why, n)) for name in asked))
@@ -113,7 +113,7 @@ def _by_judges(context: Context, tell: Callable[[int], None]) -> list[Finding]:
 
 
 def _by_pixels(context: Context, name: str, side: int, progress: Progress) -> Finding:
-    """The network's finding at a side in pixels; 0: as the images are."""
+    """The network's finding at a given side in pixels; 0: at the size of the images."""
     real, made = (at_native_size(x, side) if side else x for x in (context.real.images, context.synthetic))
     return assess(
         name,
@@ -143,7 +143,7 @@ def assess(
     rng: np.random.Generator,
     progress: Progress = silent,
 ) -> Finding:
-    """How well a classifier tells a set from test patients, by the rules in `docs/evidence.md`.
+    """How well a classifier separates a set from test patients, by the rules in `docs/evidence.md`.
 
     Args:
         name: One of `CLAIMS`.
@@ -151,10 +151,10 @@ def assess(
         real: Of the test images (n, ...).
         patients: Patient of each test image (n,); `LEAST` at least.
         spoiled: Of the spoiled test images (n, ...), by the fault's name.
-        tell: Trains and tries the classifier.
+        tell: Trains and evaluates the classifier.
         level: Of the interval.
         rng: Draws images, halves, and what the classifier needs.
-        progress: Told of each draw.
+        progress: Called after each draw.
     """
     members = [np.flatnonzero(mask) for mask in group_masks(patients)]
     tried = _try(EFFORT[name], synthetic, real, members, spoiled, tell, rng, progress)
@@ -164,7 +164,7 @@ def assess(
 
 @dataclass(frozen=True)
 class _Tried:
-    """All trials of one claim: images on each side of the figure; the figure's, the floor's, by fault."""
+    """All folds of one claim: images on each side of the figure; those of the figure, of the floor, and by fault."""
 
     size: int
     figure: list[Trial]
@@ -182,7 +182,7 @@ def _try(
     rng: np.random.Generator,
     progress: Progress,
 ) -> _Tried:
-    """Trains and tries all classifiers of one claim; `members` are the places of each patient's images."""
+    """Trains and evaluates all classifiers of one claim; `members` are the places of each patient's images."""
     size, half = min(len(members), len(synthetic), effort.most), min(len(members) // 2, effort.most)
     total, done = effort.figure + effort.floor + effort.control * len(spoiled), 0
 
@@ -247,8 +247,8 @@ def _aucs(trials: list[Trial]) -> NDArray[np.float64]:
 def _interval(value: float, trials: list[Trial], size: int, level: float) -> Interval:
     """That of a single draw around the mean of all: more draws do not make more patients.
 
-    What is gained by the mean is not counted; in its place stands the luck of the training, which DeLong's variance
-    leaves out. One image in `size` may always be taken for one of the other side.
+    The gain from averaging is not counted; it stands in for the variance of training, which DeLong's variance leaves
+    out. At least one image in `size` is assumed to be misclassified.
     """
     error = math.sqrt(float(np.mean([trial.variance for trial in trials])))
     half = max(float(stats.t.ppf(0.5 + level / 2.0, size - 1)) * error, 1.0 / size)
@@ -257,24 +257,24 @@ def _interval(value: float, trials: list[Trial], size: int, level: float) -> Int
 
 _WHO = {
     FEATURES: "A simple classifier of features",
-    PIXELS: "A neural network that was trained for it",
-    NATIVE: "A neural network that was trained for it, on images of the size at which the scans were taken,",
+    PIXELS: "A neural network trained for the task",
+    NATIVE: "A neural network trained for the task at the native size of the scans",
 }
 
 
 def _claim(name: str, measured: Measurement) -> Claim:
     interval = measured.interval
     start = (
-        f"{_WHO[name]} picks the synthetic one of a real and a synthetic image with a chance of "
+        f"{_WHO[name]} picks the synthetic image of a real and synthetic pair with probability "
         f"{sensible(measured.value)} ({measured.level:.0%} interval {sensible(interval.low)} to "
-        f"{sensible(interval.high)}); guessing gives 0.5, and {sensible(measured.margin)} is allowed."
+        f"{sensible(interval.high)}; AUC, where guessing gives 0.5). The margin is {sensible(measured.margin)}."
     )
     return decide(
         name,
         measured,
         {
-            Verdict.SHOWN: f"{start} So it can hardly tell them apart.",
-            Verdict.REFUTED: f"{start} So the set can be told from real patients.",
-            Verdict.NOT_SHOWN: f"{start} The data do not decide; more test patients or synthetic images would.",
+            Verdict.SHOWN: f"{start} So it can hardly distinguish them.",
+            Verdict.REFUTED: f"{start} So the set can be distinguished from real patients.",
+            Verdict.NOT_SHOWN: f"{start} The data are inconclusive; more test patients or synthetic images would help.",
         },
     )

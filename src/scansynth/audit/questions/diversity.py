@@ -1,6 +1,6 @@
-"""Do the synthetic images differ as patients do? `diversity.pair_distance` and `diversity.near_pairs`.
+"""Do the synthetic images vary as real patients do? `diversity.pair_distance` and `diversity.near_pairs`.
 
-`diversity.nearest` and `diversity.vendi`, of the same question, stand in `worth`.
+`diversity.nearest` and `diversity.vendi`, of the same question, are in `worth`.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
             view.synthetic, view.real, patients, spoiled, draws, level, context.rng("different images")
         )
         value = worth.worth(view.synthetic, view.real, patients, context.rng("worth"))
-        # structure knows no judge, and is told once
+        # structural similarity does not depend on a judge, and is reported once
         alike = {} if place else worth.structure(context.synthetic, images, patients, context.rng("structure"))
         findings += [finding.by(view.judge) for finding in (*found, nearest, worth.attach(vendi, value, alike))]
     return tuple(findings)
 
 
 def _poor_sets(context: Context, view: View) -> Mapping[str, Mapping[str, Sequence[Floats]]]:
-    """Features of sets without variety, made of the second half of each of the first draws."""
+    """Features of sets without variety, made from the second half of each of the first draws."""
     images, patients, rng = context.real.images, context.real.patients, context.rng("few")
     one: list[Floats] = []
     eight: list[Floats] = []
@@ -133,7 +133,7 @@ def _logs(values: Floats) -> Floats:
 
 
 def _thin(values: Floats, largest: int = 2000) -> list[float]:
-    """Evenly spaced order statistics: enough for a picture."""
+    """Evenly spaced order statistics: enough for a chart."""
     ordered = np.sort(values)
     places = np.linspace(0, len(ordered) - 1, min(len(ordered), largest)).round().astype(int)
     return [round(float(value), 5) for value in ordered[places]]
@@ -157,7 +157,7 @@ def _controls(
 def _claim(name: str, measured: Measurement) -> Claim:
     what = {
         "diversity.pair_distance": "The typical difference between two synthetic images",
-        "diversity.near_pairs": "The difference between the most alike of the synthetic images (one pair in twenty)",
+        "diversity.near_pairs": "The difference between the most similar synthetic images (5% of the pairs)",
     }[name]
     interval = measured.interval
     start = (
@@ -171,6 +171,6 @@ def _claim(name: str, measured: Measurement) -> Claim:
         {
             Verdict.SHOWN: f"{start} So the set is as varied as real patients, by this measure.",
             Verdict.REFUTED: f"{start} So the set is less varied than real patients.",
-            Verdict.NOT_SHOWN: f"{start} The data do not decide; more test patients would.",
+            Verdict.NOT_SHOWN: f"{start} The data are inconclusive; more test patients would help.",
         },
     )

@@ -137,7 +137,7 @@ def _claim(measured: Measurement) -> Claim:
         measured,
         {
             Verdict.SHOWN: f"{start} So the set is no further from real patients than they are from each other.",
-            Verdict.REFUTED: f"{start} So the set can be told from real patients.",
-            Verdict.NOT_SHOWN: f"{start} The data do not decide; more test patients would.",
+            Verdict.REFUTED: f"{start} So the set can be distinguished from real patients.",
+            Verdict.NOT_SHOWN: f"{start} The data are inconclusive; more test patients would help.",
         },
     )

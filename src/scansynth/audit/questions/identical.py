@@ -1,7 +1,7 @@
-"""Is a real image among the synthetic ones: as a file, pixel for pixel, or written anew? The claim `copies.real_files`.
+"""Is a real image in the set: as a file, pixel for pixel, or re-encoded? The claim `copies.real_files`.
 
-Written anew is a picture whose brightness, contrast, number of grey levels, compression or size was changed, and
-nothing else. Pictures that were moved, mirrored, turned or blended are left to the search for copies.
+A re-encoded copy differs only in brightness, contrast, number of grey levels, compression or size. Images that were
+shifted, mirrored, rotated or blended are left to the copy search.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ REAL_FILES = "synthetic images that are real files"
 """What the claim calls their number."""
 
 ALIKE = 0.998
-"""Correlation above which two pictures are one, unless two patients of the cohort reach more."""
+"""Correlation above which two images count as the same, unless two patients of the cohort reach more."""
 
 NEEDED = 0.95
-"""Share of the real images written anew that must be recognised."""
+"""Share of re-encoded real images that must be recognised."""
 
-_SIDE = 32  # pixels at which pictures are compared, or half their side: what writing anew changes is averaged out
+_SIDE = 32  # pixels at which images are compared, or half their side: re-encoding changes are averaged out
 _TILE = 512
-_MOST = 2000  # real images among which the likeness of different patients is looked for
+_MOST = 2000  # real images among which the similarity of different patients is measured
 _EXACT = 1.0 - 1e-6  # correlation of the same picture twice
-_ONE_SCAN, _RARE = 0.9995, 0.05  # correlation of one scan written anew; share of images that may have such a twin
+_ONE_SCAN, _RARE = 0.9995, 0.05  # correlation of a re-encoded scan; share of images that may have such a duplicate
 
 Floats = NDArray[np.float32]
 
@@ -51,9 +51,9 @@ class Found:
     """Which synthetic images are real ones.
 
     Attributes:
-        same: Case of each that is a real file or has a real image's values, by the synthetic image's place.
-        anew: Case of each that is a real image written anew, and the correlation, by place.
-        limit: Correlation above which that is said.
+        same: Case of each that is a real file or has a real image's values, by the position of the synthetic image.
+        anew: Case of each re-encoded real image, and the correlation, by position.
+        limit: Correlation above which an image counts as re-encoded.
     """
 
     same: Mapping[int, str]
@@ -62,7 +62,7 @@ class Found:
 
 
 def value_digests(images: NDArray[Any]) -> list[str]:
-    """SHA-256 of each image's values, (n, side, side); empty for an image of one grey value, which is nobody's."""
+    """SHA-256 of each image's values, (n, side, side); empty for a constant image, which belongs to no patient."""
     return [
         "" if np.ptp(image) < 1e-6 else hashlib.sha256(np.ascontiguousarray(image, "<f4").tobytes()).hexdigest()
         for image in images
@@ -70,7 +70,7 @@ def value_digests(images: NDArray[Any]) -> list[str]:
 
 
 def pictures(images: NDArray[Any]) -> Floats:
-    """Small pictures without brightness and contrast: unit vectors (n, 1024 at most), 0 for one grey value."""
+    """Small images normalised for brightness and contrast: unit vectors (n, at most 1024), 0 for a constant image."""
     side = min(_SIDE, images.shape[1] // 2)
     small = average(images, side).reshape(len(images), -1).astype(np.float64)
     small -= small.mean(axis=1, keepdims=True)
@@ -79,7 +79,7 @@ def pictures(images: NDArray[Any]) -> Floats:
 
 
 def nearest(queries: Floats, references: Floats) -> tuple[NDArray[np.int64], Floats]:
-    """Place of the most correlated reference of each query, and the correlation, (n,) each; by tiles."""
+    """Position of the most correlated reference for each query, and the correlation, (n,) each; computed in tiles."""
     places, highest = np.zeros(len(queries), np.int64), np.zeros(len(queries), np.float32)
     for start in range(0, len(queries), _TILE):
         product = queries[start : start + _TILE] @ references.T
@@ -89,10 +89,10 @@ def nearest(queries: Floats, references: Floats) -> tuple[NDArray[np.int64], Flo
 
 
 def likeness_of_patients(pictured: Floats, patients: NDArray[Any]) -> float:
-    """The highest correlation of two different patients' pictures, (n, d).
+    """The highest correlation between images of two different patients, (n, d).
 
-    The same picture twice does not count, nor does one scan under two names that was written anew once, as long as
-    such pairs are rare: where many patients are so alike, they are alike.
+    Repeated images do not count, nor does a scan stored twice, once re-encoded, as long as such pairs are rare:
+    where many patients correlate that highly, the correlation is genuine.
     """
     highest = np.zeros(len(pictured))
     for start in range(0, len(pictured), _TILE):
@@ -107,11 +107,11 @@ def likeness_of_patients(pictured: Floats, patients: NDArray[Any]) -> float:
 def search(compared: Compared, rng: np.random.Generator) -> Found:
     """Real images among the synthetic ones.
 
-    By hash of the file where the compared know it, by the values at the common size and scale, and by the picture.
+    By file hash where it is known, by the values at the common size and scale, and by the small image.
 
     Args:
         compared: What is looked at.
-        rng: Draws the real images among which patients are compared, where there are very many.
+        rng: Subsamples the real images among which patients are compared, where there are very many.
     """
     parts = _parts(compared)
     cases = [case.case for part in parts for case in part.cases]
@@ -127,7 +127,7 @@ def search(compared: Compared, rng: np.random.Generator) -> Found:
     patients = np.concatenate([part.patients for part in parts])
     kept = at_most(len(real), _MOST, rng)
     alike = likeness_of_patients(real[kept], patients[kept])
-    # where patients are much alike, the most alike pair of a new set may pass that of the cohort by chance
+    # where patients are very similar, the most similar pair of a new set may exceed that of the cohort by chance
     limit = ALIKE if alike < ALIKE else (1.0 + alike) / 2.0
     places, scores = nearest(pictures(compared.synthetic), real)
     anew = {
@@ -144,27 +144,27 @@ def _parts(compared: Compared) -> tuple[Reals, ...]:
 
 
 def in_eight_bits(images: Images) -> Images:
-    """Each image spread over 0..255 and rounded, as a picture that was saved for the eye."""
+    """Each image stretched to 0..255 and rounded, as saved for display."""
     low = images.min(axis=(1, 2), keepdims=True)
     reach = np.maximum(images.max(axis=(1, 2), keepdims=True) - low, 1e-6)
     return np.asarray(np.rint((images - low) / reach * 255.0) / 127.5 - 1.0, dtype=np.float32)
 
 
 def resized(images: Images) -> Images:
-    """Each image enlarged one and a half times, and brought back as files of another size are."""
+    """Each image enlarged 1.5 times and resized back, as files of another size are."""
     large = ndimage.zoom(images, (1.0, 1.5, 1.5), order=3, mode="nearest", grid_mode=True)
     return np.stack([resize(np.clip(image, -1.0, 1.0), (images.shape[1], images.shape[2])) for image in large])
 
 
 REWRITTEN: Mapping[str, Callable[[Images], Images]] = {
-    "real image in 8 bits, its contrast stretched": in_eight_bits,
+    "real image in 8 bits with stretched contrast": in_eight_bits,
     "real image as JPEG at quality 90": planted.jpeg,
-    "real image one and a half times as large": resized,
+    "real image enlarged 1.5 times": resized,
 }
 
 
 def _controls(compared: Compared, limit: float, rng: np.random.Generator) -> tuple[Control, ...]:
-    """Real images put in as they are, and written anew: the share that is recognised."""
+    """Share of real images recognised when inserted unchanged and re-encoded."""
     parts = _parts(compared)
     each = max(1, CONTROL_IMAGES // len(parts))
     drawn = np.concatenate([part.images[at_most(len(part.images), each, rng)] for part in parts])
@@ -181,7 +181,7 @@ def _controls(compared: Compared, limit: float, rng: np.random.Generator) -> tup
 
 
 def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
-    """The claim on real files among the synthetic ones."""
+    """The claim on real images among the synthetic ones."""
     compared, rng = context.compared, context.rng("real files")
     found = search(compared, rng)
     progress(1, 2, "planted")
@@ -191,11 +191,11 @@ def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
     share = count / made
     measured = Measurement(
         value=share,
-        # nothing was drawn: every image was looked at
+        # no sampling: every image was examined
         interval=Interval(share, share),
         level=context.settings.level,
-        floor=floor_of("real images that repeat another real image", np.array([_repeated(compared)])),
-        # what was found value for value was found, however much of what is hidden would be missed
+        floor=floor_of("real images that duplicate another real image", np.array([_repeated(compared)])),
+        # an exact match stands, whatever a control says about re-encoded ones
         control=controls[:1] if found.same else controls,
         margin=0.0,
         n={"synthetic images": made, "real images": reals, REAL_FILES: count},
@@ -210,17 +210,18 @@ def _repeated(compared: Compared) -> float:
 
 
 def _why(found: Found, made: int, reals: int) -> Mapping[Verdict, str]:
-    kinds = [f"{len(found.same)} by file or pixel for pixel"] if found.same else []
-    kinds += [f"{len(found.anew)} written anew (brightness, grey levels, compression or size)"] if found.anew else []
+    kinds = [f"{len(found.same)} with identical file or pixels"] if found.same else []
+    kinds += [f"{len(found.anew)} re-encoded (brightness, grey levels, compression or size)"] if found.anew else []
     return {
-        Verdict.SHOWN: f"None of the {made} synthetic images is one of the {reals} real ones, nor one written anew.",
+        Verdict.SHOWN: f"None of the {made} synthetic images is one of the {reals} real ones or a re-encoded "
+        "copy of one.",
         Verdict.REFUTED: f"{len(found.same) + len(found.anew)} of {made} synthetic images are real ones: "
         f"{', '.join(kinds)}. Do not release the set.",
     }
 
 
 def _rows(compared: Compared, found: Found) -> tuple[Mapping[str, Any], ...]:
-    """Rows of quarantine.csv: the same ones first, then the most alike."""
+    """Rows of quarantine.csv: identical images first, then by similarity."""
     same = [(place, case, 1.0) for place, case in found.same.items()]
     anew = sorted(((place, *what) for place, what in found.anew.items()), key=lambda row: -row[2])
     return tuple(

@@ -1,4 +1,4 @@
-"""How alike an image is to its nearest training image: several scores, brought to one scale.
+"""Similarity of an image to its nearest training image: several scores on one scale.
 
 The scores find different kinds of copies: aligned correlation in the middle band of detail (Lewis 1995), plain
 correlation of the pixels, and the cosine of two embeddings that were learned, on the training images, to be the same
@@ -23,16 +23,16 @@ Floats = NDArray[np.float64]
 
 ALIGNED = "aligned correlation"
 PLAIN = "plain correlation"
-LEARNED = "learned likeness"
+LEARNED = "learned similarity"
 
-_ALMOST_ONE = 1.0 - 1e-6  # where float32 cannot tell a score from 1
-_FLAT = 1e-6  # grey range of an image of one grey value
+_ALMOST_ONE = 1.0 - 1e-6  # where float32 cannot distinguish a score from 1
+_FLAT = 1e-6  # grey range of a constant image
 _LEAST_SPREAD = 1e-3  # after Fisher's transform; scores that are all the same have none
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """What each score found for n images.
+    """Result of each score for n images.
 
     Attributes:
         names: Of the k scores.
@@ -74,7 +74,7 @@ class Likenesses:
         found = [self.bands.nearest(images, progress), self.pixels.nearest(images)]
         if self.embed is not None and self.directions is not None:
             score, index = nearest_direction(self.embed(images), self.directions)
-            # what shows nothing is like nobody, whatever the encoder makes of it
+            # a constant image resembles nobody, whatever the encoder gives
             found.append(_unmoved(np.where(np.ptp(images, axis=(1, 2)) < _FLAT, 0.0, score), index))
         return Likeness(self.names, tuple(found))
 
@@ -86,7 +86,7 @@ class Likenesses:
         return np.stack(scores)
 
     def mirrored(self, image: Images, place: int) -> Flip:
-        """How an image (side, side) is mirrored to lie best on one training image."""
+        """Which mirroring of an image (side, side) best matches one training image."""
         return self.bands.paired(image[None], np.array([place])).flip[0]
 
 
@@ -125,7 +125,7 @@ class Scale:
 
 
 def fit_scale(scores: Floats) -> Scale:
-    """The scale on which scores (k, n) that come about by chance are alike."""
+    """The scale on which chance scores (k, n) are comparable."""
     ordered = np.sort(_straight(scores), axis=1)
     last = ordered.shape[1] - 1
     middle, high = ordered[:, round(0.5 * last)], ordered[:, round(0.9 * last)]

@@ -1,4 +1,4 @@
-"""Does the set, or its discriminator, give away who was among the training patients?
+"""Membership inference: do the set or its discriminator reveal who was a training patient?
 
 The claims `membership.distance` and `membership.discriminator`. Members are the patients of train, the others those
 of calibrate and test; each has one score, the mean over the images.
@@ -29,28 +29,26 @@ DISTANCE, DISCRIMINATOR = "membership.distance", "membership.discriminator"
 CLAIMS = (DISTANCE, DISCRIMINATOR)
 
 MARGIN = 0.60
-"""Chance of telling a training patient from another one; 0.5 is a guess."""
+"""AUC of telling training patients from others; 0.5 is guessing."""
 
 FALSE_SHARE, MOST_EXPOSED, RESOLVING = 0.01, 0.05, 100
-"""Refuted also when surely more than `MOST_EXPOSED` of the training patients pass what `FALSE_SHARE` of the others
-pass; asked from `RESOLVING` others on, because fewer cannot resolve it."""
+"""Also refuted when significantly more than `MOST_EXPOSED` of the training patients pass a threshold that
+`FALSE_SHARE` of the others pass; applied from `RESOLVING` others on, because fewer cannot resolve it."""
 
 LEAST_PATIENTS = 20
 """On either side; see `docs/evidence.md`."""
 
 NEEDED, CONTROL_DRAWS = 0.8, 50
 COPIED, FEW_COPIED = 0.5, 0.1
-"""Share of the training patients of whom a copy is planted: where it must be found, and where it is only told."""
+"""Share of the training patients of whom a copy is planted: where it must be found, and where it is only reported."""
 
 EFFECT = 1.0
 """Shift of planted scores, in standard deviations."""
 
 MOST_PATIENTS, MOST_EACH = 400, 6
-"""Patients on a side, and images of each, that are looked at."""
+"""Patients on a side, and images of each, that are used."""
 
-NO_SCORES = (
-    "No discriminator scores belong to this set: it was made elsewhere, or its run was trained before scores were kept."
-)
+NO_SCORES = "No discriminator scores belong to this set: it was made elsewhere, or its run has no scores."
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -86,16 +84,16 @@ def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
 
 @dataclass(frozen=True)
 class Lineup:
-    """Real images of both sides, and how alike they are to each other.
+    """Real images of both sides, and their similarity to each other.
 
     Attributes:
         images: (n, side, side) in [-1, 1], patient by patient.
         bands: Their middle band of detail.
         patients: Place of each image's patient (n,), training patients first.
         members: Which patients are training patients (p,).
-        shown: One image of each patient, by which the others' nearness is measured (p,).
+        shown: One image of each patient, against which the others are measured (p,).
         alike: Each image with the one of each patient, -inf for its own patient (n, p).
-        flips: Mirror images that are looked for.
+        flips: Mirrorings that are searched.
         step: Of the correlation.
     """
 
@@ -163,8 +161,8 @@ def by_distance(context: Context, progress: Progress) -> Finding:
         "refuted with copies of one in ten": np.mean([_refuted(scores, context.settings.level) for scores in tenth]),
     }
     caveat = (
-        f" Training patients are more alike to each other than to others to begin with (chance {kin:.2f}), "
-        "so not all of it need be memory."
+        f" Training patients resemble each other more than they resemble others to begin with (AUC {kin:.2f}), so "
+        f"this need not all be memorisation."
         if kin_interval.low > 0.5
         else ""
     )
@@ -197,10 +195,10 @@ def _refuted(scores: Suspects, level: float) -> bool:
 
 
 def _kin(lineup: Lineup, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Patients' scores when training patients take the place of the set, and the others that of all real images.
+    """Patients' scores when training patients stand in for the set.
 
-    Each patient is left out on the own side; on the other side one that is drawn is left out, so that all are compared
-    with as many.
+    Each patient is left out on their own side, and a random one on the other side, so that all are compared with
+    equally many.
     """
     count = len(lineup.members)
     sides = [np.flatnonzero(lineup.members), np.flatnonzero(~lineup.members)]
@@ -240,7 +238,7 @@ def _rated(compared: Compared, *parts: Reals) -> tuple[Floats, int]:
 
 
 def plant_scores(suspects: Suspects, rng: np.random.Generator) -> tuple[Suspects, ...]:
-    """Patients shared out at random, and the scores of the one side raised by `EFFECT`."""
+    """Patients split at random, with the scores of one side raised by `EFFECT`."""
     pool = np.concatenate([suspects.members, suspects.others])
     low, high = np.quantile(pool, (0.25, 0.75))
     shift = EFFECT * (high - low) / 1.349  # the quartiles of a normal lie 1.349 standard deviations apart
@@ -269,7 +267,7 @@ def assess(
         n: Numbers of images and patients.
         context: Settings and random numbers.
         extra: Further figures to keep.
-        caveat: What has to be said besides.
+        caveat: A sentence to add.
     """
     level = context.settings.level
     value, interval = auc_interval(scores.members, scores.others, level)
@@ -303,7 +301,7 @@ def assess(
 
 
 def ruled(interval: Interval, standing: Exposed) -> Verdict:
-    """The verdict of the rule: by AUC, and by the share that stands out where the others can resolve it."""
+    """The verdict of the rule: by AUC, and by the share identified where the others can resolve it."""
     if standing.others >= RESOLVING and standing.interval.low > MOST_EXPOSED:
         return Verdict.REFUTED
     return verdict(interval, MARGIN, Direction.AT_MOST)
@@ -312,30 +310,31 @@ def ruled(interval: Interval, standing: Exposed) -> Verdict:
 def _why(name: str, measured: Measurement, standing: Exposed, caveat: str) -> Mapping[Verdict, str]:
     span = f"{measured.interval.low:.2f} to {measured.interval.high:.2f}"
     what = (
-        "nearer to the set (against its nearness to other patients)"
+        "closer to the set (relative to its closeness to other patients)"
         if name == DISTANCE
         else "rated more real by the run's discriminator"
     )
     ends = f"{percent(standing.interval.low)} to {percent(standing.interval.high)}"
     passed = f"{standing.passing} of {standing.others} other patients pass"
     start = (
-        f"Of a training patient and another patient, the one {what} is the training patient with a chance of "
-        f"{measured.value:.2f} ({measured.level:.0%} interval {span}; a guess is 0.50, the limit {MARGIN:.2f}). At a "
-        f"threshold that {passed}, {percent(standing.share)} of the training patients stand out ({ends})"
+        f"Given a training patient and another patient, the one {what} is the training patient with probability "
+        f"{measured.value:.2f} ({measured.level:.0%} interval {span}; AUC, where guessing gives 0.50 and the margin "
+        f"is {MARGIN:.2f}). At a threshold that {passed}, {percent(standing.share)} of the training patients are "
+        f"identified ({ends})"
     )
-    resolved = f"; fewer than {RESOLVING} others cannot resolve 1 in 100" if standing.others < RESOLVING else ""
+    resolved = f"; fewer than {RESOLVING} others cannot resolve 1%" if standing.others < RESOLVING else ""
     start = f"{start}{resolved}.{caveat}"
     told = (
-        "the set gives training patients away"
+        "the set reveals who was trained on"
         if name == DISTANCE
-        else "the discriminator gives training patients away: it must stay where their images are"
+        else "the discriminator reveals who was trained on: keep it where the training images are kept"
     )
-    of_images = "" if name == DISTANCE else " It says nothing of the images themselves."
+    of_images = "" if name == DISTANCE else " This says nothing about the images themselves."
     return {
-        Verdict.SHOWN: f"{start} So who was trained on is left open, by this measure; this is no proof of anonymity."
+        Verdict.SHOWN: f"{start} So membership cannot be inferred by this measure; this does not prove anonymity."
         f"{of_images}",
         Verdict.REFUTED: f"{start} So {told}.",
-        Verdict.NOT_SHOWN: f"{start} The data do not decide; more patients would.",
+        Verdict.NOT_SHOWN: f"{start} The data are inconclusive; more patients would help.",
     }
 
 

@@ -1,7 +1,7 @@
-"""Do files or pixels give the synthetic images away? The claims `telltales.pixels` and `telltales.files`.
+"""Do files or pixels reveal the synthetic images? The claims `telltales.pixels` and `telltales.files`.
 
-Pixels are judged as readers get them, by `metrics.telltales.as_readers_see`: the reader export must use the same
-function. What shows in the images as they are stored is told beside it.
+Pixels are judged as readers see them, by `metrics.telltales.as_readers_see`: the reader export must use the same
+function. Findings in the images as stored are reported beside it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ CLAIMS = NAMES = (PIXELS, FILES)
 
 LEAST_PATIENTS = 30
 MOST_IMAGES = 400
-"""On each side; one image of a patient. More would find nothing that 400 do not."""
+"""On each side; one image per patient. More would find nothing that 400 do not."""
 
 
 def file_facts(header: Header, size: int) -> dict[str, Any]:
-    """What a viewer or a file system shows of a DICOM file; marks that say "synthetic" are no tell-tale.
+    """What a viewer or a file system shows of a DICOM file; explicit synthetic marks do not count as traces.
 
     Args:
         header: As `read_header` gave it.
@@ -60,11 +60,11 @@ def lack(compared: Compared) -> dict[str, str]:
     """Why a claim of this file cannot be assessed, for those that cannot."""
     missing = {}
     if not (compared.synthetic_files and compared.test_files):
-        missing[FILES] = "There are no files of both sides to compare here: a cohort keeps the images alone."
+        missing[FILES] = "There are no files of both sides to compare: a cohort keeps only the images."
     if compared.synthetic.shape[1] < LEAST_SIDE:
-        missing[PIXELS] = f"The images are too small: {LEAST_SIDE} pixels a side are needed."
+        missing[PIXELS] = f"The images are too small: at least {LEAST_SIDE} pixels a side are needed."
     if compared.test.patient_count < LEAST_PATIENTS:
-        few = f"{compared.test.patient_count} patients were set aside for the test, and {LEAST_PATIENTS} are needed."
+        few = f"{compared.test.patient_count} patients have the role test, and {LEAST_PATIENTS} are needed."
         missing |= dict.fromkeys(NAMES, f"Too few real patients: {few}")
     return missing
 
@@ -111,7 +111,7 @@ def _files(context: Context) -> Sides:
     real, made = _chosen(context)
     rows = [{**compared.test_files[place], _MARK: False} for place in real]
     theirs = [{**compared.synthetic_files[place], _MARK: False} for place in made]
-    # not in all of them: a trace without exception would be found by anything
+    # not in all of them: a trace without exception would be trivial to find
     marked = [{**row, _MARK: bool(place % _MARKED)} for place, row in enumerate(rows)]
     columns, names = header_features([*rows, *theirs, *marked])
     first, second = len(rows), len(rows) + len(theirs)

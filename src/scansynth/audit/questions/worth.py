@@ -1,4 +1,4 @@
-"""How many different images does the set hold? `diversity.nearest` and `diversity.vendi`, and what the set is worth."""
+"""How many distinct images does the set hold? `diversity.nearest`, `diversity.vendi` and the effective sample size."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class Spoiled:
 
 
 def bandwidth(real: Floats, patients: NDArray[Any]) -> float:
-    """The distance at which two images begin to count as two.
+    """The distance at which two images count as distinct.
 
-    The median distance of a test image to the nearest one of another patient; the set has no part in it.
+    The median distance of a test image to the nearest one of another patient; the set does not enter.
     """
     return max(float(np.median(nearest_distances(distances(real), patients))), _LEAST)
 
@@ -74,7 +74,7 @@ def assess(
         real: Features of the test images (n, d); four patients at least.
         patients: Patient of each test image (n,).
         spoiled: Features of which planted sets are made.
-        draws: How often the patients are halved.
+        draws: Number of random splits of the patients into halves.
         level: Of the intervals.
         rng: Draws halves, images and parts of the set.
     """
@@ -153,7 +153,7 @@ def _error(halves: Floats, parts: Floats, size: int, n: Mapping[str, int]) -> fl
 
     Half of the squared difference of two halves is the variance of one half's figure; the mean over all halves that
     can be drawn varies by `size`/G of it at most (Hoeffding, Ann. Math. Stat. 19, 1948, theorem 5.2; Shao and Wu,
-    Ann. Stat. 17, 1989). It does not shrink to nothing by more draws, and errs on the wide side.
+    Ann. Stat. 17, 1989). It does not vanish with more draws, and errs on the wide side.
     """
     of_patients = float(np.mean((halves[:, 0] - halves[:, 1]) ** 2)) / 2.0
     of_images = float(np.mean((parts[:, 0] - parts[:, 1]) ** 2)) / 2.0
@@ -163,12 +163,12 @@ def _error(halves: Floats, parts: Floats, size: int, n: Mapping[str, int]) -> fl
 def _claim(name: str, measured: Measurement) -> Claim:
     what = {
         NEAREST: "The typical distance of a synthetic image to its nearest neighbour in the set",
-        VENDI: "The number of different images in the set (Vendi score)",
+        VENDI: "The number of distinct images in the set (Vendi score)",
     }[name]
     interval = measured.interval
     start = (
-        f"{what} is {sensible(measured.value)} times that of as many real patients "
-        f"({measured.level:.0%} interval {sensible(interval.low)} to {sensible(interval.high)}). "
+        f"{what} is {sensible(measured.value)} times that of the same number of real patients ({measured.level:.0%} "
+        f"interval {sensible(interval.low)} to {sensible(interval.high)}). "
         f"Between two groups of real patients it falls to {sensible(measured.margin)} by chance."
     )
     return decide(
@@ -177,18 +177,18 @@ def _claim(name: str, measured: Measurement) -> Claim:
         {
             Verdict.SHOWN: f"{start} So the set is as varied as real patients, by this measure.",
             Verdict.REFUTED: f"{start} So the set repeats itself more than real patients do.",
-            Verdict.NOT_SHOWN: f"{start} The data do not decide; more test patients or synthetic images would.",
+            Verdict.NOT_SHOWN: f"{start} The data are inconclusive; more test patients or synthetic images would help.",
         },
     )
 
 
 @dataclass(frozen=True)
 class Worth:
-    """What a set is worth.
+    """The effective sample size of a set.
 
     Attributes:
-        images: Synthetic images that were looked at.
-        patients: Real patients of the yardstick; an answer of as many means: so many, or more.
+        images: Synthetic images that were examined.
+        patients: Real patients of the reference; a result equal to it means: so many, or more.
         independent: Real images of different patients with the same Vendi score.
     """
 
@@ -201,13 +201,13 @@ class Worth:
         """The answer in a sentence."""
         more = "at least " if self.independent >= self.patients else "about "
         return (
-            f"Counted by how many of them differ, {self.images} synthetic images are worth {more}"
+            f"Effective sample size by the Vendi score: {self.images} synthetic images are worth {more}"
             f"{self.independent:.0f} images of different patients."
         )
 
 
 def worth(synthetic: Floats, real: Floats, patients: NDArray[Any], rng: np.random.Generator) -> Worth:
-    """What a set is worth, with one image of each test patient as the yardstick.
+    """The effective sample size of a set, with one image of each test patient as the reference.
 
     Args:
         synthetic: Features of the set (m, d).
@@ -240,7 +240,7 @@ def structure(
         `synthetic` and `real`, lists of figures; or `not_available` with the reason.
     """
     if min(real.shape[1:]) < SMALLEST:
-        return {"not_available": f"MS-SSIM needs sides of {SMALLEST} pixels at least, and these have {real.shape[1]}."}
+        return {"not_available": f"MS-SSIM needs at least {SMALLEST} pixels a side; these images have {real.shape[1]}."}
     found = {}
     for side, images, groups in (("synthetic", synthetic, np.arange(len(synthetic))), ("real", real, patients)):
         pairs = random_pairs(groups, PAIRS, rng)
@@ -250,9 +250,9 @@ def structure(
 
 
 def attach(finding: Finding, value: Worth, alike: Mapping[str, Any]) -> Finding:
-    """A finding that tells of the worth and of the structure, too; its verdict is untouched.
+    """The finding with effective sample size and structural similarity added; its verdict is unchanged.
 
-    A claim that missed its control says nothing of the worth, which rests on the same similarity.
+    Where a control failed, the effective sample size is left out, since it rests on the same similarity.
     """
     figures, words = {**finding.figures, **({"structure": alike} if alike else {})}, ""
     if finding.claim.verdict is not Verdict.NOT_ASSESSABLE:
@@ -264,7 +264,7 @@ def attach(finding: Finding, value: Worth, alike: Mapping[str, Any]) -> Finding:
         words = f" {value.words}"
     if alike.get("synthetic") and alike.get("real"):
         words += (
-            f" Two synthetic images are alike in structure by {np.mean(alike['synthetic']):.2f} on average (MS-SSIM), "
-            f"images of two real patients by {np.mean(alike['real']):.2f}."
+            f" Two synthetic images have a structural similarity (MS-SSIM) of {np.mean(alike['synthetic']):.2f} on "
+            f"average, images of two real patients {np.mean(alike['real']):.2f}."
         )
     return replace(finding, claim=replace(finding.claim, why=f"{finding.claim.why}{words}"), figures=figures)

@@ -58,7 +58,7 @@ _PATCH = 64
 
 
 class NetworkSettings(Settings):
-    """Both networks."""
+    """Settings of both networks."""
 
     latent: int = Field(64, ge=1, description="Length of the noise that decides what an image shows.")
     style: int = Field(128, ge=4, description="Length of the style that is made of it.")
@@ -74,7 +74,7 @@ class LossSettings(Settings):
     """Relativistic pairing, with a penalty on the discriminator's slope that follows what is measured."""
 
     penalty: float = Field(0.5, gt=0, description="R1 and R2: weight gamma/2 of the squared slope, at the beginning.")
-    penalty_every: int = Field(2, ge=1, description="Rounds between two penalties; each weighs so many times more.")
+    penalty_every: int = Field(2, ge=1, description="Steps between two penalties; each is scaled up by this number.")
     sureness: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(
         0.67, description="How sure the discriminator shall be of its pairs; the penalty rises above and falls below."
     )

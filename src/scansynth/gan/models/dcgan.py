@@ -36,10 +36,12 @@ _STRONGER = 4.0
 
 
 class NetworkSettings(Settings):
-    """Both networks."""
+    """Settings of both networks."""
 
     noise: int = Field(100, ge=1, description="Length of the noise vector.")
-    width: int = Field(64, ge=4, description="Channels of the widest feature map; doubled downward, at most 8 times.")
+    width: int = Field(
+        64, ge=4, description="Channels at the largest feature map; doubled at each smaller one, up to 8 times."
+    )
     spectral_norm: bool = Field(True, description="Spectral normalisation of the discriminator's convolutions.")
 
 

@@ -1,1 +1,1 @@
-"""The worklist of a reader study: the server, the page, the answers; it knows no truth."""
+"""The server of a reader study: worklist, page and answers; it does not hold the truth."""

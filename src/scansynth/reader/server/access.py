@@ -1,4 +1,4 @@
-"""Who may come in: invitations that work once, personal codes, sessions. Kept as hashes alone."""
+"""Access: single-use invitations, personal codes, sessions. Only hashes are stored."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ ADMINISTRATOR = ""
 ELSEWHERE, LEFT, OVER = "elsewhere", "left", "over"
 
 WHY = {
-    ELSEWHERE: "This reading was opened on another device, and is closed here. To go on here, use your personal code.",
-    LEFT: "You signed out. To go on, use your personal code.",
-    OVER: "You have been away for long. To go on, use your personal code.",
+    ELSEWHERE: "This study was opened on another device and is closed here. To continue here, use your personal code.",
+    LEFT: "You signed out. To continue, use your personal code.",
+    OVER: "Your session expired. To continue, use your personal code.",
 }
 NOT_SIGNED_IN = "You are not signed in. Open your invitation, or use your personal code."
 INVITATION_REFUSED = (
-    "This invitation cannot be used: it does not exist, was used already, or is over. "
-    "If you have begun before, go on with your personal code."
+    "This invitation cannot be used: it does not exist, was already used, or has expired. If you have already begun, "
+    "continue with your personal code."
 )
-CODE_REFUSED = "This code is not known. Check it, or ask those who run the study."
+CODE_REFUSED = "This code is not known. Check it, or ask the study team."
 
 
 @dataclass(frozen=True)

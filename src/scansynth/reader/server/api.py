@@ -208,7 +208,7 @@ def _checked(kind: type[S], body: bytes) -> S:
         return kind.model_validate(values)
     except ValidationError as fault:
         where = ".".join(str(part) for part in fault.errors()[0]["loc"])[:40]
-        raise Refused(422, f"The answer cannot be used: {where or 'its form'} is missing or wrong.") from None
+        raise Refused(422, f"The answer is not valid: {where or 'its form'} is missing or wrong.") from None
     except (ValueError, RecursionError):  # also bytes that are not UTF-8
         raise Refused(400, "This is not JSON.") from None
 
@@ -230,7 +230,7 @@ def _check_second(service: Service, second: int | None, confidence: int | None, 
     asked = (question is not None, question is not None and question.confidence)
     for value, is_asked in zip((second, confidence), asked, strict=True):
         if value is not None and not is_asked:
-            raise Refused(422, "The answer cannot be used: this study asks no second question.")
+            raise Refused(422, "The answer is not valid: this study asks no second question.")
         if complete and is_asked and value is None:
             raise Refused(422, "The second question is not answered yet.")
     if question and second is not None and second > len(question.options):

@@ -18,7 +18,7 @@ from scansynth.reader.server.refusals import Refused
 from scansynth.reader.server.served import open_worklist
 from scansynth.reader.server.sessions import Service
 
-_SENTENCES = {404: "There is nothing here.", 405: "This cannot be asked that way."}
+_SENTENCES = {404: "Not found.", 405: "Method not allowed."}
 
 
 def create_app(
@@ -67,7 +67,7 @@ def _refused(request: Request, fault: Exception) -> Response:
 
 def _not_routed(request: Request, fault: Exception) -> Response:
     assert isinstance(fault, HTTPException)
-    response = _told(request, fault.status_code, _SENTENCES.get(fault.status_code, "This cannot be done."))
+    response = _told(request, fault.status_code, _SENTENCES.get(fault.status_code, "Request not possible."))
     if fault.headers:
         response.headers.update(fault.headers)
     return response

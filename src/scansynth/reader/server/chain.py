@@ -51,7 +51,7 @@ def verify_chain(connection: Connection) -> ChainEnd:
         if row["n"] != count:
             raise _broken(f"reading {count} is missing")
         if row["previous"] != previous:
-            raise _broken(f"reading {count} of {row['reader']} does not follow on the one before; one was exchanged")
+            raise _broken(f"reading {count} of {row['reader']} does not follow the one before; one was replaced")
         if not _fits(row):
             raise _broken(f"reading {count} of {row['reader']} was changed after it was locked")
         previous = row["sha256"]
@@ -59,7 +59,7 @@ def verify_chain(connection: Connection) -> ChainEnd:
     if end is None:
         raise _broken("the end of the chain is missing")
     if end.rows != count:
-        raise _broken(f"{end.rows} readings were locked, and {count} are there; reading {count + 1} is missing")
+        raise _broken(f"{end.rows} readings were locked, but {count} exist; reading {count + 1} is missing")
     if end.sha256 != previous:
         raise _broken(f"the last reading, {count}, is not the one that was locked")
     return ChainEnd(count, previous)
@@ -73,4 +73,4 @@ def _fits(row: Mapping[str, Any]) -> bool:
 
 
 def _broken(what: str) -> ReaderError:
-    return ReaderError(f"the readings were tampered with: {what}; go back to an untouched copy of the database")
+    return ReaderError(f"the readings were tampered with: {what}; restore an untouched copy of the database")

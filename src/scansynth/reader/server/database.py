@@ -109,7 +109,7 @@ def open_database(folder: Path, worklist: Worklist, url: str | None = None, cloc
         raise
     except UNREACHABLE as fault:
         database.close()
-        raise ReaderError(f"the database {where} cannot be used: {_short(fault)}; check it, or name another") from None
+        raise ReaderError(f"the database {where} cannot be used: {_short(fault)}; check it, or give another") from None
     return database
 
 
@@ -125,13 +125,13 @@ def _address(folder: Path, url: str | None) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        raise ReaderError("the database's address is none; give postgresql://user@host/name") from None
+        raise ReaderError("the database address is not valid; give postgresql://user@host/name") from None
     kind = parsed.drivername.split("+")[0]
     if kind in {"postgresql", "postgres"}:
         return parsed.set(drivername="postgresql+psycopg")
     if kind == "sqlite" and parsed.database not in {None, "", ":memory:"}:
         return parsed.set(drivername="sqlite")
-    raise ReaderError("readings are kept in PostgreSQL or in an SQLite file; give postgresql://user@host/name")
+    raise ReaderError("readings need PostgreSQL or an SQLite file; give postgresql://user@host/name")
 
 
 def _engine(url: URL) -> Engine:
@@ -193,9 +193,11 @@ def _prepare(database: Database, worklist: Worklist, now: str) -> None:
     with database.read() as connection:
         rows = connection.execute(select(study)).all()
     if [(row.study, row.protocol_sha256) for row in rows] != [(worklist.study, worklist.protocol_sha256)]:
-        raise ReaderError(f"the database {_said(database.engine.url)} holds another study; name another database")
+        raise ReaderError(f"the database {_said(database.engine.url)} holds another study; give another database")
     if rows[0].format != FORMAT:
-        raise ReaderError("the database was made by another version; serve the study with the scansynth that began it")
+        raise ReaderError(
+            "the database was made by another version; serve the study with the scansynth version that created it"
+        )
 
 
 def _said(url: URL) -> str:

@@ -81,11 +81,11 @@ class Guard:
                 await self._app(scope, await _whole_body(scope, receive), guarded)
                 return
         except TooLarge:
-            status, sentence = 413, "This is longer than any answer; nothing was kept."
+            status, sentence = 413, "The request is too long; nothing was stored."
         except TimeoutError:
-            status, sentence = 408, "The rest of the request did not come; send it again."
+            status, sentence = 408, "The request did not arrive completely; send it again."
         except UNREACHABLE as fault:
-            status, sentence = 503, "The readings cannot be stored just now; nothing is lost, send it again."
+            status, sentence = 503, "The readings cannot be stored at the moment; nothing is lost, send it again."
             _log.error("the database failed: %s", type(fault).__name__)
         except Exception as fault:
             status, sentence = 500, "Something went wrong on the server; nothing is lost, send it again."
@@ -98,12 +98,12 @@ class Guard:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if self._hosts and _name(host) not in self._hosts:
-            return 400, "The server is not called by this name."
+            return 400, "The server does not accept this host name."
         client = scope.get("client")
         if not self._visitors.take(client[0] if client else ""):
             return 429, "Too many requests; wait a minute."
         if scope["method"] not in _SAFE and not _same_origin(headers, scope["scheme"], host):
-            return 403, "This came from another site."
+            return 403, "The request came from another site."
         return 0, ""
 
 

@@ -1,7 +1,7 @@
-"""How often somebody may knock: a bucket of tokens for each visitor, filled at a steady rate.
+"""Rate limits: a token bucket for each visitor, filled at a steady rate.
 
-The buckets are in the memory of the process; a restart fills them. They keep one visitor from holding up the others
-and from guessing; they are no defence against many machines at once.
+The buckets are in the memory of the process; a restart fills them. They keep one visitor from blocking the others
+and from guessing; they do not protect against many machines at once.
 """
 
 from __future__ import annotations

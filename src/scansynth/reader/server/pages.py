@@ -55,7 +55,7 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
 def notice(request: Request, status: int, sentence: str, resume: bool = False) -> HTMLResponse:
     """A page that says one thing, and where to go from there."""
     heading = {401: "Please sign in", 404: "Not here", 429: "Please wait"}.get(status, "This did not work")
-    link = {"href": "/resume", "text": "Go on with your personal code"} if resume else None
+    link = {"href": "/resume", "text": "Continue with your personal code"} if resume else None
     return page(request, "notice.html", status, heading=heading, lines=[sentence], link=link)
 
 

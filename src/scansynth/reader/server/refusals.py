@@ -25,9 +25,9 @@ class OutOfTurn(Refused):
 
 def nothing_here() -> Refused:
     """The one answer to what is not there and to what is not this reader's."""
-    return Refused(404, "There is nothing here.")
+    return Refused(404, "Not found.")
 
 
 def closed() -> OutOfTurn:
     """The study takes no more readings."""
-    return OutOfTurn("This study is closed and takes no more answers.", 410)
+    return OutOfTurn("This study is closed and accepts no more answers.", 410)

@@ -1,4 +1,4 @@
-"""Serves a reader study to browsers: address, certificate, and an end in good order.
+"""Serves a reader study to browsers: address, certificate, and a clean shutdown.
 
 Nothing is written about who asks for what. The machine itself is the default address; any other needs TLS, or a word
 that something else (a reverse proxy, a tunnel) encrypts.
@@ -73,8 +73,8 @@ def serve(
     tls, local = _check_tls(address.certificate, address.key), _is_loopback(address.host)
     if not (local or tls or address.without_tls):
         raise ReaderError(
-            f"{address.host} can be reached from other machines, and answers would travel unencrypted; "
-            "give a certificate and its key, or say that something else encrypts"
+            f"{address.host} can be reached from other machines, and answers would be unencrypted; give --certificate "
+            f"and --certificate-key, or declare a proxy that encrypts"
         )
     names = address.names or (_LOOPBACK_NAMES if local and not address.behind_tls else ())
     with _listening(address) as listening:
@@ -124,12 +124,12 @@ def _check_tls(certificate: Path | None, key: Path | None) -> bool:
     if certificate is None and key is None:
         return False
     if certificate is None or key is None:
-        raise ReaderError("TLS needs both, the certificate and its key")
+        raise ReaderError("TLS needs both the certificate and its key")
     try:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password=lambda: "")
     except (OSError, ValueError):  # an SSLError is an OSError
         raise ReaderError(
-            f"{certificate.name} and {key.name} are not a certificate and its key, both PEM, without a password"
+            f"{certificate.name} and {key.name} are not a matching PEM certificate and key without a password"
         ) from None
     return True
 
@@ -155,7 +155,7 @@ def _listening(address: Address) -> Iterator[socket.socket]:
             listening.listen(socket.SOMAXCONN)
         except (OSError, OverflowError) as fault:
             taken = getattr(fault, "errno", 0) == errno.EADDRINUSE
-            why = "another program listens there; name another port" if taken else f"{fault}; name another address"
+            why = "another program listens there; choose another port" if taken else f"{fault}; choose another address"
             raise ReaderError(f"cannot listen on {address.host}, port {address.port}: {why}") from None
         listening.setblocking(False)
         yield listening

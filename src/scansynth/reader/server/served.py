@@ -130,20 +130,20 @@ def _faults(worklist: Worklist) -> Iterator[str]:
     if worklist.break_every < 0 or (worklist.second_question and len(worklist.second_question.options) < 2):
         yield "break_every or the second question"
     if not seats or any(not seat.sequence for seat in seats):
-        yield "a reader has nothing to read"
+        yield "a reader has no images"
     if len({seat.reader for seat in seats}) < len(seats) or not all(_READER.fullmatch(seat.reader) for seat in seats):
         yield "names of readers"
     if not all(_SHA256.fullmatch(text) for text in (*hashes, worklist.protocol_sha256)) or len(set(hashes)) < len(
         hashes
     ):
-        yield "a hash is not one, or stands there twice"
+        yield "a hash is not valid, or occurs twice"
     if not all(_ITEM.fullmatch(place.item) for place in places) or len({p.item for p in places}) < len(places):
-        yield "an item is not one, or stands there twice"
+        yield "an item is not valid, or occurs twice"
     if not all(_BUFFER.fullmatch(place.buffer) for place in places):
         yield "the name of a buffer"
     answers = {place.answer for seat in seats for place in seat.practice}
     if not answers <= {REAL, SYNTHETIC} or any(place.answer for seat in seats for place in seat.sequence):
-        yield "practice cases need an answer, and other images none"
+        yield "practice cases need an answer, other images must have none"
 
 
 def _check_buffers(folder: Path, worklist: Worklist, size: int) -> None:

@@ -97,7 +97,7 @@ def changing_visit_of(request: Request) -> Visit:
     visit = visit_of(request)
     given = request.headers.get(CSRF_HEADER, "")
     if not hmac.compare_digest(given.encode(), csrf_token(visit.token).encode()):
-        raise Refused(403, "This page is out of date; load it again.")
+        raise Refused(403, "This page is out of date; reload it.")
     return visit
 
 

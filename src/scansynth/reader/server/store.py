@@ -183,7 +183,7 @@ def _expect_current(now_at: Progress, order: Order, item: str, marked: bool) -> 
     if marked or now_at.closed:
         raise closed()
     if place > locked:
-        raise OutOfTurn("Another image comes first; the page shows it now.")
+        raise OutOfTurn("Another image comes first; the page now shows it.")
     return locked
 
 
@@ -196,5 +196,5 @@ def _is_this(row: Row[Any], reader: str, item: str, answer: Answer) -> bool:
     if (row.reader, row.item) != (reader, item) or any(
         getattr(row, name) != value for name, value in asdict(answer).items()
     ):
-        raise OutOfTurn("This was sent before with another answer; load the page again.")
+        raise OutOfTurn("This was already sent with another answer; reload the page.")
     return True

@@ -190,7 +190,7 @@ def load_worklist(folder: Path) -> Worklist:
     try:
         values = read_json(folder / WORKLIST)
         if values.pop("format") != FORMAT:
-            raise ReaderError("the worklist is of another version; serve it with the scansynth that created it")
+            raise ReaderError("the worklist is of another version; serve it with the scansynth version that created it")
         return _worklist(values)
     except FileNotFoundError:
         raise ReaderError(f"{folder} holds no {WORKLIST}; run: scansynth reader create STUDY") from None

@@ -1,4 +1,4 @@
-"""How alike answers are: of two readers on one image, and of one reader on an image that came twice.
+"""Agreement: of two readers on one image, and of one reader on an image shown twice.
 
 Low agreement is expected of readers who guess. It says that answers do not come from the images; it does not say why.
 """
@@ -171,7 +171,7 @@ def between(answers: Answers, level: float, rng: np.random.Generator) -> Agreeme
 
 
 def within(pairs: list[NDArray[Any]], level: float, rng: np.random.Generator) -> Agreement | None:
-    """Agreement of readers with themselves on images that came twice; none where no image did.
+    """Agreement within readers on images that came twice; none where no image did.
 
     Args:
         pairs: For each reader rows of image, first answer, second answer, (k, 3); k may be 0.
@@ -184,4 +184,4 @@ def within(pairs: list[NDArray[Any]], level: float, rng: np.random.Generator) ->
     names = np.unique(np.concatenate([rows[:, 0] for rows in kept]))
     codes = [ANSWERS * (rows[:, 1] - 1) + rows[:, 2] - 1 for rows in kept]
     places: list[Answers] = [np.asarray(np.searchsorted(names, rows[:, 0]), dtype=np.int64) for rows in kept]
-    return _agreement("of readers with themselves", codes, places, len(names), level, rng)
+    return _agreement("within readers", codes, places, len(names), level, rng)

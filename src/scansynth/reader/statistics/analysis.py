@@ -1,4 +1,4 @@
-"""The analysis of a closed reader study: one primary result, and everything else beside it."""
+"""The analysis of a closed reader study: one primary result, and secondary figures."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LEAST_IMAGES = 10
 
 @dataclass(frozen=True)
 class Protocol:
-    """What was fixed before anybody read, as far as the analysis asks.
+    """What was fixed before reading began, as far as the analysis asks.
 
     Attributes:
         margin: Of equivalence.
@@ -46,7 +46,7 @@ class Protocol:
         readers: Planned.
         images: Planned for each reader, both classes, without repeats.
         break_every: Images after which a break was proposed.
-        override: Who went on although the probe had found the answer, and why; empty where nobody did.
+        override: Who overruled the probe's refusal, and why; empty where it did not refuse.
     """
 
     margin: float
@@ -74,9 +74,9 @@ def read_protocol_values(values: Mapping[str, Any]) -> Protocol:
             "; ".join(str(override[key]) for key in ("name", "reason") if override.get(key)),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as fault:
-        raise ReaderError(f"the protocol lacks or misstates {fault}; put protocol.json back as it was") from None
+        raise ReaderError(f"the protocol lacks {fault} or it is not valid; restore protocol.json") from None
     if not (0 < found.margin < 0.5 and 0.5 < found.level < 1 and found.readers > 0 and found.images > 0):
-        raise ReaderError("the protocol's margin, level or numbers are out of range; put protocol.json back as it was")
+        raise ReaderError("the protocol's margin, level or numbers are out of range; restore protocol.json")
     return found
 
 
@@ -145,7 +145,7 @@ def analyse(
     """
     ordered = sorted(readings, key=lambda reading: (reading.reader, reading.position))
     if not ordered:
-        raise ReaderError("there are no readings; nobody has read yet")
+        raise ReaderError("there are no readings yet")
     whole = table(ordered, protocol.images)
     n = _numbers(ordered, whole, protocol)
     found = average(whole.answers, whole.synthetic) if _two_by_two(whole) else None
@@ -196,7 +196,9 @@ def _decision(whole: Table, found: Average | None, checks: tuple[Control, ...], 
     """The verdict on readers in general, or what is missing for one."""
     made, real = int(whole.synthetic.sum()), int((~whole.synthetic).sum())
     if whole.readers and not real:
-        return missing("F missing: no real image was read, so nobody knows how often those are called synthetic.")
+        return missing(
+            "F is missing: no real image was read, so it is not known how often real images are called synthetic."
+        )
     if len(whole.readers) < protocol.readers:
         return missing(
             f"fewer readers than planned: {len(whole.readers)} of {protocol.readers} read all {protocol.images} images."
@@ -205,14 +207,14 @@ def _decision(whole: Table, found: Average | None, checks: tuple[Control, ...], 
         return missing(f"too few images: {made} synthetic and {real} real ones, and {LEAST_IMAGES} of each are needed.")
     if len(whole.readers) < LEAST_READERS or found is None:
         return missing(
-            f"{len(whole.readers)} of at least {LEAST_READERS} readers: their figures stand one by one, and say "
-            "nothing of readers in general."
+            f"{len(whole.readers)} of at least {LEAST_READERS} readers: their figures are reported singly and do not "
+            f"support a conclusion about readers in general."
         )
     reached = decide(found.general, protocol.margin, protocol.level)
     failed = [check for check in checks if not check.passed]
     # a difference that was found needs no proof that it would have been
     if failed and reached.outcome in {Outcome.EQUIVALENT, Outcome.WITHIN}:
-        return missing(f"the study might not have noticed a difference ({_words(failed)}).")
+        return missing(f"the study might not have detected a difference ({_words(failed)}).")
     return reached
 
 
@@ -225,17 +227,17 @@ def _notes(whole: Table, readings: Sequence[Reading], protocol: Protocol, checks
     notes = []
     if protocol.override:
         notes.append(
-            "Before the reading, the probe found traces in the image files that give the answer away. The study went "
+            "Before reading began, the probe found traces in the image files that reveal the answer. The study went "
             f"on by decision of: {protocol.override}."
         )
     dropped = len({reading.reader for reading in readings}) - len(whole.readers)
     if dropped:
-        notes.append(f"{dropped} of the readers did not finish. They are listed, and not part of the primary result.")
+        notes.append(f"{dropped} of the readers did not finish. They are listed but not part of the primary result.")
     failed = [check for check in checks if not check.passed]
     if failed:
-        notes.append(f"Not all was as it should be: {_words(failed)}.")
+        notes.append(f"Some controls failed: {_words(failed)}.")
     if len(whole.readers) == 2:
-        notes.append("Two readers say nothing of readers in general, whatever their figures are.")
+        notes.append("Two readers do not support a conclusion about readers in general, whatever their figures.")
     return tuple(notes)
 
 
@@ -281,7 +283,7 @@ def _reader_rows(readings: Sequence[Reading], whole: Table, protocol: Protocol) 
         }
         if min(made, real) < 2:
             decision = missing(
-                "F missing: this reader read no real image." if not real else "too few images of a class were read."
+                "F is missing: this reader read no real image." if not real else "too few images of a class were read."
             )
         else:
             estimate = reader_estimates(own.answers, own.synthetic)[0]

@@ -1,4 +1,4 @@
-"""Would the study have noticed? What is planted in the answers, what is asked of the readers, and what chance gives."""
+"""Controls of a reader study: planted differences, use of the scale, and the chance level."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def floor(table: Table, rng: np.random.Generator) -> Floor:
     for place in range(SHUFFLES):
         chosen = rng.permutation(len(ranks))[:made]
         draws[place] = abs((ranks[chosen].mean() - (made + 1) / 2.0) / real - 0.5)
-    return floor_of("the same answers, with the truth dealt out to the images by lot", draws)
+    return floor_of("the same answers, with randomly permuted truth", draws)
 
 
 def plant(answers: NDArray[np.int64], synthetic: Mask, distance: float, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -70,7 +70,7 @@ def found_when_planted(table: Table, margin: float, level: float, rng: np.random
         synthetic = table.synthetic[rng.permutation(len(table.synthetic))]
         estimate = average(plant(table.answers, synthetic, distance, rng), synthetic).general
         found += decide(estimate, margin, level).outcome is Outcome.DISTINGUISHABLE
-    return Control(f"an AUC of {0.5 + distance:.2f} put into the answers", found / PLANTED_DRAWS, PLANTED_NEEDED)
+    return Control(f"an AUC of {0.5 + distance:.2f} planted in the answers", found / PLANTED_DRAWS, PLANTED_NEEDED)
 
 
 def used_the_scale(answers: NDArray[np.int64]) -> Floats:

@@ -1,4 +1,4 @@
-"""The course of a reading: learning and fatigue, time, and what breaks do.
+"""The course of a reading: learning, fatigue, time, and the effect of breaks.
 
 Figures of description: none of them decides anything, and no p value here is corrected for the number of them.
 """

@@ -1,11 +1,11 @@
-"""The crossed logit: a check on the primary analysis that looks at the same answers in another way.
+"""The crossed logit: a check on the primary analysis by another model of the same answers.
 
 logit P(called synthetic) = b0 + b1 x + a reader's caution + x (a reader's skill) + an image's own, where x is 1/2 for
 synthetic and -1/2 for real images, and the last three are normal with mean 0. b1 is 0 when readers cannot tell. The
 three standard deviations maximise the likelihood under Laplace's approximation; given them, b0 and b1 are the mode
 together with all effects (as glmer of lme4 does with nAGQ = 0).
 
-It decides nothing. statsmodels' Bayesian mixed model was tried first: on made-up studies its Laplace fit did not
+It decides nothing. statsmodels' Bayesian mixed model was tried first: on simulated studies its Laplace fit did not
 converge, and its variational intervals held the truth too seldom where readers differed.
 """
 
@@ -30,7 +30,7 @@ RUNAWAY = 12.0  # a logit beyond this means that answers and truth agree wholly:
 
 @dataclass(frozen=True)
 class Fit:
-    """What the model came to.
+    """The fitted model.
 
     Attributes:
         converged: The search ended, and nothing ran away. If not, the figures mean nothing.
@@ -187,10 +187,10 @@ def crossed_logit(answers: NDArray[np.int64], synthetic: Mask) -> Fit:
     if not found.success or not best.settled:
         return _failed("The search did not converge.", len(answers))
     if abs(best.slope) > RUNAWAY or best.largest > 4 * RUNAWAY:
-        return _failed("Answers and truth agree so fully that the slope has no estimate.", len(answers))
+        return _failed("Answers and truth agree completely, so the slope cannot be estimated.", len(answers))
     names = ("caution", "skill", "image")
     none = [name for name, spread in zip(names, spreads, strict=True) if spread < 10 * SMALLEST]
-    note = f"No spread found of: {', '.join(none)}." if none else ""
+    note = f"No variance found for: {', '.join(none)}." if none else ""
     caution, skill, image = (float(spread) for spread in spreads)
     return Fit(True, best.slope, best.error, len(answers) - 1, caution, skill, image, note)
 

@@ -79,12 +79,12 @@ class Detection:
 
     @property
     def d_prime(self) -> float:
-        """Distance between the classes in the reader's eye, in standard deviations."""
+        """d', the sensitivity index: distance between the classes in standard deviations."""
         return d_prime(self.hits.smoothed, self.false_alarms.smoothed)
 
     @property
     def criterion(self) -> float:
-        """c: above 0 the reader is slow to say "synthetic", below 0 quick."""
+        """c, the criterion: above 0 the reader tends to answer "real", below 0 "synthetic"."""
         return criterion(self.hits.smoothed, self.false_alarms.smoothed)
 
     @property

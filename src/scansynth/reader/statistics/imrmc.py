@@ -44,10 +44,10 @@ def write_imrmc(path: Path, readings: Iterable[Reading]) -> None:
     found = rows(readings)
     kept = [row for row in found if row[2] != TRUTH]
     if any("," in row[0] or row[0] in {TRUTH, "-1"} for row in kept):
-        raise ReaderError("a reader's name must hold no comma and be neither truth nor -1; rename the reader")
+        raise ReaderError("a reader's name must not contain a comma or be truth or -1; rename the reader")
     cases = [row for row in found if row[2] == TRUTH]
     head = [
-        "Reader study of synthetic images; 1 is synthetic, and a higher score says synthetic",
+        "Reader study of synthetic images; 1 is synthetic, and a higher score means synthetic",
         f"N0: {sum(row[3] == 0 for row in cases)}",
         f"N1: {sum(row[3] == 1 for row in cases)}",
         f"NR: {len({row[0] for row in kept})}",

@@ -1,4 +1,4 @@
-"""The mean AUC of the readers when readers and images are both drawn by lot.
+"""The mean AUC of the readers with readers and images both random.
 
 The analysis of Dorfman, Berbaum and Metz with Hillis's degrees of freedom: a two-way ANOVA, readers by images, over
 the jackknife pseudovalues of the AUCs. For this statistic it is the analysis of Obuchowski and Rockette with jackknife
@@ -19,7 +19,7 @@ from scansynth.reader.statistics.roc import Estimate, Floats, Mask, placements, 
 
 FEW_READERS = 5
 """With fewer, Hillis's degrees of freedom promise too much: intervals at 95% held the truth in 87% to 89% of
-made-up studies with two readers and in 92% to 93% with three. R - 1 takes their place: see
+simulated studies with two readers and in 92% to 93% with three. R - 1 takes their place: see
 docs/results/reader_error_rates.json."""
 
 

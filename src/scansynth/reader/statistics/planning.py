@@ -1,6 +1,6 @@
-"""Before a reader study: how many readers and images it takes to show that synthetic images cannot be told.
+"""Planning: readers and images needed to show that synthetic images cannot be distinguished.
 
-Power is the share of made-up studies that come to the verdict when there is nothing to see at all: the mean AUC is 0.5.
+Power is the share of simulated studies that reach the verdict when the true mean AUC is 0.5.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scansynth.seeds import generator
 
 READERS, IMAGES = (2, 3, 5, 8, 12), (100, 200, 400)
 RUNS = 400
-"""Made-up studies for each cell: a power is known to within 5 points."""
+"""Simulated studies for each cell: a power is known to within 5 points."""
 
 ENOUGH = 0.8
 
@@ -51,7 +51,7 @@ class Plan:
         margin: Of equivalence, as distance of the AUC from 0.5.
         level: Of the study's intervals.
         reader_sd: Standard deviation of the readers' true AUC.
-        runs: Made-up studies behind each cell.
+        runs: Simulated studies behind each cell.
         cells: The designs.
         single: Images of each class that one reader needs for a share within the margin, readers left aside.
     """
@@ -67,7 +67,7 @@ class Plan:
 def power(
     world: World, readers: int, images: int, margin: float, level: float, runs: int, seed: int
 ) -> dict[Outcome, float]:
-    """Share of the made-up studies that come to each outcome.
+    """Share of the simulated studies that come to each outcome.
 
     Args:
         world: The truth.
@@ -75,7 +75,7 @@ def power(
         images: That each reader reads.
         margin: Of equivalence.
         level: Of the intervals.
-        runs: Made-up studies.
+        runs: Simulated studies.
         seed: Of the draws.
     """
     outcomes = dict.fromkeys(Outcome, 0)
@@ -102,10 +102,11 @@ def plan(
     """
     if not 0.0 < margin < 0.5 or not 0.5 < level < 1.0 or not 0.0 <= reader_sd <= 0.4:
         raise ReaderError(
-            "give a margin between 0 and 0.5, a level between 0.5 and 1, and a spread of readers from 0 to 0.4"
+            "give a margin between 0 and 0.5, a level between 0.5 and 1, and a standard deviation of readers from 0 "
+            "to 0.4"
         )
     if min(readers, default=0) < 2 or min(images, default=0) < 8:
-        raise ReaderError("a plan needs two readers and eight images at least")
+        raise ReaderError("a plan needs at least two readers and eight images")
     cells: list[Cell] = []
     for count in readers:
         for size in images:
@@ -148,7 +149,7 @@ def exact_images(margin: float, level: float = 0.95, enough: float = ENOUGH) -> 
 def share_power(
     world: ShareWorld, readers: int, images: int, margin: float, level: float, runs: int, seed: int
 ) -> float:
-    """Share of made-up studies that show a share of "called real" within 0.5 +- margin, readers and images random.
+    """Share of simulated studies that show a share of "called real" within 0.5 +- margin, readers and images random.
 
     It looks at synthetic images alone, as the published study did; a study by our rule looks at the AUC (`power`).
     """
@@ -168,19 +169,20 @@ def sentences(made: Plan) -> tuple[str, ...]:
     spread = f"readers whose AUCs differ by a standard deviation of {round(100 * made.reader_sd)} points"
     first = (
         f"With {spread}, {least.readers} readers of {least.images} images each show equivalence within {points} points "
-        f"in {least.equivalent:.0%} of studies, if there is nothing to see; it is the least reading of this table that "
-        f"reaches {ENOUGH:.0%}."
+        f"in {least.equivalent:.0%} of studies, if readers truly cannot distinguish them; it is the smallest design "
+        f"of this table that reaches {ENOUGH:.0%}."
         if least
         else f"With {spread}, no design of this table shows equivalence within {points} points in {ENOUGH:.0%} of "
-        "studies, even if there is nothing to see. Add readers, or plan with a wider margin and say so."
+        "studies, "
+        f"even if readers truly cannot distinguish them. Add readers, or plan with a wider margin and state it."
     )
     return (
         first,
-        "More readers help more than more images: images make each reader's figure sharper, and only readers say how "
-        "much readers differ.",
+        "More readers help more than more images: images sharpen each reader's figure, but only readers show how much "
+        "readers differ.",
         f"One reader alone needs {made.single} images of a class for a share within {points} points of one half, and "
-        "then knows it of that reader only.",
-        "Two readers can never show that readers in general cannot tell: what two differ by is a single number, and "
-        "any verdict beyond the two would rest on it. Their figures are reported one by one, and the study says so. "
-        f"A verdict needs {LEAST_READERS} readers, and a fair chance of one needs more.",
+        f"the result then holds for that reader only.",
+        "Two readers can never show that readers in general cannot distinguish the images: their difference is a "
+        "single number, and any verdict beyond the two would rest on it. Their figures are reported singly. A verdict "
+        f"needs {LEAST_READERS} readers, and a good chance of one needs more.",
     )

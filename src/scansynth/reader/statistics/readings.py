@@ -1,4 +1,4 @@
-"""`readings.csv`: what the readers answered, with the truth beside it. Read strictly: a bad row ends the analysis."""
+"""`readings.csv`: the readers' answers with the truth. Read strictly: a bad row stops the analysis."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def read_readings(path: Path) -> tuple[Reading, ...]:
     except FileNotFoundError:
         raise ReaderError(f"there is no {path.name}; close the reader study first") from None
     except (UnicodeDecodeError, ValueError) as fault:
-        raise ReaderError(f"{path.name} is no table; close the reader study anew") from fault
+        raise ReaderError(f"{path.name} is not a table; close the reader study again") from fault
     return parse_rows(rows, path.name)
 
 
@@ -112,11 +112,11 @@ def parse_rows(rows: Iterable[Mapping[str, Any]], origin: str = "readings.csv") 
     for number, row in enumerate(rows, start=2):
         absent = [name for name in COLUMNS if row.get(name) is None]
         if absent:
-            raise ReaderError(f"{origin}: row {number} has no {', '.join(absent)}; close the reader study anew")
+            raise ReaderError(f"{origin}: row {number} has no {', '.join(absent)}; close the reader study again")
         try:
             readings.append(_reading(row))
         except (ValueError, TypeError) as fault:
-            raise ReaderError(f"{origin}: row {number}: {fault}; close the reader study anew") from None
+            raise ReaderError(f"{origin}: row {number}: {fault}; close the reader study again") from None
     _check_together(readings, origin)
     return tuple(_first_shown(readings))
 
@@ -202,11 +202,13 @@ def _check_together(readings: list[Reading], origin: str) -> None:
             (reading.reader, reading.image),
         )
         if key in by_item or place in places:
-            raise ReaderError(f"{origin}: a reader answered one item or one position twice; close the study anew")
+            raise ReaderError(f"{origin}: a reader answered one item or one position twice; close the study again")
         if not reading.repeat_of and view in shown:
-            raise ReaderError(f"{origin}: an image came twice to a reader without being a repeat; close the study anew")
+            raise ReaderError(
+                f"{origin}: an image was shown twice to a reader without being a repeat; close the study again"
+            )
         if labels.setdefault(reading.image, reading.label) != reading.label:
-            raise ReaderError(f"{origin}: an image has two labels; close the study anew")
+            raise ReaderError(f"{origin}: an image has two labels; close the study again")
         by_item[key] = reading
         places.add(place)
         if not reading.repeat_of:
@@ -214,7 +216,7 @@ def _check_together(readings: list[Reading], origin: str) -> None:
     for reading in readings:
         first = by_item.get((reading.reader, reading.repeat_of))
         if reading.repeat_of and first is not None and (first.image != reading.image or first.repeat_of):
-            raise ReaderError(f"{origin}: a repeat is of another image; close the study anew")
+            raise ReaderError(f"{origin}: a repeat shows another image; close the study again")
 
 
 def _first_shown(readings: list[Reading]) -> list[Reading]:

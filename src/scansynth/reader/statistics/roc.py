@@ -1,7 +1,7 @@
 """The empirical ROC area of each reader, with variance and covariances. Scores are answers on the scale, 1 to 6.
 
-AUC is the chance that a synthetic image gets a higher score than a real one; half of the ties count. 0.5 is a guess,
-and below 0.5 the synthetic images look more real to the reader than the real ones.
+AUC is the probability that a synthetic image gets a higher score than a real one; ties count half. 0.5 is guessing;
+below 0.5 the synthetic images look more real to the reader than the real ones.
 """
 
 from __future__ import annotations

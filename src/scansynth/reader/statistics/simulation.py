@@ -1,4 +1,4 @@
-"""Made-up readers: how often intervals hold the truth, and how often a study of some size comes to a verdict.
+"""Simulated readers: coverage of the intervals, and how often a study of a given size reaches a verdict.
 
 A reader's score of an image is normal: the reader's own distance between the classes, what the image shows to all
 readers, and noise (Roe and Metz, Acad. Radiol. 4, 1997). Five thresholds make six answers of it.
@@ -50,7 +50,7 @@ def _distances(world: World, readers: int, rng: np.random.Generator) -> Floats:
 def readings(
     world: World, readers: int, synthetic: int, real: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], Mask]:
-    """Answers 1..6 of a made-up study, (R, C), and the class of each image, synthetic ones first, (C,)."""
+    """Answers 1..6 of a simulated study, (R, C), and the class of each image, synthetic ones first, (C,)."""
     truth = np.arange(synthetic + real) < synthetic
     distance = _distances(world, readers, rng)
     caution = rng.normal(0.0, world.caution_sd, readers)
@@ -73,7 +73,7 @@ def true_auc(world: World, rng: np.random.Generator, draws: int = 20_000) -> flo
 
 
 def study(world: World, readers: int, images: int, rng: np.random.Generator) -> Average:
-    """The analysis of a made-up study of so many images, half of them synthetic."""
+    """The analysis of a simulated study of so many images, half of them synthetic."""
     return average(*readings(world, readers, images // 2, images - images // 2, rng))
 
 

@@ -1,4 +1,4 @@
-"""The verdict of a reader study: five outcomes, and one rule that was fixed before anybody read.
+"""The verdict of a reader study: five outcomes, and one rule fixed in advance.
 
 The rule in prose, and why: `docs/reader_statistics.md`.
 """
@@ -14,11 +14,11 @@ from scansynth.reader.statistics.roc import Estimate
 from scansynth.statistics import Interval, Verdict
 
 LEAST_READERS = 3
-"""Fewer say nothing of readers in general: what two differ by is one number."""
+"""Fewer do not support a conclusion about readers in general: the difference of two is one number."""
 
 
 class Outcome(StrEnum):
-    """What a reader study came to."""
+    """The outcome of a reader study."""
 
     DISTINGUISHABLE = "distinguishable"
     EQUIVALENT = "equivalent within the margin"
@@ -95,15 +95,19 @@ def decide(estimate: Estimate, margin: float, level: float) -> Decision:
     within = f"{0.5 - margin:.2f} to {0.5 + margin:.2f}"
     if 0.5 - margin <= narrow.low and narrow.high <= 0.5 + margin:
         outcome = Outcome.EQUIVALENT if chance else Outcome.WITHIN
-        start = f"{span}, and lies within {within}"
-        why = f"{start}." if chance else f"{start}, but it is not chance: a small difference is seen."
+        start = f"{span}and lies within {within}"
+        why = f"{start}." if chance else f"{start}, but excludes chance: a small difference is detected."
     elif not chance:
         outcome = Outcome.DISTINGUISHABLE
-        more = "told from the real ones" if estimate.auc > 0.5 else "told from the real ones, but taken for them"
+        more = (
+            "distinguished from the real ones"
+            if estimate.auc > 0.5
+            else "distinguished from the real ones, but in the wrong direction"
+        )
         why = f"{span}: chance, 0.5, is excluded. The synthetic images are {more}."
     else:
         outcome = Outcome.INCONCLUSIVE
-        why = f"{span}. It holds chance, 0.5, and is too wide to show that the AUC lies within {within}."
+        why = f"{span}. It includes chance, 0.5, and is too wide to show that the AUC lies within {within}."
     return Decision(outcome, why, interval, narrow, estimate.equivalence(margin))
 
 
@@ -133,8 +137,9 @@ class Published:
         """Always not assessable: without F nothing can be said, and with F the readers are still pooled."""
         distance = self.d_prime
         if distance is None:
-            return missing("F missing: how often real images were called synthetic was not reported.")
+            return missing("F is missing: how often real images were called synthetic was not reported.")
         return missing(
-            f"answers of the single readers missing: pooled, d' is {distance:.2f} and the AUC {auc_of(distance):.2f}, "
+            f"answers of the single readers are missing: pooled, d' is {distance:.2f} and the AUC "
+            f"{auc_of(distance):.2f}, "
             "without an interval that holds for readers."
         )

@@ -1,4 +1,4 @@
-"""What the audit left in its folder -> values for the page; damage is refused in one line."""
+"""The audit's artefacts -> values for the page; damage is refused in one line."""
 
 from __future__ import annotations
 

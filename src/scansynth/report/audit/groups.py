@@ -1,4 +1,4 @@
-"""Groups of patients: how often each is shown, and what else was found of it."""
+"""Patient groups: how often each appears, and other findings."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from scansynth.report.figures.figures import COLOURS, Chart, axes_for
 from scansynth.report.figures.words import clean, number
 from scansynth.statistics import Verdict
 
-_ROOM = "fairness."
+_FAMILY = "fairness."
 _LETTERS = 24
-"""Of a group's name in a picture; the table has it in full."""
+"""Letters of a group's name in a chart; the table has it in full."""
 
 _TICKS = (0.1, 0.2, 0.5, 0.8, 1.0, 1.25, 2.0, 5.0, 10.0)
 _MARGIN = 1.25
@@ -55,9 +55,9 @@ _COLUMNS = (
     _Column("share_real", "of the training images", _percent),
     _Column("share_fake", "of the set, estimated", _percent),
     _Column("log_disparity", "times as often", _times, "interval", "fairness.share"),
-    _Column("coverage", "reach (1: as all patients)", number, "coverage_interval", "fairness.coverage"),
+    _Column("coverage", "coverage (1: as all patients)", number, "coverage_interval", "fairness.coverage"),
     _Column("kid", "distance beyond chance (KID)", number, "kid_interval", "fairness.kid"),
-    _Column("flag_rate", "more often too close, points", _points, "flag_rate_interval", "fairness.flag_rate"),
+    _Column("flag_rate", "flagged as copies more often, points", _points, "flag_rate_interval", "fairness.flag_rate"),
 )
 
 
@@ -72,18 +72,18 @@ def group_pictures(evidence: EvidenceView) -> dict[str, Any]:
         title = f"{attribute} · {judge}" if judge else attribute
         charts += _chart(title, rows)
         tables.append(_table(title, rows))
-    # one judge's sizes are pictured, and the verdicts of all stand below
+    # one judge's sizes are plotted; the verdicts of all are below
     of_sizes = [behind.figures for behind in evidence.behind if behind.claim == "fairness.lesion_size"]
     sizes = next((figures for figures in of_sizes if figures.get("edges")), {})
     return {"charts": [*charts, *size_chart(sizes)], "groups": tables, "facts": [*_left_out(evidence), *_tails(sizes)]}
 
 
 def _by_attribute(evidence: EvidenceView) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
-    """All that the claims tell of each group, by attribute, judge and group; a verdict by its claim."""
+    """All figures of each group, by attribute, judge and group; verdicts by claim."""
     found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for behind in evidence.behind:
         rows = behind.figures.get("groups")
-        if not behind.claim.startswith(_ROOM) or not behind.attribute or not isinstance(rows, list):
+        if not behind.claim.startswith(_FAMILY) or not behind.attribute or not isinstance(rows, list):
             continue
         for row in rows:
             kept = found.setdefault((behind.attribute, behind.judge), {}).setdefault(str(row["group"]), {})
@@ -93,11 +93,11 @@ def _by_attribute(evidence: EvidenceView) -> dict[tuple[str, str], dict[str, dic
 
 
 def _left_out(evidence: EvidenceView) -> list[str]:
-    """Attributes that were not asked about, and why."""
+    """Attributes that were not assessed, and why."""
     return [
-        f"Not asked by {clean(name)}: {clean(why)}."
+        f"Not assessed by {clean(name)}: {clean(why)}."
         for behind in evidence.behind
-        if behind.claim.startswith(_ROOM) and isinstance(behind.figures.get("left_out"), Mapping)
+        if behind.claim.startswith(_FAMILY) and isinstance(behind.figures.get("left_out"), Mapping)
         for name, why in behind.figures["left_out"].items()
     ]
 
@@ -143,12 +143,12 @@ def _cell(row: Row, column: _Column) -> dict[str, str]:
 
 
 def _chart(attribute: str, rows: Mapping[str, Row]) -> list[Chart]:
-    """How many times as often each group is shown as it occurs."""
+    """How often each group appears, relative to the training patients."""
     found = [(group, _figure(row, "log_disparity"), _ends(row, "interval")) for group, row in rows.items()]
     shown = [(group, value, ends) for group, value, ends in found if value is not None]
     if not shown:
         return []
-    title = f"How often each group is shown, by {clean(attribute)}"
+    title = f"How often each group appears, by {clean(attribute)}"
     told = "; ".join(f"{clean(group)}: {_times(value)} times" for group, value, _ in shown)
     out: list[Markup] = []
     height = max(1.5, 0.75 + 0.27 * len(shown))
@@ -172,11 +172,7 @@ def _chart(attribute: str, rows: Mapping[str, Row]) -> list[Chart]:
         axes.set_xlabel("times as often as among the training images")
         axes.grid(visible=False)
     key = (("the set, with its interval", "synthetic"), ("as often as it should be", "real"))
-    return [
-        Chart(
-            title, out[0], key, "The interval must lie within the band, from a fifth too rare to a quarter too often."
-        )
-    ]
+    return [Chart(title, out[0], key, "The interval must lie within the band, from 0.8 to 1.25 times.")]
 
 
 def _within(value: float) -> float:
@@ -188,7 +184,7 @@ def _short(text: str) -> str:
 
 
 def size_chart(figures: Mapping[str, Any]) -> list[Chart]:
-    """Sizes of the lesions as one and the same rule predicts them, in the set and among the training patients.
+    """Lesion sizes predicted by the same predictor, in the set and among the training patients.
 
     Raises:
         ValueError: A figure is no number.

@@ -1,4 +1,4 @@
-"""Who was trained on: pictures of how well one can tell training patients from others."""
+"""Membership inference: charts of how well training patients can be identified."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from scansynth.report.figures.figures import COLOURS, Chart, axes_for
 from scansynth.report.figures.words import number
 
 _TITLES: Mapping[str, str] = {
-    "membership.distance": "Who was trained on, told by closeness to the set",
-    "membership.discriminator": "Who was trained on, told by the discriminator",
+    "membership.distance": "Membership inference from closeness to the set",
+    "membership.discriminator": "Membership inference from the discriminator",
 }
 _POINTS = 200
 
@@ -55,8 +55,8 @@ def _chart(name: str, title: str, members: Floats, others: Floats, exposed: Any)
         axes.plot(100 * across, 100 * upwards, color=COLOURS["synthetic"])
         axes.set_xlim(-1, 101)
         axes.set_ylim(-1, 101)
-        axes.set_xlabel("other patients wrongly named, %")
-        axes.set_ylabel("training patients named, %")
+        axes.set_xlabel("other patients wrongly identified, %")
+        axes.set_ylabel("training patients identified, %")
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_locator(MaxNLocator(4))
     key = (("training patients against others", "synthetic"), ("guessing (dashed)", "muted"))
@@ -64,12 +64,12 @@ def _chart(name: str, title: str, members: Floats, others: Floats, exposed: Any)
 
 
 def _exposed(exposed: Any) -> str:
-    """How many training patients stand out where hardly any other does."""
+    """How many training patients are identified at a low false-positive rate."""
     if not isinstance(exposed, Mapping):
-        return "The further above the dashed line, the better one can tell."
+        return "The further above the dashed line, the more is revealed."
     low, high = (100.0 * float(end) for end in exposed["interval"])
     return (
-        f"Where {exposed['passing']} of {exposed['others']} other patients are wrongly named, "
-        f"{number(100.0 * float(exposed['share']))}% of the training patients are rightly named "
-        f"({number(low)} to {number(high)}%)."
+        f"Where {exposed['passing']} of {exposed['others']} other patients are wrongly identified, "
+        f"{number(100.0 * float(exposed['share']))}% of the training patients are correctly identified ({number(low)} "
+        f"to {number(high)}%)."
     )

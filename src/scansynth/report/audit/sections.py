@@ -1,4 +1,4 @@
-"""Evidence -> the five sections of the page: sentence, pictures, numbers, and what is folded away."""
+"""Evidence -> the five sections of the page: sentence, charts, numbers and details."""
 
 from __future__ import annotations
 
@@ -93,11 +93,11 @@ def _variety(evidence: EvidenceView) -> dict[str, Any]:
 
 
 def _worth(value: Mapping[str, Any], judge: str) -> str:
-    """How many independent images the set is worth."""
+    """The effective sample size of the set."""
     independent, patients = float(value["independent"]), int(value["patients"])
     more = "at least" if independent >= patients else "about"
     return (
-        f"Counted by how many of them differ, {number(value['images'])} synthetic images are worth {more} "
+        f"Effective sample size by the Vendi score: {number(value['images'])} synthetic images are worth {more} "
         f"{number(round(independent))} images of different patients" + (f" ({clean(judge)})." if judge else ".")
     )
 
@@ -115,7 +115,7 @@ def _copies(evidence: EvidenceView) -> dict[str, Any]:
 
 
 def _planted(search: Claim, figures: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Planted copies by kind: how many were found, and how many must be; some are told and not asked for."""
+    """Planted copies by kind: how many were found, and how many must be; some are only reported."""
     rows = [
         {
             "kind": clean(control.name),

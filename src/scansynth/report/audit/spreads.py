@@ -1,4 +1,4 @@
-"""Figures behind claims -> pictures: how samples spread, and curves beside a band of real patients."""
+"""Figures behind claims -> charts: distributions, and curves beside a band of real patients."""
 
 from __future__ import annotations
 
@@ -36,45 +36,45 @@ _MADE = ("synthetic", "synthetic", "synthetic")
 SPREADS: Mapping[str, Spread] = {
     "fidelity.kid": Spread(
         "Distance from real images (KID)",
-        "distance (0: not told apart)",
+        "distance (0: indistinguishable)",
         "draws",
         (_FLOOR, _MADE, ("blurred", "blurred real: the control", "third")),
-        "The control must lie clear of the floor, or the measure sees nothing.",
+        "The control must lie clear of the floor, or the measure detects nothing.",
     ),
     "diversity.pair_distance": Spread(
         "Difference between two images",
         "distance between their features",
         "pairs",
         (("real", "real pairs", "real"), ("synthetic", "synthetic pairs", "synthetic")),
-        "Synthetic pairs nearer than real pairs mean less variety.",
+        "Synthetic pairs closer than real pairs mean less variety.",
     ),
     "diversity.coverage": Spread(
-        "Reach over patients (coverage)",
+        "Coverage of real patients",
         "times the expected (1: as new patients would)",
         "draws",
         (_FLOOR, _MADE, ("planted", "a kind of patient left out: the control", "third")),
-        "The control must lie left of the floor, or the measure sees nothing.",
+        "The control must lie left of the floor, or the measure detects nothing.",
     ),
     "structure": Spread(
-        "Likeness of pairs in structure (MS-SSIM)",
-        "likeness in structure (1: the same image)",
+        "Structural similarity of pairs (MS-SSIM)",
+        "structural similarity (1: the same image)",
         "pairs",
         (("real", "real pairs", "real"), ("synthetic", "synthetic pairs", "synthetic")),
-        "Synthetic pairs more alike than real pairs mean less variety.",
+        "Synthetic pairs more similar than real pairs mean less variety.",
     ),
     "copies.flag_rate": Spread(
-        "Likeness to the nearest training image",
-        "likeness (0: usual by chance, 1: one in ten)",
+        "Similarity to the nearest training image",
+        "similarity (0: chance median, 1: reached by one in ten)",
         "images",
         (("held_out", "real images of other patients", "real"), ("synthetic", "synthetic images", "synthetic")),
         "Right of the threshold, an image is closer to a training image than nearly all real images of other patients.",
     ),
 }
-"""The picture of each claim that has one, and of the figures that go with a claim."""
+"""The chart of each claim that has one."""
 
 
 def spread_chart(claim: str, figures: Mapping[str, Any], judge: str = "", *, named: bool = False) -> list[Chart]:
-    """The picture of a claim's samples, or nothing where it has none.
+    """The chart of a claim's samples, or nothing where it has none.
 
     Args:
         claim: Its name.
@@ -106,7 +106,7 @@ def sample(values: Any) -> Floats:
     try:
         column = np.atleast_1d(np.asarray([] if values is None else values, dtype=np.float64)).ravel()
     except TypeError as fault:
-        raise ValueError("a sample holds something that is no number") from fault
+        raise ValueError("a sample holds something that is not a number") from fault
     return column[np.isfinite(column)]
 
 
@@ -123,8 +123,8 @@ def _spread_chart(
         [columns[key] for key, _, _ in series] + [np.array([] if threshold is None else [threshold])]
     )
     low, high = float(everything.min()), float(everything.max())
-    room = (high - low) * 0.03 or 0.5
-    bins = np.linspace(low - room, high + room, 33)
+    space = (high - low) * 0.03 or 0.5
+    bins = np.linspace(low - space, high + space, 33)
     middle = ", ".join(f"{words}: median {number(float(np.median(columns[key])))}" for key, words, _ in series)
     described = f"{title}. {middle}." + (f" Threshold {number(threshold)}." if threshold is not None else "")
     out: list[Markup] = []
@@ -179,24 +179,23 @@ class _Curve:
 _CURVES = (
     _Curve(
         "spectrum",
-        "How much fine and coarse detail",
+        "Fine and coarse detail",
         "waves per pixel (left: coarse, right: fine)",
         "power, powers of ten",
-        "A synthetic line below the band at the right means too smooth; above it or with steps, traces of enlargement.",
+        "A synthetic line below the band at the right means too smooth; above it or with steps, traces of upsampling.",
     ),
     _Curve(
         "histogram",
-        "How dark and how bright",
+        "Grey levels",
         "grey level, % (0: black, 100: white)",
         "share of pixels, %",
-        "Each step upwards is ten times as many. Spikes or gaps where real images have none are traces of rounding or "
-        "clipping.",
+        "Logarithmic scale. Spikes or gaps that real images lack are traces of rounding or clipping.",
     ),
 )
 
 
 def appearance_charts(figures: Mapping[str, Any]) -> list[Chart]:
-    """The spectrum and the grey levels, as far as they are there.
+    """The spectrum and the grey levels, where present.
 
     Raises:
         ValueError: A curve holds something that is no number, or curves differ in length.

@@ -1,4 +1,4 @@
-"""The section on tell-tales: one picture, then the traces that tell most."""
+"""The section on processing traces: one chart, then the strongest traces."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _times(auc: Any) -> str:
 
 
 def _numbers(row: _Row) -> list[tuple[str, str]]:
-    """The figure, what it is held against, and how it came about."""
+    """The figure, what it is compared with, and the strongest traces."""
     claim, figures = row.claim, row.figures
     found = [("synthetic against real", _times(claim.value))]
     if claim.floor is not None:
@@ -61,12 +61,12 @@ def _numbers(row: _Row) -> list[tuple[str, str]]:
     found += [(f"by {clean(name)} alone", _times(auc)) for name, auc in _pairs(figures.get("by_model"))]
     found += [(clean(name), _times(auc)) for name, auc in _pairs(figures.get("extra"))]
     p = figures.get("p")
-    return [*found, ("by chance as good (p)", f"{p:.3f}" if isinstance(p, (int, float)) else "—")]
+    return [*found, ("permutation p", f"{p:.3f}" if isinstance(p, (int, float)) else "—")]
 
 
 def _traces(row: _Row) -> list[tuple[str, list[tuple[str, str]]]]:
     """Each trace by itself, as readers see the images and, where that is another thing, as they are stored."""
-    found = [("Each trace by itself", "traces"), ("Each trace by itself, as stored (told only)", "traces_as_stored")]
+    found = [("Single traces", "traces"), ("Single traces, as stored (reported only)", "traces_as_stored")]
     listed = [(title, _pairs(row.figures.get(key))[:_TRACES_LISTED]) for title, key in found]
     return [(title, [(clean(name), _times(auc)) for name, auc in rows]) for title, rows in listed if rows]
 
@@ -77,7 +77,7 @@ def _pairs(table: Any) -> list[tuple[str, Any]]:
 
 def _chart(rows: Sequence[_Row]) -> Chart:
     """Each claim's figure with its interval, beside its floor and its planted trace."""
-    title = "How often the synthetic one of two is picked"
+    title = "How often the synthetic image of a pair is identified"
     told = ", ".join(f"{row.words}: {_times(row.claim.value)}" for row in rows)
     out: list[Markup] = []
     with axes_for("telltales", f"{title}. {told}.", out) as axes:
@@ -87,10 +87,10 @@ def _chart(rows: Sequence[_Row]) -> Chart:
         axes.axvline(100 * float(rows[0].claim.margin or 0.5), color=COLOURS["ink"], linestyle=(0, (4, 2)))
         axes.set_yticks(range(len(rows)), [row.words for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.set_xlabel("times in 100 (50: a coin)")
+        axes.set_xlabel("times in 100 (50: guessing)")
         axes.grid(visible=False)
     key = (("synthetic", "synthetic"), ("real against real", "real"), ("planted trace", "third"))
-    return Chart(title, out[0], key, "Dashed: the margin. The planted trace must lie far right, or nothing was tested.")
+    return Chart(title, out[0], key, "Dashed: the margin. The planted trace must lie far right, or the test is void.")
 
 
 def _draw(axes: Axes, place: int, claim: Claim) -> None:

@@ -15,7 +15,7 @@ from scansynth.report.figures.words import clean, count
 from scansynth.statistics import Verdict
 
 _NAMED = 3
-"""Findings that a sentence names, at most; the others are counted."""
+"""Most findings named in a sentence; the others are counted."""
 
 _NUMBERS = {2: "two", 3: "three"}
 
@@ -37,18 +37,20 @@ class Wording:
 
 WORDINGS: Mapping[str, Wording] = {
     "realism": Wording(
-        "that they look real", "No", "Yes, as far as was measured: nothing tells them from scans of new patients."
+        "that they look real",
+        "No",
+        "Yes, as far as was measured: they could not be distinguished from scans of new patients.",
     ),
-    "variety": Wording(
-        "that they are varied", "No", "Yes, as far as was measured: they differ from each other as real patients do."
-    ),
+    "variety": Wording("that they are varied", "No", "Yes, as far as was measured: they vary as real patients do."),
     "copies": Wording(
         "that nobody was copied",
         "There are signs of it",
-        "No sign of it was found, which is no proof of anonymity.",
+        "No sign of it was found; this does not prove anonymity.",
     ),
-    "groups": Wording("that nobody is left out", "Not all are shown alike", "None of the groups that were looked at."),
-    "traces": Wording("that nothing gives them away", "Yes", "No: nothing that was looked for gives them away."),
+    "groups": Wording(
+        "that all groups are represented", "Not all are represented alike", "Yes, all groups that were assessed."
+    ),
+    "traces": Wording("that no traces reveal them", "Yes", "No: none of the traces that were looked for reveals them."),
 }
 """Of every question of the audit."""
 
@@ -68,66 +70,70 @@ class Words:
     about: str
 
 
-_TELL = "Of two images, one real and one synthetic, the synthetic one is picked so often in 100; 50 is guessing."
-_WHO = "Of two patients, one trained on and one not, the first is picked so often in 100; 50 is guessing."
+_TELL = "AUC: how often in 100 the synthetic image of a real and synthetic pair is identified; 50 is guessing."
+_WHO = "AUC: how often in 100 the training patient is identified when paired with another patient; 50 is guessing."
 
 WORDS: Mapping[str, Words] = {
     "fidelity.kid": Words(
         "the distance of the whole set from new patients",
         "the set as a whole differs from scans of new patients",
-        "KID: a distance between two sets of images; 0 where they cannot be told apart.",
+        "KID: a distance between two sets of images; 0 where they cannot be distinguished.",
     ),
     "fidelity.c2st_features": Words(
-        "the simple classifier", "a simple classifier tells the images from real ones", _TELL
+        "the simple classifier", "a simple classifier distinguishes the images from real ones", _TELL
     ),
-    "fidelity.c2st_pixels": Words("the neural network", "a neural network tells the images from real ones", _TELL),
+    "fidelity.c2st_pixels": Words(
+        "the neural network", "a neural network distinguishes the images from real ones", _TELL
+    ),
     "fidelity.c2st_native": Words(
-        "the network at the size of the scans", "a neural network tells them at the size of the scans", _TELL
+        "the network at the native size of the scans",
+        "a neural network distinguishes them at the native size of the scans",
+        _TELL,
     ),
     "fidelity.precision": Words(
         "how near each image lies to real patients",
         "some images resemble no real patient",
-        "Precision: the share of synthetic images with a real patient close by; 1 is as new patients would give.",
+        "Precision: the share of synthetic images with a real patient close by; 1 is what new patients would give.",
     ),
     "fidelity.density": Words(
         "how many real patients are near each image",
-        "images lie where real patients are few",
-        "Density: how many real patients stand close to a synthetic image; 1 is as many as new patients would give.",
+        "images lie where real patients are rare",
+        "Density: how many real patients are close to a synthetic image; 1 is what new patients would give.",
     ),
     "diversity.pair_distance": Words(
         "the typical difference between images",
         "the images differ less from each other than real patients do",
-        "The median difference between two images; 1 is as much as between two real patients.",
+        "The median difference between two images; 1 is that between two real patients.",
     ),
     "diversity.near_pairs": Words(
-        "the most alike pairs",
-        "the most alike images are too much alike",
-        "The difference within the most alike pairs, one in twenty; 1 is as much as among real patients.",
+        "the most similar pairs",
+        "the most similar images are too similar",
+        "The difference within the most similar pairs, one in twenty; 1 is as much as among real patients.",
     ),
     "diversity.nearest": Words(
         "the nearest neighbours within the set",
         "images have closer neighbours in the set than real patients have",
-        "How far an image is from the one most like it in the set; 1 is as far as among real patients.",
+        "Distance from an image to the most similar one in the set; 1 is that among real patients.",
     ),
     "diversity.vendi": Words(
-        "the number of different images",
-        "there are fewer different images than among as many real patients",
-        "Vendi score: how many truly different images there are; 1 is as many as among as many real patients.",
+        "the number of distinct images",
+        "there are fewer distinct images than the same number of real patients would give",
+        "Vendi score: the number of distinct images; 1 is that of the same number of real patients.",
     ),
     "diversity.coverage": Words(
-        "how many kinds of patients are reached",
-        "some kinds of patients are not reached",
-        "Coverage: the share of real patients with a synthetic image close by; 1 is as new patients would.",
+        "how many kinds of patients are covered",
+        "some kinds of patients are not covered",
+        "Coverage: the share of real patients with a synthetic image close by; 1 is what new patients would give.",
     ),
     "diversity.recall": Words(
         "how many real patients lie within its spread",
         "some real patients lie outside the spread of the set",
-        "Recall: the share of real patients within the spread of the set; 1 is as many as new patients would give.",
+        "Recall: the share of real patients within the spread of the set; 1 is what new patients would give.",
     ),
     "copies.real_files": Words(
-        "real files in the set",
+        "real images in the set",
         "real images are among the synthetic ones",
-        "Every synthetic image is compared with all real ones, also as if written anew at another size.",
+        "Every synthetic image is compared with all real ones, including re-encoded and resized copies.",
     ),
     "copies.flag_rate": Words(
         "the search for copies",
@@ -135,43 +141,43 @@ WORDS: Mapping[str, Words] = {
         "The share of synthetic images closer to a training image than nearly all scans of patients never trained on.",
     ),
     "membership.distance": Words(
-        "what closeness tells of who was trained on",
-        "closeness to the set tells who was among the training patients",
+        "membership inference from closeness",
+        "closeness to the set reveals who was a training patient",
         _WHO,
     ),
     "membership.discriminator": Words(
-        "what the discriminator tells of who was trained on",
-        "the discriminator’s score tells who was among the training patients",
+        "membership inference from the discriminator",
+        "the discriminator’s score reveals who was a training patient",
         _WHO,
     ),
     "fairness.share": Words(
-        "how often groups are shown",
-        "groups are shown too often or too rarely",
-        "How many times too often or too rarely the group most out of proportion is shown; 1 is as often as it occurs.",
+        "how often groups appear",
+        "groups appear too often or too rarely",
+        "How many times too often or too rarely the group most out of proportion appears; 1 is in proportion.",
     ),
     "fairness.coverage": Words(
-        "how well groups are reached",
-        "the set reaches a group less than all patients",
-        "The share of a group with a synthetic image close by, for the group worst off; 1 is as for all patients.",
+        "how well groups are covered",
+        "the set covers a group less than all patients",
+        "The share of a group with a synthetic image close by, for the worst group; 1 is as for all patients.",
     ),
     "fairness.kid": Words(
         "how real each group looks",
-        "the images of a group are less real than chance allows",
-        "KID: a distance between two sets of images, less what chance gives, for the group worst off; 0 is none.",
+        "the images of a group are further from real than chance allows",
+        "KID: a distance between two sets of images, less what chance gives, for the worst group; 0 is none.",
     ),
     "fairness.flag_rate": Words(
         "how often groups are copied",
-        "images of a group come too close to a training image more often",
-        "How many more of a group’s images are too close to a training image than of the others, for the worst group.",
+        "images of a group are more often too close to a training image",
+        "How much more often a group’s images are too close to a training image than the others, for the worst group.",
     ),
     "fairness.lesion_size": Words(
         "the smallest and the largest lesions",
-        "the smallest or the largest lesions are shown too rarely",
+        "the smallest or the largest lesions appear too rarely",
         "How much rarer the smallest or the largest lesions are in the set than among the training patients.",
     ),
-    "telltales.pixels": Words("traces in the pixels", "traces in the pixels tell them from real images", _TELL),
+    "telltales.pixels": Words("traces in the pixels", "traces in the pixels distinguish them from real images", _TELL),
     "telltales.files": Words(
-        "sizes and headers of files", "sizes or headers of the files tell them from real files", _TELL
+        "sizes and headers of files", "sizes or headers of the files distinguish them from real files", _TELL
     ),
 }
 """Of every claim; a test holds that none is missing."""
@@ -197,7 +203,7 @@ class Answer:
 
     @property
     def tally(self) -> list[tuple[Verdict, int]]:
-        """How many claims came to each verdict that occurs."""
+        """Number of claims per verdict."""
         found = [(verdict, sum(claim.verdict is verdict for _, claim in self.claims)) for verdict in Verdict]
         return [(verdict, amount) for verdict, amount in found if amount]
 
@@ -231,7 +237,7 @@ def _answer(question: Question, rows: tuple[tuple[int, Claim], ...], verdict: Ve
 
 def _sentence(wording: Wording, claims: Sequence[Claim], verdict: Verdict) -> str:
     if not claims:
-        return "This was not asked. Run audit again."
+        return "This was not assessed. Run audit again."
     if verdict is Verdict.SHOWN:
         return wording.good
     if verdict is Verdict.REFUTED:
@@ -247,7 +253,7 @@ def _open(claims: Sequence[Claim]) -> str:
     parts = []
     undecided = _parts(claims, Verdict.NOT_SHOWN, "short")
     if undecided:
-        parts.append(f"the data do not decide on {_listed(undecided)}")
+        parts.append(f"the data are inconclusive on {_listed(undecided)}")
     unasked = [part for part in _parts(claims, Verdict.NOT_ASSESSABLE, "short") if part not in undecided]
     if unasked:
         parts.append(f"{_listed(unasked)} could not be assessed")
@@ -279,7 +285,7 @@ def _listed(parts: Sequence[str]) -> str:
 
 
 def disagreement(claims: Sequence[Claim]) -> str:
-    """The claims on which judges who could judge came to different verdicts, in a sentence; or nothing."""
+    """The claims on which judges came to different verdicts, in a sentence; or nothing."""
     by_claim: dict[tuple[str, str], dict[str, Verdict]] = {}
     for claim in claims:
         if claim.judge and claim.verdict is not Verdict.NOT_ASSESSABLE:
@@ -294,4 +300,4 @@ def disagreement(claims: Sequence[Claim]) -> str:
         told = "; ".join(f"{clean(judge)}: {verdict.value}" for judge, verdict in found.items())
         parts.append(WORDS[name].short + (f" by {clean(attribute)}" if attribute else "") + f" ({told})")
     listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-    return f"The {ways} ways of describing images disagree on {listed}."
+    return f"The {ways} feature encoders disagree on {listed}."

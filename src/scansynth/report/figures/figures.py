@@ -1,8 +1,8 @@
 """Figures -> inline SVG that follows the page's colours, light or dark.
 
 matplotlib draws with stand-in colours, which become CSS variables; text stays text, in the page's font.
-Figures are small and of one width, so that they stand three abreast on a worklist and one below the other on a
-phone, with letters of the same size.
+Figures are small and of one width, so that three fit side by side on a desktop screen and one below the other on a
+phone, with text of the same size.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from scansynth.report.figures.words import number, span
 
 _HEIGHT, _MIDDLE = 30, 15
 _SCALE_HEIGHT = 20
-_ROOM = 0.06
+_SPACE = 0.06
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def axis_of(figures: Iterable[float], null: float, good: tuple[float, float], le
     ends = [end for end in good if abs(end) != float("inf")]
     shown = [*figures, null, *ends]
     low, high = min(shown), max(shown)
-    room = max((high - low) * _ROOM, (least - (high - low)) / 2.0)
-    return Axis(low - room, high + room, null, good)
+    space = max((high - low) * _SPACE, (least - (high - low)) / 2.0)
+    return Axis(low - space, high + space, null, good)
 
 
 def strip(

@@ -1,7 +1,7 @@
 """One claim as a picture: value and interval against margin and floor.
 
-Drawn by hand, not by matplotlib: positions are percentages, so the picture stretches with the page while
-its text keeps its size on a phone.
+Plain SVG, not matplotlib: positions are percentages, so the chart stretches with the page while its text keeps its
+size on a phone.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from scansynth.statistics import Direction
 
 _HEIGHT, _TOP, _BOTTOM = 86, 19, 68
 _AXIS, _FLOOR = 34, 56
-_ROOM = 0.12
+_SPACE = 0.12
 
 
 def _ends(values: Iterable[float]) -> tuple[float, float]:
-    """Ends of the axis: all figures with room on both sides."""
+    """Ends of the axis: all figures with space on both sides."""
     finite = [value for value in values if math.isfinite(value)]
     low, high = min(finite), max(finite)
-    room = (high - low) * _ROOM or max(abs(high), 1.0) * _ROOM
-    return low - room, high + room
+    space = (high - low) * _SPACE or max(abs(high), 1.0) * _SPACE
+    return low - space, high + space
 
 
 def _label(x: float, y: int, text: str, kind: str) -> str:

@@ -1,4 +1,4 @@
-"""Plain words and numbers for the page: verdicts, roles, modalities, figures, dates."""
+"""Wording and number formats of the page: verdicts, roles, modalities, figures, dates."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from scansynth.statistics import Verdict
 VERDICT_MEANING: Mapping[Verdict, str] = {
     Verdict.SHOWN: "The whole interval lies on the good side of the margin.",
     Verdict.REFUTED: "The whole interval lies on the wrong side of the margin.",
-    Verdict.NOT_SHOWN: "The interval reaches over the margin: these data cannot tell.",
-    Verdict.NOT_ASSESSABLE: "A control failed, or data are missing: nothing can be said.",
+    Verdict.NOT_SHOWN: "The interval spans the margin: the data are inconclusive.",
+    Verdict.NOT_ASSESSABLE: "A control failed, or data are missing: no conclusion is possible.",
 }
 
 ROLE_USE: Mapping[Role, str] = {
-    Role.TRAIN: "the generator learns from these; copies are looked for among these",
-    Role.TUNE: "decide when to stop, and between settings",
+    Role.TRAIN: "train the generator; searched for copies",
+    Role.TUNE: "select images for the filtered sets of the trial; nothing else reads them yet",
     Role.CALIBRATE: "set the thresholds, such as what counts as a copy",
-    Role.RESERVE: "kept aside for a later trial of usefulness",
-    Role.TEST: "judge the final figures; read once per question",
+    Role.RESERVE: "kept aside for the positive control of the utility trial",
+    Role.TEST: "give the final figures; read once per question",
 }
 
 CHANGES: Mapping[str, tuple[str, str]] = {
-    "replay": ("experience replay was switched on", "the discriminator goes on seeing earlier images of the generator"),
-    "spectral_norm": ("spectral normalisation was switched on", "it bounds how sharply the discriminator may judge"),
-    "penalty": ("the gradient penalty was raised", "it keeps the discriminator’s judgement smooth"),
-    "rate": ("the learning rate was halved", "both learn in smaller steps"),
+    "replay": ("experience replay was switched on", "the discriminator keeps seeing earlier images of the generator"),
+    "spectral_norm": ("spectral normalisation was switched on", "it limits how steep the discriminator can be"),
+    "penalty": ("the gradient penalty was raised", "it keeps the discriminator smooth"),
+    "rate": ("the learning rate was halved", "both networks learn in smaller steps"),
 }
 """What a roll-back changed, and what that does."""
 
@@ -125,7 +125,7 @@ SHORT, LONG = "{0:%Y-%m-%d %H:%M}", "{0.day} {0:%B %Y, %H:%M} UTC"
 
 
 def moment(stamp: str, form: str = LONG) -> str:
-    """A journal time as people write it, in UTC; the text itself when it is no time."""
+    """A journal time for display, in UTC; the text itself when it is not a time."""
     try:
         time = datetime.datetime.fromisoformat(stamp)
     except ValueError:

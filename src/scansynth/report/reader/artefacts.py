@@ -1,4 +1,4 @@
-"""What a closed reader study left in its folder -> values for the page, with the images that fooled most and none."""
+"""Artefacts of a closed reader study -> values for the page, with the images that misled most and none."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXAMPLES = 6
 """Images of a list that are pictured, at most."""
 
 LISTS = ("synthetic_fooled_most", "synthetic_fooled_none", "real_fooled_most", "real_fooled_none")
-"""Of analysis.json: images by how many readers they fooled."""
+"""Of analysis.json: images by how many readers they misled."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Seen:
 
     Attributes:
         image: uint16 (size, size).
-        called_synthetic: Share of the readers who called it so.
+        called_synthetic: Share of the readers who called it synthetic.
         answer: Mean of their answers, 1 (definitely real) to 6.
     """
 
@@ -48,10 +48,10 @@ class ReadersView:
     """A reader study that was closed and analysed.
 
     Attributes:
-        protocol: What was fixed before anybody read.
+        protocol: What was fixed before reading began.
         probe: What was looked for before.
-        machine: What a machine made of the same images.
-        analysis: What came of it.
+        machine: Result of a machine on the same images.
+        analysis: Its result.
         judged: The verdict, and one claim.
         seen: Pictures of each list, at most `EXAMPLES`.
         listed: How many images stand in each list.
@@ -78,12 +78,12 @@ class ReadersView:
 
 
 def has_readers(study: Study) -> bool:
-    """Whether a reader study was analysed; before its end the page says nothing of it, so that it stays blind."""
+    """Whether a reader study was analysed; before that the page says nothing about it, to keep it blinded."""
     return (study.reader / ANALYSIS).is_file()
 
 
 def under_way(study: Study) -> bool:
-    """Whether readers may still be reading: whoever does must not see the page, which tells images apart."""
+    """Whether a reader study is open: its readers must not see the page, which shows which images are synthetic."""
     return (study.reader / PROTOCOL).is_file() and not has_readers(study)
 
 

@@ -13,12 +13,12 @@ from scansynth.report.reader.figures import between, two
 
 _KAPPAS = (
     ("two answers", "real or synthetic"),
-    ("plain", "six answers, each as different"),
-    ("linear", "six answers, near ones count in part"),
-    ("quadratic", "six answers, near ones count nearly in full"),
+    ("plain", "six answers, unweighted"),
+    ("linear", "six answers, linear weights"),
+    ("quadratic", "six answers, quadratic weights"),
 )
 _TRENDS = {
-    "right": ("share right", "points", 100.0),
+    "right": ("share correct", "points", 100.0),
     "called_synthetic": ("share called synthetic", "points", 100.0),
     "log_seconds": ("time, logarithm", "", 1.0),
 }
@@ -31,9 +31,9 @@ SUPPOSED = (0.62, 0.38, 0.10)
 
 
 def agreement_rows(agreement: Values) -> list[dict[str, Any]]:
-    """How alike answers are: between readers, of readers with themselves, and of each with himself."""
-    rows = [("between two readers", agreement["between"]), ("of readers with themselves", agreement["within"])]
-    rows += [(f"of {clean(name)} alone", row) for name, row in agreement["within_readers"].items()]
+    """Agreement: between readers, within readers, and within each reader."""
+    rows = [("between two readers", agreement["between"]), ("within readers", agreement["within"])]
+    rows += [(f"within {clean(name)}", row) for name, row in agreement["within_readers"].items()]
     return [_agreement(name, row) for name, row in rows if row is not None]
 
 
@@ -75,7 +75,7 @@ def details(analysis: Values) -> list[tuple[str, str]]:
 def _primary(primary: Values) -> list[tuple[str, str]]:
     rows = [
         ("spread between readers (standard deviation)", two(float(primary["reader_sd"]))),
-        ("for these readers alone", between(pair_of(primary["interval_for_these_readers"]))),
+        ("for these readers only", between(pair_of(primary["interval_for_these_readers"]))),
         ("standard error, degrees of freedom", f"{float(primary['standard_error']):.3f}, "
          f"{number(round(float(primary['degrees_of_freedom']), 1))}"),
         ("p of the two one-sided tests", f"{float(primary['equivalence_p']):.3f}"),
@@ -83,7 +83,7 @@ def _primary(primary: Values) -> list[tuple[str, str]]:
     floor = primary["floor"]
     if floor is not None:
         ends = between((float(floor["low"]), float(floor["high"])))
-        rows.append(("distance from chance when the truth is dealt out by lot", ends))
+        rows.append(("distance from chance with randomly permuted truth", ends))
     for check in primary["controls"]:
         passed = "" if check["passed"] else ", failed"
         found, needed = 100.0 * float(check["found"]), 100.0 * float(check["needed"])
@@ -94,16 +94,16 @@ def _primary(primary: Values) -> list[tuple[str, str]]:
 def _times(course: Values) -> list[tuple[str, str]]:
     seconds = course["seconds"]
     rows = [
-        (f"seconds for an image, {name} (middle)", f"{float(seconds[name]['median']):.1f}")
+        (f"seconds per image, {name} (median)", f"{float(seconds[name]['median']):.1f}")
         for name in ("synthetic", "real", "right", "wrong")
         if name in seconds
     ]
     if seconds.get("quick") is not None:
-        rows.append(("answers within a second", f"{100.0 * float(seconds['quick']):.1f}%"))
+        rows.append(("answers given within a second", f"{100.0 * float(seconds['quick']):.1f}%"))
     after = course["after_breaks"]
     if after is not None:
         told = f"{100.0 * float(after['after']['right']):.0f}% and {100.0 * float(after['others']['right']):.0f}%"
-        rows.append((f"right in the first {after['images_each']} images after a pause, and otherwise", told))
+        rows.append((f"correct in the first {after['images_each']} images after a pause, and otherwise", told))
     return rows
 
 
@@ -111,7 +111,7 @@ def _crossed(crossed: Values | None) -> list[tuple[str, str]]:
     """The check by another model."""
     if crossed is None:
         return []
-    name = "check by another model (crossed logit): slope, 0 if readers cannot tell"
+    name = "check by another model (crossed logit): slope, 0 if readers cannot distinguish"
     if not crossed["converged"]:
         return [(name, clean(crossed["note"]))]
     low, high = pair_of(crossed["interval"])
@@ -120,7 +120,7 @@ def _crossed(crossed: Values | None) -> list[tuple[str, str]]:
 
 
 def protocol_rows(readers: ReadersView) -> list[tuple[str, str]]:
-    """What was fixed before anybody read, a line each."""
+    """What was fixed before reading began, a line each."""
     protocol, closing = readers.protocol, readers.analysis["closing"]
     return [
         ("title", clean(protocol["title"])),
@@ -133,7 +133,7 @@ def protocol_rows(readers: ReadersView) -> list[tuple[str, str]]:
         ("test", clean(protocol["primary"]["test"])),
         ("margin around 0.5", number(float(protocol["margin"]))),
         ("readers planned", number(int(protocol["readers"]))),
-        ("images for each reader", number(int(protocol["images"]))),
+        ("images per reader", number(int(protocol["images"]))),
         ("of these shown twice, unannounced", number(int(protocol["repeated"]))),
         ("practice images, not counted", number(int(protocol["practice"]))),
         ("mix of real and synthetic", clean(protocol["mix"])),

@@ -112,7 +112,7 @@ def _answers(readers: Sequence[Values]) -> list[Chart]:
     if not all(kind.sum() for kind in counts.values()):
         return []
     shares = {kind: 100.0 * found / found.sum() for kind, found in counts.items()}
-    title = "What was answered"
+    title = "Answers given"
     told = "; ".join(f"{kind}: {', '.join(f'{share:.0f}%' for share in found)}" for kind, found in shares.items())
     out: list[Markup] = []
     with axes_for("reader-answers", f"{title}, from definitely real to definitely synthetic. {told}.", out) as axes:
@@ -123,12 +123,12 @@ def _answers(readers: Sequence[Values]) -> list[Chart]:
         axes.set_ylabel("of the answers, %")
         axes.yaxis.set_major_locator(MaxNLocator(4))
     key = (("real images", "real"), ("synthetic images", "synthetic"))
-    note = "All readers together, first answers only. Left of the broken line an image was called real."
+    note = "All readers together, first answers only. Left of the dashed line an image was called real."
     return [Chart(title, out[0], key, note)]
 
 
 def _course(quarters: Sequence[Values]) -> list[Chart]:
-    """Share right and time by quarter of the reading."""
+    """Share correct and time by quarter of the reading."""
     if len(quarters) < 2:
         return []
     names = [("first", "second", "third", "last")[place] for place in range(len(quarters))]
@@ -136,7 +136,7 @@ def _course(quarters: Sequence[Values]) -> list[Chart]:
     ends = np.array([pair_of(part["right_interval"]) for part in quarters]) * 100.0
     seconds = np.array([float(part["seconds"]) for part in quarters])
     charts = []
-    title = "Called what they are, along the reading"
+    title = "Share correct over the course of reading"
     out: list[Markup] = []
     told = "; ".join(f"{name} quarter {value:.0f}%" for name, value in zip(names, right, strict=True))
     with axes_for("reader-course", f"{title}. {told}.", out) as axes:
@@ -149,8 +149,8 @@ def _course(quarters: Sequence[Values]) -> list[Chart]:
         axes.set_ylabel("right, %")
         axes.yaxis.set_major_locator(MaxNLocator(4))
     note = "Rising: the readers learn. Falling: they tire. All readers together; the grey line is guessing."
-    charts.append(Chart(title, out[0], (("share right, with its interval", "ink"),), note))
-    title = "Time for an image, along the reading"
+    charts.append(Chart(title, out[0], (("share correct, with its interval", "ink"),), note))
+    title = "Time per image over the course of reading"
     again: list[Markup] = []
     told = "; ".join(f"{name} quarter {value:.1f} s" for name, value in zip(names, seconds, strict=True))
     with axes_for("reader-seconds", f"{title}. {told}.", again) as axes:
@@ -159,7 +159,7 @@ def _course(quarters: Sequence[Values]) -> list[Chart]:
         axes.set_xlim(-0.35, len(names) - 0.65)
         axes.set_ylim(0, max(float(seconds.max()) * 1.25, 1.0))
         axes.set_xlabel("quarter of the reading")
-        axes.set_ylabel("seconds in sight, middle")
+        axes.set_ylabel("seconds on screen, median")
         axes.yaxis.set_major_locator(MaxNLocator(4))
-    charts.append(Chart(title, again[0], (("all readers together", "third"),), "Half of the answers took less."))
+    charts.append(Chart(title, again[0], (("all readers together", "third"),), "Half of the answers took less time."))
     return charts

@@ -1,4 +1,4 @@
-"""The section "Can readers tell?": one sentence, the readers' figures, images that fooled, and the machine apart."""
+"""The section on the reader study: one sentence, figures by reader, example images, and the machine apart."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from scansynth.statistics import Verdict
 from scansynth.study import ANALYSIS, MACHINE, PROBE
 
 OPENINGS: Mapping[str, str] = {
-    "distinguishable": "Yes: readers tell the synthetic images from real ones.",
-    "equivalent within the margin": "No, within the margin that was fixed in advance: readers do as well as guessing.",
+    "distinguishable": "Yes: readers distinguish the synthetic images from real ones.",
+    "equivalent within the margin": "No, within the margin that was fixed in advance: readers do no better than "
+    "guessing.",
     "different but within the margin": "Hardly: readers do better or worse than guessing, but by less than the margin "
     "that was fixed in advance.",
-    "inconclusive": "Not settled: these readings cannot tell.",
+    "inconclusive": "Not settled: these readings are inconclusive.",
     "not assessable": "This could not be assessed.",
 }
 """The answer by the outcome; the reason stands with it."""
@@ -28,8 +29,8 @@ OPENINGS: Mapping[str, str] = {
 _LISTS: Mapping[str, tuple[str, str, str]] = {
     "synthetic_fooled_most": ("Synthetic, most often called real", "synthetic", "called real by"),
     "real_fooled_most": ("Real, most often called synthetic", "real", "called synthetic by"),
-    "synthetic_fooled_none": ("Synthetic, and called so by all", "synthetic", ""),
-    "real_fooled_none": ("Real, and called so by all", "real", ""),
+    "synthetic_fooled_none": ("Synthetic, and called synthetic by all", "synthetic", ""),
+    "real_fooled_none": ("Real, and called real by all", "real", ""),
 }
 
 
@@ -50,7 +51,7 @@ def reader_section(readers: ReadersView) -> dict[str, Any]:
         return {
             "anchor": READERS.name,
             "title": READERS.title,
-            "aim": "that readers cannot tell",
+            "aim": "that readers cannot distinguish them",
             "verdict": verdict,
             "sentence": OPENINGS[outcome],
             "outcome": outcome,
@@ -82,20 +83,21 @@ def reader_section(readers: ReadersView) -> dict[str, Any]:
 
 
 def _notices(readers: ReadersView) -> list[str]:
-    """What must be read with the verdict: notes of the analysis, an early close, a set that is another."""
+    """Notices beside the verdict: notes of the analysis, an early close, another set."""
     analysis = readers.analysis
     found = (
         []
         if readers.of_this_set
         else [
-            f"The readers saw the set {clean(readers.protocol['synthetic_set'])}; the rest of this page is of another."
+            f"The readers saw the set {clean(readers.protocol['synthetic_set'])}; the rest of this page is about "
+            f"another."
         ]
     )
     found += [reason(note) for note in analysis["notes"]]
     unfinished = analysis["closing"]["unfinished"]
     if unfinished:
         told = [f"{clean(name)} had given {given} of {asked} answers" for name, (given, asked) in unfinished.items()]
-        found.append(f"The reading was closed early: {listed(told)}.")
+        found.append(f"The study was closed early: {listed(told)}.")
     return found
 
 
@@ -107,12 +109,12 @@ def _machine(machine: Values) -> str:
     doubt = (
         ""
         if learned == 1.0
-        else f" Only {100.0 * learned:.0f}% of the networks came to know the images they learned from: the mark is low."
+        else f" Only {100.0 * learned:.0f}% of the networks learned even their training images: the reference is weak."
     )
     return (
-        f"A neural network learned from half of the {number(int(machine['images']))} images, with the answers told, "
-        f"and read the other half. It marks what is there to be seen. It is no reader, and no figure of the readers "
-        f"has it in it.{doubt}"
+        f"A neural network was trained on half of the {number(int(machine['images']))} images, with their truth, and "
+        f"read the other half. It shows what can be detected. It is not a reader and enters none of the readers' "
+        f"figures.{doubt}"
     )
 
 
@@ -204,7 +206,7 @@ def _seen(seen: Seen, readers: int, words_of: tuple[str, str, str]) -> dict[str,
 
 
 def _probe(probe: Values) -> dict[str, Any]:
-    """What the probe found before the reading, and who went on all the same."""
+    """What the probe found before reading, and who overruled it."""
     override, value = probe["override"], probe["auc"]
     figure = ""
     if value is not None:

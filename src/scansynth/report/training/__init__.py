@@ -1,1 +1,1 @@
-"""How a training went: its course, its curves, its words."""
+"""The training run on the page: course, curves, words."""

@@ -1,4 +1,4 @@
-"""The course of a training: what stands of it, what roll-backs gave up, and what happened on the way."""
+"""The course of a training run: what was kept, what roll-backs discarded, and the events."""
 
 from __future__ import annotations
 

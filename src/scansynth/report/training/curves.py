@@ -22,7 +22,7 @@ _BACK = ("back here", "ink", "-")
 _MARK_SIZE, _MARK_HEIGHT = 7.5, 9.0  # of a mark's word, points
 _LETTER = 0.0195  # width of its letters, as a share of the axis
 _MARK_ROWS = 4
-_ABOVE = 1.2  # room above the limit, where all curves lie below it
+_ABOVE = 1.2  # space above the limit, where all curves lie below it
 _NEAR = 0.06  # of the axis: two marks of one kind so close need one word
 
 
@@ -53,9 +53,9 @@ _TRAINING = (
         "Variety",
         (
             ("generator_median_pair", "generator before averaging", "third"),
-            ("diversity", "generator that draws the images", "synthetic"),
+            ("diversity", "generator that makes the images", "synthetic"),
         ),
-        "Distance between two images, as a share of that of two real ones. 1 means as varied as real images.",
+        "Distance between two images, relative to that between two real ones. 1 means as varied as real images.",
         (0.0, None),
         "median_pair",
         marked=True,
@@ -63,8 +63,8 @@ _TRAINING = (
     _Curves(
         "repeats",
         "Repeats",
-        (("nearest", "distance to the most alike", "real"), ("vendi", "number of different images", "synthetic")),
-        "As shares of what real images give; near 0, the same images come again and again.",
+        (("nearest", "distance to the nearest image", "real"), ("vendi", "number of distinct images", "synthetic")),
+        "Relative to real images; near 0, the same images keep recurring.",
         (0.0, None),
         "nearest",
         marked=True,
@@ -73,21 +73,21 @@ _TRAINING = (
         "loss",
         "Losses",
         (("loss_d", "discriminator", "real"), ("loss_g", "generator", "synthetic")),
-        "Losses that look calm do not prove that the images vary: see the variety.",
+        "Stable losses do not prove that the images vary: see the variety.",
         marked=True,
     ),
     _Curves(
         "scores",
-        "What the discriminator says",
+        "Discriminator output",
         (("d_real", "of real images", "real"), ("d_fake", "of synthetic images", "synthetic")),
-        "1 means “surely real”. Near each other: the discriminator cannot tell them apart.",
+        "1 means “certainly real”. Close together: the discriminator cannot distinguish them.",
         (0.0, 1.0),
     ),
     _Curves(
         "speed",
         "Speed",
-        (("images_per_second", "images a second", "third"),),
-        "Images through both networks in a second.",
+        (("images_per_second", "images per second", "third"),),
+        "Images through both networks per second.",
         (0.0, None),
     ),
 )
@@ -191,7 +191,7 @@ def _mark(axes: Axes, events: Sequence[Event]) -> None:
     """A vertical line for each alarm and roll-back, with its word above the axes.
 
     Words begin at their line and are set from the right to the left, each above those that it would run into, so
-    that no line crosses a word. Where a near one says the same, or there is no room, the line stands alone.
+    that no line crosses a word. Where a near one says the same, or there is no space, the line stands alone.
     """
     left, right = axes.get_xlim()
     seen = {(event.images, event.kind) for event in events if _word(event) and event.images <= right}

@@ -1,4 +1,4 @@
-"""A training in words: how it ended, what happened on the way, and its facts."""
+"""A training run in words: how it ended, what happened, and its facts."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from scansynth.report.training.course import Event, Kind
 
 _ENDS = {
     Level.WARMING: (
-        "The training ended before the images had once been as varied as real ones",
+        "Training ended before the images ever became as varied as real ones",
         "The images are not yet as varied as real ones",
     ),
     Level.HEALTHY: (
-        "The training ended with images about as varied as real ones",
+        "Training ended with images about as varied as real ones",
         "So far the images are about as varied as real ones",
     ),
-    Level.WARNING: ("The training ended under a warning", "The training stands under a warning"),
+    Level.WARNING: ("Training ended under a warning", "Training is under a warning"),
     Level.CRITICAL: (
-        "The training ended in a collapse: the images are far more alike than real ones",
-        "The generator has collapsed: its images are far more alike than real ones",
+        "Training ended in mode collapse: the images are far less varied than real ones",
+        "The generator has collapsed: its images are far less varied than real ones",
     ),
 }
 """How a training ended, and how one stands that has not ended."""
@@ -30,10 +30,10 @@ _HAPPENED = {
     Kind.COLLAPSE: "Collapse",
     Kind.WARNING: "Warning",
     Kind.OVER: "Over",
-    Kind.BACK: "Went back",
+    Kind.BACK: "Rolled back",
 }
 EVENTS_LISTED = 20
-"""Alarms and roll-backs that the page lists, at most."""
+"""Most alarms and roll-backs that the page lists."""
 
 _WATCHED = {"generator": "Generator", "average": "Averaged generator", "losses": "Losses"}
 """The page's names of what the monitor watches."""
@@ -48,13 +48,13 @@ def level(training: TrainingView) -> Level | None:
 def ending(training: TrainingView) -> str:
     """One sentence: how the training ended, how often it went back, and what was changed."""
     now = level(training)
-    unseen = "The variety of the images has not been looked at"
+    unseen = "The variety of the images has not been evaluated"
     start = _ENDS[now][0 if training.ended else 1] if now else unseen
     backs = training.course.roll_backs
     if not backs:
-        return f"{start}; it never went back to an earlier state."
+        return f"{start}; it was never rolled back."
     changes = ", then ".join(CHANGES[back.change][0] for back in backs if back.change in CHANGES)
-    return f"{start}; on the way it collapsed and went back {times(len(backs))}: {changes or 'nothing is told'}."
+    return f"{start}; it collapsed and was rolled back {times(len(backs))}: {changes or 'not recorded'}."
 
 
 def event_rows(events: tuple[Event, ...]) -> list[dict[str, str]]:
@@ -73,7 +73,7 @@ def event_rows(events: tuple[Event, ...]) -> list[dict[str, str]]:
 def _happened(event: Event) -> str:
     """The reason of an alarm, or what a roll-back did."""
     if event.kind is Kind.BACK:
-        what, why = CHANGES.get(event.change, ("a change that is not known", ""))
+        what, why = CHANGES.get(event.change, ("an unknown change", ""))
         where = f"To the state after {number(event.images)} images" if event.images else "To the beginning"
         return f"{where}; {what}" + (f": {why}." if why else ".")
     if event.kind is Kind.OVER:
@@ -84,7 +84,7 @@ def _happened(event: Event) -> str:
         known = bool(mark) and name in _WATCHED
         by_network.setdefault(_WATCHED[name] if known else "", []).append(rest if known else reason)
     told = ". ".join(f"{name}: {'; '.join(rest)}" if name else "; ".join(rest) for name, rest in by_network.items())
-    return f"{told}." if told else "No reason is told."
+    return f"{told}." if told else "No reason is recorded."
 
 
 def facts_rows(training: TrainingView) -> list[tuple[str, str]]:
@@ -99,9 +99,9 @@ def facts_rows(training: TrainingView) -> list[tuple[str, str]]:
         rows.append(("length", duration(float(log["seconds"][-1])) + _given_up(training)))
     if len(log.get("images_per_second", ())):
         middle = sorted(log["images_per_second"])[len(log["images_per_second"]) // 2]
-        rows.append(("images a second, median", number(float(middle))))
+        rows.append(("images per second, median", number(float(middle))))
     rows.append(("computed on", f"{_device(facts.get('device'))}, {clean(facts.get('precision', 'float32'))}"))
-    rows.append(("variety held against", clean(facts.get("variety_against", "not stated"))))
+    rows.append(("variety compared with", clean(facts.get("variety_against", "not stated"))))
     for key, words in (("generator", "generator, parameters"), ("discriminator", "discriminator, parameters")):
         if key in sizes:
             rows.append((words, _amount(sizes[key])))
@@ -117,9 +117,9 @@ def _images_seen(training: TrainingView) -> str:
 
 
 def _given_up(training: TrainingView) -> str:
-    """Time that roll-backs gave up."""
+    """Time discarded by roll-backs."""
     parts = [part["seconds"] for part in training.course.given_up if len(part.get("seconds", ()))]
-    return f", {duration(sum(float(part[-1] - part[0]) for part in parts))} given up" if parts else ""
+    return f", {duration(sum(float(part[-1] - part[0]) for part in parts))} discarded" if parts else ""
 
 
 def _amount(value: Any) -> str:

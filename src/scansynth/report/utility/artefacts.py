@@ -1,4 +1,4 @@
-"""What the utility trial left in its folder -> values for the page, with the test images that changed sides."""
+"""The utility trial's artefacts -> values for the page, with the test images whose result changed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EXAMPLES = 6
 
 @dataclass(frozen=True)
 class Example:
-    """A test image with a lesion that changed sides.
+    """A test image with a lesion whose result changed.
 
     Attributes:
         image: uint16 (size, size).
@@ -48,7 +48,7 @@ class TrialView:
 
     Attributes:
         plan: What was declared.
-        analysis: What came of it.
+        analysis: Its result.
         judged: The verdict, and the claims in the order of the rules.
         caught: Newly caught with synthetic images, the largest changes first; at most `EXAMPLES`.
         missed: Newly missed, likewise.

@@ -1,4 +1,4 @@
-"""The comparisons of a trial: what each arm is in words, the forest of all of them, and their table."""
+"""The comparisons of a trial: each arm in words, the forest plot and the table."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ from scansynth.utility.statistics.rulings import CONTROLS, PRIMARY
 
 ARM_WORDS: Mapping[str, tuple[str, str]] = {
     "real": ("real only", "the real images as they are"),
-    "basic": ("real, varied", "the real images with flips and slight rotations: what all others are held against"),
+    "basic": ("real, augmented", "the real images with flips and slight rotations: the baseline of all others"),
     "synthetic": ("real + synthetic", "real and synthetic images as they are, as in the published work"),
-    "basic-synthetic": ("real + synthetic, varied", "real and synthetic images with flips and slight rotations"),
-    "duplicates": ("real + duplicates, varied", "as many duplicates of real images as there were synthetic ones"),
-    "nearest": ("real + nearest real, varied", "for each synthetic image the training image nearest to it"),
-    "shuffled": ("real + shuffled synthetic, varied", "synthetic images whose labels were shuffled"),
-    "synthetic-only": ("synthetic only, varied", "synthetic images in the place of the real ones with a lesion"),
-    "pretrained": ("synthetic first, then real, varied", "half of the training on synthetic images, half on real ones"),
-    "filtered": ("real + filtered synthetic, varied", "the more real-looking half of twice as many synthetic images"),
-    "reserve": ("real + more real, varied", "real images of patients that were kept aside"),
+    "basic-synthetic": ("real + synthetic, augmented", "real and synthetic images with flips and slight rotations"),
+    "duplicates": ("real + duplicates, augmented", "as many duplicates of real images as there were synthetic ones"),
+    "nearest": ("real + nearest real, augmented", "for each synthetic image the training image nearest to it"),
+    "shuffled": ("real + shuffled synthetic, augmented", "synthetic images whose labels were shuffled"),
+    "synthetic-only": ("synthetic only, augmented", "synthetic images in place of the real ones with a lesion"),
+    "pretrained": (
+        "synthetic first, then real, augmented",
+        "first half of training on synthetic images, second half on real ones",
+    ),
+    "filtered": ("real + filtered synthetic, augmented", "the more realistic half of twice as many synthetic images"),
+    "reserve": ("real + more real, augmented", "real images of patients that were kept aside"),
 }
-"""Each way to train a detector: short, and in a clause. “Varied” is basic augmentation."""
+"""Each arm: short name, and description. “Augmented” is basic augmentation."""
 
 _MARKS: Mapping[tuple[str, str], tuple[str, str]] = {
     PRIMARY: ("the main comparison", "decides"),
     (PUBLISHED, REAL): ("as published", ""),
-    (PLACEBO, BASIC): ("placebo", "must bring nothing"),
+    (PLACEBO, BASIC): ("placebo", "must bring no gain"),
     (POSITIVE_CONTROL, BASIC): ("positive control", "must bring a gain"),
 }
 
@@ -40,7 +43,7 @@ _OUTCOMES: Mapping[Verdict, str] = {
     Verdict.NOT_SHOWN: "no gain is shown",
     Verdict.NOT_ASSESSABLE: "not assessable",
 }
-"""What came of a control, which is no claim on synthetic images."""
+"""Outcome of a control, which is not a claim on synthetic images."""
 
 
 def arm_name(arm: str) -> str:
@@ -104,10 +107,10 @@ def _row(row: Values, gains: Axis, alarms: Axis) -> dict[str, Any]:
 
 
 def _kept(arm: str, verdict: Verdict) -> str:
-    """Whether a control did what it must; nothing for what is no control, or a control without a duty."""
+    """Whether a control passed; empty for what is not a control, or has no requirement."""
     if arm not in {PLACEBO, POSITIVE_CONTROL} or verdict is Verdict.NOT_ASSESSABLE:
         return ""
-    return "as it must be" if (verdict is Verdict.SHOWN) is (arm == POSITIVE_CONTROL) else "failed"
+    return "control passed" if (verdict is Verdict.SHOWN) is (arm == POSITIVE_CONTROL) else "failed"
 
 
 def _cell(what: str, estimate: Values, axis: Axis) -> dict[str, Any]:
@@ -145,7 +148,7 @@ def _versus(name: str) -> str:
 def block_name(block: Values) -> str:
     """A block in words: share of the patients and dose."""
     share, ratio = 100.0 * float(block["fraction"]), float(block["ratio"])
-    return f"{number(share)}% of the training patients, {number(ratio)} synthetic for each real image"
+    return f"{number(share)}% of the training patients, {number(ratio)} synthetic images per real image"
 
 
 def _figures(row: Values) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a trial had declared before its first job, and what it did not do."""
+"""What a trial declared before its first job, and what it did not do."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def declared(trial: TrialView) -> list[tuple[str, str]]:
     settings, fit = plan["settings"], plan["fit"]
     rows = [
         ("SHA-256 of the declaration", clean(plan["sha256"])),
-        ("ways to train", "; ".join(arm_name(str(arm)) for arm in settings["arms"])),
-        ("generators, each with one detector in each way", number(int(settings["pairs"]))),
+        ("arms", "; ".join(arm_name(str(arm)) for arm in settings["arms"])),
+        ("generators, each with one detector per arm", number(int(settings["pairs"]))),
         ("detectors trained", number(len(plan["jobs"]))),
         ("shares of the training patients", _shares(settings["fractions"])),
-        ("synthetic images for each real one", setting(list(settings["ratios"]))),
+        ("synthetic images per real image", setting(list(settings["ratios"]))),
         ("network of the detector", clean(fit["network"])),
         ("steps of training, the same for all", number(int(fit["steps"]))),
         ("images in a step, half with a lesion", number(int(fit["batch"]))),
@@ -34,7 +34,7 @@ def declared(trial: TrialView) -> list[tuple[str, str]]:
         ("lesions located", setting(bool(fit["lesions"]))),
         ("false alarms at which thresholds are set", f"{number(100.0 * float(terms['false_alarm_rate']))}%"),
         ("most that false alarms may rise", f"{number(100.0 * float(terms['margin']))} points"),
-        ("draws of the patients", number(int(terms["draws"]))),
+        ("resamples of the patients", number(int(terms["draws"]))),
         ("level of the intervals", f"{number(100.0 * float(terms['level']))}%"),
     ]
     rows += [(f"patients: {role}", _role(plan["roles"][role])) for role in _ROLES]
@@ -42,12 +42,12 @@ def declared(trial: TrialView) -> list[tuple[str, str]]:
 
 
 def changed_since(trial: TrialView) -> str:
-    """What the analysis was made with and the declaration does not say; empty where they agree."""
+    """Settings of the analysis that differ from the declaration; empty where they agree."""
     terms, settings, block = trial.analysis["terms"], trial.plan["settings"], trial.analysis["blocks"][0]
     both = {
         "rate of false alarms": (terms["false_alarm_rate"], settings["false_alarm_rate"]),
         "margin": (terms["margin"], settings["margin"]),
-        "draws of the patients": (terms["draws"], settings["draws"]),
+        "resamples of the patients": (terms["draws"], settings["draws"]),
         "share of the patients": (block["fraction"], settings["fractions"][0]),
         "number of synthetic images": (block["ratio"], settings["ratios"][0]),
     }
@@ -64,25 +64,25 @@ def _shares(fractions: Sequence[float]) -> str:
 
 
 def not_done(trial: TrialView) -> list[str]:
-    """What a reader of the page might look for and not find, a sentence each."""
+    """What the trial left out, one sentence each."""
     plan, block = trial.plan, trial.analysis["blocks"][0]
     settings = plan["settings"]
     rows = []
     absent = [arm_name(arm) for arm in ARM_WORDS if arm not in settings["arms"]]
     if absent:
-        rows.append(f"Not tried: {'; '.join(absent)}.")
+        rows.append(f"Arms not run: {'; '.join(absent)}.")
     if sum(ratio > 0.0 for ratio in settings["ratios"]) < 2:
-        rows.append("One number of synthetic images was tried; what more or fewer would do is not known.")
+        rows.append("Only one number of synthetic images was tried; the effect of more or fewer is not known.")
     if len(settings["fractions"]) < 2:
-        rows.append("One share of the training patients was tried; what would be gained with fewer is not known.")
+        rows.append("Only one share of the training patients was tried; the gain with fewer is not known.")
     if not plan["fit"]["lesions"]:
         rows.append("Lesions were not located: the detectors say whether an image shows one, not where.")
     if not block["external"]:
-        rows.append("Patients of no other institution were looked at.")
+        rows.append("No patients of another institution were included.")
     if not block["groups"]:
-        rows.append("No groups of patients were told apart.")
+        rows.append("No patient groups were analysed.")
     if settings.get("leave_out") is None:
-        rows.append("No site and no scanner was left out of the training to be tried on.")
+        rows.append("No site or scanner was held out of training for testing.")
     if any(row["gap"] is None for row in block["arms"]):
-        rows.append("For some ways to train, the images learned from were not scored, so their gap is not known.")
+        rows.append("For some arms the training images were not scored, so their train-test gap is not known.")
     return [*rows, *(f"Noted in the declaration: {clean(note)}." for note in plan["notes"])]

@@ -19,11 +19,11 @@ from scansynth.utility.statistics.outcomes import BASIC, COMBINED, POSITIVE_CONT
 Floats = NDArray[np.float64]
 
 _SERIES = ((BASIC, "real"), (COMBINED, "synthetic"), (POSITIVE_CONTROL, "third"))
-"""Arms that stand in the pictures, and their colours; the others stand in the table."""
+"""Arms shown in the charts, and their colours; the others are in the table."""
 
 _DASHES = {"real": (0, ()), "synthetic": (0, (5, 1.5)), "third": (0, (1.5, 1.2))}
-_ELSEWHERE = "marks at places of other patients"
-_ROOM = 0.35
+_ELSEWHERE = "marks at other patients' lesion locations"
+_SPACE = 0.35
 
 
 def trial_charts(analysis: Values) -> list[Chart]:
@@ -60,7 +60,7 @@ def _curve(axes: Axes, curve: Mapping[str, Sequence[float]], colour: str, times:
 
 
 def _roc(shown: Shown, rate: float) -> Chart:
-    title = "Lesions found at each rate of false alarms (ROC)"
+    title = "Lesions found at each false-alarm rate (ROC)"
     told = "; ".join(f"{arm_name(arm)}: AUC {float(row['auc']['value']):.2f}" for row, arm, _ in shown)
     out: list[Markup] = []
     with axes_for("trial-roc", f"{title}. {told}.", out) as axes:
@@ -70,10 +70,10 @@ def _roc(shown: Shown, rate: float) -> Chart:
         axes.annotate(f" chosen: {number(rate)}%", (rate, 0.02), xycoords=("data", "axes fraction"), va="bottom")
         axes.set_xlim(0, 100)
         axes.set_ylim(0, 101)
-        axes.set_xlabel("clear test images called positive, %")
+        axes.set_xlabel("test images without a lesion called positive, %")
         axes.set_ylabel("lesions found, %")
         axes.yaxis.set_major_locator(MaxNLocator(5))
-    note = "A curve further up on the left is better. Tinted: where each may well lie, over patients and trainings."
+    note = "Further up and left is better. Tinted: uncertainty over patients and training runs."
     return Chart(title, out[0], _key(shown), note)
 
 
@@ -82,7 +82,7 @@ def _froc(shown: Shown, floor: Values | None) -> list[Chart]:
     found = [(row, arm, colour) for row, arm, colour in shown if row["froc"] is not None]
     if not found:
         return []
-    title = "Single lesions found against false marks (FROC)"
+    title = "Lesions found against false positives (FROC)"
     out: list[Markup] = []
     with axes_for("trial-froc", f"{title}.", out) as axes:
         for row, _, colour in found:
@@ -95,14 +95,14 @@ def _froc(shown: Shown, floor: Values | None) -> list[Chart]:
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set_ylim(0, 101)
-        axes.set_xlabel("false marks for each image")
+        axes.set_xlabel("false positives per image")
         axes.set_ylabel("lesions found, %")
     key = (*_key(found), *([] if floor is None else [(_ELSEWHERE, "ink")]))
     return [Chart(title, out[0], key, "A lesion counts as found when a mark lies within its radius.")]
 
 
 def _calibration(shown: Shown) -> Chart:
-    title = "Do the probabilities mean what they say?"
+    title = "Calibration of the probabilities"
     told = "; ".join(
         f"{arm_name(arm)}: off by {100.0 * float(row['calibration']['ece']['value']):.1f} points on average"
         for row, arm, _ in shown
@@ -120,9 +120,9 @@ def _calibration(shown: Shown) -> Chart:
             axes.scatter(100.0 * said[full], 100.0 * true[full], s=8 + 160 * weight[full], color=COLOURS[colour])
         axes.set_xlim(-2, 102)
         axes.set_ylim(-2, 102)
-        axes.set_xlabel("probability that the detector states, %")
-        axes.set_ylabel("of these with a lesion, %")
-    note = "On the grey line they do. Larger dots stand for more images. Both kinds of images count alike here."
+        axes.set_xlabel("predicted probability, %")
+        axes.set_ylabel("observed with a lesion, %")
+    note = "The grey line is perfect calibration. Larger dots are more images. Both classes have equal weight."
     return Chart(title, out[0], _key(shown), note)
 
 
@@ -132,20 +132,20 @@ def _dose(points: Sequence[Values]) -> list[Chart]:
     if len(found) < 2:
         return []
     title = "Gain by the number of synthetic images"
-    told = "; ".join(f"{number(ratio)} for each real: {100.0 * float(gain['value']):+.1f}" for ratio, gain in found)
-    told = f"0 for each real: 0, by definition; {told}"
+    told = "; ".join(f"{number(ratio)} per real image: {100.0 * float(gain['value']):+.1f}" for ratio, gain in found)
+    told = f"0 per real image: 0, by definition; {told}"
     out: list[Markup] = []
     with axes_for("trial-dose", f"{title}, in points. {told}.", out) as axes:
         axes.axhline(0.0, color=COLOURS["muted"], linewidth=1.0)
         axes.plot([0.0], [0.0], "o", markersize=5, color=COLOURS["synthetic"], markerfacecolor="none")
         _bars(axes, [gain for _, gain in found], "synthetic", 1.0)
         _places(axes, ["0", *(number(ratio) for ratio, _ in found)])
-        axes.set_xlabel("synthetic images for each real one")
+        axes.set_xlabel("synthetic images per real image")
         axes.set_ylabel("gain of sensitivity, points")
         axes.yaxis.set_major_locator(MaxNLocator(5))
     note = (
-        "Above 0: the detector with synthetic images finds more than that without, which is the ring at 0. Bars: "
-        "intervals; no dose but the declared first one decides."
+        "Above 0, the detector with synthetic images finds more than the one without (the ring at 0). Bars: "
+        "intervals. Only the first declared ratio decides."
     )
     return [Chart(title, out[0], ((arm_name(COMBINED), "synthetic"),), note)]
 
@@ -155,7 +155,7 @@ def _low_data(points: Sequence[Values]) -> list[Chart]:
     found = [one for one in points if {BASIC, COMBINED} <= set(one["sensitivity"])]
     if len(found) < 2:
         return []
-    title = "When real patients are few"
+    title = "With fewer real patients"
     shares = [f"{100.0 * float(one['fraction']):g}%" for one in found]
     gains = [optional((one["gain"] or {}).get("value")) for one in found]
     told = "; ".join(
@@ -172,7 +172,7 @@ def _low_data(points: Sequence[Values]) -> list[Chart]:
         axes.set_ylabel("lesions found, %")
         axes.yaxis.set_major_locator(MaxNLocator(5))
     key = ((arm_name(BASIC), "real"), (arm_name(COMBINED), "synthetic"))
-    return [Chart(title, out[0], key, "Each share has generators of its own, which saw these patients and no others.")]
+    return [Chart(title, out[0], key, "Each share has its own generators, trained on these patients only.")]
 
 
 def _bars(axes: Axes, estimates: Sequence[Values], colour: str, aside: float) -> None:
@@ -187,4 +187,4 @@ def _bars(axes: Axes, estimates: Sequence[Values], colour: str, aside: float) ->
 
 def _places(axes: Axes, names: Sequence[str]) -> None:
     axes.set_xticks(range(len(names)), list(names))
-    axes.set_xlim(-_ROOM, len(names) - 1 + _ROOM)
+    axes.set_xlim(-_SPACE, len(names) - 1 + _SPACE)

@@ -19,15 +19,15 @@ from scansynth.study import ANALYSIS
 from scansynth.utility.statistics.answers import GAIN
 
 OPENINGS: Mapping[Verdict, str] = {
-    Verdict.SHOWN: "Yes, in this cohort: with synthetic images beside the real ones, a detector finds more lesions.",
-    Verdict.REFUTED: "No: with synthetic images beside the real ones, a detector does worse.",
-    Verdict.NOT_SHOWN: "Not settled: these data cannot tell whether synthetic images help a detector.",
+    Verdict.SHOWN: "Yes, in this cohort: a detector finds more lesions with synthetic images added to the real ones.",
+    Verdict.REFUTED: "No: a detector does worse when synthetic images are added to the real ones.",
+    Verdict.NOT_SHOWN: "Not settled: the data are inconclusive on whether synthetic images help a detector.",
     Verdict.NOT_ASSESSABLE: "This could not be assessed.",
 }
 """The answer by the verdict of the main comparison; the reason stands with it."""
 
 _CONTROLS = {"utility.placebo", "utility.positive_control"}
-"""Claims that are controls, and tell nothing of synthetic images."""
+"""Claims that are controls and say nothing about synthetic images."""
 
 
 def counted(claims: Sequence[Claim]) -> list[Claim]:
@@ -112,15 +112,15 @@ def _arm(row: Values) -> dict[str, Any]:
 
 
 def _lesion_floor(floor: Values | None) -> str:
-    """What CPM comes to without knowledge of places, as figures without a verdict; empty without lesions."""
+    """CPM without location information, as figures without a verdict; empty without lesions."""
     if floor is None:
         return ""
     value, between = _plain(floor["dealt"])
     more, more_between = _plain(floor["beyond"])
     return (
-        f"Marks that know which images are suspicious, but lie where the marks of other patients lay, would reach "
-        f"{value} ({between}). The difference to the detector without synthetic images is {more} ({more_between}): so "
-        "much of its CPM is knowledge of places."
+        f"With the scores kept but the marks moved to those of other patients, CPM would be "
+        f"{value} ({between}). The difference from the detector without synthetic images is {more} ({more_between}): "
+        f"this part of its CPM comes from localisation."
     )
 
 
@@ -137,14 +137,14 @@ def _group(row: Values) -> dict[str, Any]:
 
 
 def _external(row: Values, notes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Another cohort, with what about it is not as in this study."""
+    """Another cohort, with its differences from this study."""
     shown = _group(row)
     told = [reason(row["why"]), *(reason(note) for note in notes.get(str(row["group"]), ()))]
     return {**shown, "why": " ".join(part for part in told if part)}
 
 
 def _left_out(row: Values) -> dict[str, Any]:
-    """Patients who were left out of the training, and what each way to train finds among them."""
+    """Patients left out of training, and what each arm finds among them."""
     by_arm = row["sensitivity"]
     arms = sorted(by_arm, key=lambda arm: list(ARM_WORDS).index(arm) if arm in ARM_WORDS else len(ARM_WORDS))
     found = [(arm_name(str(arm)), *_percent(by_arm[arm])) for arm in arms]
@@ -164,7 +164,7 @@ def _examples(trial: TrialView) -> dict[str, Any]:
 
 
 def _pairs(block: Values) -> int:
-    """How many detectors each way to train has."""
+    """Number of detectors per arm."""
     return max((len(row["thresholds"]) for row in block["arms"]), default=0)
 
 

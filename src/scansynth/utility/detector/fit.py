@@ -39,7 +39,7 @@ class FitSettings:
         network: A name of `networks.SIZES`.
         lesions: It finds lesions, not only images with one.
         steps: Optimiser steps.
-        batch: Images of a step, half of them positive.
+        batch: Batch size, half of it positive.
         learning_rate: The largest one.
     """
 

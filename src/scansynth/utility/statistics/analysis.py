@@ -118,7 +118,7 @@ class Describing:
         block, terms = self.block, self.terms
         why = obstacle(block, terms.false_alarm_rate) or ""
         if outcomes is None:
-            why = why or "Most draws of the patients lack a class: there are too few patients."
+            why = why or "Most resamples of the patients lack a class: there are too few patients."
             return BlockAnalysis(block.fraction, block.ratio, why)
         froc = None
         if self.detections is not None and len(self.detections.marks[0][0].found):  # a lesion is there to be found

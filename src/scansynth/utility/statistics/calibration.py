@@ -33,7 +33,7 @@ def logits(probabilities: Floats) -> Floats:
 def fit_temperature(probabilities: Floats, positive: Mask) -> float:
     """The temperature T with the least log loss of sigmoid(logit / T) (Guo et al., ICML 2017, section 4.2).
 
-    The two classes weigh the same, because the detector learned from batches of one half each.
+    The two classes have equal weight, because the detector learned from batches of one half each.
 
     Args:
         probabilities: Of the images of calibrate (n,), both classes among them.
@@ -57,7 +57,7 @@ def tempered(probabilities: Floats, temperature: float) -> Floats:
 class Reliability:
     """How often it is true what is said to be so probable, in even bins of the probability.
 
-    Both classes weigh the same, as in training: the probability is that among as many positives as negatives.
+    Both classes have equal weight, as in training: the probability at a prevalence of one half.
 
     Attributes:
         said: Mean probability of each bin (BINS,), NaN where it is empty.

@@ -211,7 +211,7 @@ class Froc:
 
 
 def measure_froc(detections: Detections, draws: int, rng: np.random.Generator) -> Froc:
-    """CPM and FROC curves of all arms and pairs under draws of the patients.
+    """CPM and FROC curves of all arms and pairs under resamples of the patients.
 
     Args:
         detections: Of a block.

@@ -128,7 +128,7 @@ def row_of(
     why, found = _hindrance(block, own), None
     if not why:
         found = measure(block.calibrate, own, rate, draws, rng)
-        why = "" if found.kept >= LEAST_KEPT else "Too many draws of the patients lack a class."
+        why = "" if found.kept >= LEAST_KEPT else "Too many resamples of the patients lack a class."
     if found is None or why:
         return GroupRow(group, patients, positives, negatives, {}, None, None, why)
     primary = set(PRIMARY) <= set(block.arms)

@@ -291,12 +291,12 @@ class Plan:
 
     @property
     def gain(self) -> float:
-        """Wished for."""
+        """To be reached."""
         return self.wish.gain
 
     @property
     def power(self) -> float:
-        """Wished for."""
+        """To be reached."""
         return self.wish.power
 
     def as_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Bootstrap by patient: thresholds, rates and AUC under many draws of the patients at once.
+"""Bootstrap by patient: thresholds, rates and AUC under many resamples of the patients at once.
 
 A draw gives every patient a multiplicity, and every image that of its patient, so the images of one patient are never
 split. One patient fewer than there are is drawn: the variance over such draws is unbiased, where as many as there are

@@ -97,7 +97,7 @@ class BlockAnalysis:
         groups: By attribute of the patients.
         external: Other cohorts, a row each.
         caught: Cases of the primary contrast that changed sides.
-        kept: Share of the draws of the patients that held both classes.
+        kept: Share of the resamples of the patients that held both classes.
     """
 
     fraction: float

@@ -249,7 +249,7 @@ def _few_draws(outcomes: Outcomes) -> str | None:
     if outcomes.kept >= LEAST_KEPT:
         return None
     return (
-        f"Of the draws of the patients {1 - outcomes.kept:.0%} lacked images with or without a lesion: "
+        f"Of the resamples of the patients {1 - outcomes.kept:.0%} lacked images with or without a lesion: "
         "there are too few patients."
     )
 

@@ -1,4 +1,4 @@
-// The administrator's page: who has read how much. What was answered never comes here.
+// The administrator's page: who has read how much. Answers given never comes here.
 
 import { getAdmin } from "./api.js";
 
@@ -40,7 +40,7 @@ async function renew() {
     const text = `${finished} of ${readers.length} readers have finished.${closed ? " The study is closed." : ""}`;
     if (byId("summary").textContent !== text) byId("summary").textContent = text;
     byId("readers").replaceChildren(...readers.map(row));
-    byId("renewed").textContent = `Last renewed at ${new Date().toLocaleTimeString()}.`;
+    byId("renewed").textContent = `Last refreshed at ${new Date().toLocaleTimeString()}.`;
   } catch (error) {
     if (error.status === 401 || error.status === 403) location.reload();
     else byId("renewed").textContent = `${error.message} Trying again.`;

@@ -45,18 +45,18 @@ function group(fieldset, name, labels, keys, inRow) {
 export function createAnswers(form, state, changed) {
   const groups = { answer: group(form.querySelector("#scale"), "answer", state.scale, ["1", "2", "3", "4", "5", "6"]) };
   const byKey = new Map(groups.answer.map((input) => [input.value, input]));
-  const asked = { answer: "Choose how the image looks to you first (keys 1 to 6)." };
+  const asked = { answer: "First choose how the image looks to you (keys 1 to 6)." };
   const question = state.second_question;
   if (question) {
     form.querySelector("#second-text").textContent = question.text;
     const keys = optionKeys(question.options);
     groups.second = group(form.querySelector("#second"), "second", question.options, keys, true);
     groups.second.forEach((input, at) => byKey.set(keys[at], input));
-    asked.second = `Please answer, too: ${question.text}`;
+    asked.second = `Please also answer: ${question.text}`;
     if (question.confidence) {
       groups.confidence = group(form.querySelector("#confidence"), "confidence", SURENESS, SURE_KEYS, true);
       groups.confidence.forEach((input, at) => byKey.set(SURE_KEYS[at], input));
-      asked.confidence = "Please say, too, how sure you are of the second answer.";
+      asked.confidence = "Please also say how sure you are of the second answer.";
     }
   }
   form.addEventListener("change", changed);

@@ -57,7 +57,7 @@ async function change(method, path, value) {
 /** Stored values of one image. The length is checked, because a cut answer must never look like an image. */
 export async function getBuffer(item, length) {
   const bytes = await send("GET", `/api/buffer/${item}`, undefined, "bytes");
-  if (bytes.byteLength !== length * 2) throw new ApiError("The image did not arrive whole.", 0, null);
+  if (bytes.byteLength !== length * 2) throw new ApiError("The image did not arrive completely.", 0, null);
   return new Uint16Array(bytes);
 }
 

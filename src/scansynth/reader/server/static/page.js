@@ -54,7 +54,7 @@ async function signOut() {
 function stopped(error) {
   const left = sender.left();
   const kept = left ? `Answers not yet sent: ${left}.` : "";
-  if (error.status === 401) end("elsewhere", left ? `${kept} They are kept in this browser and sent when you go on here.` : "");
+  if (error.status === 401) end("elsewhere", left ? `${kept} They are kept in this browser and sent when you continue here.` : "");
   else if (error.status === 410) end("closed", left ? `${kept} They came too late to be counted.` : "");
   else end("fault", error.message);
 }
@@ -131,7 +131,7 @@ async function patiently(ask, wanted) {
     } catch (error) {
       if (error.status === 403 || error.status === 404) return refresh();
       if (!error.again) return stopped(error);
-      if (state) cover("No connection. The image comes as soon as it is back.");
+      if (state) cover("No connection. The image will load when it is back.");
       await new Promise((resolve) => setTimeout(resolve, RETRY));
     }
   }
@@ -194,7 +194,7 @@ async function aside(text = "") {
 function elsewhere(newState) {
   if (sender.left()) return;
   take(newState);
-  if (!ended) hint("This image was answered in another window. You are now where that window is.");
+  if (!ended) hint("This image was answered in another window. This window now follows it.");
 }
 
 /** A draft that was not taken: kept here while the network is cut; else the server knows better. */

@@ -23,7 +23,7 @@ export function createRest(pause, back) {
     propose(done, every) {
       box.hidden = !(every > 0 && done > 0 && done % every === 0);
       if (box.hidden) return "";
-      byId("rest-text").textContent = `You have read ${done} images. A short break keeps the eyes fresh.`;
+      byId("rest-text").textContent = `You have read ${done} images. A short break is recommended.`;
       return byId("rest-text").textContent;
     },
   };

@@ -10,27 +10,27 @@ const WORDS = {
   },
   closed: {
     title: "This study is closed",
-    text: "No more answers are taken. Thank you for your part in it.",
+    text: "No more answers are accepted. Thank you for taking part.",
   },
   left: {
     title: "You are signed out",
-    text: "Everything you locked is safe. You go on later with your personal code, here or on another device.",
-    link: "Go on reading",
+    text: "All locked answers are saved. Continue later with your personal code, here or on another device.",
+    link: "Continue reading",
   },
   elsewhere: {
     title: "This page is no longer signed in",
-    text: "The study was opened on another device, or you were away for long. Everything you locked is safe.",
-    link: "Go on here",
+    text: "The study was opened on another device, or your session expired. All locked answers are saved.",
+    link: "Continue here",
   },
   lost: {
     title: "The server cannot be reached",
-    text: "The page tries again by itself. Nothing that you locked is lost.",
+    text: "The page tries again automatically. No locked answer is lost.",
     button: "Try now",
   },
   fault: {
     title: "Something went wrong",
-    text: "Please load the page again. If that does not help, tell those who run the study what stands below.",
-    button: "Load again",
+    text: "Please reload the page. If that does not help, send the study team the text below.",
+    button: "Reload",
   },
 };
 

@@ -50,7 +50,7 @@ export function tellNetwork(left, error) {
 export function tellTruth(truth, label, practiceOver, total) {
   byId("feedback-title").textContent = truth === "synthetic" ? "This image was synthetic." : "This image was real.";
   byId("feedback-text").textContent = practiceOver
-    ? `You answered: ${label}. Practice is over: the next image is the first of ${total} that count. No more is told.`
+    ? `You answered: ${label}. Practice is over: the next image is the first of ${total} that count. There is no more feedback.`
     : `You answered: ${label}.`;
   byId("feedback-next").firstChild.textContent = practiceOver ? "Begin the study " : "Next ";
   say(`${byId("feedback-title").textContent} ${byId("feedback-text").textContent}`);
