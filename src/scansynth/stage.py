@@ -1,9 +1,9 @@
 """A stage's record: what it read, its settings, and what it wrote.
 
-The record stands beside what the stage wrote, as `stage.json`, and is written last: a folder with a
-record is whole. A stage is stale when its inputs or settings differ from its record: `stale` says so for stages and
-jobs alike, and `outdated` for what remembers the digests it read. Another version of scansynth is recorded and warned
-of, and makes nothing stale by itself.
+The record is `stage.json` beside the stage's outputs, and is written last: a folder with a record is complete. A
+stage is stale when its inputs or settings differ from its record: `stale` says so for stages and
+jobs alike, and `outdated` for what remembers the digests it read. Another version of scansynth is recorded and
+causes a warning, but makes nothing stale.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def serve(
 
 
 def _worklist(folder: Path) -> Path:
-    """The worklist of a study, or the folder itself where it is a worklist."""
+    """The worklist of a study, or the folder itself if it is a worklist."""
     from scansynth.study import READER, WORKLIST_FOLDER, is_study
 
     return folder / READER / WORKLIST_FOLDER if is_study(folder) else folder

@@ -73,7 +73,7 @@ def _quarantined(study: Study) -> None:
 
 
 def _say_quarantined(evidence: Path) -> None:
-    """Names the list of images to keep back, when there are any."""
+    """Names the list of images to withhold, when there are any."""
     from scansynth.files import read_csv
     from scansynth.study import QUARANTINE
 

@@ -141,13 +141,13 @@ def _dry_run(study: Study, key: InstitutionKey) -> None:
 
 @app.command()
 def ingest(study: StudyFolder, key: KeyFile = None) -> None:
-    """Reads the scans: de-identified, normalised, each patient in one role."""
+    """Reads the scans: de-identifies, normalises, and gives each patient one role."""
     one_stage(study, "ingest", key, lambda opened: opened.cohort, f"scansynth train {study}")
 
 
 @app.command()
 def train(study: StudyFolder, key: KeyFile = None) -> None:
-    """Trains the generator, or goes on with an interrupted training."""
+    """Trains the generator, or resumes an interrupted run."""
     one_stage(study, "train", key, lambda opened: opened.run().parent, f"scansynth generate {study}")
 
 
@@ -159,7 +159,7 @@ def generate(
     ] = False,
     key: KeyFile = None,
 ) -> None:
-    """Draws the synthetic set as DICOM."""
+    """Generates the synthetic set as DICOM."""
     one_stage(
         study,
         "generate",
@@ -172,7 +172,7 @@ def generate(
 
 @app.command()
 def report(study: StudyFolder, key: KeyFile = None) -> None:
-    """Writes the page for the review board."""
+    """Writes the report page for the review board."""
     from scansynth.study import PAGE
 
     one_stage(study, "report", key, lambda opened: opened.report / PAGE)

@@ -141,7 +141,7 @@ def _of_files(study: Study, folder: Path, label: str, pool: DecodePool, progress
     found = survey(folder, "DIR", pool, facts.modality, True, progress)
     made = read(found, facts.shape, Scaling(settings.hu_window, settings.percentiles), pool, True, progress)
     if not len(made.images):
-        raise CohortError(f"no image of DIR could be decoded ({_most(made)}); look at the files with a viewer")
+        raise CohortError(f"no image of DIR could be decoded ({_most(made)}); check the files with a viewer")
     return _New(
         images=made.images,
         masks=None,

@@ -75,7 +75,7 @@ def create(folder: Path, wishes: Wishes, warn: Callable[[str], None] = lambda te
         StorageError: The folder cannot be written.
     """
     if is_study(folder):
-        raise StudyError(f"{folder} is a study already; change its study.toml, or choose another folder")
+        raise StudyError(f"{folder} is already a study; edit its study.toml, or choose another folder")
     _check_places(folder, wishes)
     family_of(load_recipe(wishes.recipe, wishes.overrides))
     if wishes.split_from is not None:

@@ -299,7 +299,7 @@ def _state(stage: Stage, study: Study, key: InstitutionKey, waits_for: str = "")
     try:
         seed = study.config.seed if stage.seeded else None
         changes = stale(stage.folder(study), stage.inputs(study, key), stage.settings(study), seed)
-    except CohortError as fault:  # the scans' disk is not there: what was made of them still stands
+    except CohortError as fault:  # the scans' disk is not mounted: what was made from them is still valid
         return StageState(stage, Condition.DONE, f"not checked: {fault}", record)
     if changes:
         return StageState(stage, Condition.STALE, "changed: " + ", ".join(changes), record)
