@@ -223,9 +223,12 @@ def test_how_it_stands_is_said_once_and_each_level_has_its_words(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        (["rate"], "went back once: the learning rate was halved."),
-        (["replay", "rate"], "went back twice: experience replay was switched on, then the learning rate was halved."),
-        (["rate", "rate", "rate"], "went back 3 times: "),
+        (["rate"], "was rolled back once: the learning rate was halved."),
+        (
+            ["replay", "rate"],
+            "was rolled back twice: experience replay was switched on, then the learning rate was halved.",
+        ),
+        (["rate", "rate", "rate"], "was rolled back 3 times: "),
     ],
 )
 def test_the_sentence_says_how_often_it_went_back_and_what_was_changed(
