@@ -203,7 +203,7 @@ def test_a_study_of_another_version(study: Path, refused: Callable[..., str]) ->
 
 def test_not_a_study_and_a_study_twice(study: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
     assert "is not a study" in refused("run", tmp_path / "scans")
-    assert "is a study already" in refused(*init_arguments(study, tmp_path / "scans"))
+    assert "is already a study" in refused(*init_arguments(study, tmp_path / "scans"))
 
 
 def test_a_stage_before_its_time(study: Path, refused: Callable[..., str]) -> None:

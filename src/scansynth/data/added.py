@@ -84,7 +84,7 @@ def add_set(
     """
     began, target = time.monotonic(), study.synthetic(name)
     if not _NAME.fullmatch(name):
-        raise StudyError("--name takes small letters, digits and hyphens, 41 at most; choose another name")
+        raise StudyError("--name must be at most 41 lower-case letters, digits and hyphens; choose another name")
     if target.exists() and not is_added(target):
         raise StudyError(f"{name} is a set of the study's own generator; choose another --name")
     facts, settings = load_facts(study.cohort), add_set_settings(study)

@@ -83,7 +83,7 @@ def train_run(study: Study, device: Device, progress: Progress, warn: Callable[[
     trained no further: what it writes is written again.
 
     Raises:
-        TrainingError: There are too few images, or the losses left the numbers.
+        TrainingError: There are too few images, or the losses became NaN or infinite.
         Interrupted: A stop was requested; the state is saved.
         StorageError: The disk is full; the last checkpoint is intact.
     """
@@ -290,7 +290,9 @@ def _set_aside(job: TrainingJob, device: Device, warn: Callable[[str], None]) ->
     before = _described(job.folder)
     if before.get("identity") == job.identity:
         if (before.get("device"), before.get("precision")) != (_words(device), device.precision):
-            warn("the run goes on on other hardware: its weights will differ in their last bits from an unbroken run's")
+            warn(
+                "the run continues on different hardware: its weights will differ in their last bits from those of an uninterrupted run"
+            )
         return
     number = 1
     while (aside := job.folder.with_name(f"{job.folder.name}.before-{number}")).exists():

@@ -56,7 +56,7 @@ def write_scores(folder: Path, discriminator: nn.Module, cases: Sequence[Case], 
     """
     found = scores_of(discriminator, material.images, material.labels)
     if not np.isfinite(found).all():
-        raise TrainingError("the discriminator gives real images scores that are no numbers; train anew")
+        raise TrainingError("the discriminator gives real images NaN or infinite scores; train again")
     rows = [
         {"case": case.case, "role": case.role.value, "score": f"{score:.6g}"}
         for case, score in zip(cases, found, strict=True)

@@ -126,7 +126,7 @@ def train(job: TrainingJob, device: Device, progress: Progress, warn: Callable[[
 
     Raises:
         Interrupted: A stop was requested; the state is saved.
-        TrainingError: The losses left the numbers.
+        TrainingError: The losses became NaN or infinite.
         CheckpointError: There are checkpoints, and none can be used.
         StorageError: The disk is full; the last checkpoint is intact.
     """

@@ -142,7 +142,7 @@ def run_job(spec: JobSpec) -> None:
     Raises:
         CohortError: A class or a set is missing.
         LedgerError: A patient stands in two roles.
-        TrainingError: The loss left the numbers.
+        TrainingError: The loss became NaN or infinite.
         StorageError: The disk is full.
     """
     began = time.monotonic()

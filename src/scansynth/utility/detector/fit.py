@@ -101,7 +101,7 @@ def fit(
         device: Where.
 
     Raises:
-        TrainingError: The loss left the numbers.
+        TrainingError: The loss became NaN or infinite.
     """
     began, began_processor = time.monotonic(), time.process_time()
     side = material.images.shape[1]
@@ -126,7 +126,7 @@ def fit(
         losses.append(loss.detach())
     curve = torch.stack(losses).double().cpu().numpy()
     if not np.isfinite(curve).all():
-        raise TrainingError("the detector's loss left the numbers; set utility.learning_rate lower and run again")
+        raise TrainingError("the detector's loss became NaN or infinite; set utility.learning_rate lower and run again")
     parts = np.array_split(curve, min(_POINTS, len(curve)))
     seconds = (time.monotonic() - began, time.process_time() - began_processor)
     return Fitted(average.eval().requires_grad_(False), tuple(float(part.mean()) for part in parts), *seconds)
