@@ -291,7 +291,8 @@ def _set_aside(job: TrainingJob, device: Device, warn: Callable[[str], None]) ->
     if before.get("identity") == job.identity:
         if (before.get("device"), before.get("precision")) != (_words(device), device.precision):
             warn(
-                "the run continues on different hardware: its weights will differ in their last bits from those of an uninterrupted run"
+                "the run continues on different hardware: its weights will differ in their last bits from those of an "
+                "uninterrupted run"
             )
         return
     number = 1
