@@ -215,7 +215,7 @@ def test_what_a_set_is_worth_and_its_structure_stand_behind_the_vendi_claim() ->
     assert told.claim.verdict is finding.claim.verdict
     assert told.claim.why.startswith(finding.claim.why)
     assert "at least 40 images of different patients" in told.claim.why
-    assert "by 0.50 on average, images of two real patients 0.30" in told.claim.why
+    assert "of 0.50 on average, images of two real patients 0.30" in told.claim.why
     assert told.figures["worth"]["independent"] == 40.0
     quiet = worth.attach(finding, worth.Worth(80, 40, 12.3), {})
     assert "structure" not in quiet.figures

@@ -402,7 +402,7 @@ def test_real_files_written_anew_are_found_and_named_at_the_end(
     row = read_csv(tmp_path / "out" / "quarantine.csv")[0]
     assert (row["image"], row["nearest"]) == ("zz.png", sorted(real_names(scans))[7])
     assert 0.998 < float(row["score"]) < 1
-    assert out.splitlines()[-2].startswith("look at 1 image")
+    assert out.splitlines()[-2].startswith("inspect and withhold 1 image")
     assert str(tmp_path / "out" / "quarantine.csv") in out.splitlines()[-2]
 
 

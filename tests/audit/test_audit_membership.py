@@ -176,7 +176,7 @@ def test_an_honest_set_gives_nobody_away(honest: Compared) -> None:
         assert claim.floor.low < 0.5 < claim.floor.high
         assert claim.n["training patients"] == claim.n["other patients"] == 60
         assert "60 other patients" in claim.why
-        assert "cannot resolve 1 in 100" in claim.why
+        assert "cannot resolve 1%" in claim.why
 
 
 def test_copies_of_training_patients_give_them_away(honest: Compared) -> None:

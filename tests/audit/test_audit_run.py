@@ -196,7 +196,7 @@ def test_what_is_no_number_is_refused_and_flat_images_are_counted() -> None:
     check_numbers(images, "the set")
     assert flat_images(images) == 1
     images[1, 0, 0] = np.nan
-    with pytest.raises(EvidenceError, match="not numbers"):
+    with pytest.raises(EvidenceError, match="NaN or infinite"):
         check_numbers(images, "the set")
 
 
