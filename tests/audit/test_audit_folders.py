@@ -591,8 +591,8 @@ def test_a_file_of_the_cohort_in_an_added_set_is_refuted(
     for path in study.rglob("*"):
         if path.is_file() and "private" not in path.parts:
             assert b"zz-secret-name" not in path.read_bytes(), path
-    names = {line["file"]: line["source"] for line in read_csv(study / "private" / "set-theirs.csv")}
-    assert names["images/000080.png"] == "zz-secret-name.dcm"
+    names = {line["id"]: line["source"] for line in read_csv(study / "private" / "set-theirs.csv")}
+    assert names["000080"] == "zz-secret-name.dcm"
 
 
 def test_what_cannot_be_added_is_one_line(study: Path, pngs: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
