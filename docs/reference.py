@@ -3,7 +3,8 @@
     python docs/reference.py
 
 What stands between `<!-- reference: ... -->` and `<!-- end of reference -->` is replaced; all other text is
-written by hand and stays. `tests/test_docs.py` fails while a page differs from what this would write.
+written by hand and stays. `tests/test_docs.py` fails while a page differs from what this would write. A command or a family that has no place in
+a page yet is named, with the lines to add.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import inspect
 import re
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -167,9 +168,11 @@ def unit(key: str, field: FieldInfo) -> str:
     """The unit of a number; a dash for what is none.
 
     Raises:
-        KeyError: The key is a number and has no unit in `UNITS`.
+        SystemExit: The key is a number and has no unit in `UNITS`.
     """
-    return UNITS[key] if "number" in kind(field.annotation) or key in UNITS else "-"
+    if "number" in kind(field.annotation) and key not in UNITS:
+        raise SystemExit(f"{key} is a number and has no unit; add a line for it to UNITS in docs/reference.py")
+    return UNITS.get(key, "-")
 
 
 def fields(model: type[BaseModel], prefix: str) -> list[tuple[str, FieldInfo]]:
@@ -352,12 +355,30 @@ def rewrite(text: str) -> str:
     return BLOCK.sub(lambda found: f"{found[1]}\n{WRITERS[found[2]](found[3].strip())}\n{found[4]}", text)
 
 
+def missing(pages: Mapping[str, str]) -> list[str]:
+    """Commands and families that no page has a place for yet, each with the lines to add."""
+    lines = {
+        "commands.md": [f"### {name}|<!-- reference: command {name} -->" for name in commands()],
+        "configuration.md": [
+            f"### network and loss of the family `{name}`|<!-- reference: family {name} -->" for name in FAMILIES
+        ],
+    }
+    return [
+        f"docs/{page} lacks the lines: {line.replace('|', ' / ')} / <!-- end of reference -->"
+        for page, wanted in lines.items()
+        for line in wanted
+        if not all(f"{part}\n" in pages[page] for part in line.split("|"))
+    ]
+
+
 def main() -> None:
-    """Rewrites the pages."""
-    for name in PAGES:
-        page = FOLDER / name
-        page.write_text(rewrite(page.read_text(encoding="utf-8")), encoding="utf-8")
-        print(f"wrote {page.name}")
+    """Rewrites the pages; ends with exit code 1 where a place for a command or a family is missing."""
+    pages = {name: rewrite((FOLDER / name).read_text(encoding="utf-8")) for name in PAGES}
+    for name, text in pages.items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+        print(f"wrote {name}")
+    if lacking := missing(pages):
+        raise SystemExit("\n".join([*lacking, "add them, then run: python docs/reference.py"]))
 
 
 if __name__ == "__main__":

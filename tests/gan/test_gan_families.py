@@ -109,6 +109,57 @@ def test_labels_change_nothing_in_a_family_that_heeds_none(tmp_path: Path) -> No
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
+# What every family owes the training, those in the table found by it
+
+
+def first_state(name: str) -> tuple[TrainingState, Recipe, int]:
+    """Of the family under the settings that it has by itself, for two classes at 32 pixels, and its noise's length."""
+    settings = {"ema": {"on": True}, "collapse": {"changes": [Change.RATE]}}
+    recipe = complete(Recipe.model_validate({"name": name, "family": name, "about": name, **settings}))
+    form = Form((32, 32), 1, 2)
+    return new_state(recipe, form, 5, CPU, pictures(16, (32, 32), 1, 0)), recipe, family_of(recipe).build(*form).noise
+
+
+def given(length: int, count: int = 4) -> Batch:
+    random = torch.Generator().manual_seed(1)
+    real = torch.from_numpy(to_signed(pictures(count, (32, 32), 1, 2)))
+    noise = torch.randn(count, length, generator=random)
+    return Batch(real, torch.arange(count) % 2, noise, random, 0, 1000)
+
+
+@pytest.mark.parametrize("name", sorted(families.FAMILIES))
+def test_a_generator_makes_grey_images_and_draws_nothing(name: str) -> None:
+    state, _, length = first_state(name)
+    batch, network = given(length), state.generator.eval()
+    with torch.no_grad():
+        images, again = (network(batch.noise, batch.labels) for _ in range(2))
+        logits = state.discriminator(images, batch.labels)
+    assert images.shape == (4, 1, 32, 32)
+    assert images.abs().max() <= 1.0
+    assert images.std(dim=0).max() > 0.0
+    assert torch.equal(images, again)
+    assert len(logits) == 4
+
+
+@pytest.mark.parametrize("name", sorted(families.FAMILIES))
+def test_a_round_trains_all_three_networks_and_draws_from_its_batch_alone(name: str) -> None:
+    after = []
+    for seed in (0, 1):
+        state, recipe, length = first_state(name)
+        networks = [state.generator, state.discriminator, state.average]
+        before = [{key: value.clone() for key, value in network.state_dict().items()} for network in networks]
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)  # torch's global state is another after a resume
+            figures = family_of(recipe).step(state, given(length), recipe, CPU)
+        assert figures.shape == (4,)
+        assert figures.isfinite().all()
+        assert not figures.requires_grad
+        for network, old in zip(networks, before, strict=True):
+            assert any(not torch.equal(value, old[key]) for key, value in network.state_dict().items())
+        after.append(fingerprint(state))
+    assert after[0] == after[1]
+
+
 # A family with all that the seam offers
 
 

@@ -11,7 +11,7 @@ from scansynth.errors import ConfigError
 from scansynth.gan.models.compact import Compact
 from scansynth.gan.models.dcgan import Dcgan
 from scansynth.gan.models.family import Family
-from scansynth.recipe import Recipe
+from scansynth.recipe import Change, Recipe
 
 FAMILIES: Mapping[str, type[Family]] = {
     "compact": Compact,
@@ -23,7 +23,8 @@ def family_of(recipe: Recipe) -> Family:
     """The recipe's family with its settings.
 
     Raises:
-        ConfigError: There is no such family, or one of its settings is unknown or ill-typed.
+        ConfigError: There is no such family, or one of its settings is unknown or ill-typed, or a roll-back is to
+            change what the family does not have.
     """
     kind = FAMILIES.get(recipe.family)
     if kind is None:
@@ -35,7 +36,8 @@ def family_of(recipe: Recipe) -> Family:
     unknown = [change for change in recipe.collapse.changes if change not in kind.changes]
     if unknown:
         raise ConfigError(
-            f"recipe {recipe.name}: collapse.changes: the family {recipe.family} has no {unknown[0].value} to change"
+            f"recipe {recipe.name}: collapse.changes: the family {recipe.family} has no {unknown[0].value} to change; "
+            f"set it to some of {', '.join(change.value for change in Change if change in kind.changes)}"
         )
     return family
 

@@ -81,8 +81,9 @@ class Family(Settings):
     """A family: its settings are its fields, each a table of the recipe's TOML file (`[network]`, `[loss]`).
 
     Attributes:
-        changes: What a roll-back may change in a training of this family. `replay` and `rate` act on the recipe's
-            tables of that name, the others on the family's own settings, see `altered`.
+        changes: What a roll-back may change in a training of this family; `collapse.changes` of its recipes may name no
+            other. `replay` and `rate` act on the recipe's tables `replay` and `optimiser`, and `step` must obey them;
+            the others act on the family's own settings, see `altered`.
     """
 
     changes: ClassVar[frozenset[Change]] = frozenset({Change.RATE})
