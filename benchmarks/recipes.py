@@ -34,7 +34,6 @@ from scansynth.data.tensors import load_cohort, select, to_signed, to_stored
 from scansynth.data.transforms import permission
 from scansynth.files import read_json, write_bytes, write_json
 from scansynth.gan.grid import grid, png
-from scansynth.gan.material import grey
 from scansynth.gan.models.families import complete, family_of
 from scansynth.gan.models.family import Batch, Form
 from scansynth.gan.sampling import Latent, images_of
@@ -79,7 +78,7 @@ def material(study: Path, classes: tuple[str, ...] | None, seed: int) -> Materia
     for use in (Use.GENERATOR, Use.STOPPING):
         chosen = select(cohort, use, classes)
         labels = np.array([names.index(case.label) if case.label in names else 0 for case in chosen.cases], np.int64)
-        parts.append(Reals(to_signed(grey(chosen)), np.array(chosen.patients), labels))
+        parts.append(Reals(to_signed(chosen.images), np.array(chosen.patients), labels))
     train, tune = parts
     if not len(tune.images):
         order = np.random.default_rng(seed).permutation(len(train.images))
