@@ -2,9 +2,9 @@
 
     python docs/reference.py
 
-What stands between `<!-- reference: ... -->` and `<!-- end of reference -->` is replaced; all other text is
-written by hand and stays. `tests/test_docs.py` fails while a page differs from what this would write. A command or a family that has no place in
-a page yet is named, with the lines to add.
+What stands between `<!-- reference: ... -->` and `<!-- end of reference -->` is replaced; all other text is written by
+hand and stays. `tests/test_docs.py` fails while a page differs from what this would write. A command or a family that
+has no place in a page yet is named, with the lines to add.
 """
 
 from __future__ import annotations

@@ -52,7 +52,8 @@ class Shelf(nn.Module):
     def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
         """(n, length) to (n, 1, side, side)."""
         chosen = (noise[:, 0].abs() * 1e6).long() % len(self.pictures)
-        return (self.pictures[chosen] * (1.0 - 0.02 * noise[:, 1].sigmoid()))[:, None]
+        shade = 1.0 - 0.02 * noise[:, 1].sigmoid()
+        return (self.pictures[chosen].view(len(noise), *self.pictures.shape[-2:]) * shade[:, None, None])[:, None]
 
 
 class Album(nn.Module):
@@ -160,12 +161,12 @@ def test_half_the_variation_raises_the_alarm_within_two_looks(trained: SimpleNam
 def test_a_generator_varied_on_the_fixed_noise_alone_raises_the_alarm(trained: SimpleNamespace) -> None:
     """Else one that learned the 64 fixed noises by heart would pass."""
     varied, single = Album(trained.others), Shelf(trained.others, 1)
-    fixed = {one.numpy().tobytes() for one in trained.monitor.noise}
+    fixed = {one.numpy().tobytes() for one in trained.monitor.latent.noise}
 
     class ByHeart(nn.Module):
-        def forward(self, noise: Tensor) -> Tensor:
+        def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
             known = torch.tensor([one.numpy().tobytes() in fixed for one in noise])
-            return torch.where(known[:, None, None, None], varied(noise), single(noise))
+            return torch.where(known[:, None, None, None], varied(noise, labels), single(noise, labels))
 
     health = trained.health
     for number in (1, 2):
