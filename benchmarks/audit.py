@@ -41,7 +41,7 @@ from audit_page import write_page
 from numpy.typing import NDArray
 
 from scansynth.audit.compared import Compared, Reals, gather
-from scansynth.audit.run import weigh
+from scansynth.audit.run import measure
 from scansynth.claims.claim import Finding
 from scansynth.config import EvidenceSettings
 from scansynth.data.tensors import Case, Cohort, load_cohort, to_signed
@@ -187,7 +187,7 @@ def audit(study: Path, work: Path, kind: str, draw: int) -> dict[str, Any]:
         spoilt = ROWS[kind].spoil(compared, cases, np.random.default_rng([draw, 1]))
         compared = replace(compared, synthetic=spoilt, files=compared.files[: len(spoilt)])
     start = time.monotonic()
-    findings = find(compared, EvidenceSettings(), draw, cache=work / "encoders")
+    findings = measure(compared, EvidenceSettings(), draw, cache=work / "encoders")
     result = {
         "set": kind,
         "draw": draw,

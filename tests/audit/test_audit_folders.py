@@ -188,7 +188,7 @@ def test_a_real_file_among_synthetic_ones_is_refuted_and_quarantined(listed: Pat
     assert claims["fidelity.kid"]["verdict"] in {"shown", "not shown"}, claims["fidelity.kid"]["why"]
     row = read_csv(listed / "quarantine.csv")[0]
     assert (row["image"], row["nearest"], row["score"]) == ("innocent.dcm", "PHANTOM-0003/01.dcm", "1.0")
-    assert list(row) == ["path", "nearest", "score", "p"]
+    assert list(row) == ["image", "nearest", "score", "p"]
 
 
 def test_the_ledger_holds_without_a_study(listed: Path) -> None:

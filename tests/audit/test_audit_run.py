@@ -214,7 +214,7 @@ def write_cohort(folder: Path, parts: Iterable[Reals]) -> CohortFacts:
     for part in parts:
         for case, image in zip(part.cases, part.images, strict=True):
             values = (case.case, case.patient, case.role, case.label, 0, 1, 1, 1, "2.25.1", "0", case.source_side)
-            rows.append(dict(zip(CASE_COLUMNS, values, strict=True)))
+            rows.append(dict(zip(CASE_COLUMNS, (*values, ""), strict=True)))
             images.append(to_stored(image))
     facts = CohortFacts(
         modality="CT", sop_class_uid="1.2", shape=(SIZE, SIZE), view="chest", labels=("nodule",), positive="nodule",

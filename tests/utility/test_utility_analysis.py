@@ -187,7 +187,7 @@ def test_a_row_that_cannot_be_says_why(trial: Block) -> None:
     bare = replace(trial, calibrate=part_of(trial.calibrate, trial.calibrate.positive))
     assert row(bare) == "No image of the calibrate patients is without a lesion."
     one_negative = trial.test.positive | (np.arange(len(trial.test.positive)) == np.argmin(trial.test.positive))
-    assert "draws" in row(replace(trial, test=part_of(trial.test, one_negative)))
+    assert "resamples" in row(replace(trial, test=part_of(trial.test, one_negative)))
 
 
 def test_elsewhere_the_thresholds_stay(gained: Analysis) -> None:

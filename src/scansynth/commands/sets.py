@@ -80,7 +80,7 @@ def _say_quarantined(evidence: Path) -> None:
     path = evidence / QUARANTINE
     count = len(read_csv(path))
     if count:
-        console.result(f"inspect and withhold {count} images that are too close to real ones: {path}")
+        console.result(f"inspect and withhold {count} image{'s' * (count != 1)} too close to real ones: {path}")
 
 
 @app.command(name="add-set")
