@@ -205,7 +205,7 @@ def test_a_real_image_of_one_grey_value_is_refused(tmp_path: Path, monkeypatch: 
     train.images[0] = 0.25
     write_cohort(tmp_path / "cohort", (train,))
     put_set(tmp_path / "set", load_facts(tmp_path / "cohort"), to_stored(scans(1, 1)), "nodule")
-    with pytest.raises(EvidenceError, match="1 of 4 images of the cohort's role train hold one grey value"):
+    with pytest.raises(EvidenceError, match="1 of 4 images of the cohort's role train are constant"):
         gather(tmp_path / "cohort", tmp_path / "set")
 
 
