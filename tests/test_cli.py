@@ -83,7 +83,7 @@ def change_labels(scans: Path, change: Callable[[list[dict[str, str]]], None]) -
 def test_no_dicom(tmp_path: Path, refused: Callable[..., str]) -> None:
     scans = tmp_path / "scans"
     scans.mkdir()
-    (scans / "labels.csv").write_text("path,label\n")
+    (scans / "labels.csv").write_text("path,label\np0/i0,nodule\n")
     assert "no usable DICOM" in refused(*init_arguments(tmp_path / "study", scans))
     assert not (tmp_path / "study").exists()
 
@@ -143,11 +143,15 @@ def test_wrong_labels(
     assert tree(study) == before
 
 
-def test_the_same_image_twice(study: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+def test_the_same_image_twice_is_counted_once(study: Path, tmp_path: Path, accepted: Callable[..., str]) -> None:
     scans = tmp_path / "scans"
+    accepted("ingest", study)
+    before = len(read_csv(study / "cohort" / "cases.csv"))
     shutil.copy(scans / "p0" / "i0", scans / "p0" / "again")
     change_labels(scans, lambda rows: rows.append({**rows[0], "path": "p0/again"}))
-    assert "images are there more than once" in refused("ingest", study)
+    accepted("ingest", study)
+    assert len(read_csv(study / "cohort" / "cases.csv")) == before
+    assert [row["reason"] for row in read_csv(study / "cohort" / "excluded.csv")] == ["duplicate"]
 
 
 def test_too_few_patients(
@@ -192,12 +196,13 @@ def test_an_ill_typed_key(study: Path, refused: Callable[..., str]) -> None:
 def test_an_unknown_recipe_key(study: Path, refused: Callable[..., str]) -> None:
     settings = study / "study.toml"
     settings.write_text(settings.read_text() + "\n[generator.overrides.network]\nwidht = 3\n")
-    assert "network.width" in refused("run", study)
+    assert "network.widht" in refused("run", study)
+    assert not (study / "cohort").exists()
 
 
 def test_a_study_of_another_version(study: Path, refused: Callable[..., str]) -> None:
     settings = study / "study.toml"
-    settings.write_text(settings.read_text().replace("format = 1", "format = 99"))
+    settings.write_text(settings.read_text().replace("format = 2", "format = 99"))
     assert "format 99" in refused("run", study)
 
 

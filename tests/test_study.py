@@ -35,8 +35,8 @@ def test_every_artefact_has_its_own_place_inside_the_study(study: Study) -> None
 def test_no_study_and_a_wrong_one_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="scansynth init"):
         open_study(tmp_path)
-    (tmp_path / "study.toml").write_text("format = 2\n")
-    with pytest.raises(ConfigError, match="format 2"):
+    (tmp_path / "study.toml").write_text("format = 3\n")
+    with pytest.raises(ConfigError, match="format 3"):
         open_study(tmp_path)
 
 

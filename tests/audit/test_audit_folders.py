@@ -597,7 +597,7 @@ def test_a_file_of_the_cohort_in_an_added_set_is_refuted(
 
 def test_what_cannot_be_added_is_one_line(study: Path, pngs: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
     (tmp_path / "empty").mkdir()
-    assert "small letters" in refused("add-set", study, pngs, "--name", "../evil")
+    assert "lower-case letters" in refused("add-set", study, pngs, "--name", "../evil")
     assert "no such label; give --label one of clear, nodule" in refused(
         "add-set", study, pngs, "--name", "theirs", "--label", "fracture"
     )

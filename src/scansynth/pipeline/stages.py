@@ -25,6 +25,7 @@ from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.errors import CohortError, ScansynthError, StudyError
 from scansynth.files import sha256_file
 from scansynth.gan.generate import generate
+from scansynth.gan.models.families import complete
 from scansynth.gan.run import train_inputs, train_run, train_settings
 from scansynth.learning.device import pick_device
 from scansynth.ledger import Use
@@ -358,6 +359,7 @@ def run_stale(study: Study, around: Surroundings) -> list[str]:
     Raises:
         ScansynthError: A stage refuses; what was done before stays.
     """
+    complete(study.recipe())  # a wrong key of the recipe is refused before hours of work, not after
     done = []
     for stage in stages_of(study):
         state = _state(stage, study, around.key)  # the stages before it are done by now
