@@ -67,7 +67,7 @@ def test_a_score_that_is_no_number_is_refused(tmp_path: Path, discriminator: tor
         next(discriminator.parameters()).fill_(torch.nan)
     there = cohort(tmp_path / "cohort")
     asked = select(there, Use.MEMBERSHIP)
-    with pytest.raises(TrainingError, match="no numbers"):
+    with pytest.raises(TrainingError, match="NaN or infinite"):
         write_scores(tmp_path, discriminator, asked.cases, material_of(there, asked, (), masks=False))
     assert not (tmp_path / SCORES).exists()
 
