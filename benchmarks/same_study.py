@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -54,7 +56,11 @@ def main() -> None:
     parser.add_argument("after", type=Path)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    found = compare(options.before, options.after)
+    found = {
+        "command": f"python benchmarks/same_study.py before/study after/study --out {options.out}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        **compare(options.before, options.after),
+    }
     print(json.dumps(found, indent=2))
     if options.out:
         write_json(options.out, found)
