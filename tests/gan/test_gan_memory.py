@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from scansynth.errors import ConfigError
 from scansynth.gan import memory
-from scansynth.gan.memory import MemoryNeed, available_bytes, check_fits, training_bytes
+from scansynth.gan.memory import KERNELS, SPARE, MemoryNeed, available_bytes, check_fits, training_bytes
 from scansynth.gan.models.families import complete, count_weights, family_of
 from scansynth.gan.models.family import Form
 from scansynth.learning.device import Device
@@ -166,22 +166,29 @@ def measured(what: str, side: int = SIDE, batch: int = 64) -> int:
 needs_linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is measured in /proc")
 
 
+def serves(taken: int, passing: int) -> bool:
+    """Whether an estimate serves: no more than a quarter over it is taken, and no less than half of its tensors.
+
+    In it is what every total sets aside, the operators and what lies idle: which of a convolution's ways is taken,
+    and so what it needs beside its tensors, hangs on the processor.
+    """
+    return passing / 2 <= taken <= 1.25 * (passing + KERNELS + SPARE * passing)
+
+
 @needs_linux
 def test_a_real_round_takes_about_what_was_foretold() -> None:
     found = training_bytes(load_recipe("dcgan"), form(), IMAGES, 64, CPU)
-    assert measured("round") == pytest.approx(found.round - found.data, rel=0.25)  # the data are not held here
+    assert serves(measured("round"), found.stays - found.data + found.activations)  # the data are not held here
 
 
 @needs_linux
 def test_a_real_checkpoint_takes_about_what_was_foretold() -> None:
-    foretold = training_bytes(load_recipe("dcgan"), form(), IMAGES, 64, CPU).keeping
-    assert measured("keeping") == pytest.approx(foretold, rel=0.25)
+    assert serves(measured("keeping"), training_bytes(load_recipe("dcgan"), form(), IMAGES, 64, CPU).keeping)
 
 
 @needs_linux
 def test_a_real_look_takes_about_what_was_foretold() -> None:
-    foretold = training_bytes(load_recipe("dcgan"), form(128), IMAGES, 64, CPU).look
-    assert measured("look", side=128) == pytest.approx(foretold, rel=0.25)
+    assert serves(measured("look", side=128), training_bytes(load_recipe("dcgan"), form(128), IMAGES, 64, CPU).look)
 
 
 def test_what_fits_is_let_through() -> None:

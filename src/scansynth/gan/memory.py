@@ -298,7 +298,8 @@ def _lines(path: Path) -> list[str]:
 def check_fits(recipe: Recipe, form: Form, images: int, device: Device, available: int | None = None) -> MemoryNeed:
     """Refuses a training that the memory cannot hold, before its first step.
 
-    The need is an estimate, good to about 15 % where it was measured, and it is taken as it is: a training is refused
+    The need is an estimate, good to about 15 % where it was measured (another processor's convolutions may take
+    a quarter more), and it is taken as it is: a training is refused
     when the estimate is more than there is.
 
     Args:
