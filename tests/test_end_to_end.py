@@ -195,6 +195,52 @@ def test_export_gives_the_same_images_in_both_forms(study: Path, tmp_path: Path)
         assert np.array_equal(np.asarray(Image.open(tmp_path / "png" / row["path"])), image[0])
 
 
+def test_a_patient_is_withdrawn_and_what_learned_from_it_is_stale(
+    study: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "study"
+    shutil.copytree(study, folder)
+    learned = read_json(study / "gan" / "main" / "stage.json")["patients"]
+    case = next(
+        row for row in read_csv(study / "cohort" / "cases.csv") if row["role"] == "train" and row["patient"] in learned
+    )
+    source = next(row["file"] for row in read_csv(study / "private" / "linkage.csv") if row["case"] == case["id"])
+    number = pydicom.dcmread(scans / source, stop_before_pixels=True).PatientID
+    before = tree(folder)
+
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: False)
+    assert scansynth("withdraw", folder, number) == 0
+    assert "nothing was removed" in capsys.readouterr().out
+    assert tree(folder) == before
+
+    assert scansynth("withdraw", folder, number, "--yes") == 0
+    said = "".join(capsys.readouterr())
+    for name, how in (
+        ("gan/main", "learned from images of the patient"),
+        ("synthetic/main", "was made from what the patient touched"),
+        ("evidence/main", "has figures or pictures of the patient"),
+        ("report", "has figures or pictures of the patient"),
+    ):
+        assert any(line.startswith(name) and how in line for line in said.splitlines()), said
+    assert number not in said
+    left = [path for path in folder.rglob("*") if path.is_file()]
+    assert not [path for path in left if number.encode() in path.read_bytes()]
+    assert not [path for path in left if case["id"].encode() in path.read_bytes() and "cohort" in path.parts]
+    assert not (folder / "report").exists()
+    assert not (folder / "gan" / "main" / "real.png").exists()
+    assert scansynth("status", folder) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
+    assert "done" in lines["ingest"], lines["ingest"]
+    assert all("stale" in lines[name] for name in ("train", "generate", "audit")), lines
+
+    assert scansynth("withdraw", folder, case["patient"], "--yes") == 0, "by the keyed hash, and once more"
+    assert "withdrawn already" in capsys.readouterr().err
+    assert scansynth("withdraw", folder, "NOBODY-1", "--yes") == 2
+    refused = capsys.readouterr().err
+    assert "no patient of this study" in refused
+    assert "NOBODY" not in refused
+
+
 KILLED = """import os, signal, sys
 from scansynth.cli import main
 from scansynth.learning import checkpoint

@@ -103,7 +103,7 @@ def test_nothing_identifying_leaves_the_linkage_table(
     assert stat.S_IMODE((study.linkage / "linkage.csv").stat().st_mode) == 0o600
     linkage = (study.linkage / "linkage.csv").read_text(errors="surrogateescape").splitlines()
     keys = {row["key"] for row in read_csv(study.cohort / "excluded.csv")}
-    assert {line.split(",", 2)[2] for line in linkage if line.split(",")[0] in keys} == {odd, "p0/SMITH^JOHN.dcm"}
+    assert {line.split(",", 3)[3] for line in linkage if line.split(",")[0] in keys} == {odd, "p0/SMITH^JOHN.dcm"}
 
 
 def test_staleness_follows_sources_labels_and_settings(

@@ -179,6 +179,42 @@ def report(study: StudyFolder, key: KeyFile = None) -> None:
 
 
 @app.command()
+def withdraw(
+    study: StudyFolder,
+    patient: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATIENT", help="The patient's number as labels.csv or the files have it, or the keyed hash."
+        ),
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before removing.")] = False,
+    key: KeyFile = None,
+) -> None:
+    """Withdraws a patient: says what the patient touched, removes the case, and never takes it in again."""
+    from scansynth.dicom.deidentify import load_key
+    from scansynth.pipeline.withdraw import plan_withdrawal
+    from scansynth.pipeline.withdraw import withdraw as remove
+    from scansynth.study import open_study
+
+    opened = open_study(study)
+    with opened.lock():
+        found = plan_withdrawal(opened, patient, load_key(opened.key_file(key), create=False))
+        roles = f", role {', '.join(found.roles)}" if found.roles else ""
+        console.result(f"patient {', '.join(sorted(found.patients))}{roles}")
+        console.result(f"{'cohort':<18} {found.images} images, {found.files} files named in private/: removed now")
+        for trace in found.traces:
+            console.result(f"{trace.name:<18} {trace.how}: {trace.todo}")
+        if found.again:
+            console.say("the patient is marked as withdrawn already; what is left is removed")
+        if not yes and not typer.confirm("Remove the images, and never take this patient in again?", err=True):
+            console.result("nothing was removed")
+            return
+        remove(opened, found)
+    console.result("removed the patient; the source files are as they were")
+    console.result(f"next: scansynth run {study}" if found.traces else f"next: scansynth status {study}")
+
+
+@app.command()
 def status(study: StudyFolder, key: KeyFile = None) -> None:
     """Shows what is done, what is stale and what comes next."""
     from scansynth.dicom.deidentify import load_key

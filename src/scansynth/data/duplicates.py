@@ -63,7 +63,7 @@ def _settle(group: Iterable[Scan], digests: dict[_Place, str | DicomError]) -> l
     for scan in sorted(group, key=lambda scan: (scan.row is None, len(scan.source.relative), scan.source.relative)):
         found = digests[_place(scan)]
         if isinstance(found, DicomError):
-            left.append((_place(scan), Left(scan.source, found.reason, found.detail)))
+            left.append((_place(scan), Left(scan.source, found.reason, found.detail, scan.patient)))
         else:
             good.append((scan, found))
     if len({digest for _, digest in good}) > 1:
@@ -72,7 +72,7 @@ def _settle(group: Iterable[Scan], digests: dict[_Place, str | DicomError]) -> l
         out, reason, detail = good, DISAGREEING, f"their rows or patients differ; {_WHERE}"
     else:
         out, reason, detail = good[1:], DUPLICATE, f"the same image as another file; {_WHERE}"
-    return [*left, *((_place(scan), Left(scan.source, reason, detail)) for scan, _ in out)]
+    return [*left, *((_place(scan), Left(scan.source, reason, detail, scan.patient)) for scan, _ in out)]
 
 
 def _said(scan: Scan) -> object:

@@ -53,6 +53,7 @@ from scansynth.data.tensors import (
 )
 from scansynth.data.transforms import resize, resize_mask, resized_spacing, series_window, to_window
 from scansynth.data.unite import unite
+from scansynth.data.withdrawn import REASON, Withdrawn, leave_withdrawn, read_withdrawn
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.deidentify import facts as source_facts
 from scansynth.dicom.picture import FULL_RANGE, PICTURE_KINDS
@@ -103,7 +104,18 @@ def ingest_inputs(study: Study, key: InstitutionKey) -> dict[str, str]:
         inputs["labels.csv"] = sha256_file(path) if path.is_file() else "missing"
     if settings.split_from is not None:
         inputs["split_from"] = roles_digest(inherited_roles(study.source(settings.split_from), key.fingerprint))
-    return inputs
+    return {**inputs, **withdrawn_from(study).inputs}
+
+
+def withdrawn_from(study: Study) -> Withdrawn:
+    """Who may not be read: patients withdrawn from this study, or from the one with which it shares roles.
+
+    Raises:
+        StudyError: A table of them is damaged.
+    """
+    other = study.config.cohort.split_from
+    inherited = Withdrawn() if other is None else read_withdrawn(study.source(other))
+    return read_withdrawn(study.folder) | inherited
 
 
 def ingest(study: Study, key: InstitutionKey, progress: Progress = silent) -> IngestSummary:
@@ -141,7 +153,7 @@ def ingest(study: Study, key: InstitutionKey, progress: Progress = silent) -> In
             versions=versions(),
         )
         write_record(folder, record)
-    write_linkage(study.linkage, key, scans, left)
+    write_linkage(study.linkage, key, scans, [item for item in left if item.reason != REASON])
     counts = {"cases": len(cases), "patients": len(roles), "left_out": len(left)}
     study.log("ingest", "written", seconds=round(record.seconds, 3), **counts)
     new = sum(patient not in plan.known for patient in roles)
@@ -163,6 +175,7 @@ class _Plan:
         known: Patients of an earlier ingest.
         files: Candidate files found; each image of a multi-frame file counts.
         notes: What the user should know of labels.csv and of whose the images are.
+        withdrawn: Who may not be read.
     """
 
     study: Study
@@ -175,6 +188,7 @@ class _Plan:
     known: frozenset[str]
     files: int
     notes: tuple[str, ...]
+    withdrawn: Withdrawn
 
 
 def _plan(study: Study, key: InstitutionKey, pool: DecodePool, progress: Progress) -> _Plan:
@@ -185,7 +199,8 @@ def _plan(study: Study, key: InstitutionKey, pool: DecodePool, progress: Progres
         table = study.source(settings.labels)
         labels = read_labels(table, settings.known_labels, settings.unlabelled, settings.attributes)
     found = find_headers(study.source(settings.dicom), labels, settings, pool, progress)
-    joined = join(found, labels, settings, key)
+    withdrawn = withdrawn_from(study)
+    joined = leave_withdrawn(join(found, labels, settings, key), withdrawn)
     scans, copies, groups = settle_duplicates(joined.scans, pool)
     write_duplicates(study.linkage, key, groups, copies)
     _check_labels(settings, scans)
@@ -199,7 +214,9 @@ def _plan(study: Study, key: InstitutionKey, pool: DecodePool, progress: Progres
     scans.sort(key=lambda scan: (scan.patient, scan.header.series_instance_uid, of_file[scan.case], scan.header.frame))
     notes = (*(labels.notes if labels else ()), *joined.notes)
     left = [*joined.left, *copies]
-    return _Plan(study, key, joined.modality, labels, scans, left, given, frozenset(known), len(found), notes)
+    return _Plan(
+        study, key, joined.modality, labels, scans, left, given, frozenset(known), len(found), notes, withdrawn
+    )
 
 
 class _Built(NamedTuple):
@@ -231,7 +248,7 @@ def _build(plan: _Plan, folder: Path, pool: DecodePool, progress: Progress) -> _
     _write_excluded(folder, key, left)
     write_removed(folder, scans)
     members = {patient: roles[first] for patient, first in united.groups.items() if first in roles}
-    write_roles(folder, {**given, **roles, **members})
+    write_roles(folder, {**given, **roles, **members}, united.groups)
     found = source_notes([scan.header for scan in scans])
     return _Built(facts, cases, left, scans, made.files, (*united.notes, *found, *notes))
 
@@ -292,10 +309,14 @@ def _write_images(
             if isinstance(made, Left):
                 faults.append(made)
                 continue
+            row = _case_row(made, settings.shape, plan.key)
+            if row["pixels"] in plan.withdrawn.pixels:
+                faults.append(Left(made.scan.source, REASON, "the picture of a withdrawn patient"))
+                continue
             airless += made.airless
             turned = None if mask is None else turn_of(made.scan.header).apply(mask)
             writer.append(made.image, None if turned is None else resize_mask(turned, settings.shape))
-            rows.append((made.scan, _case_row(made, settings.shape, plan.key)))
+            rows.append((made.scan, row))
     chests = plan.modality == "CT" and settings.view == "chest"
     return writer, rows, faults, (*air_notes(chests * airless), *reader.notes)
 
@@ -327,13 +348,13 @@ def _made(
 ) -> _Made | Left:
     """One decoded scan on the study's grid and scale."""
     if isinstance(result, DicomError):
-        return Left(scan.source, result.reason, result.detail)
+        return Left(scan.source, result.reason, result.detail, scan.patient)
     low, high = window
     if not low < high or result.values.min() == result.values.max():
-        return Left(scan.source, "constant image", "all pixels have one value")
+        return Left(scan.source, "constant image", "all pixels have one value", scan.patient)
     fault = why_implausible(result.values, scan.header.modality)
     if fault is not None:
-        return Left(scan.source, fault.reason, fault.detail)
+        return Left(scan.source, fault.reason, fault.detail, scan.patient)
     turned = turn_of(scan.header).apply(result.values)
     image = to_stored(resize(to_window(turned, low, high), shape))
     return _Made(scan, image, low, high, result.file_sha256, lacks_air(result.values), pixel_digest(turned))

@@ -11,7 +11,7 @@ from scansynth.data.eligibility import commonest_modality, why_left_out
 from scansynth.data.identifiers import named_in_headers
 from scansynth.data.labels import UNLABELLED, LabelRow, Labels
 from scansynth.data.matching import Found, match, spread
-from scansynth.data.people import Person, persons
+from scansynth.data.people import Person, persons, same_person
 from scansynth.data.sources import Source
 from scansynth.data.split import Stratum
 from scansynth.dicom.deidentify import InstitutionKey
@@ -48,11 +48,12 @@ class Scan:
 
 @dataclass(frozen=True)
 class Left:
-    """One source file left out, and why."""
+    """One source file left out, and why; of whom, by the keyed hash, where that is known."""
 
     source: Source
     reason: str
     detail: str
+    patient: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def join(found: Found, labels: Labels | None, settings: CohortSettings, key: Ins
         fault = why_left_out(header, modality, settings.plane)
         fault = fault or _unusable(header, row, must_be_listed)
         if fault is not None:
-            left.append(Left(source, fault.reason, fault.detail))
+            left.append(Left(source, fault.reason, fault.detail, _whose(header, row, key)))
         else:
             usable.append((source, header, row))
     unlisted = sum(item.reason == _UNLISTED for item in left)
@@ -127,6 +128,12 @@ def join(found: Found, labels: Labels | None, settings: CohortSettings, key: Ins
 
 _UNLISTED = "not in labels.csv"
 _NAMELESS = "images without one cannot be split by patient; add patient_id to labels.csv"
+
+
+def _whose(header: Header, row: LabelRow | None, key: InstitutionKey) -> str:
+    """Keyed hash of the patient of a file that makes no case; empty when unknown."""
+    number = same_person((row and row.patient_id) or header.patient_id)
+    return key.patient_hash(number) if number else ""
 
 
 def _unusable(header: Header, row: LabelRow | None, must_be_listed: bool) -> DicomError | None:

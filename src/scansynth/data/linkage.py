@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from scansynth.data.join import Left, Scan
@@ -16,9 +16,37 @@ LINKAGE, DUPLICATES, SAME_PICTURES = "linkage.csv", "duplicates.csv", "same_pict
 
 def write_linkage(folder: Path, key: InstitutionKey, scans: Sequence[Scan], left: Sequence[Left]) -> None:
     """Writes the table from keyed hashes back to file names, for the owner of the study alone."""
-    pairs = [(scan.source.relative, scan.case) for scan in scans] + [(item.source.relative, "") for item in left]
-    rows = [(key.file_key(relative), case, relative) for relative, case in sorted(pairs)]
-    _write(folder, LINKAGE, ("key", "case", "file"), rows)
+    named = [(scan.source.relative, scan.case, scan.patient) for scan in scans]
+    named += [(item.source.relative, "", item.patient) for item in left]
+    rows = [(key.file_key(relative), case, patient, relative) for relative, case, patient in sorted(named)]
+    _write(folder, LINKAGE, ("key", "case", "patient", "file"), rows)
+
+
+def read_linkage(folder: Path) -> list[dict[str, str]]:
+    """The table of all files: key, case, patient, file; empty when there is none."""
+    return _read(folder / LINKAGE)
+
+
+def forget(folder: Path, patients: Collection[str]) -> None:
+    """Takes the files of patients out of every table.
+
+    The table of all files goes last, since it says which files they are: a run that was cut off can be repeated.
+    """
+    names = {row["file"] for row in read_linkage(folder) if row["patient"] in patients}
+    for table in (DUPLICATES, SAME_PICTURES, LINKAGE):
+        found = _read(folder / table)
+        kept = [row for row in found if names.isdisjoint((row["file"], row.get("same as", "")))]
+        if not kept and table != LINKAGE:
+            (folder / table).unlink(missing_ok=True)
+        elif len(kept) < len(found):
+            _write(folder, table, tuple(found[0]), [tuple(row.values()) for row in kept])
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 def write_duplicates(folder: Path, key: InstitutionKey, groups: Sequence[Sequence[Scan]], left: Sequence[Left]) -> None:

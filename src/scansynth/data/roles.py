@@ -6,7 +6,7 @@ patient could turn into a train patient.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from scansynth.data.imageset import TABLE
@@ -15,6 +15,8 @@ from scansynth.errors import CohortError, StudyError
 from scansynth.files import read_csv, sha256_json, write_csv
 from scansynth.ledger import Role
 from scansynth.study import COHORT
+
+_COLUMNS = ("patient", "role", "person")
 
 
 def known_roles(cohort: Path) -> dict[str, Role]:
@@ -39,10 +41,32 @@ def known_roles(cohort: Path) -> dict[str, Role]:
     return roles
 
 
-def write_roles(folder: Path, roles: Mapping[str, Role]) -> None:
-    """Writes the table of roles, sorted by patient."""
-    rows = [{"patient": patient, "role": roles[patient].value} for patient in sorted(roles)]
-    write_csv(folder / ROLES, ("patient", "role"), rows)
+def write_roles(folder: Path, roles: Mapping[str, Role], groups: Mapping[str, str]) -> None:
+    """Writes the table of roles, sorted by patient.
+
+    Args:
+        folder: The cohort's.
+        roles: Of every patient that the study knows.
+        groups: Under which patient the images of a patient stand, for those who share a picture.
+    """
+    rows = [
+        {"patient": patient, "role": roles[patient].value, "person": groups.get(patient, patient)}
+        for patient in sorted(roles)
+    ]
+    write_csv(folder / ROLES, _COLUMNS, rows)
+
+
+def numbers_of(cohort: Path, patient: str) -> frozenset[str]:
+    """All keyed hashes under which a cohort's folder knows one person; empty: it does not know the person."""
+    rows = read_csv(cohort / ROLES) if (cohort / ROLES).exists() else []
+    firsts = {row["person"] for row in rows if patient in (row["patient"], row["person"])}
+    return frozenset(row["patient"] for row in rows if row["person"] in firsts)
+
+
+def forget_roles(folder: Path, patients: Collection[str]) -> None:
+    """Takes patients out of the table of roles."""
+    kept = [row for row in read_csv(folder / ROLES) if row["patient"] not in patients]
+    write_csv(folder / ROLES, _COLUMNS, kept)
 
 
 def check_key(cohort: Path, fingerprint: str, whose: str) -> None:

@@ -1,0 +1,86 @@
+"""Patients who were withdrawn from a study: marked in the ledger, and never taken in again.
+
+The mark stands beside the cohort, not in it, so that it outlives a cohort that is removed and made anew. It holds
+keyed hashes alone: of the patients, and of their pixels, so that the same picture under another number is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from scansynth.data.join import Joined, Left, Scan
+from scansynth.errors import StudyError
+from scansynth.files import read_csv, sha256_json, write_csv
+
+WITHDRAWN = "withdrawn.csv"
+"""In the study's folder."""
+
+REASON = "withdrawn"
+_PATIENT, _PIXELS = "patient", "pixels"
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """Who was withdrawn.
+
+    Attributes:
+        patients: Keyed hashes.
+        pixels: Keyed hashes of the pixels of their images.
+    """
+
+    patients: frozenset[str] = frozenset()
+    pixels: frozenset[str] = frozenset()
+
+    def __or__(self, other: Withdrawn) -> Withdrawn:
+        return Withdrawn(self.patients | other.patients, self.pixels | other.pixels)
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        """What ingest reads of it, by name; nothing as long as nobody was withdrawn."""
+        if not self.patients:
+            return {}
+        return {REASON: sha256_json([sorted(self.patients), sorted(self.pixels)])}
+
+    def holds(self, scan: Scan) -> bool:
+        """Whether a scan is of one of them, under whichever number."""
+        return not self.patients.isdisjoint((scan.patient, *scan.also))
+
+
+def read_withdrawn(study: Path) -> Withdrawn:
+    """Who was withdrawn from the study in a folder.
+
+    Raises:
+        StudyError: The table is damaged: nobody must come back because of that.
+    """
+    path = study / WITHDRAWN
+    if not path.exists():
+        return Withdrawn()
+    try:
+        keys: dict[str, set[str]] = {_PATIENT: set(), _PIXELS: set()}
+        for row in read_csv(path):
+            keys[row["kind"]].add(row["key"])
+    except (KeyError, ValueError):
+        raise StudyError(f"{WITHDRAWN} is damaged; restore it, as it says who may not be read") from None
+    return Withdrawn(frozenset(keys[_PATIENT]), frozenset(keys[_PIXELS]))
+
+
+def write_withdrawn(study: Path, withdrawn: Withdrawn) -> None:
+    """Marks patients as withdrawn."""
+    keys = [(_PATIENT, key) for key in sorted(withdrawn.patients)] + [
+        (_PIXELS, key) for key in sorted(withdrawn.pixels)
+    ]
+    write_csv(study / WITHDRAWN, ("kind", "key"), [{"kind": kind, "key": key} for kind, key in keys])
+
+
+def leave_withdrawn(joined: Joined, withdrawn: Withdrawn) -> Joined:
+    """The same without the images of withdrawn patients."""
+    gone = [Left(scan.source, REASON, "", scan.patient) for scan in joined.scans if withdrawn.holds(scan)]
+    scans = [scan for scan in joined.scans if not withdrawn.holds(scan)]
+    return replace(joined, scans=scans, left=[*marked(joined.left, withdrawn.patients), *gone])
+
+
+def marked(left: Iterable[Left], patients: Collection[str]) -> list[Left]:
+    """Files left out, those of withdrawn patients for that reason, whatever else is wrong with them."""
+    return [replace(item, reason=REASON, detail="") if item.patient in patients else item for item in left]
