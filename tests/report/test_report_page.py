@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from fake_evidence import everything
 from fake_study import make_study
+from image_sets import change_set
 
 from scansynth.claims.judged import judged
 from scansynth.claims.questions import QUESTIONS
@@ -301,6 +302,22 @@ def test_pictures_are_drawn_by_seed_without_repeats(study: Study) -> None:
     again = collect(other).synthetic
     assert again is not None
     assert not np.array_equal(again.grids[0].synthetic, grid.synthetic)
+
+
+def test_lesions_are_outlined_where_there_are_masks(tmp_path: Path, html: str) -> None:
+    assert "A line surrounds" not in html
+    study = make_study(tmp_path / "study", size=32, patients=40, synthetic=20, stages=("ingest", "generate"))
+    made = open_set(study.synthetic())
+    masks = np.zeros((len(made.rows), 32, 32), np.uint8)
+    masks[:, 8:16, 8:16] = 1
+    change_set(study.synthetic(), masks=masks)
+    page = render(collect(study))
+    assert "A line surrounds each lesion of the synthetic images" in page
+    found = collect(study).synthetic
+    assert found is not None
+    for grid in found.grids:
+        assert grid.real_masks is None
+        assert np.array_equal(grid.synthetic_masks, masks[: len(grid.synthetic)])
 
 
 def test_same_inputs_give_the_same_bytes(study: Study, html: str) -> None:

@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from scansynth.report.audit.membership import passing
 from scansynth.report.audit.spreads import appearance_charts, spread_chart
 from scansynth.report.figures.intervals import interval_picture
-from scansynth.report.figures.pictures import Picture, montage, sheet, shrink_factor, single, to_grey
+from scansynth.report.figures.pictures import OUTLINE, Picture, montage, sheet, shrink_factor, single, to_grey
 from scansynth.report.figures.words import clean, duration, moment, number, together
 from scansynth.report.tables import claim_row
 from scansynth.report.training.course import Course
@@ -95,6 +95,27 @@ def test_a_montage_holds_each_image_in_its_place() -> None:
     pitch = (picture.shape[1] + 4) // 4
     centres = picture[pitch // 2 :: pitch, pitch // 2 :: pitch]
     assert centres.tolist() == (np.arange(12) * 20).reshape(3, 4).tolist()
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("factor", [1, 2])
+def test_a_line_surrounds_a_lesion_and_leaves_it_free(channels: int, factor: int) -> None:
+    images = np.full((2, channels * 256, 256), 257 * 40, np.uint16)
+    masks = np.zeros((2, 256, 256), np.uint8)
+    masks[0, 64:128, 32:64] = 1  # the second image has no lesion
+    picture = pixels(montage(images, 2, factor, masks))
+    side = picture.shape[0] // channels  # what shrinks under 160 pixels comes back as even squares
+    first, second = picture[:, :side], picture[:, -side:]
+    line = (first == OUTLINE).all(axis=2)
+    for channel in range(channels):
+        top = channel * side
+        lesion = np.s_[top + side // 4 : top + side // 2, side // 8 : side // 4]
+        assert not line[lesion].any()
+        assert (first[lesion] == 40).all()
+    thick = max(1, side // 128)
+    assert line.sum() == channels * 2 * (side * 3 // 8 * thick + thick * (thick - 1))
+    assert (second == 40).all()
+    assert pixels(montage(images, 2, factor, np.zeros_like(masks))).ndim == 2  # nothing to outline: grey as ever
 
 
 def test_single_images_mirror_as_told() -> None:

@@ -79,13 +79,25 @@ class TrainingView:
 
 @dataclass(frozen=True)
 class GridPair:
-    """Real and synthetic images of one label, drawn by seed; (n, size, size) uint16 each."""
+    """Real and synthetic images of one label, drawn by seed.
+
+    Attributes:
+        label: Of both; empty for images without labels.
+        real: uint16 (n, channels * rows, columns).
+        synthetic: As many synthetic ones.
+        real_of: Images that the real ones were drawn from.
+        synthetic_of: Images that the synthetic ones were drawn from.
+        real_masks: uint8 (n, rows, columns), 1 where a lesion is; none without masks.
+        synthetic_masks: The same of the synthetic images.
+    """
 
     label: str
     real: NDArray[np.uint16]
     synthetic: NDArray[np.uint16]
     real_of: int
     synthetic_of: int
+    real_masks: NDArray[np.uint8] | None = None
+    synthetic_masks: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -181,7 +193,7 @@ def collect(study: Study) -> Findings:
         made = load_set(study.synthetic(), cohort.facts)
     added = is_added(study.synthetic())
     training = None if added else _training(study, reals)
-    shown = _set_view(study, made, reals, training) if made is not None and reals is not None else None
+    shown = _set_view(study, made, cohort, reals, training) if made and cohort and reals is not None else None
     evidence = _evidence(study, made, reals)
     trial, readers = read_trial(study, cohort), read_readers(study, cohort, made)
     pictured = set(reals.patients) if reals is not None and (shown or evidence or training) else set()
@@ -265,7 +277,7 @@ def _spread(grids: list[tuple[int, Path]]) -> list[tuple[int, Path]]:
     return [grids[round(index)] for index in np.linspace(0, len(grids) - 1, STRIP)]
 
 
-def _set_view(study: Study, made: ImageSet, reals: Selection, training: TrainingView | None) -> SetView:
+def _set_view(study: Study, made: ImageSet, cohort: Cohort, reals: Selection, training: TrainingView | None) -> SetView:
     own = [row.get("label", "") for row in made.rows]
     labels = {label: own.count(label) for label in sorted(set(own))}
     of_run = _classes(training.facts) if training else set()
@@ -276,9 +288,12 @@ def _set_view(study: Study, made: ImageSet, reals: Selection, training: Training
         real = [index for index, case in enumerate(reals.cases) if not wanted or case.label in wanted]
         amount = min(GRID_SIDE**2, len(real), len(synthetic))
         if amount:
-            shown = reals.planes[_draw(study, "real", label, real, amount)]
-            drawn = made.planes[_draw(study, "synthetic", label, synthetic, amount)]
-            grids.append(GridPair(label, shown, drawn, len(real), len(synthetic)))
+            shown = _draw(study, "real", label, real, amount)
+            drawn = _draw(study, "synthetic", label, synthetic, amount)
+            outlines = cohort.masks([reals.cases[index] for index in shown])
+            pictures = reals.planes[shown], made.planes[drawn]
+            masks = outlines, None if made.masks is None else made.masks[drawn]
+            grids.append(GridPair(label, *pictures, len(real), len(synthetic), *masks))
     return SetView(study.config.synthetic.name, len(made.rows), labels, tuple(grids))
 
 

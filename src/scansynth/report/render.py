@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -218,17 +218,26 @@ def _images(findings: Findings) -> dict[str, Any]:
     return {
         "grids": [_grid(grid, factor) for grid in made.grids],
         "window": window,
+        "outlined": _outlined(made.grids),
         "scale_words": f" and is shown at 1/{factor} of its {size} pixels" if factor > 1 else "",
         "labels_left_out": [clean(label) for label in made.labels if label not in {grid.label for grid in made.grids}],
     }
+
+
+def _outlined(grids: Sequence[GridPair]) -> str:
+    """On which side of the grids lesions are outlined, in words; empty: on neither."""
+    real = any(grid.real_masks is not None and grid.real_masks.any() for grid in grids)
+    synthetic = any(grid.synthetic_masks is not None and grid.synthetic_masks.any() for grid in grids)
+    names = {(True, True): "all", (True, False): "real", (False, True): "synthetic"}
+    return names.get((real, synthetic), "")
 
 
 def _grid(grid: GridPair, factor: int) -> dict[str, Any]:
     label = clean(grid.label.replace(LABEL_SEPARATOR, " or "))
     return {
         "label": label,
-        "real": montage(grid.real, GRID_SIDE, factor),
-        "synthetic": montage(grid.synthetic, GRID_SIDE, factor),
+        "real": montage(grid.real, GRID_SIDE, factor, grid.real_masks),
+        "synthetic": montage(grid.synthetic, GRID_SIDE, factor, grid.synthetic_masks),
         "real_note": f"{len(grid.real)} of {number(grid.real_of)}",
         "synthetic_note": f"{len(grid.synthetic)} of {number(grid.synthetic_of)}",
         "real_alt": f"Grid of {len(grid.real)} real images, {label}, chosen at random",

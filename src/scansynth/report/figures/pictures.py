@@ -11,12 +11,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import binary_dilation
 
 GROUND = 14
 """Grey level of the gaps between images: a dark light box, the same in light and dark."""
 
 MIRRORS: Mapping[str, tuple[int, ...]] = {"": (), "left-right": (1,), "top-bottom": (0,), "both": (0, 1)}
 """Axes along which an image is mirrored, by the `flip` of pairs.json; empty: not at all."""
+
+OUTLINE = (255, 176, 0)
+"""Colour of the line around a lesion: seen on black, grey and white."""
 
 _BUDGET = 5_000_000
 """Pixels that all grids of real and synthetic images may hold together, so that the page stays small."""
@@ -85,23 +89,42 @@ def _resize(images: NDArray[np.uint8], factor: int, least: int) -> NDArray[np.ui
     return images.repeat(repeats, axis=1).repeat(repeats, axis=2) if repeats > 1 else images
 
 
-def montage(images: NDArray[np.uint16], columns: int, factor: int = 1) -> Picture:
+def montage(
+    images: NDArray[np.uint16], columns: int, factor: int = 1, masks: NDArray[np.uint8] | None = None
+) -> Picture:
     """Images in rows, with narrow dark gaps.
 
     Args:
-        images: (n, H, W) stored values; a last row may be short.
+        images: (n, H, W) stored values; a last row may be short. Channels stand below each other.
         columns: Images in a row.
         factor: Box means of so many pixels; see `shrink_factor`.
+        masks: uint8 (n, H of one channel, W), 1 where a lesion is: a line is drawn around it, just outside.
     """
-    return _tiled(_resize(to_grey(images), factor, least=160), columns)
+    tiles = _resize(to_grey(images), factor, least=160)
+    if masks is None or not masks.any():
+        return _tiled(tiles, columns)
+    channels = images.shape[1] // masks.shape[1]
+    lesions = _resize(np.tile(masks, (1, channels, 1)) * np.uint8(255), factor, least=160) >= 128
+    return _tiled(_outlined(tiles, lesions), columns)
+
+
+def _outlined(tiles: NDArray[np.uint8], lesions: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Grey tiles (n, H, W) in colour (n, H, W, 3), with a line around each lesion that leaves the lesion free."""
+    thick = max(1, tiles.shape[2] // 128)
+    around = np.stack([binary_dilation(lesion, iterations=thick) & ~lesion for lesion in lesions])
+    coloured = tiles[..., None].repeat(3, axis=3)
+    coloured[around] = OUTLINE
+    return coloured
 
 
 def _tiled(tiles: NDArray[np.uint8], columns: int) -> Picture:
-    n, height, width = tiles.shape
+    """Tiles (n, H, W), or with three colours (n, H, W, 3), on one canvas."""
+    n, height, width = tiles.shape[:3]
     gap = max(2, width // 40)
     rows = -(-n // columns)
     columns = min(columns, n)
-    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), GROUND, np.uint8)
+    size = (rows * (height + gap) - gap, columns * (width + gap) - gap)
+    canvas = np.full((*size, *tiles.shape[3:]), GROUND, np.uint8)
     for index, tile in enumerate(tiles):
         top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
         canvas[top : top + height, left : left + width] = tile
