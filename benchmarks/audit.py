@@ -5,7 +5,7 @@
 STUDY is a study of the LIDC-IDRI patches with a synthetic set of the recipe `dcgan` (200 epochs). What is done already
 is not done again: the script may be interrupted and repeated.
 
-In each draw the patients that the generator never saw are dealt out anew: a fifth sets the copy thresholds, two fifths
+In each draw the patients that the generator never saw are shuffled: a fifth sets the copy thresholds, two fifths
 are the real images of the test, and the images of the others are passed off as synthetic. The training patients stay.
 
 What each row must read was written down before these runs:

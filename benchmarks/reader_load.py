@@ -42,7 +42,7 @@ from scansynth.seeds import generator
 BUFFERS = 64
 RESENT = 0.05
 WINDOWS = 6
-"""The time is cut into so many windows; the figure that is held against the bar is the median over the windows."""
+"""The time is cut into so many windows; the figure that is compared with the bar is the median over the windows."""
 
 _SERVER = """import sys
 from pathlib import Path

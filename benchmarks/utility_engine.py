@@ -33,7 +33,7 @@ GIVEN = ("study.toml", "cohort", "gan", "synthetic")
 
 
 def run_side(given: Path, side: str, place: Path) -> dict[str, Any]:
-    """All detectors of the default trial, trained anew."""
+    """All detectors of the default trial, trained again."""
     folder = place / "study"
     folder.mkdir()
     for name in GIVEN:

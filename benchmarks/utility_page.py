@@ -156,7 +156,7 @@ def _generators(parts: Mapping[str, Any]) -> str:
     return f"""{table}
 
 *Warning*: less varied than real images of other patients at the last look; *warming*: never as varied as these. Their
-sets were used all the same (`--even-if-collapsed`): few patients make poor generators, which is part of the answer."""
+sets were used anyway (`--even-if-collapsed`): few patients make poor generators, which is part of the answer."""
 
 
 def _absent(titles: Sequence[str]) -> str:

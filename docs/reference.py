@@ -351,7 +351,7 @@ WRITERS: dict[str, Callable[[str], str]] = {
 
 
 def rewrite(text: str) -> str:
-    """A page with every block written anew."""
+    """A page with every block written again."""
     return BLOCK.sub(lambda found: f"{found[1]}\n{WRITERS[found[2]](found[3].strip())}\n{found[4]}", text)
 
 

@@ -49,7 +49,7 @@ def change_set(
     images: np.ndarray | None = None,
     masks: np.ndarray | None = None,
 ) -> ImageSet:
-    """Writes the image set in a folder anew with other rows, images or masks."""
+    """Writes the image set in a folder again with other rows, images or masks."""
     found = open_set(folder)
     kept = list(found.rows) if rows is None else list(rows)
     drawn = np.array(found.planes) if images is None else images

@@ -129,7 +129,7 @@ def save_enhanced(path: Path, images: np.ndarray, modality: str = "CT", **attrib
 
 
 def compress(path: Path, images: np.ndarray, syntax: str) -> None:
-    """Puts frames (n, rows, columns) of 12 bits into a file anew, one fragment each: RLE, JPEG-LS or JPEG 2000."""
+    """Puts frames (n, rows, columns) of 12 bits into a file again, one fragment each: RLE, JPEG-LS or JPEG 2000."""
     encoders: dict[str, Any] = {
         RLELossless: lambda image: RLELosslessEncoder.encode(
             image.tobytes(), rows=image.shape[0], columns=image.shape[1], samples_per_pixel=1, number_of_frames=1,

@@ -111,7 +111,7 @@ def test_each_patient_has_one_role_and_the_generator_saw_train_alone(study: Path
     assert "train" in seen
     # test patients are scored by the discriminator once the weights are final; tune and reserve are never read
     assert seen <= {"train", "calibrate", "test"}
-    # calibrate patients are what the diversity is held against; nobody else is read in the training
+    # calibrate patients are what the diversity is compared with; nobody else is read in the training
     assert set(read_json(study / "gan" / "main" / "run.json")["roles_in_training"]) <= {"train", "calibrate"}
 
 

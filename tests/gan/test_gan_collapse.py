@@ -357,7 +357,7 @@ def test_chance_is_known_from_sixteen_patients_on() -> None:
     assert monitor_of(watched(16)).limits.keys() == set(COMPARED)
     few = monitor_of(watched(15))
     assert few.limits == {}
-    assert few.expected.keys() == set(COMPARED)  # a look still has something to be held against
+    assert few.expected.keys() == set(COMPARED)  # a look still has something to be compared with
     health = Health()
     for number in (1, 2):  # and a collapse is still seen
         health = judged(health, few, Album(PICTURES), number)

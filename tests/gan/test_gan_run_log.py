@@ -66,7 +66,7 @@ def test_lines_after_the_checkpoint_are_cut_and_those_of_earlier_attempts_stay(
 
 
 def test_a_roll_back_whose_checkpoint_was_not_written_is_cut(tmp_path: Path) -> None:
-    """Its line comes first; killed in between, the training goes on in the attempt before, and goes back anew."""
+    """Its line comes first; killed in between, the training goes on in the attempt before, and goes back again."""
     path = written(tmp_path, ALARMS, [(1, 40), (2, 20)])
     cut(tmp_path, 1, 35)
     assert read_json_lines(path) == []
@@ -97,7 +97,7 @@ def test_a_line_cut_short_by_a_kill_is_cut_away(tmp_path: Path) -> None:
         ([(1, 10), (1, 20)], [(1, 10), (1, 20)]),
         (TWO, [(1, 10), (1, 20), (2, 30), (2, 40)]),
         (THREE, [(1, 10), (3, 20), (3, 30), (3, 40), (3, 50)]),
-        ([(1, 10), (2, 10), (2, 20)], [(2, 10), (2, 20)]),  # begun anew
+        ([(1, 10), (2, 10), (2, 20)], [(2, 10), (2, 20)]),  # begun again
         ([*TWO, (3, 40), (3, 50)], [(1, 10), (1, 20), (2, 30), (3, 40), (3, 50)]),  # the third goes on from the second
         ([(1, 10), (1, 20), (3, 20), (3, 30)], [(1, 10), (3, 20), (3, 30)]),  # the second ended before it had a line
     ],

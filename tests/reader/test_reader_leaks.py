@@ -178,7 +178,7 @@ def probe(seen: dict[str, list[float]], truth: dict[str, bool]) -> float:
     """Permutation p of the largest rank difference between two kinds of items, over everything that was seen.
 
     The Wilcoxon statistic of each number, standardised; its maximum over all numbers against the same maximum when
-    the truth is dealt out anew. Finds a difference in one number that holds for most items.
+    the truth is shuffled. Finds a difference in one number that holds for most items.
     """
     items = sorted(seen)
     table = np.array([seen[item] for item in items])

@@ -77,7 +77,7 @@ class Reader(threading.Thread):
 
 
 def test_a_server_killed_while_it_saves_loses_nothing(kit: Kit, database_url: str | None) -> None:
-    """SIGKILL at random moments while three readers lock without a pause; each time it is started anew."""
+    """SIGKILL at random moments while three readers lock without a pause; each time it is started again."""
     draw = random.Random(5)
     server = start_server(kit.folder, database_url)
     port = server.port

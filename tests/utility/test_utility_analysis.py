@@ -220,7 +220,7 @@ def test_lesions_have_curves_and_contrasts(trial: Block) -> None:
     assert found.lesion_contrasts["basic-synthetic - basic"].interval.low > 0
     assert found.lesion_floor is not None
     floor = found.lesion_floor
-    assert ARMS[3] == "basic-synthetic", "here a better arm's marks stand for those dealt anew"
+    assert ARMS[3] == "basic-synthetic", "here a better arm's marks stand for those dealt again"
     assert (floor.dealt, floor.froc) == (found.arms[3].cpm, found.arms[3].froc)
     change = found.lesion_contrasts["basic-synthetic - basic"]
     assert (floor.beyond.value, floor.beyond.interval.high) == (-change.value, -change.interval.low)

@@ -186,7 +186,7 @@ def test_detect_scores_scans_and_marks_every_picture(trained: tuple[Study, Grid]
 def test_detect_goes_by_what_the_detector_learned_and_not_by_a_newer_cohort(
     trained: tuple[Study, Grid], scans: Path, tmp_path: Path
 ) -> None:
-    """Ingested anew with another spacing: the detector is still the one of the old images."""
+    """Ingested again with another spacing: the detector is still the one of the old images."""
     facts = (trained[0].cohort / "cohort.json").read_bytes()
     try:
         write_facts(trained[0].cohort, spacing=[7.0, 7.0], modality="MR")

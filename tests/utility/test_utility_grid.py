@@ -162,7 +162,7 @@ def test_a_killed_grid_goes_on_and_a_changed_setting_redoes_what_it_concerns(stu
     assert told == [(2, 2)]
     assert (grid.specs[0].folder / "scores.csv").read_bytes() == scores[grid.specs[0].name], "and the same again"
     run(changed(study, margin=0.3, draws=300))
-    assert len(here) == 3, "what concerns the analysis alone trains nothing anew"
+    assert len(here) == 3, "what concerns the analysis alone trains nothing again"
     run(changed(study, steps=11))
     assert here[3:] == [spec.name for spec in grid.specs]
 

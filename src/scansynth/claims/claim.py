@@ -146,7 +146,7 @@ def decide(name: str, measured: Measurement, why: Mapping[Verdict, str], ruling:
         name: One of `CLAIMS`.
         measured: Its figures.
         why: A sentence for each of the three verdicts that figures can give.
-        ruling: The verdict where the rule is another than interval against margin; controls gate it all the same.
+        ruling: The verdict where the rule is another than interval against margin; controls gate it anyway.
     """
     direction = EVERY_RULE[name].direction
     result = ruling or verdict(measured.interval, measured.margin, direction)

@@ -1,4 +1,4 @@
-"""Commands about synthetic sets: their evidence, somebody else's sets, and sets for elsewhere."""
+"""Commands about synthetic sets: their evidence, sets made elsewhere, and export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Somebody else's synthetic images become a set of the study: `scansynth add-set`."""
+"""Another source's synthetic images become a set of the study: `scansynth add-set`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 
 @dataclass(frozen=True)
 class Added:
-    """What was made of somebody else's images.
+    """What became of images made elsewhere.
 
     Attributes:
         images: Number of images in the set.

@@ -241,7 +241,7 @@ def _build(plan: _Plan, folder: Path, pool: DecodePool, progress: Progress) -> _
     write_same_pictures(study.linkage, key, united.listed)
     scans = [scan for scan, _ in united.rows]
     given = one_role_a_group(plan.given, united.groups)
-    roles = _roles(study, strata(scans), given)  # anew: a patient may have lost every image, or be another one
+    roles = _roles(study, strata(scans), given)  # again: a patient may have lost every image, or be another one
     cases = [{**row, "role": roles[scan.patient].value} for scan, row in united.rows]
     facts = cohort_facts(study.config.cohort, plan.modality, plan.files, key.fingerprint, scans, cases, left)
     made = write_cohort(writer, folder, facts, cases)

@@ -1,4 +1,4 @@
-"""Is the generator still varied? Seven figures, each held against real images of patients that it never saw.
+"""Is the generator still varied? Seven figures, each compared with real images of patients that it never saw.
 
 Features are scaled on real images of the train role and compared with those of *other* patients: on the images
 that fitted the scale, a healthy generator would look poor. All figures are ratios, generated to real, of sets of
@@ -79,7 +79,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class CollapseMonitor:
-    """What the generator's variety is held against.
+    """What the generator's variety is compared with.
 
     Attributes:
         encoder: Features that no judge uses.

@@ -125,7 +125,7 @@ def _record(
 def _collapsed(run: str) -> TrainingError:
     return TrainingError(
         f"the generator of the run {run} had collapsed when its training ended: its images are alike; "
-        "train anew with another recipe, or draw all the same with: scansynth generate STUDY --even-if-collapsed"
+        "train again with another recipe, or draw anyway with: scansynth generate STUDY --even-if-collapsed"
     )
 
 

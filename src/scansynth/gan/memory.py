@@ -58,7 +58,7 @@ class MemoryNeed:
         data: The training images, 2 bytes a pixel.
         activations: What a round holds besides, at its highest.
         look: What a look at the generator's variety holds besides.
-        keeping: What the making of a checkpoint holds besides; on a GPU nothing, for it is made outside of it.
+        keeping: What writing a checkpoint holds besides; nothing on a GPU, since it is made outside of it.
     """
 
     weights: int
@@ -222,7 +222,7 @@ def _examining(pixels: int) -> int:
 
 
 def _keeping(kept: int, history: int, device: Device) -> int:
-    """Bytes of a checkpoint in the making, from what goes into it.
+    """Bytes that writing a checkpoint takes, from what goes into it.
 
     All is copied twice, to bytes and to the file's form; weights and moments once before, into one memory layout.
     """

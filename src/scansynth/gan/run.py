@@ -35,7 +35,7 @@ from scansynth.stage import StageRecord, hash_outputs, plain, read_record, versi
 from scansynth.study import RUN, SCORES, WEIGHTS, Study
 
 _LEAST_IMAGES = 16
-_LEAST_PATIENTS = 16  # under which the variety is held against other patients than those of calibrate
+_LEAST_PATIENTS = 16  # under which the variety is compared with other patients than those of calibrate
 _MOST_SCALING = 512
 _MOST_REFERENCE = 512
 
@@ -67,7 +67,7 @@ class Preparation:
         job: The training.
         classes: Labels that the generator sees; none when unlabelled.
         reals: Images that it learns from.
-        used: Images of other patients that its variety is held against.
+        used: Images of other patients that its variety is compared with.
     """
 
     job: TrainingJob
@@ -193,7 +193,7 @@ def _gave_up(state: TrainingState) -> TrainingError:
     return TrainingError(
         f"the generator collapsed at {state.images:,} images ({state.health.reasons[0]}), and changes did not help "
         f"({tried}); the run is kept: try more training images or another recipe, by generator.recipe or "
-        "generator.overrides in study.toml, and train anew"
+        "generator.overrides in study.toml, and train again"
     )
 
 
@@ -249,7 +249,7 @@ def _classes(study: Study, cohort: Cohort) -> tuple[str, ...]:
 
 
 def watched_images(reals: Selection, held_out: Selection, seed: int) -> tuple[RealImages, Selection]:
-    """Real images that the variety is held against, and the cases that play the other patients.
+    """Real images that the variety is compared with, and the cases that play the other patients.
 
     These are patients of calibrate, or, when these are too few, half of the train patients; or half of the
     train images, when these are too few as well. The other half then gives the scale.

@@ -53,7 +53,7 @@ class TrainingJob:
             channel is the lesion mask where the recipe's family wants it.
         labels: int64 (n,), class of each.
         form: What the networks are built for.
-        watched: Real images that the variety is held against.
+        watched: Real images that the variety is compared with.
         recipe: Networks, losses, schedule.
         plan: What augmentation does.
         seed: The study's seed.
@@ -248,7 +248,7 @@ def _no_numbers(images: int) -> TrainingError:
     """Says that losses or weights are infinite or not numbers, and what to do."""
     return TrainingError(
         f"the losses are no longer finite numbers at {images:,} images; the last checkpoint is intact: "
-        "set a lower optimiser.learning_rate under generator.overrides in study.toml and train anew"
+        "set a lower optimiser.learning_rate under generator.overrides in study.toml and train again"
     )
 
 
@@ -295,8 +295,8 @@ def _go_back(
 ) -> int | None:
     """Writes the checkpoint from which the next attempt begins; none when nothing is left to change.
 
-    It begins from the newest healthy checkpoint, or anew where there is none. What it writes is no healthy point of its
-    own: it is the older one again, and would push others out.
+    It begins from the newest healthy checkpoint, or from the start where there is none. What it
+    writes is no healthy point of its own: it is the older one again, and would push others out.
 
     Returns:
         Images at which it begins.

@@ -29,7 +29,7 @@ from scansynth.metrics.embedding import Embedding, learn
 from scansynth.metrics.threads import one_thread
 
 VERSION = 1
-"""Of everything that decides what is learned; another one is learned anew."""
+"""Of everything that decides what is learned; another one is learned again."""
 
 LEARNED_SEED = 20270313
 """Seed of the network's first weights and of all draws. Never that of another judge, nor of the monitor."""
@@ -147,7 +147,7 @@ def learned_encoder(train: Images, cache: Path | None = None, device: str = "cpu
 
     Args:
         train: (n, side, side) in [-1, 1], n >= `LEAST_IMAGES`, sides of 32 pixels at least.
-        cache: Folder of one file for each content; a damaged file is learned anew. None: nothing is kept.
+        cache: Folder of one file for each content; a damaged file is learned again. None: nothing is kept.
         device: Where images will be encoded.
 
     Raises:

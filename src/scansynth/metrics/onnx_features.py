@@ -96,7 +96,7 @@ def load_onnx(path: Path) -> OnnxEncoder:
     try:
         session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as fault:  # onnxruntime's own exceptions have no common parent
-        raise EvidenceError(f"{_SETTING}: {path.name} is not an ONNX network in one file; export it anew") from fault
+        raise EvidenceError(f"{_SETTING}: {path.name} is not an ONNX network in one file; export it again") from fault
     return _checked(session, path.name)
 
 

@@ -1,7 +1,7 @@
 """The area under the empirical ROC curve, its variance, and where each score stands among those of the other class.
 
 Higher scores speak for the positive class; a tie counts half. Draws of patients with multiplicities have a form of
-their own in `utility/statistics/resampling.py`, held against this one by a test.
+their own in `utility/statistics/resampling.py`, compared with this one by a test.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Withdraws a patient: what the patient touched, the removal of the case, and what must be made anew."""
+"""Withdraws a patient: what the patient touched, the removal of the case, and what must be made again."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from scansynth.study import RUN, Study
 _PIXELS_OF_TRAIN = "real.png"  # of a run: real images beside synthetic ones
 
 PLACES: tuple[tuple[str, str], ...] = (
-    ("gan/*", "train anew, then remove the old run"),
-    ("synthetic/*", "generate anew; stop using the old images"),
-    ("evidence/*", "audit anew"),
-    ("trial/jobs/*", "run utility anew, then remove the old jobs"),
-    ("trial", "run utility anew, then remove the old jobs"),
+    ("gan/*", "train again, then remove the old run"),
+    ("synthetic/*", "generate again; stop using the old images"),
+    ("evidence/*", "audit again"),
+    ("trial/jobs/*", "run utility again, then remove the old jobs"),
+    ("trial", "run utility again, then remove the old jobs"),
     ("reader", "close it and create a new one with --replace, then remove the old folder"),
-    ("report", "write the report anew"),
+    ("report", "write the report again"),
 )
 """Where artefacts with a record lie in a study, and what to do with one that a patient touched. A new kind of
 artefact gets one line here."""
@@ -65,7 +65,7 @@ class Withdrawal:
         roles: Of the person's images; none when no image is in the cohort.
         images: Images in the cohort.
         files: Files of the person that `private/` names.
-        traces: Artefacts that must be made anew.
+        traces: Artefacts that must be made again.
         again: The person was marked before: this only finishes what was cut off.
     """
 

@@ -163,7 +163,7 @@ def _expect_the_same(folder: Path, now: Export) -> None:
     """Checks that the study was not closed before, or with the same readings.
 
     Raises:
-        ReaderError: The chain is whole, and another than that of the first closing: it was made anew since.
+        ReaderError: The chain is whole, and another than that of the first closing: it was made again since.
     """
     try:
         before = read_json(folder / CLOSING)["chain"]

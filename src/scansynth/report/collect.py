@@ -140,7 +140,7 @@ class Loose:
 class Findings:
     """Everything that the page shows.
 
-    `added` says that the set is somebody else's, `pictured` names the patients of the train role who are shown, and
+    `added` says that the set was made elsewhere, `pictured` names the patients of the train role who are shown, and
     `under_way` says that a reader study is not closed.
     """
 

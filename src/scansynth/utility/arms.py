@@ -155,7 +155,7 @@ def _duplicates(reals: Places, count: int, seed: int) -> Places:
 
 
 def _shuffled(extra: tuple[Places, Places], seed: int) -> tuple[Places, Places]:
-    """Synthetic images with labels dealt anew: as many of each as before, or half and half when all had one label."""
+    """Synthetic images with labels shuffled: as many of each as before, or half and half when all had one label."""
     together = generator(seed, "deal").permutation(np.concatenate(extra))
     count = len(extra[0]) if len(extra[1]) else len(together) // 2
     return together[:count], together[count:]

@@ -38,7 +38,7 @@ class ExternalSpec:
         study: Folder of the study whose detectors score.
         other: Folder of the study whose cohort is scored.
         jobs: Names of the detectors' jobs.
-        resample: Take images of another spacing, size, view or modality all the same.
+        resample: Take images of another spacing, size, view or modality anyway.
         other_key: Take patients who were hashed with another key.
     """
 

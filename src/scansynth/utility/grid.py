@@ -223,7 +223,7 @@ def write_plan(study: Study, grid: Grid) -> None:
         while (aside := path.with_name(f"plan.before-{number}.json")).exists():
             number += 1
         path.rename(aside)
-        study.log("utility", "declared anew", before=number)
+        study.log("utility", "declared again", before=number)
     if wanted:
         _write_lesions(lesions, load_cohort(study.cohort))
     write_json(path, dict(grid.plan))

@@ -33,7 +33,7 @@ class Origin:
 def check_set(study: Study, cohort: Cohort, folder: Path, subset: frozenset[str]) -> Origin:
     """Passes when a set was made by a generator that saw the patients of the detectors' subset alone.
 
-    A set of somebody else's images (`add-set`) passes, and is marked: nobody here can say what its generator saw.
+    A set made elsewhere (`add-set`) passes, and is marked: nobody here can say what its generator saw.
 
     Args:
         study: The study.

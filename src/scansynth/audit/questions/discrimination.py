@@ -206,7 +206,7 @@ def _try(
 
 
 def _one_each(members: list[Places], count: int, rng: np.random.Generator) -> Places:
-    """One image of each of `count` patients, all drawn anew."""
+    """One image of each of `count` patients, all drawn again."""
     chosen = rng.permutation(len(members))[:count]
     return np.array([rng.choice(members[patient]) for patient in chosen])
 

@@ -52,12 +52,12 @@ class Found:
 
     Attributes:
         same: Case of each that is a real file or has a real image's values, by the position of the synthetic image.
-        anew: Case of each re-encoded real image, and the correlation, by position.
+        reencoded: Case of each re-encoded real image, and the correlation, by position.
         limit: Correlation above which an image counts as re-encoded.
     """
 
     same: Mapping[int, str]
-    anew: Mapping[int, tuple[str, float]]
+    reencoded: Mapping[int, tuple[str, float]]
     limit: float
 
 
@@ -130,12 +130,12 @@ def search(compared: Compared, rng: np.random.Generator) -> Found:
     # where patients are very similar, the most similar pair of a new set may exceed that of the cohort by chance
     limit = ALIKE if alike < ALIKE else (1.0 + alike) / 2.0
     places, scores = nearest(pictures(compared.synthetic), real)
-    anew = {
+    reencoded = {
         place: (cases[places[place]], float(scores[place]))
         for place in np.flatnonzero(scores > limit).tolist()
         if place not in same
     }
-    return Found(dict(sorted(same.items())), anew, limit)
+    return Found(dict(sorted(same.items())), reencoded, limit)
 
 
 def _parts(compared: Compared) -> tuple[Reals, ...]:
@@ -187,7 +187,7 @@ def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
     progress(1, 2, "planted")
     controls = _controls(compared, found.limit, rng) if _parts(compared) else ()
     reals = sum(len(part.cases) for part in _parts(compared))
-    made, count = len(compared.synthetic), len(found.same) + len(found.anew)
+    made, count = len(compared.synthetic), len(found.same) + len(found.reencoded)
     share = count / made
     measured = Measurement(
         value=share,
@@ -211,11 +211,13 @@ def _repeated(compared: Compared) -> float:
 
 def _why(found: Found, made: int, reals: int) -> Mapping[Verdict, str]:
     kinds = [f"{len(found.same)} with identical file or pixels"] if found.same else []
-    kinds += [f"{len(found.anew)} re-encoded (brightness, grey levels, compression or size)"] if found.anew else []
+    kinds += (
+        [f"{len(found.reencoded)} re-encoded (brightness, grey levels, compression or size)"] if found.reencoded else []
+    )
     return {
         Verdict.SHOWN: f"None of the {made} synthetic images is one of the {reals} real ones or a re-encoded "
         "copy of one.",
-        Verdict.REFUTED: f"{len(found.same) + len(found.anew)} of {made} synthetic images are real ones: "
+        Verdict.REFUTED: f"{len(found.same) + len(found.reencoded)} of {made} synthetic images are real ones: "
         f"{', '.join(kinds)}. Do not release the set.",
     }
 
@@ -223,8 +225,8 @@ def _why(found: Found, made: int, reals: int) -> Mapping[Verdict, str]:
 def _rows(compared: Compared, found: Found) -> tuple[Mapping[str, Any], ...]:
     """Rows of quarantine.csv: identical images first, then by similarity."""
     same = [(place, case, 1.0) for place, case in found.same.items()]
-    anew = sorted(((place, *what) for place, what in found.anew.items()), key=lambda row: -row[2])
+    reencoded = sorted(((place, *what) for place, what in found.reencoded.items()), key=lambda row: -row[2])
     return tuple(
         {"image": compared.files[place], "nearest": case, "score": round(score, 4), "p": ""}
-        for place, case, score in (*same, *anew)
+        for place, case, score in (*same, *reencoded)
     )

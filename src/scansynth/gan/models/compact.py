@@ -64,7 +64,9 @@ class NetworkSettings(Settings):
     style: int = Field(128, ge=4, description="Length of the style that is made of it.")
     grain: int = Field(16, ge=1, description="Channels of fresh noise in each layer.")
     width: int = Field(
-        48, ge=4, description="Channels of the finest feature map at 40 pixels; doubled downward, up to `most`."
+        48,
+        ge=4,
+        description="Channels of the finest feature map at 40 pixels; doubled at each coarser map, up to `most`.",
     )
     most: int = Field(128, ge=4, description="Channels of the coarsest feature maps.")
     labels: bool = Field(True, description="Ask for images by their label, where training images have several.")

@@ -72,7 +72,7 @@ class Dcgan(Family):
         return None
 
     def carried_over(self, discriminator: nn.Module, form: Form) -> nn.Module:
-        """See `Family.carried_over`: built anew only where spectral normalisation was switched on."""
+        """See `Family.carried_over`: built again only where spectral normalisation was switched on."""
         before = any(parametrize.is_parametrized(layer) for layer in discriminator.modules())
         if before or not self.network.spectral_norm:
             return discriminator
@@ -108,7 +108,7 @@ def halvings(shape: tuple[int, int]) -> int:
 
 
 def channels_of(levels: int, width: int) -> list[int]:
-    """Channels from the smallest map upward: `width` at the widest map, doubled downward, at most 8 times."""
+    """Channels from the smallest map upward: `width` at the widest map, doubled at each smaller map, up to 8 times."""
     return [min(8 * width, width << (levels - 1 - level)) for level in range(levels)]
 
 

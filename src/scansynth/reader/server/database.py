@@ -144,7 +144,7 @@ def _engine(url: URL) -> Engine:
             max_overflow=0,
             pool_timeout=_WAIT_SECONDS,
             # no ping before each use: when the database was away, one request fails and is sent again by the page,
-            # and all connections are made anew
+            # and all connections are made again
             connect_args=_POSTGRES if postgres else {"timeout": _WAIT_SECONDS},
         )
     except (ModuleNotFoundError, NoSuchModuleError):

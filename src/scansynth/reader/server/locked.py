@@ -131,7 +131,7 @@ def new_code(worklist: Path, reader: str, database_url: str | None = None) -> st
 
 
 def _check_against(served: ServedWorklist, rows: list[tuple[str, str, int, bool]]) -> None:
-    """Each reading must stand where the worklist's order says: also a chain that was made anew cannot name others."""
+    """Each reading must stand where the worklist's order says: also a chain that was made again cannot name others."""
     count: dict[str, int] = {}
     for reader, item, position, practice in rows:
         place = count.get(reader, 0)

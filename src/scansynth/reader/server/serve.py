@@ -38,7 +38,7 @@ class Address:
         port: 0: any free one.
         certificate: PEM file of the certificate and its chain; makes the server speak TLS.
         key: PEM file of its private key.
-        without_tls: Listen on another address than the machine's own without TLS all the same.
+        without_tls: Listen on another address than the machine's own without TLS anyway.
         behind_tls: Browsers come by https through a proxy; cookies are then for https alone.
         names: Host names by which browsers come; none: on the machine's own address its usual names, else any.
     """

@@ -199,7 +199,7 @@ def load_worklist(folder: Path) -> Worklist:
 
 
 def replace_worklist(folder: Path, worklist: Worklist) -> None:
-    """Writes `worklist.json` anew, whole or not at all; the buffers stay."""
+    """Writes `worklist.json` again, whole or not at all; the buffers stay."""
     write_json(folder / WORKLIST, worklist.as_json())
 
 

@@ -27,7 +27,7 @@ _LARGEST = 0.4  # planted distance from chance, however wide the margin
 
 
 def floor(table: Table, rng: np.random.Generator) -> Floor:
-    """Distance of the readers' mean AUC from 0.5 when the truth is dealt out to the images anew."""
+    """Distance of the readers' mean AUC from 0.5 when the truth is shuffled among the images."""
     ranks = stats.rankdata(table.answers, axis=1).mean(axis=0)
     made, real = int(table.synthetic.sum()), int((~table.synthetic).sum())
     draws = np.empty(SHUFFLES)
@@ -62,7 +62,7 @@ def plant(answers: NDArray[np.int64], synthetic: Mask, distance: float, rng: np.
 def found_when_planted(table: Table, margin: float, level: float, rng: np.random.Generator) -> Control:
     """Share of the draws in which a difference of twice the margin is found in the readers' own answers.
 
-    The truth is dealt out anew first, so that what is planted is all there is.
+    The truth is shuffled first, so that what is planted is all there is.
     """
     distance = min(2.0 * margin, _LARGEST)
     found = 0

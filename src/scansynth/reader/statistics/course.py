@@ -19,7 +19,7 @@ from scansynth.reader.statistics.readings import Reading
 
 QUARTERS = 4
 AFTER_BREAK = 5
-"""Images after a proposed break that are held against all others."""
+"""Images after a proposed break that are compared with all others."""
 
 QUICK = 1.0
 """Seconds in sight; an answer given sooner was hardly looked for."""
@@ -49,7 +49,7 @@ class Trend:
 def trend(places: Sequence[Floats], values: Sequence[Floats]) -> Trend | None:
     """Linear trend within readers, stratified by reader.
 
-    The sum over readers of sum (x - mean x)(y - mean y), held against its variance when every order of the values is
+    The sum over readers of sum (x - mean x)(y - mean y), compared with its variance when every order of the values is
     as likely: sum S_xx S_yy / (n - 1) (Mantel, JASA 58, 1963; of yes and no it is the Cochran-Armitage test).
 
     Args:

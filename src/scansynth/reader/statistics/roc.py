@@ -101,7 +101,7 @@ def pseudovalues(placed: Placements) -> Floats:
     """Jackknife pseudovalues of each reader's AUC over all images, synthetic ones first, (R, C).
 
     C theta - (C - 1) theta_(c) (Dorfman, Berbaum and Metz, Invest. Radiol. 27, 1992). Leaving out one image changes
-    the mean of its class's placement values and nothing else, so no AUC is computed anew. Their mean is the AUC.
+    the mean of its class's placement values and nothing else, so no AUC is computed again. Their mean is the AUC.
     """
     count = placed.positive.shape[1] + placed.negative.shape[1]
     auc = placed.auc[:, None]

@@ -92,7 +92,7 @@ def read_course(folder: Path) -> Course:
 def standing(rows: Rows, events: Iterable[Event]) -> list[dict[str, Any]]:
     """Those of `rows`, each with `attempt` and `images`, that no roll-back gave up; in order of the images.
 
-    Roll-backs are told by `events` too: an attempt that has no row yet gives up what it left all the same.
+    Roll-backs are told by `events` too: an attempt that has no row yet gives up what it left anyway.
     """
     returns = [
         {"attempt": event.attempt, "images": event.images + 1, _RETURN: True}

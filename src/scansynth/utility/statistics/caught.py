@@ -34,7 +34,7 @@ def newly_caught(block: Block, thresholds: NDArray[np.float64], arm: str, other:
         block: Test part with the hashes of its cases.
         thresholds: Of each arm and pair.
         arm: The one.
-        other: What it is held against.
+        other: What it is compared with.
     """
     if not {arm, other} <= set(block.arms) or not len(block.test.cases):
         return ()

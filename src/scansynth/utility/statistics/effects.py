@@ -1,8 +1,9 @@
 """What an arm gains: rates at the arm's own threshold, paired contrasts, and intervals that hold.
 
-Patients and detectors are both drawn by lot, so both are part of the variance. Pairs are to the trial what readers are
-to a reader study, and the interval is that of Obuchowski and Rockette (Commun. Stat. Simul. 24, 1995) with the degrees
-of freedom of Hillis (Stat. Med. 26, 2007), with the variance over patients taken from the bootstrap.
+Patients and detectors are both drawn at random, so both are part of the variance. Pairs are to the trial what
+readers are to a reader study, and the interval is that of Obuchowski and Rockette (Commun. Stat. Simul. 24, 1995)
+with the degrees of freedom of Hillis (Stat. Med. 26, 2007), with the variance over patients taken from the
+bootstrap.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ def estimate(values: Floats, draws: Floats, patients: int, images: int, level: f
     """A figure over pairs and patients.
 
     With S2 the variance between pairs, and cov the mean covariance over patients of the figures of two pairs (from the
-    draws), the variance of the mean of K pairs is S2/K + max(cov, 0): S2 holds what is a pair's own, be it luck or
+    draws), the variance of the mean of K pairs is S2/K + max(cov, 0): S2 holds what is a pair's own, whether luck or
     patients, and cov what all pairs owe to the same patients. Drawing the K pairs with replacement as well would give
     (K - 1)/K of S2, and a normal quantile where S2 has K - 1 degrees of freedom. Degrees of freedom by Satterthwaite.
 

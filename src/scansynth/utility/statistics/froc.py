@@ -66,7 +66,7 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Marks:
-    """Candidates after they were held against the lesions.
+    """Candidates after they were compared with the lesions.
 
     Attributes:
         found: Score of the best candidate on each lesion, -inf where there is none (L,).
@@ -110,7 +110,7 @@ def dealt_anew(
     Each image gets all places of one other image, so that they lie as far apart as marks do, and keeps its scores: the
     most suspicious mark stands where the other image's most suspicious one stood. Images with a lesion deal among
     themselves, and so do those without; where lesions lie in general is kept. Where they always lie in the middle,
-    these marks find them all the same.
+    these marks find them anyway.
 
     Args:
         candidates: Of one detector.
@@ -202,7 +202,7 @@ class Froc:
     """FROC of all arms and pairs.
 
     Attributes:
-        cpm: Mean sensitivity at the seven points; the last row is that of places dealt anew.
+        cpm: Mean sensitivity at the seven points; the last row is that of shuffled places.
         points: Sensitivity at each of `CURVE`, with the same rows.
     """
 

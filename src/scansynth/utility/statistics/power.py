@@ -60,7 +60,7 @@ class Sample:
     def __post_init__(self) -> None:
         if not 0 < self.patients <= self.images:
             raise ConfigError(
-                f"{self.images} images cannot be those of {self.patients} patients; give both numbers anew"
+                f"{self.images} images cannot be those of {self.patients} patients; give both numbers again"
             )
 
     def times(self, factor: float) -> Sample:
