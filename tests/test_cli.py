@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import imported
 
 from scansynth.cli import main
 from scansynth.files import read_csv, sha256_file, write_csv
@@ -92,6 +93,44 @@ def test_labels_or_unlabelled_must_be_said(tmp_path: Path, refused: Callable[...
     assert "give either --labels labels.csv or --unlabelled, or write a table" in refused(
         "init", tmp_path / "study", "--dicom", tmp_path
     )
+
+
+HEAVY = {"torch", "monai", "sklearn", "scipy.stats", "pandas", "matplotlib", "highdicom", "sqlalchemy"}
+"""Half a second of the processor or more, each."""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(
+            (*command, "nowhere")
+            for command in (
+                ("status",), ("run",), ("ingest",), ("train",), ("generate",), ("audit",), ("report",), ("utility",),
+                ("reader", "create"), ("reader", "close"), ("reader", "analyse"), ("plan", "utility"),
+            )
+        ),
+        ("audit",),
+        ("audit", "--real", "nowhere", "--synthetic", "nowhere", "--out", "new"),
+        ("add-set", "nowhere", "images", "--name", "theirs"),
+        ("detect", "nowhere", "--dicom", "scans", "--out", "new"),
+        ("export", "nowhere", "a-set"),
+        ("init", "new", "--dicom", "nowhere", "--unlabelled"),
+        ("init", "new"),
+        ("nothing",),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_refusal_waits_for_no_heavy_library(arguments: tuple[str, ...]) -> None:
+    code, modules = imported(*arguments)
+    assert code == 2
+    assert not modules & HEAVY
+
+
+@pytest.mark.parametrize("command", ["train", "generate", "audit", "utility"])
+def test_a_stage_refused_for_what_comes_before_it_imports_nothing_heavy(study: Path, command: str) -> None:
+    code, modules = imported(command, study)
+    assert code == 2
+    assert not modules & HEAVY
 
 
 def lost_file(rows: list[dict[str, str]]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from command_line import scansynth
+from command_line import imported, scansynth
 from markupsafe import escape
 from PIL import Image
 
@@ -147,6 +147,12 @@ def test_no_identifier_leaves_private(study: Path, scans: Path) -> None:
         if path.is_file() and path.name != "study.toml" and "private" not in path.parts:
             data = path.read_bytes()
             assert not any(text in data for text in planted), path.relative_to(study)
+
+
+def test_status_of_a_finished_study_imports_no_network_and_no_reader_of_dicom(study: Path) -> None:
+    code, modules = imported("status", study)
+    assert code == 0
+    assert not modules & {"torch", "monai", "sklearn", "scipy.stats", "pandas", "matplotlib", "pydicom", "highdicom"}
 
 
 def test_nothing_runs_twice_and_a_changed_setting_runs_what_follows(

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -83,7 +83,7 @@ def binomial_upper(successes: float, trials: float, level: float = 0.95) -> floa
         ValueError: The counts are impossible.
     """
     _check_counts(successes, trials, level)
-    return 1.0 if successes >= trials else float(stats.beta.ppf(level, successes + 1, trials - successes))
+    return 1.0 if successes >= trials else float(special.betaincinv(successes + 1, trials - successes, level))
 
 
 def binomial_lower(successes: float, trials: float, level: float = 0.95) -> float:
@@ -109,7 +109,7 @@ def wilson(successes: float, trials: float, level: float = 0.95) -> Interval:
         ValueError: The counts are impossible.
     """
     _check_counts(successes, trials, level)
-    z = float(stats.norm.ppf(1.0 - (1.0 - level) / 2.0))
+    z = float(special.ndtri(1.0 - (1.0 - level) / 2.0))
     share = successes / trials
     centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
     half = z / (1 + z**2 / trials) * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
@@ -169,7 +169,7 @@ def jackknife_interval(estimate: float, *replicates: Floats, level: float = 0.95
     if total == 0.0:
         return Interval(estimate, estimate)
     freedom = total**2 / sum(part**2 / (len(r) - 1) for part, r in zip(parts, replicates, strict=True))
-    half = float(stats.t.ppf(1.0 - (1.0 - level) / 2.0, freedom)) * math.sqrt(total)
+    half = float(special.stdtrit(freedom, 1.0 - (1.0 - level) / 2.0)) * math.sqrt(total)
     return Interval(estimate - half, estimate + half)
 
 

@@ -10,7 +10,7 @@ import torch
 from scipy import ndimage
 
 from scansynth.audit.encoders import FIXED, LEARNED, OWN, make_encoders
-from scansynth.audit.run import audit_settings
+from scansynth.audit.standing import audit_settings
 from scansynth.config import EvidenceSettings
 from scansynth.errors import EvidenceError
 from scansynth.metrics import contrastive

@@ -14,7 +14,8 @@ from PIL import Image
 
 from scansynth.config import StudyConfig
 from scansynth.data.imageset import open_set
-from scansynth.data.ingest import ingest, ingest_inputs, ingest_settings
+from scansynth.data.ingest import ingest
+from scansynth.data.standing import ingest_inputs, ingest_settings
 from scansynth.data.tensors import Cohort, load_cohort, to_signed
 from scansynth.data.transforms import from_window
 from scansynth.dicom.deidentify import InstitutionKey

@@ -15,9 +15,10 @@ from scans import write_labels
 
 from scansynth.config import StudyConfig
 from scansynth.data import linkage, removal
-from scansynth.data.ingest import ingest, ingest_inputs, withdrawn_from
+from scansynth.data.ingest import ingest
 from scansynth.data.removal import remove_patients
 from scansynth.data.roles import numbers_of
+from scansynth.data.standing import ingest_inputs, withdrawn_from
 from scansynth.data.tensors import load_cohort
 from scansynth.data.withdrawn import Withdrawn, read_withdrawn, write_withdrawn
 from scansynth.dicom.deidentify import InstitutionKey

@@ -25,11 +25,12 @@ from scansynth.files import read_json, write_json
 from scansynth.ledger import Role
 from scansynth.reader.probe import Override
 from scansynth.reader.statistics.analysis import Analysis as Reading
-from scansynth.report.collect import collect, report_inputs
+from scansynth.report.collect import collect
 from scansynth.report.figures.pictures import single
 from scansynth.report.reader import section as reader_section
 from scansynth.report.reader.artefacts import read_readers
 from scansynth.report.render import render, write_report
+from scansynth.report.standing import report_inputs
 from scansynth.report.utility import section as trial_section
 from scansynth.report.utility.artefacts import EXAMPLES, read_trial
 from scansynth.report.utility.contrasts import arm_name, points

@@ -23,9 +23,10 @@ from scansynth.errors import EvidenceError
 from scansynth.files import read_json, write_json
 from scansynth.report.audit.sections import question_sections
 from scansynth.report.audit.words import WORDINGS, answers
-from scansynth.report.collect import collect, report_inputs
+from scansynth.report.collect import collect
 from scansynth.report.figures.pictures import single
 from scansynth.report.render import render, write_report
+from scansynth.report.standing import report_inputs
 from scansynth.stage import read_record
 from scansynth.statistics import Verdict
 from scansynth.study import Study

@@ -22,9 +22,10 @@ from scansynth.ledger import Role
 from scansynth.stage import read_record
 from scansynth.study import Study
 from scansynth.utility import grid as grid_module
-from scansynth.utility.grid import Grid, check_study, declare, images_needed, job_name, read_plan, run_grid, write_plan
+from scansynth.utility.grid import Grid, check_study, declare, images_needed, job_name, run_grid, write_plan
 from scansynth.utility.inputs import SetsOf
 from scansynth.utility.job import JobSpec, is_done, run_job
+from scansynth.utility.standing import read_plan
 
 
 def changed(study: Study, **utility: Any) -> Study:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scansynth.errors import EvidenceError
-from scansynth.files import sha256_file
 from scansynth.learning.device import pick_device
 from scansynth.metrics.contrastive import LEAST_IMAGES, learned_encoder
 from scansynth.metrics.features import JUDGE_SEED, fit_scale, random_encoder
@@ -91,11 +90,3 @@ def _judge(name: str, encode: Encoder, train: Images) -> Judge:
             ) from fault
         raise
     return Judge(name, lambda images: scale(encode(images)))
-
-
-def network_digest(onnx: Path | None) -> str | None:
-    """SHA-256 of the user's own network, on which the verdicts depend; a fixed word where the file cannot be read."""
-    try:
-        return None if onnx is None else sha256_file(onnx)
-    except OSError:
-        return "missing"  # `make_encoders` refuses it; a listing of stages does not

@@ -14,7 +14,7 @@ from typing import Any
 from scansynth.audit import appearance
 from scansynth.audit.compared import LEAST_SYNTHETIC, MOST_IMAGES, Compared, gather
 from scansynth.audit.context import Context, at_most, open_context
-from scansynth.audit.encoders import Encoders, make_encoders, network_digest
+from scansynth.audit.encoders import Encoders, make_encoders
 from scansynth.audit.fairness import subgroups
 from scansynth.audit.questions import (
     copies,
@@ -26,15 +26,16 @@ from scansynth.audit.questions import (
     membership,
     telltales,
 )
+from scansynth.audit.standing import audit_settings
 from scansynth.claims.claim import Claim, Finding, not_assessable
 from scansynth.claims.judged import write_claims
-from scansynth.claims.rules import CLAIMS, RULE_VERSION, RULES
+from scansynth.claims.rules import CLAIMS, RULES
 from scansynth.config import EvidenceSettings
 from scansynth.console import Progress, silent
 from scansynth.files import new_directory, write_csv, write_json
 from scansynth.ledger import Use
 from scansynth.seeds import generator
-from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_record
+from scansynth.stage import StageRecord, hash_outputs, versions, write_record
 from scansynth.statistics import Verdict
 from scansynth.study import BEHIND, CLAIMS_FILE, PAIRS, QUARANTINE
 
@@ -69,13 +70,6 @@ QUESTIONS: tuple[Question, ...] = (
     Question("tell-tales", telltales.CLAIMS, telltales.answer),
 )
 _PARTS = 100  # of the bar for each question
-
-
-def audit_settings(settings: EvidenceSettings) -> dict[str, Any]:
-    """What the verdicts depend on besides the images: the settings and the rule version."""
-    # the content of the user's network counts, not its path
-    own = {"encoder": network_digest(settings.encoder)}
-    return plain({**settings.model_dump(), **own, "rule_version": RULE_VERSION})
 
 
 def judge(

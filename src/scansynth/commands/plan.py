@@ -26,15 +26,16 @@ def utility(
 ) -> None:
     """Estimates what a trial of this cohort could show, and its cost, before any training."""
     from scansynth.errors import ConfigError
-    from scansynth.pipeline.prospect import cost, prospect, told
     from scansynth.study import open_study
-    from scansynth.utility.statistics.power import Assumed
 
     if not all(0.0 < one < 1.0 for one in (gain, power, discordance, negative_discordance)):
         raise ConfigError(
             "give --gain, --power, --discordance and --negative-discordance over 0 and under 1; 6.4 points are 0.064"
         )
     opened = open_study(study)
+    from scansynth.pipeline.prospect import cost, prospect, told
+    from scansynth.utility.statistics.power import Assumed
+
     use_device(opened)
     assumed = Assumed(discordance=discordance, negative_discordance=negative_discordance)
     told(prospect(opened, gain, power, assumed), console.result)

@@ -55,14 +55,15 @@ def create(
     ] = False,
 ) -> None:
     """Creates and seals a reader study, if the probe finds no processing traces; prints the invitations."""
+    from scansynth.study import open_study
+
+    opened = open_study(study)
     from scansynth.reader.create import create as make
     from scansynth.reader.probe import Override
-    from scansynth.study import open_study
 
     override = None
     if override_name is not None or override_reason is not None:
         override = Override(override_name or "", override_reason or "")
-    opened = open_study(study)
     with opened.lock(), console.bar("reader study") as progress:
         made = make(opened, seal_file=seal, override=override, replace=replace, progress=progress)
     say_created(made, study, address)
@@ -150,10 +151,11 @@ def close(
     ] = False,
 ) -> None:
     """Closes the study, opens the seal, runs the machine reading, and analyses."""
-    from scansynth.reader.close import close as end
     from scansynth.study import open_study
 
     opened = open_study(study)
+    from scansynth.reader.close import close as end
+
     with opened.lock():
         with console.bar("closing") as progress:
             closed = end(

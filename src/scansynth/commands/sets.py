@@ -55,12 +55,16 @@ def audit(
         return
     if real is None or synthetic is None or out is None:
         raise ConfigError("give either STUDY, or all of --real, --synthetic and --out")
+    from scansynth.pipeline.places import Places, check_places
+
+    places = Places(real, synthetic, out, train_list)
+    check_places(places)
     from scansynth.claims.judged import judged
-    from scansynth.pipeline.folders import Folders, audit_folders
+    from scansynth.pipeline.folders import audit_folders
     from scansynth.report.audit.words import spoken
     from scansynth.study import PAGE
 
-    claims = audit_folders(Folders(real, synthetic, out, train_list), console.bar, console.say)
+    claims = audit_folders(places, console.bar, console.say)
     for line in spoken(judged(claims)):
         console.say(line)
     console.result(f"wrote {out}")
@@ -98,11 +102,12 @@ def add_set(
     ] = None,
 ) -> None:
     """Adds synthetic images from elsewhere to a study, to be audited there."""
-    from scansynth.data.added import add_set as add
-    from scansynth.data.foreign import reading_pool
     from scansynth.study import open_study
 
     opened = open_study(study)
+    from scansynth.data.added import add_set as add
+    from scansynth.data.foreign import reading_pool
+
     with opened.lock(), reading_pool() as pool, console.bar("reading images") as progress:
         added = add(opened, folder, name, label, pool, progress)
     for reason, count in added.left.items():

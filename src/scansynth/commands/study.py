@@ -114,7 +114,7 @@ def _run_stale(study: Study, key: InstitutionKey) -> list[str]:
 
 def _dry_run(study: Study, key: InstitutionKey) -> None:
     """What would run, how long, how much disk."""
-    from scansynth.gan.run import run_position
+    from scansynth.gan.standing import run_position
     from scansynth.learning.device import pick_device
     from scansynth.pipeline.forecast import forecast
     from scansynth.pipeline.stages import LEAST_SYNTHETIC, Condition, stage_states
@@ -218,7 +218,7 @@ def withdraw(
 def status(study: StudyFolder, key: KeyFile = None) -> None:
     """Shows what is done, what is stale and what comes next."""
     from scansynth.dicom.deidentify import load_key
-    from scansynth.gan.run import run_position
+    from scansynth.gan.standing import run_position
     from scansynth.pipeline.stages import Condition, stage_states
     from scansynth.reader.standing import standing as of_reading
     from scansynth.study import open_study

@@ -24,13 +24,14 @@ def utility(
     """Tests whether synthetic images help a detector: generators, detectors, intervals; resumes where it stopped."""
     from scansynth.dicom.deidentify import load_key
     from scansynth.pipeline.stages import need_stage
-    from scansynth.pipeline.utility import run_utility, spoken
     from scansynth.study import open_study
 
     opened = open_study(study)
     use_device(opened)
     with opened.lock():
         need_stage(opened, "ingest", load_key(opened.key_file(key)))
+        from scansynth.pipeline.utility import run_utility, spoken
+
         trial = run_utility(opened, console.bar, console.warn, even_if_collapsed=even_if_collapsed)
     for line in spoken(trial.analysis):
         console.say(line)
@@ -50,11 +51,12 @@ def detect(
     pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Write saliency overlays.")] = True,
 ) -> None:
     """Scores scans with a detector of the trial, for research only: scores, overlays, DICOM for a viewer."""
-    from scansynth.data.foreign import reading_pool
     from scansynth.study import open_study
-    from scansynth.utility.detect import detect as look
 
     opened = open_study(study)
+    from scansynth.data.foreign import reading_pool
+    from scansynth.utility.detect import detect as look
+
     use_device(opened)
     with reading_pool() as pool, console.bar("scoring scans") as progress:
         found = look(opened, dicom, out, pool, arm, progress, pictures=pictures)

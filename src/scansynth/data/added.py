@@ -9,22 +9,19 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from scansynth.console import Progress, silent
 from scansynth.data.foreign import DARK, PICTURES, Foreign, Scaling, Survey, read, survey
 from scansynth.data.imageset import Images, Kind, Masks, SetWriter
 from scansynth.data.sets import LABEL_SEPARATOR, SET_COLUMNS, set_rows
+from scansynth.data.standing import ADD_SET, add_set_settings, is_added
 from scansynth.data.taken import is_image_set, take_set
 from scansynth.data.tensors import CohortFacts, in_pixels, load_facts
 from scansynth.dicom.sandbox import DecodePool
 from scansynth.errors import CohortError, StudyError
 from scansynth.files import new_directory, sha256_json, storage_faults, write_bytes
-from scansynth.stage import StageRecord, hash_outputs, plain, read_record, versions, write_record
+from scansynth.stage import StageRecord, hash_outputs, versions, write_record
 from scansynth.study import Study
-
-STAGE = "add-set"
-"""The stage that a record of an added set names."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 
@@ -44,23 +41,6 @@ class Added:
     label: str
     left: Mapping[str, int]
     notes: tuple[str, ...]
-
-
-def is_added(folder: Path) -> bool:
-    """Whether the set in `folder` came by `add-set`.
-
-    Raises:
-        StudyError: The record is damaged.
-    """
-    record = read_record(folder)
-    return record is not None and record.stage == STAGE
-
-
-def add_set_settings(study: Study) -> dict[str, Any]:
-    """What brings foreign images to the cohort's size and scale: when it changes, the set must be added again."""
-    facts, scaling = load_facts(study.cohort), study.config.cohort
-    window = {"hu_window": scaling.hu_window} if facts.modality == "CT" else {"percentiles": scaling.percentiles}
-    return plain({"shape": facts.shape, "modality": facts.modality, **window})
 
 
 def add_set(
@@ -95,7 +75,7 @@ def add_set(
     with new_directory(target) as out, storage_faults(target):
         digests = _write(out, new, facts)
         record = StageRecord(
-            stage=STAGE,
+            stage=ADD_SET,
             inputs={"files": new.digest},
             settings=settings,
             outputs=hash_outputs(out, [path for path in out.rglob("*") if path.is_file()], digests),
@@ -106,7 +86,7 @@ def add_set(
         write_record(out, record)
     _write_names(study.linkage, name, new.names)
     left_out = sum(new.left.values())
-    study.log(STAGE, "written", seconds=record.seconds, images=len(new.images), left_out=left_out)
+    study.log(ADD_SET, "written", seconds=record.seconds, images=len(new.images), left_out=left_out)
     return Added(len(new.images), ", ".join(sorted(set(new.labels))), new.left, new.notes)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from scansynth.data.duplicates import pixel_digest, settle_duplicates
 from scansynth.data.eligibility import lacks_air, why_implausible
 from scansynth.data.headers import find_headers
 from scansynth.data.imageset import IMAGES, SetWriter
-from scansynth.data.join import Left, Scan, asked_roles, join, strata
+from scansynth.data.join import Left, Scan, asked_roles, join, leave_withdrawn, strata
 from scansynth.data.labels import Labels, read_labels
 from scansynth.data.linkage import write_duplicates, write_linkage, write_same_pictures
 from scansynth.data.masks import LesionReader
@@ -37,12 +37,11 @@ from scansynth.data.roles import (
     known_roles,
     merge_roles,
     one_role_a_group,
-    roles_digest,
     with_aliases,
     write_roles,
 )
-from scansynth.data.sources import listing_digest
 from scansynth.data.split import Stratum, assign_roles, patients_needed
+from scansynth.data.standing import ingest_inputs, ingest_settings, withdrawn_from
 from scansynth.data.summary import IngestSummary, air_notes, source_notes, summarise
 from scansynth.data.tensors import (
     ATTRIBUTE,
@@ -53,16 +52,16 @@ from scansynth.data.tensors import (
 )
 from scansynth.data.transforms import resize, resize_mask, resized_spacing, series_window, to_window
 from scansynth.data.unite import unite
-from scansynth.data.withdrawn import REASON, Withdrawn, leave_withdrawn, read_withdrawn
+from scansynth.data.withdrawn import REASON, Withdrawn
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.deidentify import facts as source_facts
 from scansynth.dicom.picture import FULL_RANGE, PICTURE_KINDS
 from scansynth.dicom.read import Limits
 from scansynth.dicom.sandbox import Decoded, DecodePool
 from scansynth.errors import CohortError, DicomError
-from scansynth.files import new_directory, sha256_file, write_csv
+from scansynth.files import new_directory, write_csv
 from scansynth.ledger import Role
-from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_record
+from scansynth.stage import StageRecord, hash_outputs, versions, write_record
 from scansynth.study import COHORT, Study
 
 _DECODE_SECONDS = 30.0
@@ -80,42 +79,6 @@ class _Made:
     source_sha256: str
     airless: bool
     pixels: str
-
-
-def ingest_settings(study: Study) -> dict[str, Any]:
-    """The settings that decide about the cohort; the paths are left out, what lies there is an input."""
-    settings = study.config.cohort.model_dump(mode="json", exclude={"dicom", "labels", "split_from", "key"})
-    return plain(settings)
-
-
-def ingest_inputs(study: Study, key: InstitutionKey) -> dict[str, str]:
-    """Digest of everything that ingest reads: tells whether the cohort is stale.
-
-    Raises:
-        ScansynthError: A source is missing.
-    """
-    settings = study.config.cohort
-    inputs = {
-        "dicom folder": listing_digest(study.source(settings.dicom)),
-        "institution key": key.fingerprint,
-    }
-    if settings.labels is not None:
-        path = study.source(settings.labels)
-        inputs["labels.csv"] = sha256_file(path) if path.is_file() else "missing"
-    if settings.split_from is not None:
-        inputs["split_from"] = roles_digest(inherited_roles(study.source(settings.split_from), key.fingerprint))
-    return {**inputs, **withdrawn_from(study).inputs}
-
-
-def withdrawn_from(study: Study) -> Withdrawn:
-    """Who may not be read: patients withdrawn from this study, or from the one with which it shares roles.
-
-    Raises:
-        StudyError: A table of them is damaged.
-    """
-    other = study.config.cohort.split_from
-    inherited = Withdrawn() if other is None else read_withdrawn(study.source(other))
-    return read_withdrawn(study.folder) | inherited
 
 
 def ingest(study: Study, key: InstitutionKey, progress: Progress = silent) -> IngestSummary:

@@ -14,6 +14,7 @@ from scansynth.data.matching import Found, match, spread
 from scansynth.data.people import Person, persons, same_person
 from scansynth.data.sources import Source
 from scansynth.data.split import Stratum
+from scansynth.data.withdrawn import REASON, Withdrawn
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.header import Header
 from scansynth.dicom.picture import NIFTI
@@ -229,3 +230,15 @@ def asked_roles(scans: Iterable[Scan]) -> dict[str, tuple[Role, int]]:
                 "a patient has one role, so give all rows the same"
             )
     return asked
+
+
+def leave_withdrawn(joined: Joined, withdrawn: Withdrawn) -> Joined:
+    """The same without the images of withdrawn patients."""
+    gone = [Left(scan.source, REASON, "", scan.patient) for scan in joined.scans if withdrawn.holds(scan)]
+    scans = [scan for scan in joined.scans if not withdrawn.holds(scan)]
+    return replace(joined, scans=scans, left=[*marked(joined.left, withdrawn.patients), *gone])
+
+
+def marked(left: Iterable[Left], patients: Collection[str]) -> list[Left]:
+    """Files left out, those of withdrawn patients for that reason, whatever else is wrong with them."""
+    return [replace(item, reason=REASON, detail="") if item.patient in patients else item for item in left]

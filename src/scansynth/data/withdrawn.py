@@ -6,13 +6,16 @@ keyed hashes alone: of the patients, and of their pixels, so that the same pictu
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from scansynth.data.join import Joined, Left, Scan
 from scansynth.errors import StudyError
 from scansynth.files import read_csv, sha256_json, write_csv
+
+if TYPE_CHECKING:
+    from scansynth.data.join import Scan
 
 WITHDRAWN = "withdrawn.csv"
 """In the study's folder."""
@@ -72,15 +75,3 @@ def write_withdrawn(study: Path, withdrawn: Withdrawn) -> None:
         (_PIXELS, key) for key in sorted(withdrawn.pixels)
     ]
     write_csv(study / WITHDRAWN, ("kind", "key"), [{"kind": kind, "key": key} for kind, key in keys])
-
-
-def leave_withdrawn(joined: Joined, withdrawn: Withdrawn) -> Joined:
-    """The same without the images of withdrawn patients."""
-    gone = [Left(scan.source, REASON, "", scan.patient) for scan in joined.scans if withdrawn.holds(scan)]
-    scans = [scan for scan in joined.scans if not withdrawn.holds(scan)]
-    return replace(joined, scans=scans, left=[*marked(joined.left, withdrawn.patients), *gone])
-
-
-def marked(left: Iterable[Left], patients: Collection[str]) -> list[Left]:
-    """Files left out, those of withdrawn patients for that reason, whatever else is wrong with them."""
-    return [replace(item, reason=REASON, detail="") if item.patient in patients else item for item in left]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from scansynth.console import Progress
 from scansynth.data.augment import plan_augmentation
@@ -14,8 +12,7 @@ from scansynth.data.fractions import NOBODY, Without, patients_with, train_part
 from scansynth.data.tensors import Cohort, Selection, load_cohort, select, to_signed
 from scansynth.data.transforms import permission
 from scansynth.errors import ConfigError, TrainingError
-from scansynth.files import read_json, read_json_lines, write_json
-from scansynth.gan import run_log
+from scansynth.files import write_json
 from scansynth.gan.collapse import RealImages
 from scansynth.gan.health import Level
 from scansynth.gan.material import material_of
@@ -24,6 +21,7 @@ from scansynth.gan.models.families import complete, count_weights, family_of
 from scansynth.gan.models.family import Form
 from scansynth.gan.response import WORDS, next_change, recipe_after
 from scansynth.gan.scores import write_scores
+from scansynth.gan.standing import described_run, train_inputs, train_settings
 from scansynth.gan.state import TrainingState
 from scansynth.gan.training_loop import TrainingJob, collapsed_for_good, train
 from scansynth.gan.weights import FACTS, GeneratorFacts, save_generator
@@ -31,32 +29,13 @@ from scansynth.learning.device import Device
 from scansynth.ledger import Use
 from scansynth.recipe import Change
 from scansynth.seeds import generator
-from scansynth.stage import StageRecord, hash_outputs, plain, read_record, versions, write_record
+from scansynth.stage import StageRecord, hash_outputs, versions, write_record
 from scansynth.study import RUN, SCORES, WEIGHTS, Study
 
 _LEAST_IMAGES = 16
 _LEAST_PATIENTS = 16  # under which the variety is compared with other patients than those of calibrate
 _MOST_SCALING = 512
 _MOST_REFERENCE = 512
-
-
-def train_settings(study: Study) -> dict[str, Any]:
-    """The settings that decide about the weights."""
-    settings: dict[str, Any] = {
-        "recipe": complete(study.recipe()).model_dump(mode="json"),
-        "classes": list(study.config.generator.classes),
-    }
-    if study.config.generator.fraction < 1.0:  # said only where it matters: runs of all patients stay as they are
-        settings["fraction"] = study.config.generator.fraction
-    if study.config.generator.leave_out:
-        settings["leave_out"] = list(study.config.generator.leave_out)
-    return plain(settings)
-
-
-def train_inputs(study: Study) -> dict[str, str]:
-    """Digest of what training reads; empty while there is no cohort."""
-    record = read_record(study.cohort)
-    return {} if record is None else {"cohort": record.digest}
 
 
 @dataclass(frozen=True)
@@ -287,7 +266,7 @@ def _set_aside(job: TrainingJob, device: Device, warn: Callable[[str], None]) ->
     path = job.folder / RUN
     if not path.exists():
         return
-    before = _described(job.folder)
+    before = described_run(job.folder)
     if before.get("identity") == job.identity:
         if (before.get("device"), before.get("precision")) != (_words(device), device.precision):
             warn(
@@ -300,21 +279,6 @@ def _set_aside(job: TrainingJob, device: Device, warn: Callable[[str], None]) ->
         number += 1
     job.folder.rename(aside)
     warn(f"the run {job.folder.name} was of other settings or another cohort; it is kept as {aside.name}")
-
-
-def _described(folder: Path) -> dict[str, Any]:
-    """What `_describe` wrote.
-
-    Raises:
-        TrainingError: The file is damaged.
-    """
-    try:
-        found: dict[str, Any] = read_json(folder / RUN)
-        if int(found["images_total"]) > 0:
-            return found
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise TrainingError(f"{RUN} of the run {folder.name} is damaged; rename its folder, and train again")
 
 
 def _words(device: Device) -> str:
@@ -356,7 +320,7 @@ def _keep(job: TrainingJob, state: TrainingState, classes: tuple[str, ...]) -> N
         level=state.health.level.value,
     )
     save_generator(job.folder, state.sampler, facts)
-    described = _described(job.folder)
+    described = described_run(job.folder)
     described["images_seen"] = state.images
     described["changes"] = [change.value for change in state.changes]
     described["level"] = state.health.level.value
@@ -365,36 +329,3 @@ def _keep(job: TrainingJob, state: TrainingState, classes: tuple[str, ...]) -> N
         "discriminator": count_weights(state.discriminator),
     }
     write_json(job.folder / RUN, described)
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where a run stands, as its last log line says.
-
-    Attributes:
-        images: Real images seen.
-        total: Real images until the end.
-        attempt: 1, and one more for each roll-back.
-        level: How it stands; none before the first look.
-        diversity: Variety against real patients; none before the first look.
-    """
-
-    images: int
-    total: int
-    attempt: int = 1
-    level: Level | None = None
-    diversity: float | None = None
-
-
-def run_position(folder: Path) -> Position | None:
-    """Where a run that has begun stands; none otherwise."""
-    if not (folder / RUN).exists():
-        return None
-    total = int(_described(folder)["images_total"])
-    rows = [row for row in read_json_lines(folder / run_log.LOG) if {"attempt", "level", "diversity"} <= row.keys()]
-    returns = [row for row in read_json_lines(folder / run_log.ALARMS) if row.get("event") == "roll-back"]
-    attempt = max((row["attempt"] for row in (*rows, *returns)), default=1)
-    if not rows or rows[-1]["attempt"] < attempt:  # it has gone back, and not been looked at since
-        return Position(int(returns[-1]["images"]) if returns else 0, total, attempt)
-    last = rows[-1]
-    return Position(int(last["images"]), total, attempt, Level(last["level"]), last["diversity"])

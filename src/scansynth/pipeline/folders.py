@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 
 from scansynth.audit.compared import Compared
@@ -37,9 +36,10 @@ from scansynth.data.foreign import (
     survey,
 )
 from scansynth.data.tensors import CohortFacts
-from scansynth.errors import CohortError, StudyError
+from scansynth.errors import CohortError
 from scansynth.files import new_directory, write_csv
 from scansynth.ledger import Role
+from scansynth.pipeline.places import REAL, SYNTHETIC, Places
 from scansynth.report.collect import Loose
 from scansynth.report.folders import write_loose_page
 
@@ -51,21 +51,10 @@ LEAST_SIDE, MOST_SIDE = 32, 256
 
 EXCLUDED = "excluded.csv"
 _DEFAULTS = CohortSettings(dicom="none", unlabelled=True)
-_REAL, _SYNTHETIC = "--real", "--synthetic"
-
-
-@dataclass(frozen=True)
-class Folders:
-    """What is audited: real and synthetic images, a new folder for the result, and the list of training images."""
-
-    real: Path
-    synthetic: Path
-    out: Path
-    train_list: Path | None
 
 
 def audit_folders(
-    folders: Folders, bar: Callable[[str], AbstractContextManager[Progress]], say: Callable[[str], None]
+    folders: Places, bar: Callable[[str], AbstractContextManager[Progress]], say: Callable[[str], None]
 ) -> tuple[Claim, ...]:
     """Audits synthetic images against real ones; writes evidence and page.
 
@@ -79,16 +68,15 @@ def audit_folders(
         StudyError: The folders overlap, or the result's folder exists.
         StorageError: The result cannot be written.
     """
-    _check(folders)
     with reading_pool() as pool, bar("reading images") as progress:
-        real = survey(folders.real, _REAL, pool, None, False, progress)
+        real = survey(folders.real, REAL, pool, None, False, progress)
         modality = None if real.modality == PICTURES else real.modality
-        synthetic = survey(folders.synthetic, _SYNTHETIC, pool, modality, True, progress)
+        synthetic = survey(folders.synthetic, SYNTHETIC, pool, modality, True, progress)
         listed = _listed(folders.train_list, real)
         side = _side(real, synthetic)
         scaling = Scaling(_DEFAULTS.hu_window, _DEFAULTS.percentiles)
-        reals = _some(read(real, (side, side), scaling, pool, False, progress), _REAL)
-        made = _some(read(synthetic, (side, side), scaling, pool, True, progress), _SYNTHETIC)
+        reals = _some(read(real, (side, side), scaling, pool, False, progress), REAL)
+        made = _some(read(synthetic, (side, side), scaling, pool, True, progress), SYNTHETIC)
     compared = gather_loose(reals, made, listed, SEED)
     settings = EvidenceSettings()
     notes = _notes(real, synthetic, reals, made, listed, side)
@@ -107,22 +95,6 @@ def audit_folders(
 _NEAR = 0.9  # fields of view within 10% of each other count as equal
 
 COMMAND = "scansynth audit --real REAL --synthetic SYNTHETIC --out NEW    # and --train-list, where one was given"
-
-
-def _check(folders: Folders) -> None:
-    """Refuses overlapping folders, before anything is read."""
-    real, synthetic, out = (path.resolve() for path in (folders.real, folders.synthetic, folders.out))
-    for option, path in ((_REAL, real), (_SYNTHETIC, synthetic)):
-        if not path.is_dir():
-            raise CohortError(f"{option} is not a folder; give the folder with the images")
-    if real == synthetic:
-        raise StudyError("--real and --synthetic are the same folder; give two separate folders")
-    if real in synthetic.parents or synthetic in real.parents:
-        raise StudyError("one of --real and --synthetic lies within the other; give two separate folders")
-    if {real, synthetic} & {out, *out.parents}:
-        raise StudyError("--out lies within an image folder; choose a folder elsewhere")
-    if folders.out.exists() or folders.out.is_symlink():
-        raise StudyError("--out exists; choose a new folder, or remove the old result first")
 
 
 def _listed(path: Path | None, real: Survey) -> TrainList | None:

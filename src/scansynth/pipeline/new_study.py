@@ -20,8 +20,7 @@ from scansynth.dicom.read import Limits
 from scansynth.dicom.sandbox import DecodePool, PictureJob, scan_all
 from scansynth.errors import CohortError, DicomError, StudyError
 from scansynth.files import write_text
-from scansynth.gan.models.families import family_of
-from scansynth.recipe import load_recipe
+from scansynth.recipe import Recipe, load_recipe
 from scansynth.study import CONFIG, Study, is_study, open_study
 
 _SAMPLE = 64  # files inspected for the defaults
@@ -76,13 +75,13 @@ def create(folder: Path, wishes: Wishes, warn: Callable[[str], None] = lambda te
     """
     if is_study(folder):
         raise StudyError(f"{folder} is already a study; edit its study.toml, or choose another folder")
-    _check_places(folder, wishes)
-    family_of(load_recipe(wishes.recipe, wishes.overrides))
+    recipe = _check_wishes(folder, wishes)
     if wishes.split_from is not None:
         open_study(wishes.split_from)
     labels = None if wishes.labels is None else read_labels(wishes.labels)
     modality, side = _look(wishes.dicom, labels)
     known = _known_labels(labels, warn)
+    _check_family(recipe)
     home = folder.resolve()
     values: dict[str, Any] = {
         "format": FORMAT,
@@ -112,10 +111,11 @@ def create(folder: Path, wishes: Wishes, warn: Callable[[str], None] = lambda te
     return study
 
 
-def _check_places(folder: Path, wishes: Wishes) -> None:
-    """Checks that scans and labels exist and that the study is in its own folder.
+def _check_wishes(folder: Path, wishes: Wishes) -> Recipe:
+    """Checks that scans and labels exist and that the study is in its own folder; the recipe.
 
     Raises:
+        ConfigError: There is no such recipe.
         CohortError: Scans or labels are not there.
         StudyError: The study would be in the folder of the scans.
     """
@@ -125,6 +125,14 @@ def _check_places(folder: Path, wishes: Wishes) -> None:
         raise CohortError(f"there is no file {wishes.labels}; point --labels at labels.csv")
     if wishes.dicom.resolve() == folder.resolve():
         raise StudyError("the study needs its own folder: choose one other than the folder of the scans")
+    return load_recipe(wishes.recipe, wishes.overrides)
+
+
+def _check_family(recipe: Recipe) -> None:
+    """Checks that the recipe's family takes its settings; see `family_of`."""
+    from scansynth.gan.models.families import family_of  # torch, for which no other refusal should wait
+
+    family_of(recipe)
 
 
 def _look(folder: Path, labels: Labels | None) -> tuple[str, int]:

@@ -1,6 +1,7 @@
 """The stages in order: what is done, what is stale, and running stale stages.
 
-Only `pipeline` imports from several wings; they meet through files in the study folder.
+Only `pipeline` imports from several wings; they meet through files in the study folder. What a stage needs to run is
+imported when it runs: a listing of stages, or a refusal, should not wait for it.
 """
 
 from __future__ import annotations
@@ -13,25 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from scansynth import __version__
-from scansynth.audit.run import audit_settings, judge
-from scansynth.claims.judged import judged
+from scansynth.audit.standing import audit_settings
 from scansynth.config import EvidenceSettings
 from scansynth.console import Progress
-from scansynth.data.added import STAGE as ADD_SET
-from scansynth.data.added import add_set_settings, is_added
-from scansynth.data.ingest import ingest, ingest_inputs, ingest_settings
+from scansynth.data.standing import ADD_SET, add_set_settings, ingest_inputs, ingest_settings, is_added
 from scansynth.data.tensors import cases_for, load_cohort
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.errors import CohortError, ScansynthError, StudyError
 from scansynth.files import sha256_file
-from scansynth.gan.generate import generate
-from scansynth.gan.models.families import complete
-from scansynth.gan.run import train_inputs, train_run, train_settings
-from scansynth.learning.device import pick_device
+from scansynth.gan.standing import train_inputs, train_settings
 from scansynth.ledger import Use
-from scansynth.report.audit.words import spoken
-from scansynth.report.collect import report_inputs
-from scansynth.report.render import report_settings, write_report
+from scansynth.report.standing import report_inputs, report_settings
 from scansynth.stage import StageRecord, read_record, stale
 from scansynth.study import SCORES, WEIGHTS, Study
 
@@ -102,6 +95,8 @@ class StageState:
 
 
 def _ingest(study: Study, around: Surroundings, progress: Progress) -> None:
+    from scansynth.data.ingest import ingest
+
     summary = ingest(study, around.key, progress)
     roles = ", ".join(f"{role} {count}" for role, count in summary.patients_by_role.items())
     around.say(f"{summary.cases} images of {summary.patients} patients; patients by role: {roles}")
@@ -112,6 +107,9 @@ def _ingest(study: Study, around: Surroundings, progress: Progress) -> None:
 
 
 def _train(study: Study, around: Surroundings, progress: Progress) -> None:
+    from scansynth.gan.run import train_run
+    from scansynth.learning.device import pick_device
+
     if study.config.tracking.real_images:
         around.warn("tracking.real_images is on: real cases go to the trackers")
     record = train_run(study, pick_device(), progress, around.warn)
@@ -128,6 +126,9 @@ def synthetic_count(study: Study) -> int:
 
 
 def _generate(study: Study, around: Surroundings, progress: Progress) -> None:
+    from scansynth.gan.generate import generate
+    from scansynth.learning.device import pick_device
+
     facts = load_cohort(study.cohort).facts
     count = synthetic_count(study)
     record = generate(
@@ -144,6 +145,10 @@ def _generate(study: Study, around: Surroundings, progress: Progress) -> None:
 
 
 def _audit(study: Study, around: Surroundings, progress: Progress) -> None:
+    from scansynth.audit.run import judge
+    from scansynth.claims.judged import judged
+    from scansynth.report.audit.words import spoken
+
     claims = judge(
         study.cohort,
         study.synthetic(),
@@ -186,6 +191,8 @@ def _audit_inputs(study: Study) -> dict[str, str]:
 
 
 def _report(study: Study, around: Surroundings, progress: Progress) -> None:
+    from scansynth.report.render import write_report
+
     write_report(study)
     progress(1, 1)
     record = read_record(study.report)
@@ -359,6 +366,8 @@ def run_stale(study: Study, around: Surroundings) -> list[str]:
     Raises:
         ScansynthError: A stage refuses; what was done before stays.
     """
+    from scansynth.gan.models.families import complete
+
     complete(study.recipe())  # a wrong key of the recipe is refused before hours of work, not after
     done = []
     for stage in stages_of(study):

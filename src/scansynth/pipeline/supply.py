@@ -20,7 +20,8 @@ from scansynth.data.tensors import Cohort, cases_for, load_cohort
 from scansynth.engine import Job, Outcome, run_jobs
 from scansynth.errors import ConfigError, StudyError
 from scansynth.gan.generate import generate
-from scansynth.gan.run import run_position, train_inputs, train_run, train_settings
+from scansynth.gan.run import train_run
+from scansynth.gan.standing import run_position, train_inputs, train_settings
 from scansynth.learning.device import pick_device
 from scansynth.ledger import Use
 from scansynth.stage import read_record, stale

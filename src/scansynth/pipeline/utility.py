@@ -19,7 +19,8 @@ from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_re
 from scansynth.study import ANALYSIS, CLAIMS_FILE, PLAN, Study
 from scansynth.utility.external import check_external, external_notes, external_specs, run_external
 from scansynth.utility.gathering import LeftOut, attributes, blocks, detections, left_out
-from scansynth.utility.grid import STAGE, Grid, check_study, declare, run_grid, write_plan
+from scansynth.utility.grid import Grid, check_study, declare, run_grid, write_plan
+from scansynth.utility.standing import STAGE
 from scansynth.utility.statistics.analysis import analyse
 from scansynth.utility.statistics.groups import row_of
 from scansynth.utility.statistics.results import Analysis, Terms, as_plain

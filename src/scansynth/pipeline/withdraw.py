@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from scansynth.data.ingest import withdrawn_from
 from scansynth.data.linkage import read_linkage
 from scansynth.data.people import same_person
 from scansynth.data.removal import remove_patients
 from scansynth.data.roles import check_key, numbers_of
+from scansynth.data.standing import withdrawn_from
 from scansynth.data.tensors import FACTS, Case, load_cohort
 from scansynth.data.withdrawn import Withdrawn, read_withdrawn, write_withdrawn
 from scansynth.dicom.deidentify import InstitutionKey

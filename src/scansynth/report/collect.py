@@ -18,18 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scansynth.data import imageset
-from scansynth.data.added import is_added
 from scansynth.data.imageset import ImageSet
 from scansynth.data.sets import load_set
+from scansynth.data.standing import is_added
 from scansynth.data.tensors import FACTS as COHORT_FACTS
 from scansynth.data.tensors import Cohort, CohortFacts, Selection, load_cohort, select
 from scansynth.errors import StudyError
 from scansynth.files import read_json, read_json_lines
 from scansynth.ledger import Role, Use
 from scansynth.report.audit.artefacts import EvidenceView, read_evidence
-from scansynth.report.reader.artefacts import ReadersView, has_readers, read_readers, under_way
+from scansynth.report.reader.artefacts import ReadersView, read_readers
+from scansynth.report.standing import stage_folders, under_way
 from scansynth.report.training.course import Course, read_course, standing
-from scansynth.report.utility.artefacts import TrialView, has_trial, read_trial
+from scansynth.report.utility.artefacts import TrialView, read_trial
 from scansynth.seeds import generator
 from scansynth.stage import RECORD, StageRecord, outdated, read_record
 from scansynth.study import GRIDS, RUN, Study
@@ -157,25 +158,6 @@ class Findings:
     trial: TrialView | None = None
     readers: ReadersView | None = None
     under_way: bool = False
-
-
-def stage_folders(study: Study) -> dict[str, Path]:
-    """Folder of each stage that the page reads, in the order of work; no training stands behind an added set.
-
-    Trial and reader study count from their analysis on: what is under way must not show on the page.
-    """
-    own = {} if is_added(study.synthetic()) else {"train": study.run()}
-    beside = {"utility": study.trial} if has_trial(study) else {}
-    if has_readers(study):
-        beside["reader"] = study.reader
-    return {"ingest": study.cohort, **own, "generate": study.synthetic(), "audit": study.evidence(), **beside}
-
-
-def report_inputs(study: Study) -> dict[str, str]:
-    """Digest of each finished stage, and whether a reader study is under way: the inputs of the page."""
-    records = {name: read_record(folder) for name, folder in stage_folders(study).items()}
-    found = {name: record.digest for name, record in records.items() if record is not None}
-    return found | ({"reader study": "under way"} if under_way(study) else {})
 
 
 def collect(study: Study) -> Findings:

@@ -16,17 +16,10 @@ from scansynth.gan.health import Level
 from scansynth.ledger import PERMITTED, Use
 from scansynth.report import tables
 from scansynth.report.answered import asked, verdicts
-from scansynth.report.collect import (
-    GRID_SIDE,
-    MOMENT_SIDE,
-    Findings,
-    GridPair,
-    TrainingView,
-    collect,
-    report_inputs,
-)
+from scansynth.report.collect import GRID_SIDE, MOMENT_SIDE, Findings, GridPair, TrainingView, collect
 from scansynth.report.figures.pictures import montage, sheet, shrink_factor
 from scansynth.report.figures.words import clean, count, modality, number, span
+from scansynth.report.standing import report_inputs, report_settings, setting_rows
 from scansynth.report.training.curves import training_charts
 from scansynth.report.training.words import EVENTS_LISTED, ending, event_rows, facts_rows, level
 from scansynth.stage import StageRecord, hash_outputs, versions, write_record
@@ -88,11 +81,6 @@ def _roles(findings: Findings) -> tuple[str, ...]:
 def _examples(findings: Findings) -> set[str]:
     """Test patients who are pictured."""
     return {patient for view in (findings.trial, findings.readers) if view is not None for patient in view.pictured}
-
-
-def report_settings(study: Study) -> dict[str, Any]:
-    """The settings that the page shows: when one of them changes, the page is stale."""
-    return dict(tables.setting_rows(study))
 
 
 def render(findings: Findings) -> str:
@@ -301,8 +289,6 @@ def _provenance(findings: Findings) -> dict[str, Any]:
         "journal": journal,
         "journal_left": len(findings.journal) - len(journal),
         "settings": [
-            row
-            for row in tables.setting_rows(findings.study)
-            if findings.loose is None or row[0].startswith("evidence.")
+            row for row in setting_rows(findings.study) if findings.loose is None or row[0].startswith("evidence.")
         ],
     }

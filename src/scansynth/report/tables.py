@@ -26,10 +26,6 @@ from scansynth.report.figures.words import (
     together,
 )
 from scansynth.statistics import Verdict
-from scansynth.study import Study
-
-_PATHS = {"cohort.dicom", "cohort.labels", "cohort.split_from", "utility.external"}
-"""Settings that name local paths; the page leaves them out."""
 
 _OUTPUTS_LISTED = 16
 _JOURNAL_LISTED = 40
@@ -274,20 +270,6 @@ def newest(findings: Findings) -> dict[str, str] | None:
     """The time of the newest journal line, which is the page's date: equal inputs give equal pages."""
     stamps = [str(line["time"]) for line in findings.journal if line.get("time")]
     return {"stamp": clean(max(stamps)), "words": moment(max(stamps))} if stamps else None
-
-
-def setting_rows(study: Study) -> list[tuple[str, str]]:
-    """The study's settings, one a row, without places of this machine."""
-    return [
-        (clean(key), setting(value)) for key, value in _flat(study.config.model_dump(mode="json")) if key not in _PATHS
-    ]
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
-    for key, value in table.items():
-        rows += _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(prefix + key, value)]
-    return rows
 
 
 def commands(findings: Findings) -> str:

@@ -28,7 +28,7 @@ from scansynth.stage import read_record
 from scansynth.study import CANDIDATES, SCORES, Study
 from scansynth.utility.detector.detector import DetectorFacts, Scored, draw_maps, load_detector, score_images
 from scansynth.utility.detector.overlay import draw_overlay, occlusion_map, png_bytes
-from scansynth.utility.grid import read_plan
+from scansynth.utility.standing import read_plan
 from scansynth.utility.statistics.calibration import tempered
 
 EXCLUDED, FACTS = "excluded.csv", "detect.json"

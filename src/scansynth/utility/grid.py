@@ -14,7 +14,7 @@ from scansynth.data.fractions import NOBODY, Without, train_part
 from scansynth.data.tensors import Case, Cohort, cases_for, load_cohort
 from scansynth.engine import Job, Outcome, run_jobs
 from scansynth.errors import CohortError, StudyError, TrainingError
-from scansynth.files import read_json, sha256_json, write_csv, write_json
+from scansynth.files import sha256_json, write_csv, write_json
 from scansynth.learning.device import pick_device
 from scansynth.ledger import Role, Use
 from scansynth.stage import plain, read_record
@@ -28,8 +28,8 @@ from scansynth.utility.inputs import Inputs, SetsOf
 from scansynth.utility.job import JobSpec, is_done, pair_seed, run_job, spec_values
 from scansynth.utility.leaving import can_leave_out, specs_without, values_of
 from scansynth.utility.pools import check_division
+from scansynth.utility.standing import read_plan
 
-STAGE = "utility"
 FORMAT = 1
 
 
@@ -227,25 +227,6 @@ def write_plan(study: Study, grid: Grid) -> None:
     if wanted:
         _write_lesions(lesions, load_cohort(study.cohort))
     write_json(path, dict(grid.plan))
-
-
-def read_plan(study: Study) -> dict[str, Any]:
-    """The declaration, intact.
-
-    Raises:
-        StudyError: There is none, or it was altered.
-    """
-    path = study.trial / PLAN
-    try:
-        plan: dict[str, Any] = read_json(path)
-        intact = plan["sha256"] == sha256_json({key: value for key, value in plan.items() if key != "sha256"})
-    except FileNotFoundError:
-        raise StudyError(f"the trial is not declared yet; run: scansynth utility {study.folder}") from None
-    except (ValueError, KeyError, TypeError):
-        intact = False
-    if not intact:
-        raise StudyError(f"{PLAN} of the trial was altered after it was written; remove it, and run utility again")
-    return plan
 
 
 def _write_lesions(path: Path, cohort: Cohort) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from scansynth.data.added import STAGE as ADD_SET
 from scansynth.data.fractions import NOBODY, train_part
+from scansynth.data.standing import ADD_SET
 from scansynth.data.tensors import Cohort
 from scansynth.errors import LedgerError, StudyError
 from scansynth.files import read_json

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from scansynth.errors import StudyError
+from scansynth.files import read_json, sha256_json
 from scansynth.stage import RECORD, differing, outdated, plain, read_record
 from scansynth.study import PLAN, Study
-from scansynth.utility.grid import STAGE, read_plan
+
+STAGE = "utility"
 
 
 def standing(study: Study) -> str:
@@ -28,3 +33,22 @@ def standing(study: Study) -> str:
     if record is None or record.stage != STAGE or done < len(plan["jobs"]):
         return f"not yet   {detectors}; run: scansynth {STAGE} {study.folder}"
     return f"done      {detectors}"
+
+
+def read_plan(study: Study) -> dict[str, Any]:
+    """The declaration, intact.
+
+    Raises:
+        StudyError: There is none, or it was altered.
+    """
+    path = study.trial / PLAN
+    try:
+        plan: dict[str, Any] = read_json(path)
+        intact = plan["sha256"] == sha256_json({key: value for key, value in plan.items() if key != "sha256"})
+    except FileNotFoundError:
+        raise StudyError(f"the trial is not declared yet; run: scansynth utility {study.folder}") from None
+    except (ValueError, KeyError, TypeError):
+        intact = False
+    if not intact:
+        raise StudyError(f"{PLAN} of the trial was altered after it was written; remove it, and run utility again")
+    return plan

@@ -16,6 +16,7 @@ from scansynth.data.imageset import ImageSet
 from scansynth.data.tensors import Cohort, select_named
 from scansynth.ledger import Use
 from scansynth.report.artefacts import Values, own_claims, read_object, refusing
+from scansynth.report.standing import has_readers
 from scansynth.study import ANALYSIS, CLAIMS_FILE, MACHINE, PROBE, PROTOCOL, Study
 
 AGAIN = "reader analyse"
@@ -75,16 +76,6 @@ class ReadersView:
     def claims(self) -> tuple[Claim, ...]:
         """All claims."""
         return self.judged.claims
-
-
-def has_readers(study: Study) -> bool:
-    """Whether a reader study was analysed; before that the page says nothing about it, to keep it blinded."""
-    return (study.reader / ANALYSIS).is_file()
-
-
-def under_way(study: Study) -> bool:
-    """Whether a reader study is open: its readers must not see the page, which shows which images are synthetic."""
-    return (study.reader / PROTOCOL).is_file() and not has_readers(study)
 
 
 def read_readers(study: Study, cohort: Cohort | None, made: ImageSet | None) -> ReadersView | None:

@@ -16,8 +16,9 @@ from scansynth.claims.rules import UTILITY_RULES
 from scansynth.data.tensors import Cohort, select_named
 from scansynth.ledger import Use
 from scansynth.report.artefacts import own_claims, read_object, refusing
+from scansynth.report.standing import has_trial
 from scansynth.study import ANALYSIS, CLAIMS_FILE, Study
-from scansynth.utility.grid import read_plan
+from scansynth.utility.standing import read_plan
 from scansynth.utility.statistics.answers import ALARMS, GAIN
 
 AGAIN = "utility"
@@ -72,11 +73,6 @@ class TrialView:
     def claim(self, name: str) -> Claim:
         """One claim by its name; `read_trial` holds that the two that are asked for are there."""
         return next(claim for claim in self.claims if claim.claim == name)
-
-
-def has_trial(study: Study) -> bool:
-    """Whether a trial was analysed."""
-    return (study.trial / ANALYSIS).is_file()
 
 
 def read_trial(study: Study, cohort: Cohort | None) -> TrialView | None:
