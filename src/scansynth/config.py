@@ -50,6 +50,7 @@ class RoleShares(Settings):
         return {role: float(getattr(self, role.value)) for role in Role}
 
 
+BurnedIn = Literal["leave out", "blacken", "keep"]
 Side = Annotated[int, Field(ge=16, le=1024)]
 """Rows or columns of an image in pixels."""
 
@@ -79,6 +80,11 @@ class CohortSettings(Settings):
     plane: Literal["axial", "coronal", "sagittal"] | None = Field(
         None,
         description="The only plane kept, by Image Orientation (Patient); unset: all, with a note when they differ.",
+    )
+    burned_in: BurnedIn = Field(
+        "leave out",
+        description="An image in whose pixels text is read: left out, its text blackened and the image read again, or "
+        "kept.",
     )
     skip_unlisted: bool = Field(False, description="Leave out images without a row in labels.csv instead of refusing.")
     key: str | None = Field(

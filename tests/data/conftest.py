@@ -16,6 +16,7 @@ from scansynth.dicom.picture import picture_header
 from scansynth.dicom.pixels import decode
 from scansynth.dicom.read import Limits, read_header
 from scansynth.dicom.sandbox import Decoded, PictureJob
+from scansynth.dicom.text import text_places
 from scansynth.errors import DicomError
 from scansynth.files import sha256_file
 
@@ -35,8 +36,8 @@ class InProcessPool:
     def scan_all(self, paths: Iterable[Path], limits: Limits) -> Iterator[Any]:
         return (attempt(read_header, path, limits) for path in paths)
 
-    def decode_all(self, jobs: Iterable[tuple[Path, Header]]) -> Iterator[Any]:
-        return (attempt(_decoded, *job) for job in jobs)
+    def decode_all(self, jobs: Iterable[tuple[Path, Header]], *, text: bool = False) -> Iterator[Any]:
+        return (attempt(_decoded, *job, text) for job in jobs)
 
     def scan_pictures(self, jobs: Iterable[PictureJob], limits: Limits) -> Iterator[Any]:
         return (
@@ -51,8 +52,9 @@ def _masked(path: Path, target: Target, part: str | None) -> Decoded:
     return Decoded(read_mask_file(path, target, part), sha256_file(path))
 
 
-def _decoded(path: Path, header: Header) -> Decoded:
-    return Decoded(decode(path, header), sha256_file(path))
+def _decoded(path: Path, header: Header, text: bool) -> Decoded:
+    values = decode(path, header)
+    return Decoded(values, sha256_file(path), tuple(text_places(values)) if text else ())
 
 
 def attempt(task: Callable[..., Any], *arguments: object) -> Any:

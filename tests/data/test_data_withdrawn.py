@@ -23,7 +23,7 @@ from scansynth.data.tensors import load_cohort
 from scansynth.data.withdrawn import Withdrawn, read_withdrawn, write_withdrawn
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.errors import CohortError, StudyError
-from scansynth.files import read_csv, sha256_file
+from scansynth.files import read_csv, read_json, sha256_file, sha256_json
 from scansynth.stage import read_record, stale
 from scansynth.study import Study
 
@@ -54,7 +54,10 @@ def masked(dicom: Path) -> None:
 
 
 def of_study(study: Study) -> dict[str, str]:
-    return {path.name: sha256_file(path) for path in study.cohort.iterdir() if path.name in SAME}
+    found = {path.name: sha256_file(path) for path in study.cohort.iterdir() if path.name in SAME}
+    facts = read_json(study.cohort / "cohort.json")
+    del facts["text_search"]  # counts the images that were searched then
+    return {**found, "cohort.json": sha256_json(facts)}
 
 
 @pytest.fixture

@@ -16,9 +16,10 @@ import numpy as np
 import pydicom
 import pytest
 
+from scansynth.dicom.children import Answer, Outcome, Sandbox
 from scansynth.dicom.header import Header
 from scansynth.dicom.read import Limits, read_header
-from scansynth.dicom.sandbox import Answer, Decoded, DecodePool, Outcome, Sandbox, scan_all
+from scansynth.dicom.sandbox import Decoded, DecodePool, scan_all
 from scansynth.errors import DicomError
 from scansynth.files import sha256_file
 from scansynth.seeds import generator
@@ -132,7 +133,7 @@ def test_interrupt_ends_children_without_a_word(tmp_path: Path) -> None:
     program = (
         "import signal\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
-        "from scansynth.dicom.sandbox import Sandbox\n"
+        "from scansynth.dicom.children import Sandbox\n"
         "box = Sandbox('hostile_tasks:misbehave', lambda job: {'path': job}, 2, 1 << 28, 60.0)\n"
         "try:\n"
         "    with box:\n"

@@ -9,25 +9,23 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from scansynth.config import CohortSettings
 from scansynth.console import Progress, silent
+from scansynth.data.burned_in import TextSearch
 from scansynth.data.cohort_facts import cohort_facts
-from scansynth.data.duplicates import pixel_digest, settle_duplicates
-from scansynth.data.eligibility import lacks_air, why_implausible
+from scansynth.data.duplicates import settle_duplicates
 from scansynth.data.headers import find_headers
 from scansynth.data.imageset import IMAGES, SetWriter
 from scansynth.data.join import Left, Scan, asked_roles, join, leave_withdrawn, strata
 from scansynth.data.labels import Labels, read_labels
-from scansynth.data.linkage import write_duplicates, write_linkage, write_same_pictures
+from scansynth.data.linkage import write_burned_in, write_duplicates, write_linkage, write_same_pictures
+from scansynth.data.made import Made, made_images
 from scansynth.data.masks import LesionReader
 from scansynth.data.orientation import turn_of
 from scansynth.data.removed import write_removed
@@ -47,18 +45,16 @@ from scansynth.data.tensors import (
     ATTRIBUTE,
     EXCLUDED,
     CohortFacts,
-    to_stored,
     write_cohort,
 )
-from scansynth.data.transforms import resize, resize_mask, resized_spacing, series_window, to_window
+from scansynth.data.transforms import resize_mask, resized_spacing
 from scansynth.data.unite import unite
 from scansynth.data.withdrawn import REASON, Withdrawn
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.deidentify import facts as source_facts
-from scansynth.dicom.picture import FULL_RANGE, PICTURE_KINDS
 from scansynth.dicom.read import Limits
-from scansynth.dicom.sandbox import Decoded, DecodePool
-from scansynth.errors import CohortError, DicomError
+from scansynth.dicom.sandbox import DecodePool
+from scansynth.errors import CohortError
 from scansynth.files import new_directory, write_csv
 from scansynth.ledger import Role
 from scansynth.stage import StageRecord, hash_outputs, versions, write_record
@@ -66,19 +62,6 @@ from scansynth.study import COHORT, Study
 
 _DECODE_SECONDS = 30.0
 _DECODE_BYTES = (1 << 29) + Limits().max_file_bytes
-
-
-@dataclass(frozen=True)
-class _Made:
-    """One image as it goes into the cohort."""
-
-    scan: Scan
-    image: npt.NDArray[np.uint16]
-    low: float
-    high: float
-    source_sha256: str
-    airless: bool
-    pixels: str
 
 
 def ingest(study: Study, key: InstitutionKey, progress: Progress = silent) -> IngestSummary:
@@ -196,8 +179,10 @@ class _Built(NamedTuple):
 def _build(plan: _Plan, folder: Path, pool: DecodePool, progress: Progress) -> _Built:
     """Decodes the scans and writes every file of the cohort but the record."""
     study, key = plan.study, plan.key
-    writer, rows, faults, notes = _write_images(plan, folder, pool, progress)
+    search = TextSearch(study.config.cohort.burned_in)
+    writer, rows, faults, notes = _write_images(plan, folder, pool, search, progress)
     left = [*plan.left, *faults]
+    write_burned_in(study.linkage, key, search.listed, left)
     _check_labels(study.config.cohort, [scan for scan, _ in rows])
     split_from = study.config.cohort.split_from
     united = unite(rows, folder / IMAGES, None if split_from is None else study.source(split_from) / COHORT, progress)
@@ -207,13 +192,14 @@ def _build(plan: _Plan, folder: Path, pool: DecodePool, progress: Progress) -> _
     roles = _roles(study, strata(scans), given)  # again: a patient may have lost every image, or be another one
     cases = [{**row, "role": roles[scan.patient].value} for scan, row in united.rows]
     facts = cohort_facts(study.config.cohort, plan.modality, plan.files, key.fingerprint, scans, cases, left)
+    facts = replace(facts, text_search=search.sentence())
     made = write_cohort(writer, folder, facts, cases)
     _write_excluded(folder, key, left)
-    write_removed(folder, scans)
+    write_removed(folder, scans, left, search)
     members = {patient: roles[first] for patient, first in united.groups.items() if first in roles}
     write_roles(folder, {**given, **roles, **members}, united.groups)
     found = source_notes([scan.header for scan in scans])
-    return _Built(facts, cases, left, scans, made.files, (*united.notes, *found, *notes))
+    return _Built(facts, cases, left, scans, made.files, (*united.notes, *found, *notes, search.sentence()))
 
 
 def _workers() -> int:
@@ -256,7 +242,7 @@ def _roles(study: Study, patients: Mapping[str, Stratum], given: Mapping[str, Ro
 
 
 def _write_images(
-    plan: _Plan, folder: Path, pool: DecodePool, progress: Progress
+    plan: _Plan, folder: Path, pool: DecodePool, search: TextSearch, progress: Progress
 ) -> tuple[SetWriter, list[tuple[Scan, dict[str, str]]], list[Left], tuple[str, ...]]:
     """Decodes every scan into the cohort's set; rows of its table without roles, faults, and notes."""
     settings, masked = plan.study.config.cohort, plan.labels is not None and plan.labels.masked
@@ -266,8 +252,10 @@ def _write_images(
     with SetWriter(folder, settings.shape, masked=masked) as writer, ExitStack() as stack:
         reader = LesionReader(plan.study, stack.enter_context(DecodePool(1, _DECODE_BYTES, _DECODE_SECONDS)))
         lesions = reader.masks(plan.scans) if masked else itertools.repeat(None)
-        decoded = _images(pool, plan.modality, plan.scans, settings)
-        for done, (made, mask) in enumerate(zip(decoded, lesions, strict=False), start=1):
+        jobs = ((scan.source.path, scan.header) for scan in plan.scans)
+        decoded = zip(plan.scans, pool.decode_all(jobs, text=search.program is not None), strict=True)
+        images = made_images(search.search(decoded), plan.modality, settings)
+        for done, (made, mask) in enumerate(zip(images, lesions, strict=False), start=1):
             progress(done, len(plan.scans), "decoding")
             if isinstance(made, Left):
                 faults.append(made)
@@ -284,46 +272,7 @@ def _write_images(
     return writer, rows, faults, (*air_notes(chests * airless), *reader.notes)
 
 
-def _images(pool: DecodePool, modality: str, scans: Sequence[Scan], settings: CohortSettings) -> Iterator[_Made | Left]:
-    """Each scan as a cohort image, in order, or why it makes none.
-
-    A fixed window needs one image at a time; percentiles need a whole series.
-    """
-    decoded = zip(scans, pool.decode_all((scan.source.path, scan.header) for scan in scans), strict=True)
-    fixed = settings.hu_window if modality == "CT" else None
-    for _, series in itertools.groupby(decoded, key=lambda pair: (pair[0].patient, pair[0].header.series_instance_uid)):
-        if fixed is not None:
-            for scan, result in series:
-                yield _made(scan, result, fixed, settings.shape)
-            continue
-        together = list(series)
-        good = [result.values for _, result in together if not isinstance(result, DicomError)]
-        window = series_window(good, settings.percentiles) if good else (0.0, 0.0)
-        if together[0][0].header.transfer_syntax_uid in PICTURE_KINDS:
-            window = FULL_RANGE  # it has no unit, and a set of pictures that is added later has the same scale
-        del good
-        for scan, result in together:
-            yield _made(scan, result, window, settings.shape)
-
-
-def _made(
-    scan: Scan, result: Decoded | DicomError, window: tuple[float, float], shape: tuple[int, int]
-) -> _Made | Left:
-    """One decoded scan on the study's grid and scale."""
-    if isinstance(result, DicomError):
-        return Left(scan.source, result.reason, result.detail, scan.patient)
-    low, high = window
-    if not low < high or result.values.min() == result.values.max():
-        return Left(scan.source, "constant image", "all pixels have one value", scan.patient)
-    fault = why_implausible(result.values, scan.header.modality)
-    if fault is not None:
-        return Left(scan.source, fault.reason, fault.detail, scan.patient)
-    turned = turn_of(scan.header).apply(result.values)
-    image = to_stored(resize(to_window(turned, low, high), shape))
-    return _Made(scan, image, low, high, result.file_sha256, lacks_air(result.values), pixel_digest(turned))
-
-
-def _case_row(made: _Made, shape: tuple[int, int], key: InstitutionKey) -> dict[str, str]:
+def _case_row(made: Made, shape: tuple[int, int], key: InstitutionKey) -> dict[str, str]:
     """A row of cases.csv, but for the role."""
     scan, header = made.scan, made.scan.header
     if header.pixel_spacing is None:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from scansynth.data.join import Left, Scan
 from scansynth.dicom.deidentify import InstitutionKey
+from scansynth.dicom.header import SUSPECT
 from scansynth.files import write_bytes
 
 LINKAGE, DUPLICATES, SAME_PICTURES = "linkage.csv", "duplicates.csv", "same_pictures.csv"
+BURNED_IN = "burned_in.csv"
 
 
 def write_linkage(folder: Path, key: InstitutionKey, scans: Sequence[Scan], left: Sequence[Left]) -> None:
@@ -33,7 +35,7 @@ def forget(folder: Path, patients: Collection[str]) -> None:
     The table of all files goes last, since it says which files they are: a run that was cut off can be repeated.
     """
     names = {row["file"] for row in read_linkage(folder) if row["patient"] in patients}
-    for table in (DUPLICATES, SAME_PICTURES, LINKAGE):
+    for table in (DUPLICATES, SAME_PICTURES, BURNED_IN, LINKAGE):
         found = _read(folder / table)
         kept = [row for row in found if names.isdisjoint((row["file"], row.get("same as", "")))]
         if not kept and table != LINKAGE:
@@ -77,6 +79,33 @@ def write_same_pictures(folder: Path, key: InstitutionKey, listed: Sequence[tupl
         return
     rows = [(f"{score:.4f}", key.file_key(first), first, second) for first, second, score in listed]
     _write(folder, SAME_PICTURES, ("correlation", "key", "file", "same as"), rows)
+
+
+def write_burned_in(
+    folder: Path, key: InstitutionKey, listed: Sequence[tuple[Scan, bool, str, str]], left: Iterable[Left]
+) -> None:
+    """Writes which files have a spot that looks like text, where, and what became of each; none: removes the table.
+
+    The words themselves are written nowhere.
+
+    Args:
+        folder: The owner's.
+        key: The institution's.
+        listed: Scans, whether text was read, what was done, and where.
+        left: Files left out; those whose header makes text likely are listed too.
+    """
+    suspect = [item for item in left if item.reason in SUSPECT]
+    if not listed and not suspect:
+        (folder / BURNED_IN).unlink(missing_ok=True)
+        return
+    rows = [
+        (key.file_key(scan.source.relative), "text" if text else "nothing read", done, where, scan.source.relative)
+        for scan, text, done, where in listed
+    ]
+    rows += [
+        (key.file_key(item.source.relative), item.reason, "left out", "", item.source.relative) for item in suspect
+    ]
+    _write(folder, BURNED_IN, ("key", "found", "done", "where", "file"), sorted(rows))
 
 
 def _write(folder: Path, name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -60,6 +60,7 @@ class CohortFacts:
         rescale_slope: Rescale Slope of the sources; the commonest.
         rescale_intercept: Rescale Intercept of the sources; the commonest.
         key_fingerprint: Which institution key hashed the patients.
+        text_search: How text in the pixels was looked for, and what was found; empty: not known.
     """
 
     modality: str
@@ -79,6 +80,7 @@ class CohortFacts:
     rescale_slope: float
     rescale_intercept: float
     key_fingerprint: str
+    text_search: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The program of one child process that reads untrusted files; started by `scansynth.dicom.sandbox`.
+"""The program of one child process that reads untrusted files; started by `scansynth.dicom.children`.
 
     python -m scansynth.dicom.child SOCKET MEMORY SECONDS MODULE:FUNCTION
 

@@ -187,6 +187,10 @@ def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
+SUSPECT = frozenset({"burned-in annotation", "secondary capture", *WITH_TEXT})
+"""What `quarantine` says."""
+
+
 def quarantine(header: Header) -> str | None:
     """Why an image must be looked at by a person before it may be used, or none.
 

@@ -65,8 +65,8 @@ def removal_report(headers: Iterable[Header]) -> list[dict[str, object]]:
     for tag, count in sorted(files.items()):
         keyword = keyword_for_tag(tag)
         done, clause = HANDLED.get(keyword, (_UNREAD, _TABLE))
-        rows.append(_row(keyword, f"({tag >> 16:04X},{tag & 0xFFFF:04X})", count, actions()[tag], done, clause))
-    rows += [_row(name, "", count, "X", _UNREAD, _TABLE) for name, count in sorted(summed.items())]
+        rows.append(report_row(keyword, f"({tag >> 16:04X},{tag & 0xFFFF:04X})", count, actions()[tag], done, clause))
+    rows += [report_row(name, "", count, "X", _UNREAD, _TABLE) for name, count in sorted(summed.items())]
     return rows
 
 
@@ -76,5 +76,6 @@ def _summed(tag: int) -> str:
     return "private elements" if group % 2 else _REPEATING.get(group & 0xFF00, "")
 
 
-def _row(*values: object) -> dict[str, object]:
+def report_row(*values: object) -> dict[str, object]:
+    """A row of the report, from its cells in the order of `COLUMNS`."""
     return dict(zip(COLUMNS, values, strict=True))

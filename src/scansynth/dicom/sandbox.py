@@ -1,265 +1,55 @@
-"""Untrusted files are read in child processes: what one file breaks, costs only that file.
-
-Each child is a fresh Python that knows nothing of this process (no fork of its threads, no import of its
-main module), works in its own process group, so that Ctrl-C ends it through its parent and silently, and
-is replaced when it crashes, hangs or takes too much memory. The verdict on a file never depends on the
-files before it: when a child fails on a later file than its first, a fresh child tries that file again.
-"""
+"""Headers, images and masks of untrusted files, read in child processes; see `children`."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
-import os
 import re
-import socket
-import struct
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 
-from scansynth.dicom.child import MEMORY, READY
+from scansynth.dicom.children import Sandbox
 from scansynth.dicom.header import Header
 from scansynth.dicom.masks.target import Target
 from scansynth.dicom.raster import RasterHeader
 from scansynth.dicom.read import Limits
+from scansynth.dicom.text import MOST, Box
 from scansynth.errors import DicomError
 
-_START_SECONDS = 120.0
-_MAX_ANSWER = 1 << 23  # bytes of JSON: the header of a file with thousands of frames
-_MAX_IMAGE = 1 << 30  # bytes of one decoded image
-_START_FAILURES = 3  # in a row, before it is a fault of the installation
-
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-J = TypeVar("J")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a task gave back: a JSON value and raw bytes."""
-
-    value: Mapping[str, Any]
-    payload: bytes
-
-
-Outcome = Answer | DicomError
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """One file, read once: its image, float32 or uint16 (rows, columns), and the SHA-256 of its bytes."""
+    """One file, read once.
+
+    Attributes:
+        values: Its image, float32 or uint16 (rows, columns).
+        file_sha256: Of its bytes.
+        text: Places where text may stand in the image, where that was asked; see `scansynth.dicom.text`.
+    """
 
     values: np.ndarray
     file_sha256: str
+    text: tuple[Box, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Job(Generic[J]):
-    index: int
-    item: J
-    request: bytes
+def _boxes(values: Iterable[Iterable[int]], shape: tuple[int, ...]) -> tuple[Box, ...]:
+    """Places within an image, as a child names them.
 
-
-def _one_line(words: object, length: int) -> str:
-    """A child's words as one printable line, whatever became of the child."""
-    return "".join(letter if letter.isprintable() else " " for letter in str(words)[:length])
-
-
-_NONSENSE = (EOFError, OSError, ValueError, KeyError, TypeError, RecursionError)
-"""What is raised when a child is dead, stops in the middle of an answer, or answers in another form."""
-
-
-class _Child(Generic[J]):
-    """One child process and the job it has."""
-
-    def __init__(self, arguments: list[str], seconds: float) -> None:
-        ours, theirs = socket.socketpair()
-        # a child that stops in the middle of an answer must not stop its parent
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(seconds) + 1, 0))
-        paths = os.pathsep.join(place for place in sys.path if place)
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "scansynth.dicom.child", str(theirs.fileno()), *arguments],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                env=os.environ | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-                process_group=0,
-            )
-        self.connection = Connection(ours.detach())
-        self.seconds = seconds
-        self.started = False
-        self.answered = 0
-        self.job: _Job[J] | None = None
-        self.deadline = time.monotonic() + _START_SECONDS
-
-    def give(self, job: _Job[J]) -> None:
-        """Sends a job; a child that is still starting finds it in its socket."""
-        self.job = job
-        if self.started:
-            self.deadline = time.monotonic() + self.seconds
-        with contextlib.suppress(OSError):  # a dead child is noticed when its answer is awaited
-            self.connection.send_bytes(job.request)
-
-    def receive(self) -> Outcome | None:
-        """What the child sent: an answer, a refusal, or none for the word that it has started.
-
-        Raises:
-            EOFError: It is dead; or one of `_NONSENSE`.
-        """
-        message = self.connection.recv_bytes(_MAX_ANSWER)
-        if not self.started:
-            if message != READY:
-                raise ValueError
-            self.started = True
-            self.deadline = time.monotonic() + self.seconds
-            return None
-        answer = json.loads(message)
-        if "reason" in answer:
-            return DicomError(_one_line(answer["reason"], 80), _one_line(answer["detail"], 200))
-        payload = self.connection.recv_bytes(_MAX_IMAGE) if answer["bytes"] else b""
-        return Answer(answer["value"], payload)
-
-    def end(self) -> None:
-        """Kills the process; safe to call twice."""
-        self.process.kill()
-        self.process.wait()
-        self.connection.close()
-
-
-class Sandbox(Generic[J]):
-    """Child processes that run one task on many untrusted files; a context manager.
-
-    Args:
-        task: Where the task is, as `module:function`; see `scansynth.dicom.child.Task`.
-        request: A job to the task's named arguments, as JSON values.
-        workers: Child processes at a time.
-        memory_bytes: Address space that one file may take.
-        seconds: Time that one file may take.
+    Raises:
+        ValueError: It names no such places.
     """
-
-    def __init__(
-        self, task: str, request: Callable[[J], Mapping[str, Any]], workers: int, memory_bytes: int, seconds: float
-    ) -> None:
-        self._arguments = [str(memory_bytes), str(seconds), task]
-        self._request = request
-        self._seconds = seconds
-        self._children: list[_Child[J] | None] = [None] * max(1, workers)
-        self._failed_starts = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends all children."""
-        for place in range(len(self._children)):
-            self._end(place)
-
-    def run(self, jobs: Iterable[J]) -> Iterator[tuple[J, Outcome]]:
-        """Each job with its answer or refusal, in the order of the jobs.
-
-        At most two jobs a child are under way or waiting to be taken, so memory stays flat.
-
-        Raises:
-            RuntimeError: The child program does not start: a fault of the installation.
-        """
-        source = (_Job(index, item, json.dumps(dict(self._request(item))).encode()) for index, item in enumerate(jobs))
-        done: dict[int, tuple[J, Outcome]] = {}
-        given = taken = 0
-        try:
-            while True:
-                while taken in done:
-                    taken += 1
-                    yield done.pop(taken - 1)
-                given += self._hand_out(source, 2 * len(self._children) - (given - taken))
-                if not self._busy():
-                    return
-                self._collect(done)
-        finally:
-            for place, _child, _job in self._busy():
-                self._end(place)
-
-    def _busy(self) -> list[tuple[int, _Child[J], _Job[J]]]:
-        return [(place, child, child.job) for place, child in enumerate(self._children) if child and child.job]
-
-    def _hand_out(self, source: Iterator[_Job[J]], most: int) -> int:
-        """Gives a job to each idle child, at most `most` jobs; how many were given."""
-        given = 0
-        for place, child in enumerate(self._children):
-            if given == most:
-                break
-            if child and child.job:
-                continue
-            job = next(source, None)
-            if job is None:
-                break
-            self._give(place, job)
-            given += 1
-        return given
-
-    def _give(self, place: int, job: _Job[J]) -> None:
-        child = self._children[place] or _Child(self._arguments, self._seconds)
-        self._children[place] = child
-        child.give(job)
-
-    def _collect(self, done: dict[int, tuple[J, Outcome]]) -> None:
-        """Waits until a child answers, dies or has had its time, and settles its job."""
-        busy = self._busy()
-        until = min(child.deadline for _, child, _ in busy)
-        readable = wait([child.connection for _, child, _ in busy], max(0.0, until - time.monotonic()))
-        for place, child, job in busy:
-            if child.connection in readable:
-                try:
-                    outcome = child.receive()
-                except _NONSENSE:
-                    self._replace(place, job, done, DicomError("decoder crashed"))
-                    continue
-                if isinstance(outcome, DicomError) and outcome.reason == MEMORY:
-                    self._replace(place, job, done, DicomError("decoding needs too much memory"))
-                elif outcome is not None:
-                    self._failed_starts = 0
-                    child.answered += 1
-                    child.job = None
-                    done[job.index] = (job.item, outcome)
-            elif time.monotonic() >= child.deadline:
-                refusal = DicomError("decoding took too long", f"more than {self._seconds:g} s")
-                self._replace(place, job, done, refusal, final=child.started)
-
-    def _replace(
-        self, place: int, job: _Job[J], done: dict[int, tuple[J, Outcome]], refusal: DicomError, final: bool = False
-    ) -> None:
-        """Ends a failed child; its file is refused, or tried once more by a fresh child."""
-        child = self._children[place]
-        fresh = child is not None and child.started and child.answered == 0
-        failed_start = child is not None and not child.started
-        self._end(place)
-        if failed_start:
-            self._failed_starts += 1
-            if self._failed_starts >= _START_FAILURES:
-                raise RuntimeError("the program that reads DICOM files does not start: scansynth.dicom.child")
-        if fresh or final:
-            done[job.index] = (job.item, refusal)
-        else:
-            self._give(place, job)
-
-    def _end(self, place: int) -> None:
-        child, self._children[place] = self._children[place], None
-        if child:
-            child.end()
+    boxes = []
+    for top, end, first, last in values:
+        if not (0 <= top < end <= shape[0] and 0 <= first < last <= shape[1]):
+            raise ValueError
+        boxes.append((int(top), int(end), int(first), int(last)))
+    return tuple(boxes[:MOST])
 
 
 class DecodePool:
@@ -308,17 +98,21 @@ class DecodePool:
             except (DicomError, TypeError):
                 yield DicomError("bad header")
 
-    def decode_all(self, jobs: Iterable[tuple[Path, Header]]) -> Iterator[Decoded | DicomError]:
+    def decode_all(self, jobs: Iterable[tuple[Path, Header]], *, text: bool = False) -> Iterator[Decoded | DicomError]:
         """The images of many files, in the order of the jobs; see `scansynth.dicom.pixels.decode`.
 
         Args:
             jobs: Each file with its header; taken as they are needed.
+            text: Also look for places where text may stand.
 
         Yields:
             The image in output units, float32 (rows, columns), and the file's hash; or why there is none.
         """
         requests = (
-            _Request({"task": "image", "path": str(path), "header": asdict(header)}, (header.rows, header.columns))
+            _Request(
+                {"task": "image", "path": str(path), "header": asdict(header), "text": text},
+                (header.rows, header.columns),
+            )
             for path, header in jobs
         )
         yield from self._decoded(requests, "<f4")
@@ -334,7 +128,11 @@ class DecodePool:
             if not isinstance(digest, str) or not _SHA256.fullmatch(digest) or len(outcome.payload) != size:
                 yield DicomError("decoder crashed")
             else:
-                yield Decoded(np.frombuffer(bytearray(outcome.payload), dtype).reshape(request.shape), digest)
+                values = np.frombuffer(bytearray(outcome.payload), dtype).reshape(request.shape)
+                try:
+                    yield Decoded(values, digest, _boxes(outcome.value.get("text", ()), request.shape))
+                except (TypeError, ValueError):
+                    yield DicomError("decoder crashed")
 
     def scan_rasters(self, paths: Iterable[Path], limits: Limits) -> Iterator[RasterHeader | DicomError]:
         """Size and depth of many PNG, JPEG and TIFF files, in the order of the paths; see `scansynth.dicom.raster`."""

@@ -8,19 +8,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from scansynth.dicom import picture, raster
 from scansynth.dicom.header import Header
 from scansynth.dicom.masks.read import mask_task
 from scansynth.dicom.pixels import decode_task
 from scansynth.dicom.read import read_task
+from scansynth.dicom.text import text_places
 
 
-def _image(path: str, header: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """The image of a DICOM file, or of one that stands in its place."""
+def _image(path: str, header: Mapping[str, Any], text: bool = False) -> tuple[dict[str, Any], bytes]:
+    """The image of a DICOM file, or of one that stands in its place, and where text may stand in it."""
     kind = str(header["transfer_syntax_uid"])
     if kind in picture.PICTURE_KINDS or kind.startswith(picture.NIFTI):
-        return picture.image_task(path, Header.from_values(header))
-    return decode_task(path, header)
+        value, pixels = picture.image_task(path, Header.from_values(header))
+    else:
+        value, pixels = decode_task(path, header)
+    if text:
+        value["text"] = text_places(np.frombuffer(pixels, "<f4").reshape(header["rows"], header["columns"]))
+    return value, pixels
 
 
 TASKS: Mapping[str, Callable[..., tuple[dict[str, Any], bytes]]] = {

@@ -186,6 +186,7 @@ def _cohort(findings: Findings) -> dict[str, Any]:
         "cohort_words": clean(findings.loose.cohort)
         if findings.loose
         else words + (" The images carry no labels." if facts.unlabelled else ""),
+        "text_search": clean(facts.text_search[:1].upper() + facts.text_search[1:]),
         "left_out": rows,
         "left_out_total": sum(amount for _, amount in rows),
         "labels": [clean(label) or unnamed for label in next(iter(cohort.by_role.values()))],

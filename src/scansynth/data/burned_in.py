@@ -1,0 +1,129 @@
+"""Text in the pixels: looked for in every image, read where something looks like text, and dealt with.
+
+Where text may stand is told by the process that decodes (`dicom.text`); only these spots are read, many at a time.
+An image with text is left out, or its text is blackened and the whole image read again, as the study says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from scansynth.config import BurnedIn
+from scansynth.data.join import Scan
+from scansynth.data.tesseract import LETTERS, Tesseract, find_tesseract
+from scansynth.dicom.sandbox import Decoded
+from scansynth.errors import DicomError
+
+BURNED_IN = "burned-in text"
+"""Why an image is left out."""
+
+UNCLEAN, UNREAD = "burned-in text that stays", "text not searched"
+_RESIDUE = 2  # letters that may not be left after blackening: half a name
+_BYTES, _SPOTS = 1 << 27, 64
+"""Images, in bytes, and spots that wait for one reading."""
+
+Result = Decoded | DicomError
+Pair = tuple[Scan, Result]
+
+
+@dataclass
+class TextSearch:
+    """The search, and what it found; one for an ingest.
+
+    Attributes:
+        program: Reads; none: nothing is searched.
+        wish: What becomes of an image with text.
+        images: Images searched.
+        listed: Scans with a spot that looks like text: whether text was read there, what was done, and the spots.
+    """
+
+    wish: BurnedIn
+    program: Tesseract | None = field(default_factory=find_tesseract)
+    images: int = 0
+    listed: list[tuple[Scan, bool, str, str]] = field(default_factory=list)
+
+    def search(self, decoded: Iterable[Pair]) -> Iterator[Pair]:
+        """The same scans in the same order; with text, an image is blackened there, or a reason in its place."""
+        if self.program is None:
+            yield from decoded
+            return
+        waiting: list[Pair] = []
+        size = spots = 0
+        for pair in decoded:
+            waiting.append(pair)
+            if isinstance(pair[1], Decoded):
+                size, spots = size + pair[1].values.nbytes, spots + len(pair[1].text)
+            if size >= _BYTES or spots >= _SPOTS:
+                yield from self._settle(waiting)
+                waiting, size, spots = [], 0, 0
+        yield from self._settle(waiting)
+
+    def _settle(self, pairs: list[Pair]) -> Iterator[Pair]:
+        """Reads all spots of some images at once."""
+        images = [image for _, image in pairs if isinstance(image, Decoded)]
+        self.images += len(images)
+        crops = [image.values[top:end, first:last] for image in images for top, end, first, last in image.text]
+        read = self._texts(crops)
+        if read is None:
+            yield from ((scan, _failed(image)) for scan, image in pairs)
+            return
+        answers = iter(read)
+        for scan, image in pairs:
+            if isinstance(image, DicomError) or not image.text:
+                yield scan, image
+                continue
+            found = [box for box in image.text if next(answers)]
+            result, done = self._with_text(image, found) if found else (image, "kept")
+            self.listed.append((scan, bool(found), done, "; ".join(_words(box) for box in found or image.text)))
+            yield scan, result
+
+    def _with_text(self, image: Decoded, found: list[tuple[int, int, int, int]]) -> tuple[Result, str]:
+        """What becomes of an image with text, and a word for it."""
+        if self.wish == "keep":
+            return image, "kept, as cohort.burned_in says"
+        if self.wish == "leave out":
+            return DicomError(BURNED_IN, "private/burned_in.csv says where"), "left out"
+        values = image.values.copy()
+        for top, end, first, last in found:
+            values[top:end, first:last] = values.min()
+        if self._texts([values], _RESIDUE) != [False]:
+            return DicomError(UNCLEAN, "text was read again after blackening"), "left out: blackening did not help"
+        return replace(image, values=values, text=()), "blackened and read again"
+
+    def _texts(self, pictures: list[np.ndarray], least: int = LETTERS) -> list[bool] | None:
+        """Whether each picture holds text; none: the program failed."""
+        try:
+            return self.program.texts(pictures, least) if self.program else None
+        except RuntimeError:
+            return None
+
+    def sentence(self) -> str:
+        """What was searched and found, for report and terminal."""
+        if self.program is None:
+            return (
+                "text in the pixels was not searched: Tesseract is not installed; look at the images, or install it "
+                "and ingest again"
+            )
+        texts = [done for _, text, done, _ in self.listed if text]
+        kinds = [f"{texts.count(done)} {done}" for done in sorted(set(texts))]
+        unread = sum(not text for _, text, _, _ in self.listed)
+        looks = f"; {unread} more have a spot that looks like text and could not be read" if unread else ""
+        return (
+            f"text in the pixels was searched with Tesseract {self.program.version} in {self.images} images: "
+            f"{len(texts)} hold text{' (' + ', '.join(kinds) + ')' if kinds else ''}{looks}"
+            + (" (private/burned_in.csv names the files)" if self.listed else "")
+        )
+
+
+def _failed(image: Result) -> Result:
+    """An image that was to be searched and could not be."""
+    if isinstance(image, DicomError) or not image.text:
+        return image
+    return DicomError(UNREAD, "Tesseract failed on a spot that looks like text")
+
+
+def _words(box: tuple[int, int, int, int]) -> str:
+    return f"rows {box[0]}-{box[1] - 1}, columns {box[2]}-{box[3] - 1}"

@@ -1,0 +1,122 @@
+"""Reading text in pictures with Tesseract, where it is installed: many small pictures by one call.
+
+Starting the program takes longer than reading a word, so pictures are put below each other on one page.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+PROGRAM = "tesseract"
+_SECONDS = 120.0
+_SCALE = 3  # letters of 8 pixels are read at 24
+_LARGE = 1 << 18  # pixels; such pictures are read as they are: small letters stand in small pictures
+_EDGE = 20
+LETTERS = 4
+"""Letters and digits that make a text: a side marker is none."""
+_SURE = 40.0
+"""Confidence in percent from which a word counts."""
+
+Picture = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Tesseract:
+    """The program, as found on this machine."""
+
+    path: str
+    version: str
+
+    def texts(self, pictures: Sequence[Picture], least: int = LETTERS) -> list[bool]:
+        """Whether each picture holds text: enough letters or digits in words that are read with confidence.
+
+        Args:
+            pictures: (rows, columns) each, any unit.
+            least: Letters and digits that make a text.
+
+        Raises:
+            RuntimeError: The program failed or took too long.
+        """
+        if not pictures:
+            return []
+        page, ends = _page([_black_on_white(picture) for picture in pictures])
+        letters = [0] * len(pictures)
+        for top, confidence, word in _words(self._read(page)):
+            if confidence >= _SURE:
+                letters[int(np.searchsorted(ends, top, side="right"))] += sum(map(str.isalnum, word))
+        return [count >= least for count in letters]
+
+    def _read(self, page: npt.NDArray[np.uint8]) -> str:
+        """The program's table of words."""
+        stream = io.BytesIO()
+        Image.fromarray(page).save(stream, "PPM")
+        # sparse text in no order; one thread, as others of ours work beside it
+        command = [self.path, "stdin", "stdout", "--psm", "11", "--dpi", "150", "-l", "eng", "tsv"]
+        try:
+            done = subprocess.run(
+                command,
+                input=stream.getvalue(),
+                capture_output=True,
+                check=True,
+                timeout=_SECONDS,
+                env={**os.environ, "OMP_THREAD_LIMIT": "1"},
+            )
+        except (OSError, subprocess.SubprocessError) as fault:  # its words may quote the picture
+            raise RuntimeError(type(fault).__name__) from None
+        return done.stdout.decode("utf-8", "replace")
+
+
+@functools.cache
+def find_tesseract() -> Tesseract | None:
+    """The program; none when it is not installed, or does not work."""
+    path = shutil.which(PROGRAM)
+    if path is None:
+        return None
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, check=True, timeout=_SECONDS)
+        version = re.search(rb"tesseract v?([\d.]+)", done.stdout + done.stderr)
+        found = Tesseract(path, version[1].decode() if version else "")
+        found.texts([np.zeros((40, 40), np.float32)])
+    except (OSError, subprocess.SubprocessError, RuntimeError):
+        return None
+    return found
+
+
+def _black_on_white(picture: Picture) -> npt.NDArray[np.uint8]:
+    """Grey levels with a bright background, large enough to be read, with a white edge."""
+    low, high = float(picture.min()), float(picture.max())
+    grey = (picture - low) * (255.0 / max(high - low, 1e-9))
+    if np.median(grey) < 128:
+        grey = 255.0 - grey
+    image = Image.fromarray(np.rint(grey).astype(np.uint8))
+    scale = _SCALE if picture.size <= _LARGE else 1
+    image = image.resize((image.width * scale, image.height * scale), Image.Resampling.BICUBIC)
+    return np.pad(np.asarray(image), _EDGE, constant_values=255)
+
+
+def _page(pictures: Sequence[npt.NDArray[np.uint8]]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """The pictures below each other, and the row after each."""
+    wide = max(picture.shape[1] for picture in pictures)
+    padded = [np.pad(one, ((0, 0), (0, wide - one.shape[1])), constant_values=255) for one in pictures]
+    return np.vstack(padded), np.cumsum([len(one) for one in padded])
+
+
+def _words(table: str) -> list[tuple[int, float, str]]:
+    """Top row, confidence and text of each word of the program's table."""
+    found = []
+    for line in table.splitlines()[1:]:
+        cells = line.split("\t")
+        if len(cells) == 12 and cells[11].strip():
+            found.append((int(cells[7]), float(cells[10]), cells[11]))
+    return found
