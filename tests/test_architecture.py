@@ -45,6 +45,8 @@ LONG_FUNCTIONS = {("gan/training_loop.py", "train_attempt")}
 FENCES = {
     "pydicom": {"dicom"},
     "highdicom": {"dicom"},
+    "pynetdicom": {"dicom"},
+    "httpx": {"dicom"},
     "nibabel": {"dicom"},
     "dicomanonymizer": {"dicom"},
     "fastapi": {"reader"},

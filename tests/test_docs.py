@@ -48,8 +48,9 @@ _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _ABSOLUTE = re.compile(r"(?<![\w.~<:/-])/(?:home|root|work|tmp|mnt|srv|opt|usr|var|Users|data)\b|\b[A-Z]:\\\w")
 _MAIL = re.compile(r"\b[\w.+-]+@[\w-]+\.[a-z]{2,}\b")
 _HOST = re.compile(r"https?://([^/\s)\"'>]+)")
-_HOSTS = {"keepachangelog.com", "semver.org", "toml.io", "www.apache.org"}
-"""Public sites that a page may link to. No mirror and no registry: their names tell where this was made."""
+_HOSTS = {"keepachangelog.com", "semver.org", "toml.io", "www.apache.org", "archive.example"}
+"""Public sites that a page may link to, and a name that nobody has (RFC 2606). No mirror and no registry: their names
+tell where this was made."""
 
 
 def text(page: Path) -> str:

@@ -64,5 +64,9 @@ class ReaderError(ScansynthError):
     """A reader study cannot be created, served, closed or read: too few images, a revealing trace, a wrong key."""
 
 
+class ArchiveError(ScansynthError):
+    """An archive cannot be reached, refuses, or did not deliver or take all that was asked."""
+
+
 class Interrupted(ScansynthError):
     """A stop was requested; finished work is kept."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import fcntl
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,10 @@ class Study:
     def evidence(self, name: str | None = None) -> Path:
         """Folder of the evidence on one synthetic set."""
         return self.folder / "evidence" / (name or self.config.synthetic.name)
+
+    def pushed(self, name: str, address: str) -> Path:
+        """Notes which files of a synthetic set an archive took."""
+        return self.folder / "pushed" / f"{name}-{hashlib.sha256(address.encode()).hexdigest()[:12]}.jsonl"
 
     @property
     def encoders(self) -> Path:

@@ -39,7 +39,7 @@ ENCAPSULATED = frozenset(
 )
 """JPEG baseline, extended, lossless (twice); JPEG-LS (twice); JPEG 2000 (twice); HTJ2K (three); RLE."""
 
-_DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.8.1"})
+DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.8.1"})
 _DICOMDIR = "1.2.840.10008.1.3.10"
 _UNDEFINED = 0xFFFFFFFF
 _MOST_ELEMENTS = 4096  # of a file, whose tags are kept
@@ -87,7 +87,7 @@ def read_header(path: Path, limits: Limits) -> Header:
         MemoryError: The header asked for more memory than this process may take.
     """
     try:
-        with _mapped(path, limits) as source, _quiet():
+        with mapped(path, limits) as source, quiet():
             return _header(source, limits)
     except DicomError:
         raise
@@ -107,7 +107,7 @@ def read_task(path: str, limits: Mapping[str, int]) -> tuple[dict[str, Any], byt
 
 
 @contextlib.contextmanager
-def _mapped(path: Path, limits: Limits) -> Iterator[BinaryIO]:
+def mapped(path: Path, limits: Limits) -> Iterator[BinaryIO]:
     """The file as a read-only map: a claimed length of 4 GB reads no more than the file holds."""
     found = path.stat()
     if stat.S_ISDIR(found.st_mode):
@@ -123,7 +123,7 @@ def _mapped(path: Path, limits: Limits) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """The parser's warnings quote values, identifying ones too: none leaves."""
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
@@ -163,7 +163,7 @@ def _functional_groups(source: BinaryIO, syntax: str) -> Dataset:
     read_preamble(source, force=True)
     read_dataset(source, False, True, stop_when=lambda tag, _vr, _length: tag >> 16 != 2)
     wanted: list[BaseTag | int] = [attr.SHARED_FUNCTIONAL_GROUPS, attr.PER_FRAME_FUNCTIONAL_GROUPS]
-    implicit, little = _layout(source, syntax)
+    implicit, little = layout(source, syntax)
     return read_dataset(
         source, implicit, little, stop_when=lambda tag, _vr, _length: tag >= attr.FLOAT_PIXEL_DATA, specific_tags=wanted
     )
@@ -175,7 +175,7 @@ def _transfer_syntax(source: BinaryIO, marked: bool) -> str:
     if attr.text(meta, attr.MEDIA_STORAGE_SOP_CLASS_UID) == _DICOMDIR:
         raise DicomError("DICOMDIR")
     syntax = attr.text(meta, attr.TRANSFER_SYNTAX_UID)
-    if syntax in _DEFLATED:
+    if syntax in DEFLATED:
         raise DicomError("deflated transfer syntax", "write the file again as explicit VR little endian")
     if syntax and syntax not in NATIVE | ENCAPSULATED:
         if not marked:
@@ -198,14 +198,14 @@ def _dataset(source: BinaryIO, syntax: str) -> tuple[Dataset, _PixelElement | No
             found.append(_PixelElement(int(tag), vr, source.tell(), known))
         return True
 
-    implicit, little = _layout(source, syntax)
+    implicit, little = layout(source, syntax)
     dataset = read_dataset(
         source, implicit, little, stop_when=stop, defer_size=_LONG_VALUE, specific_tags=list(attr.WHITELIST)
     )
     return dataset, found[-1] if found else None, tuple(present[:_MOST_ELEMENTS])
 
 
-def _layout(source: BinaryIO, syntax: str) -> tuple[bool, bool]:
+def layout(source: BinaryIO, syntax: str) -> tuple[bool, bool]:
     """Whether the VR is implicit and the bytes little-endian; looked at when no transfer syntax is named."""
     if syntax:
         return syntax == IMPLICIT_LITTLE, syntax != EXPLICIT_BIG
