@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 from typing import Any, Generic, TypeVar
 
 from scansynth.config import DEVICE, EngineSettings
@@ -161,9 +161,17 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _serve(connection: Connection, function: Callable[[Any], None]) -> None:
-    """A worker's life: job after job until the connection closes. Ctrl-C is its parent's to answer."""
+def _serve(connection: Connection, function: Callable[[Any], None], environment: dict[str, str]) -> None:
+    """A worker's life: job after job until the connection closes. Ctrl-C is its parent's to answer.
+
+    Args:
+        connection: Jobs come in, outcomes go out.
+        function: Does one job.
+        environment: All environment variables: the fork server has those of its own start.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.clear()
+    os.environ.update(environment)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         while True:
@@ -188,10 +196,15 @@ class _Worker(Generic[A]):
 
     def __init__(self, function: Callable[[A], None], number: int) -> None:
         self.number = number
-        context = multiprocessing.get_context("spawn")  # a forked torch may hang in its threads
+        # Forked from a process that imported what the job needs and did nothing else: a torch that has worked may hang
+        # in its threads when it is forked, and importing it in each worker takes seconds.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([function.__module__])  # by the first start alone
         self.connection, theirs = context.Pipe()
-        self.process: SpawnProcess = context.Process(target=_serve, args=(theirs, function), daemon=True)
         with _environment(_place(number)):
+            self.process: ForkServerProcess = context.Process(
+                target=_serve, args=(theirs, function, dict(os.environ)), daemon=True
+            )
             self.process.start()
         theirs.close()
         self.index = -1

@@ -53,7 +53,7 @@ def own_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scans, folder = tmp_path_factory.mktemp("phantom") / "scans", tmp_path_factory.mktemp("study") / "study"
-    assert scansynth("phantom", scans, "--patients", 120, "--size", 32, "--seed", 5) == 0
+    assert scansynth("phantom", scans, "--patients", 80, "--size", 32, "--seed", 5) == 0
     labels = scans / "labels.csv"
     assert scansynth("init", folder, "--dicom", scans, "--labels", labels, "--view", "chest", "--size", 32) == 0
     (folder / "study.toml").write_text((folder / "study.toml").read_text() + TINY)
