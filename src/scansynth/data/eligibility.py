@@ -14,6 +14,16 @@ from scansynth.dicom.image_type import kind_of
 from scansynth.errors import DicomError
 
 _NEVER_GUESSED = ULTRASOUND | {"SC", "OT", "SR", "PR", "KO", "SEG", "RTSTRUCT", "DOC", "REG", "XC", "ES", "GM", "SM"}
+_TERMS = frozenset(
+    {"AR", "ASMT", "AU", "BDUS", "BI", "BMD", "CFM", "CR", "CT", "CTPROTOCOL", "DG", "DMS", "DOC", "DX", "ECG", "EEG",
+     "EMG", "EOG", "EPS", "ES", "FID", "GM", "HC", "HD", "IO", "IOL", "IVOCT", "IVUS", "KER", "KO", "LEN", "LS",
+     "M3D", "MG", "MR", "NM", "OAM", "OCT", "OP", "OPM", "OPT", "OPTBSV", "OPTENF", "OPV", "OSS", "OT", "PA",
+     "PLAN", "POS", "PR", "PT", "PX", "REG", "RESP", "RF", "RG", "RTDOSE", "RTIMAGE", "RTINTENT", "RTPLAN",
+     "RTRAD", "RTRECORD", "RTSEGANN", "RTSTRUCT", "RWV", "SEG", "SM", "SMR", "SR", "SRF", "STAIN", "TEXTUREMAP",
+     "TG", "US", "VA", "XA", "XAPROTOCOL", "XC"}
+)  # fmt: skip
+"""Defined terms of Modality (PS3.3 C.7.3.1.1.1); another value may be anything: it is neither guessed nor repeated."""
+
 _SMALLEST = 8
 _HOUNSFIELD = frozenset({"", "HU"})
 """Rescale Types (0028,1054) of CT values in Hounsfield units; a CT image without one has them (PS3.3 C.8.2.1)."""
@@ -27,8 +37,7 @@ def commonest_modality(headers: Iterable[Header]) -> str | None:
 
     Ultrasound is never guessed: its images commonly carry the patient's name in the pixels.
     """
-    counts = Counter(header.modality for header in headers if header.modality not in _NEVER_GUESSED)
-    counts.pop("", None)
+    counts = Counter(header.modality for header in headers if header.modality in _TERMS - _NEVER_GUESSED)
     return min(counts, key=lambda modality: (-counts[modality], modality)) if counts else None
 
 
@@ -42,7 +51,8 @@ def why_left_out(header: Header, modality: str, plane: str | None = None) -> Dic
     """
     if header.modality != modality:
         reason = "ultrasound" if header.modality in ULTRASOUND else "other modality"
-        return DicomError(reason, f"{header.modality[:16] or 'no Modality'}, and the study is of {modality}")
+        said = header.modality if header.modality in _TERMS else "none of DICOM's" if header.modality else "no Modality"
+        return DicomError(reason, f"{said}, and the study is of {modality}")
     if header.synthetic_data:
         return DicomError("synthetic image", "SyntheticData (0008,001C) says so; it cannot stand for a patient")
     suspect = quarantine(header)

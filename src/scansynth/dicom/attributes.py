@@ -34,6 +34,8 @@ _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 IDENTIFYING = (
     "PatientName", "OtherPatientNames", "PatientBirthName", "OtherPatientIDs", "PatientBirthDate", "AccessionNumber",
     "StudyID", "StudyDate", "ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName",
+    "PatientMotherBirthName", "PatientAddress", "PatientTelephoneNumbers", "ResponsiblePerson", "PhysiciansOfRecord",
+    "NameOfPhysiciansReadingStudy", "RequestingPhysician",
 )  # fmt: skip
 """What tells persons apart and a column of labels.csv must not repeat: compared, and written nowhere."""
 WHITELIST: tuple[BaseTag, ...] = (SYNTHETIC_DATA, *(
