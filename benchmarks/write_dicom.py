@@ -32,7 +32,16 @@ Write = Callable[[Path, np.ndarray, SyntheticFacts], object]
 def facts(index: int) -> SyntheticFacts:
     """What one file says."""
     return SyntheticFacts(
-        "MR", MR_IMAGE_STORAGE, 0.0, 1200.0, (1.4, 1.4), "nodule", _WEIGHTS, image_uids(_WEIGHTS, 0, index), index + 1
+        "MR",
+        MR_IMAGE_STORAGE,
+        0.0,
+        1200.0,
+        (1.4, 1.4),
+        "nodule",
+        _WEIGHTS,
+        image_uids(_WEIGHTS, 0, index),
+        index + 1,
+        "axial",
     )
 
 

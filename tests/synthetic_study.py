@@ -19,7 +19,7 @@ from scansynth.study import QUARANTINE, WEIGHTS, Study, open_study
 FACTS = CohortFacts(
     modality="MR", sop_class_uid=MR_IMAGE_STORAGE, shape=(32, 32), view="chest", labels=("nodule",), positive="nodule",
     unlabelled=False, files_found=1, excluded={}, low=0.0, high=1200.0, spacing=(1.5, 1.5), bits_stored=12,
-    signed=False, rescale_slope=1.0, rescale_intercept=0.0, key_fingerprint="00",
+    signed=False, rescale_slope=1.0, rescale_intercept=0.0, key_fingerprint="00", plane="axial",
 )  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def make_synthetic_study(folder: Path, images: int = 5, quarantine: Sequence[int
     for index in range(images):
         about = SyntheticFacts(
             "MR", MR_IMAGE_STORAGE, 0.0, 1200.0, (1.5, 1.5), "nodule", weights, image_uids(weights, 0, index),
-            index + 1, "CHEST",
+            index + 1, "axial", "CHEST",
         )  # fmt: skip
         image = as_written(draw.integers(0, 65536, (32, 32)).astype(np.uint16), about)
         drawn.append(image)

@@ -39,7 +39,7 @@ def test_synthetic_images_alone_in_their_series_share_one_window(tmp_path: Path)
     dark[4:8, 4:8], bright[4:8, 4:8] = 20000, 65535
     for index, image in enumerate((dark, bright)):
         facts = SyntheticFacts("MR", MR_IMAGE_STORAGE, 0.0, 1000.0, (1, 1), "nodule", "ab" * 32,
-                               image_uids("ab" * 32, 0, index), index + 1)  # fmt: skip
+                               image_uids("ab" * 32, 0, index), index + 1, "axial")  # fmt: skip
         write_synthetic(tmp_path / f"{index}.dcm", image, facts)
     with DecodePool(1) as pool:
         made = read(survey(tmp_path, "DIR", pool, "MR", True), (32, 32), SCALING, pool, True)

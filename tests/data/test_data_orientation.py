@@ -16,7 +16,7 @@ from scansynth.config import StudyConfig
 from scansynth.data.imageset import open_set
 from scansynth.data.ingest import ingest
 from scansynth.data.orientation import Turn, orientation_notes, plane_of, turn_of
-from scansynth.data.tensors import load_cohort
+from scansynth.data.tensors import load_cohort, load_facts
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.header import Header
 from scansynth.dicom.read import Limits, read_header
@@ -176,12 +176,13 @@ def test_one_plane_is_picked_and_mixed_ones_are_noted(tmp_path: Path, write_dico
         rows.append({"path": f"p{number}", "label": ("nodule", "clear")[number // 4 % 2]})
     write_labels(tmp_path / "scans" / "labels.csv", rows)
     summary = ingest(study_of(tmp_path / "all", tmp_path / "scans"), KEY)
-    assert summary.cases == 28
+    assert (summary.cases, summary.facts.plane) == (28, "")
     assert any("7 axial, 7 coronal, 7 sagittal" in note and "cohort.plane" in note for note in summary.warnings)
     assert any(note.startswith("7 images do not say how the patient lies") for note in summary.warnings)
     study = study_of(tmp_path / "one", tmp_path / "scans", plane="sagittal")
     summary = ingest(study, KEY)
     assert (summary.cases, dict(summary.facts.excluded)) == (7, {"other plane": 21})
+    assert load_facts(study.cohort).plane == "sagittal"
     assert {row["detail"].split(",")[0] for row in read_csv(study.cohort / "excluded.csv")} == {
         "axial", "coronal", "not said",
     }  # fmt: skip

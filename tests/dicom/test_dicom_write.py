@@ -9,8 +9,10 @@ import numpy as np
 import pydicom
 import pytest
 
+from scansynth.data.orientation import plane_of, turn_of
 from scansynth.dicom.modules import derive_uid, encode, text_value
 from scansynth.dicom.phantom_write import PhantomFacts, phantom_dataset, write_phantom
+from scansynth.dicom.read import Limits, read_header
 from scansynth.dicom.write import (
     CT_IMAGE_STORAGE,
     MR_IMAGE_STORAGE,
@@ -21,6 +23,7 @@ from scansynth.dicom.write import (
     build_dataset,
     from_pixels,
     image_uids,
+    storage_class,
     to_pixels,
     write_synthetic,
 )
@@ -36,7 +39,7 @@ CLASSES = {"MR": MR_IMAGE_STORAGE, "CT": CT_IMAGE_STORAGE, "US": SECONDARY_CAPTU
 def facts(modality: str = "MR", **changes: object) -> SyntheticFacts:
     low, high = RANGES[modality]
     uids = Uids(*(derive_uid(name) for name in ("study", "series", "instance", "frame")))
-    made = SyntheticFacts(modality, CLASSES[modality], low, high, (1.4, 1.5), "nodule", "ab" * 32, uids, 7)
+    made = SyntheticFacts(modality, CLASSES[modality], low, high, (1.4, 1.5), "nodule", "ab" * 32, uids, 7, "axial")
     return replace(made, **changes)
 
 
@@ -67,6 +70,36 @@ def test_validator_finds_no_error_in_a_synthetic_image(
     path = tmp_path / "image.dcm"
     write_synthetic(path, image, facts(modality, body_part=body_part))
     assert errors(path) == []
+
+
+@pytest.mark.parametrize("modality", ["MR", "CT"])
+@pytest.mark.parametrize(("plane", "letters"), [("axial", "LP"), ("coronal", "LF"), ("sagittal", "PF")])
+def test_a_synthetic_image_says_the_plane_of_its_cohort(
+    tmp_path: Path, image: np.ndarray, modality: str, plane: str, letters: str
+) -> None:
+    path = tmp_path / "image.dcm"
+    write_synthetic(path, image, facts(modality, plane=plane))
+    header = read_header(path, Limits())
+    assert (plane_of(header), bool(turn_of(header))) == (plane, False)  # read again, it is as a cohort has it
+    assert "".join(pydicom.dcmread(path).PatientOrientation) == letters
+    assert errors(path) == []
+
+
+@pytest.mark.parametrize("modality", ["MR", "CT", "US"])
+def test_an_image_of_no_known_plane_claims_none(tmp_path: Path, image: np.ndarray, modality: str) -> None:
+    assert storage_class(modality, "") == SECONDARY_CAPTURE
+    made = facts(modality, plane="", sop_class_uid=SECONDARY_CAPTURE)
+    write_synthetic(tmp_path / "image.dcm", image, made)
+    read = pydicom.dcmread(tmp_path / "image.dcm")
+    for keyword in ("ImageOrientationPatient", "ImagePositionPatient", "FrameOfReferenceUID"):
+        assert keyword not in read
+    assert not read.PatientOrientation
+    assert read.Modality == modality
+    assert errors(tmp_path / "image.dcm") == []
+    for wrong in ({"plane": ""}, {"plane": "oblique"}):  # an MR or CT image must say its plane
+        if modality != "US":
+            with pytest.raises(DicomError):
+                facts(modality, **wrong)
 
 
 def test_validator_finds_no_error_in_a_phantom_image(tmp_path: Path, image: np.ndarray) -> None:

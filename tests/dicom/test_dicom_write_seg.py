@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,9 @@ SHAPE = (24, 40)
 def facts(modality: str) -> SyntheticFacts:
     storage = {"MR": MR_IMAGE_STORAGE, "CT": CT_IMAGE_STORAGE}.get(modality, SECONDARY_CAPTURE)
     low, high = (-1000.0, 400.0) if modality == "CT" else (0.0, 1200.0)
-    return SyntheticFacts(modality, storage, low, high, (1.4, 1.5), "nodule", "ab" * 32, image_uids("ab" * 32, 0, 3), 4)
+    return SyntheticFacts(
+        modality, storage, low, high, (1.4, 1.5), "nodule", "ab" * 32, image_uids("ab" * 32, 0, 3), 4, "axial"
+    )
 
 
 @pytest.fixture
@@ -67,7 +70,21 @@ def test_the_lesion_stands_beside_its_image_and_reads_back(
     assert data == write_segmentation(tmp_path / "again.dcm", image, mask, facts(modality))
 
 
-@pytest.mark.parametrize("modality", ["MR", "CT"])
+def test_a_lesion_without_a_place_in_space_is_that_of_its_image(
+    image: np.ndarray, mask: np.ndarray, tmp_path: Path
+) -> None:
+    unplaced = replace(facts("MR"), sop_class_uid=SECONDARY_CAPTURE, plane="")
+    write_synthetic(tmp_path / "image.dcm", image, unplaced)
+    write_segmentation(tmp_path / "seg.dcm", image, mask, unplaced)
+    of, seg = pydicom.dcmread(tmp_path / "image.dcm"), pydicom.dcmread(tmp_path / "seg.dcm")
+    assert of.StudyInstanceUID == seg.StudyInstanceUID
+    assert "FrameOfReferenceUID" not in of
+    assert "FrameOfReferenceUID" not in seg
+    target = Target(*SHAPE, "image.dcm", str(of.SOPInstanceUID), None, None, (1.4, 1.5))
+    assert (read_mask_file(tmp_path / "seg.dcm", target) == mask).all()
+
+
+@pytest.mark.parametrize("modality", ["MR", "CT", "US"])
 def test_validator_finds_no_error_in_a_segmentation(
     modality: str, image: np.ndarray, mask: np.ndarray, tmp_path: Path
 ) -> None:
@@ -85,5 +102,3 @@ def test_what_cannot_be_a_segmentation_is_refused(image: np.ndarray, mask: np.nd
     for wrong in (mask[:-1], mask * np.uint8(255)):
         with pytest.raises(DicomError, match="not a mask of the image"):
             build_segmentation(image, wrong, facts("MR"))
-    with pytest.raises(DicomError, match="no place in space"):
-        build_segmentation(image, mask, facts("US"))

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from scansynth.console import silent
+from scansynth.data.orientation import plane_of
 from scansynth.data.sets import MANIFEST, load_set
 from scansynth.data.tensors import CohortFacts, to_stored
 from scansynth.data.transforms import to_window
@@ -30,7 +31,7 @@ from scansynth.stage import read_record
 CPU = Device("cpu", "test", "float32", True)
 FACTS = CohortFacts(
     "CT", CT_IMAGE_STORAGE, (32, 32), "patch", ("clear", "nodule"), "nodule", False, 10, {}, -1000.0, 400.0,
-    (0.7, 0.7), 16, True, 1.0, 0.0, "0" * 12,
+    (0.7, 0.7), 16, True, 1.0, 0.0, "0" * 12, "axial",
 )  # fmt: skip
 
 
@@ -95,6 +96,13 @@ def test_a_study_of_the_set_has_one_patient_and_a_series_one_frame_of_reference(
     frames = {(file.SeriesInstanceUID, file.FrameOfReferenceUID) for file in files}
     assert len(patients) == len({study for study, _ in patients}) == len({patient for _, patient in patients})
     assert len(frames) == len({series for series, _ in frames})
+
+
+@pytest.mark.parametrize("plane", ["sagittal", ""])
+def test_the_files_say_the_plane_of_the_cohort(run: Path, tmp_path: Path, plane: str) -> None:
+    generate(run, tmp_path / "set", replace(FACTS, plane=plane), 7, 2, CPU, silent)
+    for path in (tmp_path / "set" / "dicom").iterdir():
+        assert (plane_of(read_header(path, Limits())) or "") == plane
 
 
 def test_altered_weights_make_nothing(run: Path, tmp_path: Path) -> None:

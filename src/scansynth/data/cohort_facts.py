@@ -10,7 +10,9 @@ import numpy as np
 
 from scansynth.config import CohortSettings
 from scansynth.data.join import Left, Scan
+from scansynth.data.orientation import plane_of
 from scansynth.data.tensors import CohortFacts
+from scansynth.dicom.header import Header
 from scansynth.ledger import Role
 
 
@@ -61,4 +63,12 @@ def cohort_facts(
         rescale_slope=commonest(header.rescale_slope for header in headers),
         rescale_intercept=commonest(header.rescale_intercept for header in headers),
         key_fingerprint=key_fingerprint,
+        plane=_plane(headers),
     )
+
+
+def _plane(headers: Sequence[Header]) -> str:
+    """The plane of all slices; empty where one does not say it, or they differ."""
+    planes = {plane_of(header) for header in headers}
+    only = planes.pop() if len(planes) == 1 else None
+    return only or ""

@@ -15,13 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from scansynth.dicom.header import Header
+from scansynth.dicom.modules import RASTER
 
 _AXES = ("sagittal", "coronal", "axial")
 """The plane whose normal is the x, y or z axis."""
-
-_RASTER = {"axial": ((0, 1), (1, 1)), "coronal": ((0, 1), (2, -1)), "sagittal": ((1, 1), (2, -1))}
-"""Axis and sign along a row, and down a column, as radiologists hang them: axial slices are seen from the feet and
-coronal ones from the front, the patient's right at the left; sagittal ones have the front at the left."""
 
 _TIE = 1e-6
 _Kind = TypeVar("_Kind", bound=np.generic)
@@ -71,12 +68,18 @@ def turn_of(header: Header) -> Turn:
     plane = plane_of(header)
     if plane is None or header.orientation is None:
         return Turn()
-    (across, across_sign), (down, down_sign) = _RASTER[plane]
+    (across, across_sign), (down, down_sign) = _axis(RASTER[plane][:3]), _axis(RASTER[plane][3:])
     row, column = header.orientation[:3], header.orientation[3:]
     transpose = abs(row[down]) + abs(column[across]) > abs(row[across]) + abs(column[down]) + _TIE
     if transpose:
         row, column = column, row
     return Turn(transpose, column[down] * down_sign < 0, row[across] * across_sign < 0)
+
+
+def _axis(direction: Sequence[int]) -> tuple[int, int]:
+    """The axis along which a direction runs, and its sign."""
+    axis = int(np.abs(direction).argmax())
+    return axis, direction[axis]
 
 
 def orientation_notes(headers: Sequence[Header]) -> list[str]:

@@ -60,6 +60,7 @@ class CohortFacts:
         rescale_slope: Rescale Slope of the sources; the commonest.
         rescale_intercept: Rescale Intercept of the sources; the commonest.
         key_fingerprint: Which institution key hashed the patients.
+        plane: Of the train role: axial, coronal or sagittal; empty where some images do not say it, or they differ.
         text_search: How text in the pixels was looked for, and what was found; empty: not known.
     """
 
@@ -80,6 +81,7 @@ class CohortFacts:
     rescale_slope: float
     rescale_intercept: float
     key_fingerprint: str
+    plane: str = ""
     text_search: str = ""
 
 

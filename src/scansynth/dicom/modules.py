@@ -17,6 +17,13 @@ from scansynth.errors import DicomError
 
 _IMPLEMENTATION = "2.25.110281741512961312498719311734960823377"
 
+RASTER = {"axial": (1, 0, 0, 0, 1, 0), "coronal": (1, 0, 0, 0, 0, -1), "sagittal": (0, 1, 0, 0, 0, -1)}
+"""Image Orientation (Patient) of each plane, as radiologists hang them: axial slices are seen from the feet and coronal
+ones from the front, the patient's right at the left; sagittal ones have the front at the left. Cohorts are brought to
+it, and synthetic images say it. The patient's x runs to the left, y to the back, z to the head (PS3.3 C.7.6.2.1.1)."""
+
+_LETTERS = {"axial": ["L", "P"], "coronal": ["L", "F"], "sagittal": ["P", "F"]}
+
 
 def derive_uid(*names: object) -> str:
     """A `2.25.` UID (PS3.5 B.2) for a name: the first 128 bits of the names' SHA-256, with the marks of a UUID."""
@@ -73,11 +80,19 @@ def encode(dataset: Dataset) -> bytes:
     return bytes(128) + data[128:]
 
 
-def put_plane(dataset: Dataset, spacing: tuple[float, float], corner: tuple[float, float, float]) -> None:
-    """The Image Plane and Frame of Reference modules of an axial slice (PS3.3 C.7.6.2, C.7.4.1)."""
+def put_plane(dataset: Dataset, spacing: tuple[float, float], corner: tuple[float, float, float], plane: str) -> None:
+    """The Image Plane and Frame of Reference modules of a slice (PS3.3 C.7.6.2, C.7.4.1), with Patient Orientation.
+
+    Args:
+        dataset: Gets the attributes.
+        spacing: Millimetres between rows, and between columns.
+        corner: Image Position (Patient), mm.
+        plane: One of `RASTER`.
+    """
     dataset.PixelSpacing = [decimal(step) for step in spacing]
-    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    dataset.ImageOrientationPatient = [*RASTER[plane]]
     dataset.ImagePositionPatient = [decimal(part) for part in corner]
+    dataset.PatientOrientation = _LETTERS[plane]
     dataset.PositionReferenceIndicator = ""
 
 
@@ -87,7 +102,7 @@ def put_study(dataset: Dataset, study: str, series: str, number: int) -> None:
     dataset.StudyDate = dataset.StudyTime = dataset.ContentDate = dataset.ContentTime = ""
     dataset.AccessionNumber = dataset.ReferringPhysicianName = dataset.StudyID = ""
     dataset.SeriesNumber, dataset.InstanceNumber, dataset.AcquisitionNumber = 1, number, 1
-    dataset.PatientOrientation = ["L", "P"]
+    dataset.PatientOrientation = ""  # not known; `put_plane` says it (PS3.3 C.7.6.1.1.1)
 
 
 def put_mr_acquisition(

@@ -109,7 +109,7 @@ def phantom_dataset(pixels: npt.NDArray[np.uint16], facts: PhantomFacts) -> Data
     rows, columns = pixels.shape
     # the corner is the centre of the first pixel; the field of view is centred on the body (PS3.3 C.7.6.2.1.1)
     corner = (-facts.spacing * (columns - 1) / 2, -facts.spacing * (rows - 1) / 2, facts.position)
-    put_plane(dataset, (facts.spacing, facts.spacing), corner)
+    put_plane(dataset, (facts.spacing, facts.spacing), corner, "axial")
     dataset.FrameOfReferenceUID, dataset.SliceLocation = facts.frame_uid, decimal(facts.position)
     put_pixels(dataset, pixels, _BITS)
     high = max(float(np.percentile(pixels, 99.5)), 1.0)

@@ -21,6 +21,7 @@ from pydicom.uid import UID
 
 from scansynth import __version__
 from scansynth.dicom.modules import (
+    RASTER,
     code,
     decimal,
     derive_uid,
@@ -37,14 +38,26 @@ from scansynth.files import write_part
 MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-STORAGE_CLASSES = {"MR": MR_IMAGE_STORAGE, "CT": CT_IMAGE_STORAGE}
-"""Storage class of a synthetic image, by the modality of its sources; any other becomes a secondary capture."""
+_STORAGE_CLASSES = {"MR": MR_IMAGE_STORAGE, "CT": CT_IMAGE_STORAGE}
 
 _FULL = 65535  # largest stored value of the cohort's tensors
 _LEVELS = 4095  # largest unsigned value of 12 bits
 _FEW = 255  # fewer grey levels than this would show
 _UID = re.compile(r"2\.25\.(0|[1-9][0-9]{0,38})")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def storage_class(modality: str, plane: str) -> str:
+    """Storage class of a synthetic image: that of its sources, or Secondary Capture.
+
+    MR and CT images must say their plane (Image Orientation (Patient) is of type 1, PS3.3 C.7.6.2). Where the cohort
+    does not know it, or has several, a Secondary Capture claims none.
+
+    Args:
+        modality: Of the sources.
+        plane: axial, coronal or sagittal; empty: not known.
+    """
+    return _STORAGE_CLASSES.get(modality, SECONDARY_CAPTURE) if plane else SECONDARY_CAPTURE
 
 
 @dataclass(frozen=True)
@@ -85,7 +98,7 @@ class SyntheticFacts:
 
     Attributes:
         modality: Modality of the sources, for example MR or CT.
-        sop_class_uid: Storage class of the sources' modality; see `STORAGE_CLASSES`.
+        sop_class_uid: See `storage_class`.
         low: Source units that stand for 0 of the tensor (Hounsfield units for CT).
         high: Source units that stand for 65535 of the tensor.
         spacing: Millimetres between rows, and between columns.
@@ -93,6 +106,7 @@ class SyntheticFacts:
         weights_sha256: SHA-256 of the generator's weight file, 64 hexadecimal digits.
         uids: Study, series, instance and frame of reference.
         number: Number of the image within its set, from 1.
+        plane: axial, coronal or sagittal, in the raster orientation of `modules.RASTER`; empty: not known.
         body_part: BodyPartExamined (PS3.16 annex L), for example CHEST; empty: not stated.
         software_version: Version of the program that drew the image.
         created: Date and time to state; none: neither is written, and equal inputs give equal bytes.
@@ -107,12 +121,15 @@ class SyntheticFacts:
     weights_sha256: str
     uids: Uids
     number: int
+    plane: str
     body_part: str = ""
     software_version: str = __version__
     created: datetime.datetime | None = None
 
     def __post_init__(self) -> None:
-        if self.sop_class_uid != STORAGE_CLASSES.get(self.modality, SECONDARY_CAPTURE):
+        if self.plane and self.plane not in RASTER:
+            raise DicomError("unknown plane", "give axial, coronal or sagittal, or nothing")
+        if self.sop_class_uid != storage_class(self.modality, self.plane):
             raise DicomError("wrong storage class", f"a synthetic {self.modality} image is not stored in this class")
         if not _SHA256.fullmatch(self.weights_sha256):
             raise DicomError("no weights named", "give the SHA-256 of the generator's weight file, 64 digits")
@@ -256,12 +273,12 @@ def _put_modality(dataset: Dataset, facts: SyntheticFacts, scale: PixelScale) ->
         dataset.PixelSpacing = [decimal(step) for step in facts.spacing]
     else:
         image_type.append("OTHER" if facts.modality == "MR" else "AXIAL")
-        put_plane(dataset, facts.spacing, (0.0, 0.0, 0.0))
+        put_plane(dataset, facts.spacing, (0.0, 0.0, 0.0), facts.plane)
         dataset.FrameOfReferenceUID = facts.uids.frame_of_reference
         dataset.SliceThickness = dataset.PatientPosition = ""
-    if facts.modality == "MR":
+    if facts.sop_class_uid == MR_IMAGE_STORAGE:
         put_mr_acquisition(dataset, "RM", "NONE", None, None)
-    if facts.modality == "CT":
+    if facts.sop_class_uid == CT_IMAGE_STORAGE:
         dataset.KVP = ""
     if facts.modality == "CT" or not scale.unit:
         dataset.RescaleSlope, dataset.RescaleIntercept = decimal(scale.slope), decimal(scale.intercept)

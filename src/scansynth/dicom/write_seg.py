@@ -1,7 +1,7 @@
 """The lesion of a synthetic image as DICOM Segmentation (PS3.3 A.51), written by highdicom.
 
-It stands in the study of its image and in a series of its own, with the image's frame of reference, and names the image
-as its source. Like the image it says that it is synthetic.
+It stands in the study of its image and in a series of its own, with the image's frame of reference where that has one,
+and names the image as its source. Like the image it says that it is synthetic.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydicom.sr.codedict import codes
 
 from scansynth import __version__
 from scansynth.dicom.modules import derive_uid, encode, text_value
-from scansynth.dicom.write import SECONDARY_CAPTURE, SyntheticFacts, build_dataset
+from scansynth.dicom.write import SyntheticFacts, build_dataset
 from scansynth.errors import DicomError
 from scansynth.files import write_part
 
@@ -32,13 +32,10 @@ def build_segmentation(image: npt.NDArray[np.uint16], mask: npt.NDArray[np.uint8
         facts: What the image's file says; the UIDs are derived from its own.
 
     Raises:
-        DicomError: The mask is not of the image's size, or the image is a Secondary Capture, which has no place that
-            a segmentation could refer to.
+        DicomError: The mask is not of the image's size.
     """
     if mask.shape != image.shape or mask.max(initial=0) > 1:
         raise DicomError("not a mask of the image", "give 0 and 1 in the image's rows and columns")
-    if facts.sop_class_uid == SECONDARY_CAPTURE:
-        raise DicomError("no place in space", "a Secondary Capture cannot have a segmentation; export the mask as PNG")
     source = build_dataset(image, facts)
     source.SliceThickness = "1"  # highdicom wants a number; the image itself states none
     algorithm = highdicom.AlgorithmIdentificationSequence(
@@ -75,6 +72,8 @@ def build_segmentation(image: npt.NDArray[np.uint16], mask: npt.NDArray[np.uint8
 def _as_synthetic(made: Dataset, source: Dataset) -> Dataset:
     """The marks of a synthetic object, and nothing that changes from run to run."""
     made.add_new(0x0008001C, "CS", "YES")  # SyntheticData
+    if "FrameOfReferenceUID" not in made:
+        made.PatientOrientation = ""  # required, and not known, without an orientation in space (PS3.3 C.7.6.1)
     made.ContributingEquipmentSequence = source.ContributingEquipmentSequence
     for keyword in ("PatientIdentityRemoved", "DeidentificationMethod", "SeriesDescription"):
         setattr(made, keyword, source[keyword].value)

@@ -14,12 +14,11 @@ from scansynth.data.imageset import Kind, SetWriter
 from scansynth.data.sets import LABEL_SEPARATOR, SET_COLUMNS, set_rows, write_manifest
 from scansynth.data.tensors import CohortFacts, to_stored
 from scansynth.dicom.write import (
-    SECONDARY_CAPTURE,
-    STORAGE_CLASSES,
     SyntheticFacts,
     Uids,
     as_written,
     image_uids,
+    storage_class,
     write_synthetic,
 )
 from scansynth.dicom.write_seg import write_segmentation
@@ -51,7 +50,7 @@ def generate(
     Args:
         run: Folder of the training.
         target: Folder of the set; replaced when all is written.
-        facts: The cohort's facts: storage class, source units, spacing.
+        facts: The cohort's facts: modality, plane, source units, spacing.
         seed: Of the set.
         count: Images.
         device: Where the generator runs.
@@ -162,10 +161,10 @@ def _label(sampler: Sampler, made_by: GeneratorFacts, index: int) -> str:
 
 
 def _file_facts(facts: CohortFacts, label: str, weights: str, uids: Uids, index: int) -> SyntheticFacts:
-    """What the file says: the cohort's modality, units and spacing; nothing of any single case."""
+    """What the file says: the cohort's modality, plane, units and spacing; nothing of any single case."""
     return SyntheticFacts(
         modality=facts.modality,
-        sop_class_uid=STORAGE_CLASSES.get(facts.modality, SECONDARY_CAPTURE),
+        sop_class_uid=storage_class(facts.modality, facts.plane),
         low=facts.low,
         high=facts.high,
         spacing=facts.spacing,
@@ -173,5 +172,6 @@ def _file_facts(facts: CohortFacts, label: str, weights: str, uids: Uids, index:
         weights_sha256=weights,
         uids=uids,
         number=index + 1,
+        plane=facts.plane,
         body_part="CHEST" if facts.view == "chest" else "",
     )

@@ -18,9 +18,9 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 
 from scansynth.dicom import attributes as attr
+from scansynth.dicom.children import Sandbox
 from scansynth.dicom.header import valid_uid
 from scansynth.dicom.read import DEFLATED, Limits, layout, mapped, quiet
-from scansynth.dicom.sandbox import Sandbox
 from scansynth.errors import DicomError
 
 MOST_BYTES = Limits().max_file_bytes
