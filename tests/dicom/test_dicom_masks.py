@@ -49,7 +49,7 @@ def circle(count: int = 400) -> np.ndarray:
 
 
 def to_mm(points: np.ndarray, target: Target) -> np.ndarray:
-    corner, across, down = target.frame()
+    corner, across, down = target.grid()
     return np.asarray(corner + points[:, :1] * across + points[:, 1:] * down)
 
 
@@ -161,7 +161,7 @@ def test_a_picture_that_cannot_be_a_mask_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)], ids=["slices last", "slices first"])
 @pytest.mark.parametrize("ending", ["nii", "nii.gz"])
 def test_a_nifti_mask_is_laid_on_by_place(target: Target, order: tuple[int, ...], ending: str, tmp_path: Path) -> None:
-    corner, across, down = target.frame()
+    corner, across, down = target.grid()
     normal = np.cross(across, down) / np.linalg.norm(np.cross(across, down)) * 2.0
     values = np.zeros((COLUMNS, ROWS, 5), np.uint8)
     values[..., 3] = disc().T
@@ -182,7 +182,7 @@ def test_a_nifti_mask_is_laid_on_by_place(target: Target, order: tuple[int, ...]
 
 
 def test_labels_and_probabilities_of_a_nifti_mask(tmp_path: Path) -> None:
-    corner, across, down = PLACED.frame()
+    corner, across, down = PLACED.grid()
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = np.stack([across, down, np.array([0, 0, 3.0])], axis=1), corner
     to_ras = np.diag([-1, -1, 1, 1]) @ affine
@@ -200,7 +200,7 @@ def test_labels_and_probabilities_of_a_nifti_mask(tmp_path: Path) -> None:
 
 def source(target: Target, uid: str, shift: float = 0.0) -> Dataset:
     """A DICOM slice that SEG can be made from."""
-    corner, across, down = target.frame()
+    corner, across, down = target.grid()
     normal = np.cross(across, down) / np.linalg.norm(np.cross(across, down))
     data = Dataset()
     data.file_meta = FileMetaDataset()
@@ -252,6 +252,56 @@ def test_a_dicom_seg_is_laid_on_by_its_source_and_by_place(kind: str, target: Ta
     assert (read_mask_file(path, named, "nodule") == disc()).all()
 
 
+def of_frames(made: Dataset, uid: str) -> Dataset:
+    """The same segmentation, each frame derived from a frame of one file: the source n from the frame n + 1."""
+    for group in made.PerFrameFunctionalGroupsSequence:
+        item = group.DerivationImageSequence[0].SourceImageSequence[0]
+        item.ReferencedFrameNumber = int(item.ReferencedSOPInstanceUID.rsplit(".", 1)[1]) + 1
+        item.ReferencedSOPInstanceUID = uid
+    return made
+
+
+def test_a_dicom_seg_of_a_multi_frame_file_goes_with_its_frame(tmp_path: Path) -> None:
+    pixels = np.stack([disc() * 0, disc(), disc()[:, ::-1]])
+    sources = [source(PLACED, f"{UID}.{n}", 3.0 * n) for n in range(3)]
+    made = segmentation(sources, pixels, "BINARY", [segment(1, "Nodule", codes.SCT.Nodule)])
+    places = [tuple(float(value) for value in one.ImagePositionPatient) for one in sources]
+    frames = [replace(PLACED, frame=n + 1, position=place) for n, place in enumerate(places)]
+    path = tmp_path / "seg.dcm"
+    of_frames(made, UID).save_as(path)
+    for frame, lesion in zip(frames, pixels, strict=True):
+        assert (read_mask_file(path, frame) == lesion).all()
+        assert (read_mask_file(path, replace(frame, position=None)) == lesion).all()
+    # frames of one place, as of several echoes: only the one that is named has the lesion
+    assert read_mask_file(path, replace(frames[1], frame=9)).sum() == 0
+    for item in made.PerFrameFunctionalGroupsSequence:
+        del item.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber
+    made.save_as(path)
+    for frame, lesion in zip(frames, pixels, strict=True):  # the file alone is named: by place
+        assert (read_mask_file(path, frame) == lesion).all()
+    assert "no image of the file named" in refusal(path, replace(frames[1], position=None))
+
+
+def test_contours_of_a_multi_frame_file_go_with_their_frame(tmp_path: Path) -> None:
+    path = tmp_path / "rs.dcm"
+    rtstruct(path, {"GTV": [(UID, to_mm(circle(), PLACED))]})
+    contour = pydicom.dcmread(path)
+    assert read_mask_file(path, replace(PLACED, frame=4, position=(-40.0, -12.0, 60.0))).sum() == 0  # by place
+    check(read_mask_file(path, replace(PLACED, frame=4)))
+    contour.ROIContourSequence[0].ContourSequence[0].ContourImageSequence[0].ReferencedFrameNumber = [2, 3]
+    contour.save_as(path)
+    check(read_mask_file(path, replace(PLACED, frame=3)))
+    assert read_mask_file(path, replace(PLACED, frame=4)).sum() == 0
+
+
+def test_what_cannot_say_which_frame_it_means_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(disc()).save(tmp_path / "mask.png")
+    (tmp_path / "coco.json").write_text(json.dumps({"images": [], "annotations": []}))
+    (tmp_path / "lidc.xml").write_text("<LidcReadMessage><readingSession/></LidcReadMessage>")
+    for name in ("mask.png", "coco.json", "lidc.xml"):
+        assert "which image of a multi-frame file" in refusal(tmp_path / name, replace(PLACED, frame=1))
+
+
 def test_of_two_segments_one_must_be_named(tmp_path: Path) -> None:
     pixels = np.zeros((1, ROWS, COLUMNS, 2), np.uint8)
     pixels[0, :, :, 0], pixels[0, :, :, 1] = 1 - disc(), disc()
@@ -300,7 +350,7 @@ def test_contours_are_filled_in_pixels(target: Target, uid: str, tmp_path: Path)
     path = tmp_path / "rs.dcm"
     rtstruct(path, {"GTV": [(uid, outline)]})
     check(read_mask_file(path, target))
-    corner, across, down = target.frame()
+    corner, across, down = target.grid()
     away = tuple(corner + 3 * np.cross(across, down) / np.linalg.norm(np.cross(across, down)))
     assert read_mask_file(path, replace(target, sop_instance_uid="9.9", position=away)).sum() == 0
     rtstruct(path, {"GTV": [(uid, outline), (uid, inner)]})

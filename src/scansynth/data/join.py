@@ -17,7 +17,6 @@ from scansynth.data.split import Stratum
 from scansynth.data.withdrawn import REASON, Withdrawn
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.header import Header
-from scansynth.dicom.picture import NIFTI
 from scansynth.errors import CohortError, DicomError
 from scansynth.ledger import Role
 
@@ -141,8 +140,7 @@ def _unusable(header: Header, row: LabelRow | None, must_be_listed: bool) -> Dic
     """Why an image of the right kind makes no case."""
     if must_be_listed and row is None:
         return DicomError(_UNLISTED)
-    placed = header.transfer_syntax_uid.startswith(NIFTI) and row and not any(lesion.box for lesion in row.lesions)
-    if header.frames > 1 and row and row.lesions and not placed:
+    if header.frames > 1 and row and not all(lesion.of_one_image for lesion in row.lesions):
         return DicomError("multi-frame", "a mask or box of labels.csv does not say which of the images it means")
     return None
 

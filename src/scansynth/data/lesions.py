@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -37,6 +38,7 @@ _FORMS = (
 _ONE_CELL = frozenset({"bbox", "bboxes", "box", "boxes", "boundingbox", "boundingboxes", "rect"})
 _PARTS = frozenset({"xmin", "ymin", "xmax", "ymax", "xcenter", "ycenter", "xcentre", "ycentre"})
 _WANTED = "x, y, width and height in pixels of the source image, or x_min, y_min, x_max and y_max"
+_FLAT = frozenset({".png", ".tif", ".tiff", ".jpg", ".jpeg", ".json", ".xml"})
 _MOST = 1e6
 _ENDS_AT_ONE = 1.001  # programs round the edge of the image up
 
@@ -75,6 +77,11 @@ class Lesion:
     file: str | None = None
     part: str | None = None
     box: Box | None = None
+
+    @property
+    def of_one_image(self) -> bool:
+        """Whether it can say in which image of a multi-frame file it lies: a box and a picture cannot."""
+        return self.file is not None and PurePosixPath(self.file).suffix.casefold() not in _FLAT
 
 
 @dataclass(frozen=True)

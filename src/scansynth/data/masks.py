@@ -101,6 +101,7 @@ def _target(scan: Scan) -> Target:
         position=header.position,
         orientation=header.orientation,
         spacing=header.pixel_spacing,
+        frame=header.frame + 1 if header.frames > 1 else 0,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scansynth.dicom.masks.target import Floats, Mask, Target, check_size, choose, fill_polygon
+from scansynth.dicom.masks.target import Floats, Mask, Target, check_size, choose, fill_polygon, need_single
 from scansynth.errors import DicomError
 
 _MOST = 1 << 26  # bytes of JSON
@@ -22,6 +22,7 @@ def read_coco(path: Path, target: Target, part: str | None) -> Mask:
     Raises:
         DicomError: The file is no COCO, does not know the image, or several categories occur and none is named.
     """
+    need_single(target, "COCO")
     found = _open(path, path.stat().st_mtime_ns)
     image = _image(found, target)
     check_size((int(image["height"]), int(image["width"])), target)

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import numpy.typing as npt
 
-from scansynth.dicom.masks.target import Mask, Target, fill_polygon
+from scansynth.dicom.masks.target import Mask, Target, fill_polygon, need_single
 from scansynth.errors import DicomError
 
 _CORNERS = 3
@@ -26,6 +26,7 @@ def read_lidc(path: Path, target: Target, part: str | None) -> Mask:
     Raises:
         DicomError: The file is no LIDC reading, or an outline leaves the image.
     """
+    need_single(target, "LIDC XML")
     if part is not None:
         raise DicomError("no such part", "LIDC XML has no parts; empty the cell mask_part")
     votes, readers = np.zeros(target.shape, np.int32), 0

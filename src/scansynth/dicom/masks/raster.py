@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scansynth.dicom.masks.target import Mask, Target, check_size
+from scansynth.dicom.masks.target import Mask, Target, check_size, need_single
 from scansynth.dicom.raster import layers, read_raster_header
 from scansynth.dicom.read import Limits
 from scansynth.errors import DicomError
@@ -20,6 +20,7 @@ def read_raster_mask(path: Path, target: Target, part: str | None) -> Mask:
     Raises:
         DicomError: It is JPEG, of another size, or cannot be decoded.
     """
+    need_single(target, "a picture")
     header = read_raster_header(path, Limits())
     if header.kind == "JPEG":
         raise DicomError("JPEG", "its compression blurs the lesion's edge; save the mask as PNG")

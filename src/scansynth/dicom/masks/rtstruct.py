@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 
-from scansynth.dicom.masks.target import Floats, Mask, Target, choose, fill_polygon
+from scansynth.dicom.masks.target import Floats, Mask, Named, Target, choose, fill_polygon
 from scansynth.errors import DicomError
 
 _APART = 0.2  # mm between a contour and the plane of the image that it was drawn on
@@ -20,8 +20,9 @@ _CORNERS = 3
 def read_rtstruct(path: Path, target: Target, part: str | None) -> Mask:
     """Pixels whose centres lie within the contours of a structure on the image.
 
-    Contours that name the image belong to it; those that name no image belong to it where they lie in its plane. A
-    contour within another of the same structure is a hole, as planning systems draw them.
+    Contours that name the image belong to it; those that name no image, or its file and not which image of that, belong
+    to it where they lie in its plane. A contour within another of the same structure is a hole, as planning systems
+    draw them.
 
     Raises:
         DicomError: No structure or several are meant, or the image does not say where it lies.
@@ -31,11 +32,12 @@ def read_rtstruct(path: Path, target: Target, part: str | None) -> Mask:
     mask = np.zeros(target.shape, np.bool_)
     for number in sorted(chosen):
         structure = np.zeros(target.shape, np.bool_)
-        for uids, points in contours.of.get(number, []):
-            if uids and target.sop_instance_uid not in uids:
+        for images, points in contours.of.get(number, []):
+            named = target.named_by(images)
+            if images and named not in {Named.THIS, Named.FILE}:
                 continue
             pixels, distance = target.project(points)
-            if uids or distance.max() <= _APART:
+            if named is Named.THIS or distance.max() <= _APART:
                 structure ^= fill_polygon(pixels, target.shape)
         mask |= structure
     return mask.astype(np.uint8)
@@ -46,10 +48,10 @@ class _Contours:
 
     def __init__(self, dataset: Dataset) -> None:
         self.names = {int(item.ROINumber): str(item.get("ROIName", "")) for item in dataset.StructureSetROISequence}
-        self.of: dict[int, list[tuple[frozenset[str], Floats]]] = {}
+        self.of: dict[int, list[tuple[tuple[Dataset, ...], Floats]]] = {}
         for item in dataset.ROIContourSequence:
             self.of[int(item.ReferencedROINumber)] = [
-                (_images(contour), _points(contour))
+                (tuple(contour.get("ContourImageSequence", [])), _points(contour))
                 for contour in item.get("ContourSequence", [])
                 if contour.get("ContourGeometricType") in _CLOSED and len(contour.ContourData) >= 3 * _CORNERS
             ]
@@ -64,10 +66,6 @@ def _open(path: Path, _changed: int) -> _Contours:
         raise
     except Exception as fault:  # its words may quote the file
         raise DicomError("no readable structure set", type(fault).__name__) from None
-
-
-def _images(contour: Dataset) -> frozenset[str]:
-    return frozenset(str(item.ReferencedSOPInstanceUID) for item in contour.get("ContourImageSequence", []))
 
 
 def _points(contour: Dataset) -> Floats:

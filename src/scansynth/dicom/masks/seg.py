@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 
-from scansynth.dicom.masks.target import Floats, Mask, Target, check_size, choose
+from scansynth.dicom.masks.target import Floats, Mask, Named, Target, check_size, choose, need_single
 from scansynth.errors import DicomError
 
 _APART = 0.1  # mm between the planes of a frame and of an image that are one, where the frame names no thickness
@@ -18,7 +18,8 @@ _APART = 0.1  # mm between the planes of a frame and of an image that are one, w
 def read_seg(path: Path, target: Target, part: str | None) -> Mask:
     """The union of the frames of a segment that belong to the image.
 
-    Frames that name the image as their source belong to it; where none does, those that lie in its plane. Each is
+    Frames that name the image as their source belong to it; where none does, those that lie in its plane, unless they
+    name other images of its file. Each is
     laid on the image by its own position, orientation and spacing; without those it must have the image's size.
 
     Raises:
@@ -62,13 +63,16 @@ def _frames_of(seg: Dataset, target: Target, chosen: frozenset[int]) -> list[int
         number for number, group in enumerate(groups)
         if _segment_of(group) is None or _segment_of(group) in chosen
     ]  # fmt: skip
-    named = [number for number in wanted if target.sop_instance_uid in _sources(seg, number)]
-    if named or not target.placed:
+    said = {number: target.named_by(_sources(seg, number)) for number in wanted}
+    named = [number for number in wanted if said[number] is Named.THIS]
+    if named or Named.OTHER_FRAME in said.values():
         return named
     found = []
     for number in wanted:
         corner, across, down = _frame(seg, number) or (None, None, None)
-        if corner is None or across is None or down is None:
+        if corner is None or across is None or down is None or not target.placed:
+            if said[number] is Named.FILE:
+                need_single(target, "a frame of the segmentation")
             continue
         _, distance = target.project(np.stack([corner, corner + across, corner + down]))
         if distance.max() <= max(_thickness(seg, number) / 2, _APART):
@@ -82,10 +86,10 @@ def _segment_of(group: Dataset) -> int | None:
     return int(sequence[0].ReferencedSegmentNumber) if sequence else None
 
 
-def _sources(seg: Dataset, number: int) -> set[str]:
-    """SOP Instance UIDs that a frame was derived from (PS3.3 C.7.6.16.2.6)."""
+def _sources(seg: Dataset, number: int) -> list[Dataset]:
+    """References to what a frame was derived from (PS3.3 C.7.6.16.2.6)."""
     items = seg.PerFrameFunctionalGroupsSequence[number].get("DerivationImageSequence", [])
-    return {str(source.ReferencedSOPInstanceUID) for item in items for source in item.get("SourceImageSequence", [])}
+    return [source for item in items for source in item.get("SourceImageSequence", [])]
 
 
 def _macro(seg: Dataset, number: int, keyword: str) -> Dataset | None:
@@ -99,7 +103,7 @@ def _macro(seg: Dataset, number: int, keyword: str) -> Dataset | None:
 
 
 def _frame(seg: Dataset, number: int) -> tuple[Floats, Floats, Floats] | None:
-    """Corner and steps of a frame in mm, as `Target.frame`; none when it does not say."""
+    """Corner and steps of a frame in mm, as `Target.grid`; none when it does not say."""
     where = _macro(seg, number, "PlanePositionSequence")
     way = _macro(seg, number, "PlaneOrientationSequence")
     size = _macro(seg, number, "PixelMeasuresSequence")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 
 from scansynth.errors import DicomError
 
@@ -16,6 +19,15 @@ Floats = npt.NDArray[np.float64]
 
 ALL = "all"
 """What the column mask_part says when every part of a file is lesion."""
+
+
+class Named(Enum):
+    """What references say of an image."""
+
+    THIS = "this image"
+    OTHER_FRAME = "another image of its file"
+    FILE = "its file, and not which image of it"
+    NOT = "other files, or none"
 
 
 @dataclass(frozen=True)
@@ -30,6 +42,7 @@ class Target:
         position: Centre of the first pixel in the patient, mm (PS3.3 C.7.6.2.1.1), or none.
         orientation: Cosines along a row and down a column, or none.
         spacing: mm between rows, and between columns, or none.
+        frame: Which image of a multi-frame file it is, from 1 as DICOM counts; 0: the file has one.
     """
 
     rows: int
@@ -39,6 +52,7 @@ class Target:
     position: tuple[float, float, float] | None
     orientation: tuple[float, float, float, float, float, float] | None
     spacing: tuple[float, float] | None
+    frame: int = 0
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
@@ -58,7 +72,7 @@ class Target:
         """The image says where it lies in the patient."""
         return self.position is not None and self.orientation is not None and self.spacing is not None
 
-    def frame(self) -> tuple[Floats, Floats, Floats]:
+    def grid(self) -> tuple[Floats, Floats, Floats]:
         """Corner, step along a row and step down a column, each (3,) in mm of the patient (PS3.3 equation C.7.6.2.1-1).
 
         Raises:
@@ -69,19 +83,47 @@ class Target:
         cosines = np.array(self.orientation)
         return np.array(self.position), cosines[:3] * self.spacing[1], cosines[3:] * self.spacing[0]
 
+    def named_by(self, references: Iterable[Dataset]) -> Named:
+        """What items of a Source Image or Contour Image Sequence say of this image (PS3.3 10.3, table 10-3)."""
+        own = [item for item in references if str(item.ReferencedSOPInstanceUID) == self.sop_instance_uid]
+        frames = [item.get("ReferencedFrameNumber") for item in own]
+        if not own:
+            return Named.NOT
+        if not self.frame or any(self.frame in _numbers(said) for said in frames if said is not None):
+            return Named.THIS
+        # no number means all frames, which a lesion drawn on one of them cannot mean
+        return Named.FILE if any(said is None for said in frames) else Named.OTHER_FRAME
+
     def points(self) -> Floats:
         """Centre of every pixel in the patient, mm, (rows, columns, 3)."""
-        corner, across, down = self.frame()
+        corner, across, down = self.grid()
         row, column = np.mgrid[: self.rows, : self.columns]
         return np.asarray(corner + column[..., None] * across + row[..., None] * down)
 
     def project(self, points: Floats) -> tuple[Floats, Floats]:
         """Column and row of points (n, 3) in mm, as (n, 2); and their distance from the image's plane, mm, (n,)."""
-        corner, across, down = self.frame()
+        corner, across, down = self.grid()
         away = points - corner
         columns, rows = away @ across / (across @ across), away @ down / (down @ down)
         normal = np.cross(across, down)
         return np.stack([columns, rows], axis=1), np.abs(away @ (normal / np.linalg.norm(normal)))
+
+
+def _numbers(said: Any) -> set[int]:
+    return {int(one) for one in (said if isinstance(said, MultiValue | list | tuple) else [said])}
+
+
+def need_single(target: Target, kind: str) -> None:
+    """Passes when the image is the only one of its file: a kind of mask cannot say which one it means.
+
+    Raises:
+        DicomError: The file has several.
+    """
+    if target.frame:
+        raise DicomError(
+            "no image of the file named",
+            f"{kind} does not say which image of a multi-frame file it means; give DICOM SEG, RTSTRUCT or NIfTI",
+        )
 
 
 def check_size(shape: tuple[int, int], target: Target) -> None:
