@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -421,9 +421,45 @@ def test_guesses_are_slowed_down_and_readers_are_not(kit: Kit, hands: Hands) -> 
         code = reader.begin(kit.tokens["r01"])
         status = [guesser.post("/resume", data={"code": f"guess-{number}"}).status_code for number in range(15)]
         assert status == [403] * 10 + [429] * 5
-        assert guesser.post("/resume", data={"code": code}).status_code == 429  # also the right one has to wait
-        assert guesser.get("/i/guess").status_code == guesser.post("/admin", data={"token": "x"}).status_code == 429
+        assert guesser.get("/i/guess").status_code == 429
+        wrong = [guesser.post("/admin", data={"token": f"x{number}"}).status_code for number in range(12)]
+        assert wrong == [403] * 10 + [429] * 2, "readers' tries are not the administrator's"
         assert reader.read_on()["phase"] == "done"
+        # one who mistypes shuts nobody out: what is right enters from the same address
+        assert guesser.post("/admin", data={"token": kit.administrator}, follow_redirects=False).status_code == 303
+        assert guesser.post("/i/" + kit.tokens["r02"]).status_code == 200
+        assert guesser.post("/resume", data={"code": code}, follow_redirects=False).status_code == 303
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        str.lower,
+        lambda code: code.replace("-", ""),
+        lambda code: code.replace("-", " \u2013 "),  # en dashes, as a word processor makes them
+        lambda code: code.replace("-", "\u2011"),
+        lambda code: "".join(chr(ord(sign) + 0xFEE0) for sign in code),  # full-width letters and digits
+        lambda code: f"\u00a0{code}\u200b",
+    ],
+)
+def test_a_code_may_be_typed_as_people_type(kit: Kit, hands: Hands, typed: Callable[[str], str]) -> None:
+    with browsers(create_app(kit.folder, clock=hands), 2) as (first, second):
+        code = first.begin(kit.tokens["r01"])
+        assert second.post("/resume", data={"code": typed(code)}, follow_redirects=False).status_code == 303
+        assert second.post("/resume", data={"code": typed(code) + "0"}).status_code == 403
+
+
+def test_a_signed_in_reader_goes_on_by_the_own_invitation(kit: Kit, hands: Hands) -> None:
+    """F5 on the page of the code, Back, and the mail's link the next day."""
+    link = f"/i/{kit.tokens['r01']}"
+    with browsers(create_app(kit.folder, clock=hands), 2) as (reader, other):
+        reader.begin(kit.tokens["r01"])
+        hands.turn(days=1)
+        for answer in (reader.get(link, follow_redirects=False), reader.post(link, follow_redirects=False)):
+            assert (answer.status_code, answer.headers["location"]) == (303, "/read")
+        assert reader.read_on()["phase"] == "done"
+        assert other.get(link).status_code == other.post(link).status_code == 404, "spent for everybody else"
+        assert reader.get(f"/i/{kit.tokens['r02']}").status_code == 200, "another's invitation is another's"
 
 
 def test_one_session_cannot_hold_up_the_server(kit: Kit, hands: Hands) -> None:

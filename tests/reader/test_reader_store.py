@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from worklist_factory import Kit, make_worklist
 
 from scansynth.errors import ReaderError
+from scansynth.reader.server.api import SentLock, _checked
 from scansynth.reader.server.chain import HASHED, row_sha256, verify_chain
 from scansynth.reader.server.database import Database, open_database
 from scansynth.reader.server.locked import close_database, export_readings, new_code
@@ -82,6 +85,31 @@ def test_an_untouched_chain_holds(filled: Database) -> None:
         last = connection.execute(select(readings.c.sha256).where(readings.c.n == 10)).scalar_one()
         first = connection.execute(select(readings.c.previous).where(readings.c.n == 1)).scalar_one()
     assert (end.rows, end.sha256, first) == (10, last, START)
+
+
+_DRAW = random.Random(20301)
+_EDGES = [-0.0, 0, 0.0, 5e-324, 1e-9, 0.0005, 1 / 3, 0.1 + 0.2, 7, 1e6 + 1e-9, 2_678_399.999_999_9, 2_678_400.0]
+_TIMES = [*_EDGES, *(_DRAW.uniform(0.0, 10.0 ** _DRAW.randint(-6, 6)) for _ in range(28))]
+
+
+def test_whatever_a_page_may_send_fits_its_hash_in_every_database(tmp_path: Path, database_url: str | None) -> None:
+    """SQLite stores -0.0 as 0.0: what is hashed must be what is stored, to the last bit, and come back as that."""
+    kit = make_worklist(tmp_path / "many", readers=1, count=len(_TIMES), practice=1, side=8)
+    (order,) = open_worklist(kit.folder).orders.values()
+    database = open_database(kit.folder, kit.worklist, database_url)
+    for number, (place, seconds) in enumerate(zip(order.places, _TIMES, strict=False)):
+        hidden = _TIMES[-1 - number]
+        sent = {"answer": 1 + number % 6, "seconds": seconds, "hidden_seconds": hidden, "nonce": f"{number:08d}"}
+        extreme = {"window_changes": (0, 1, 1_000_000)[number % 3], "zoomed": bool(number % 2)}
+        checked = Answer(**_checked(SentLock, json.dumps(sent | extreme).encode()).model_dump())
+        for _ in range(2):  # a resend is the same lock
+            lock_answer(database, order, place.item, checked, MOMENT)
+    with database.snapshot() as connection:
+        assert verify_chain(connection).rows == len(_TIMES)
+    database.close()
+    found = export_readings(kit.folder, database_url)
+    assert [one.seconds for one in found.readings] == [round(value, 3) for value in _TIMES[1:]]
+    assert all(math.copysign(1.0, one.seconds) > 0 for one in found.readings)
 
 
 @pytest.mark.parametrize("statement", ["UPDATE {} SET reader = reader", "DELETE FROM {}", "TRUNCATE {}"])

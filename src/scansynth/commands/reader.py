@@ -9,6 +9,7 @@ import typer
 
 from scansynth import console
 from scansynth.commands.shared import StudyFolder
+from scansynth.errors import ReaderError
 
 if TYPE_CHECKING:
     from scansynth.reader.create import Created
@@ -58,6 +59,8 @@ def create(
     from scansynth.study import open_study
 
     opened = open_study(study)
+    if address is not None and not address.lower().startswith(("http://", "https://")):
+        raise ReaderError(f"--address {address} does not say how readers connect; give https://{address} or http://")
     from scansynth.reader.create import create as make
     from scansynth.reader.probe import Override
 
@@ -95,6 +98,10 @@ def serve(
     behind_tls: Annotated[
         bool, typer.Option("--behind-tls", help="Readers connect by https through a reverse proxy.")
     ] = False,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(help="Address of a reverse proxy that says in X-Forwarded-For who asks; may be given again."),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Host name that readers use; requests for other names are refused.")
     ] = None,
@@ -113,7 +120,8 @@ def serve(
         console.result(f"serving {address}, administrator page {address}admin; stop with Ctrl-C")
         console.result(f"next, when all readers have finished: scansynth reader close {study}")
 
-    where = Address(host, port, tls_cert, tls_key, without_tls, behind_tls, (name,) if name else ())
+    names, proxies = (name,) if name else (), tuple(proxy or ())
+    where = Address(host, port, tls_cert, tls_key, without_tls, behind_tls, proxies, names)
     run(worklist, where, database, ready)
 
 
@@ -129,10 +137,17 @@ def code(
     study: WorklistFolder,
     reader: Annotated[str, typer.Argument(metavar="READER", help="r01, r02 and so on.")],
     database: Database = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, also where the reader has begun.")] = False,
 ) -> None:
     """Prints a new personal code for a reader who lost the invitation or code; older ones are revoked."""
-    from scansynth.reader.server.locked import new_code
+    from scansynth.reader.server.locked import answers_of, new_code
 
+    begun = answers_of(_worklist(study), reader, database)
+    if begun and not yes:
+        console.say(f"{reader} has locked {begun} answers; a new code signs out whoever reads there now")
+        if not typer.confirm("Make a new code?", err=True):
+            console.result("nothing was changed")
+            return
     made = new_code(_worklist(study), reader, database)
     console.result(f"personal code of {reader}, shown once and not stored: {made}")
     console.result("next: send it to the reader, who enters it on the page /resume")

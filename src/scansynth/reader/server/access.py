@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import hmac
 import secrets
+import unicodedata
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select, update
@@ -80,6 +81,11 @@ def invited(worklist: Worklist, connection: Connection, token: str, now: datetim
     if not seats or used or expired(seats[0].expires, now) or expired(worklist.expires, now):
         raise Refused(404, INVITATION_REFUSED)
     return seats[0].reader
+
+
+def seat_of(worklist: Worklist, token: str) -> str:
+    """The reader to whom an invitation was sent, whether it can still be used or not; empty: it is nobody's."""
+    return next((seat.reader for seat in worklist.readers if opens(token, seat.invitation_sha256)), "")
 
 
 def spend_invitation(worklist: Worklist, database: Database, token: str, now: datetime.datetime) -> Entry:
@@ -205,5 +211,6 @@ def _new_code(connection: Connection, reader: str, now: str) -> str:
 
 
 def _code_sha256(code: str) -> str:
-    """Of a code as somebody types it: small letters, spaces, hyphens and O for 0 do no harm."""
-    return token_sha256("".join(code.upper().translate(_ALIKE).replace("-", "").split()))
+    """Of a code as somebody types it: small or full-width letters, spaces, any dashes and O for 0 do no harm."""
+    plain = unicodedata.normalize("NFKC", code).upper().translate(_ALIKE)
+    return token_sha256("".join(sign for sign in plain if unicodedata.category(sign)[0] in "LN"))

@@ -36,7 +36,7 @@ def sign_in(request: Request, form: Form) -> Response:
     """Takes the administrator's token."""
     service = service_of(request)
     try:
-        with against_guessing(request):
+        with against_guessing(request, ADMIN):
             entry = access.let_administrator_in(
                 service.served.worklist, service.database, form.get("token", ""), service.now()
             )

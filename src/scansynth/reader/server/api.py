@@ -30,7 +30,7 @@ from scansynth.reader.server.store import Answer, Draft, Progress, lock_answer, 
 router = APIRouter(prefix="/api")
 
 _MONTH_SECONDS = 31 * 86400.0
-_CONFIDENCES = 5
+_CONFIDENCES = 3  # as many as the page offers
 
 Seconds = Annotated[float, Field(ge=0.0, le=_MONTH_SECONDS)]
 
@@ -154,6 +154,8 @@ def logout(request: Request) -> Response:
     end_session(service.database, visit.token, service.now())
     response = JSONResponse({})
     clear_cookie(response, service, READER)
+    # not "storage": answers that wait for the network lie there; not "cookies": other programs may share the domain
+    response.headers["clear-site-data"] = '"cache"'
     return response
 
 

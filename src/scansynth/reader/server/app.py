@@ -52,7 +52,7 @@ def create_app(
 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
     app.state.service = service
-    app.add_middleware(Guard, hosts=tuple(hosts))
+    app.add_middleware(Guard, hosts=tuple(hosts), tls=tls, told=pages.refusal_of(served.worklist.title))
     for router in (api.router, pages.router, admin.router):
         app.include_router(router)
     app.add_exception_handler(Refused, _refused)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,6 +29,7 @@ HEADERS: Mapping[str, str] = {
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "cross-origin-embedder-policy": "require-corp",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
@@ -37,6 +38,12 @@ HEADERS: Mapping[str, str] = {
     "x-frame-options": "DENY",
 }
 """On every answer, always the same. No outside request is possible from a page (CSP), nothing is kept or sniffed."""
+
+HSTS = ("strict-transport-security", "max-age=2592000")
+"""Beside them under TLS (RFC 6797): for 30 days, the browser comes back by https alone."""
+
+Told = Callable[[int, str], str]
+"""Makes a page of a status and a sentence, for people."""
 
 _NEVER = ("etag", "last-modified", "server")
 
@@ -54,10 +61,21 @@ class Guard:
         app: The application.
         hosts: Names by which the server may be called; empty: any. Against rebinding of names to a loopback server.
         visitors: Requests that one address may make.
+        tls: Whether browsers come by https.
+        told: Makes the page of a refusal that a person asked for; none: all refusals are JSON.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str] = (), visitors: Limit | None = None) -> None:
-        self._app = app
+    def __init__(
+        self,
+        app: ASGIApp,
+        hosts: Iterable[str] = (),
+        visitors: Limit | None = None,
+        *,
+        tls: bool = False,
+        told: Told | None = None,
+    ) -> None:
+        self._app, self._told = app, told
+        self._headers = (*HEADERS.items(), HSTS) if tls else tuple(HEADERS.items())
         self._hosts = frozenset(hosts)
         self._visitors = visitors or Limit(rate=200.0, burst=2000.0)  # a ward may share one address
 
@@ -72,7 +90,7 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                _set_headers(MutableHeaders(scope=message))
+                _set_headers(MutableHeaders(scope=message), self._headers)
             await send(message)
 
         try:
@@ -86,17 +104,20 @@ class Guard:
             status, sentence = 408, "The request did not arrive completely; send it again."
         except UNREACHABLE as fault:
             status, sentence = 503, "The readings cannot be stored at the moment; nothing is lost, send it again."
-            _log.error("the database failed: %s", type(fault).__name__)
+            _log.error("the database failed: %s", _named(fault))
         except Exception as fault:
             status, sentence = 500, "Something went wrong on the server; nothing is lost, send it again."
             _log.error("a request failed: %s at %s", type(fault).__name__, _place(fault))
         if not started:
-            await _answer(guarded, status, sentence)
+            page = self._told if not scope["path"].startswith(("/api/", "/static/")) else None
+            await _answer(guarded, status, sentence, page)
 
     def _verdict(self, scope: Scope) -> tuple[int, str]:
         """Status and sentence of a refusal; 0 when the request may go on."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
+        if "transfer-encoding" in headers and "content-length" in headers:
+            return 400, "The request has two lengths."  # two servers may read it as two requests (RFC 9112, 6.3)
         if self._hosts and _name(host) not in self._hosts:
             return 400, "The server does not accept this host name."
         client = scope.get("client")
@@ -156,18 +177,28 @@ async def _whole_body(scope: Scope, receive: Receive) -> Receive:
     return replay
 
 
-def _set_headers(headers: MutableHeaders) -> None:
+def _set_headers(headers: MutableHeaders, wanted: Iterable[tuple[str, str]]) -> None:
     for name in _NEVER:
         if name in headers:
             del headers[name]
-    for name, value in HEADERS.items():
+    for name, value in wanted:
         headers[name] = value
 
 
-async def _answer(send: Send, status: int, sentence: str) -> None:
-    body = json.dumps({"error": sentence}).encode()
-    headers: list[Any] = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if status in {408, 413}:
+def _named(fault: BaseException) -> str:
+    """A fault of the database by the name that the database gives it, such as SQLITE_FULL or DiskFull (of a full disk).
+
+    The message is left out: it may hold values of a request.
+    """
+    cause = getattr(fault, "orig", None) or fault
+    return getattr(cause, "sqlite_errorname", "") or type(cause).__name__
+
+
+async def _answer(send: Send, status: int, sentence: str, page: Told | None) -> None:
+    body = (page(status, sentence) if page else json.dumps({"error": sentence})).encode()
+    kind = b"text/html; charset=utf-8" if page else b"application/json"
+    headers: list[Any] = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+    if status in {400, 408, 413}:
         headers.append((b"connection", b"close"))  # the rest of the body is not waited for
     if status in {429, 503}:
         headers.append((b"retry-after", b"5"))

@@ -39,11 +39,6 @@ class Limit:
     _buckets: OrderedDict[str, Bucket] = field(default_factory=OrderedDict)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
-    def has(self, visitor: str) -> bool:
-        """Whether a token is left; takes none."""
-        with self._guard:
-            return self._bucket(visitor).left >= 1.0
-
     def take(self, visitor: str) -> bool:
         """Takes a token, when one is left."""
         with self._guard:

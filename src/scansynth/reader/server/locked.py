@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from scansynth.errors import ReaderError
 from scansynth.reader.server.access import renew_code
@@ -123,9 +123,27 @@ def new_code(worklist: Path, reader: str, database_url: str | None = None) -> st
     try:
         return renew_code(served.worklist, database, reader, steady_clock()())
     except Refused as refusal:
-        raise ReaderError(f"{refusal.sentence[:-1]}; see the readers in reader/protocol.json") from None
+        names = ", ".join(seat.reader for seat in served.worklist.readers)
+        raise ReaderError(f"{refusal.sentence[:-1]}; the readers are {names}") from None
     except UNREACHABLE:
         raise ReaderError("the database cannot be written; check that it can be reached, and try again") from None
+    finally:
+        database.close()
+
+
+def answers_of(worklist: Path, reader: str, database_url: str | None = None) -> int:
+    """How many answers a reader has locked, practice included; 0 for one who has not begun, or does not exist.
+
+    Raises:
+        ReaderError: The worklist or the database cannot be used.
+    """
+    served = open_worklist(worklist)
+    database = open_database(worklist, served.worklist, database_url)
+    try:
+        with database.read() as connection:
+            return int(connection.execute(select(func.count()).where(readings.c.reader == reader)).scalar_one())
+    except UNREACHABLE:
+        raise ReaderError("the database cannot be read; check that it can be reached, and try again") from None
     finally:
         database.close()
 

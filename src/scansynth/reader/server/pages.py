@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -46,6 +46,9 @@ def _read_static() -> Mapping[str, tuple[bytes, str]]:
 STATIC = _read_static()
 
 
+_HEADINGS = {401: "Please sign in", 404: "Not here", 429: "Please wait"}
+
+
 def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """A page made from a template; everything in `values` is escaped."""
     title = service_of(request).served.worklist.title
@@ -54,9 +57,24 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
 
 def notice(request: Request, status: int, sentence: str, resume: bool = False) -> HTMLResponse:
     """A page that says one thing, and where to go from there."""
-    heading = {401: "Please sign in", 404: "Not here", 429: "Please wait"}.get(status, "This did not work")
     link = {"href": "/resume", "text": "Continue with your personal code"} if resume else None
-    return page(request, "notice.html", status, heading=heading, lines=[sentence], link=link)
+    values = {"heading": _HEADINGS.get(status, "This did not work"), "lines": [sentence], "link": link}
+    return page(request, "notice.html", status, **values)
+
+
+def refusal_of(title: str) -> Callable[[int, str], str]:
+    """Makes the page of a refusal by the layer around the application, which has no request to ask.
+
+    Args:
+        title: Of the study.
+    """
+    template = _templates.get_template("notice.html")
+
+    def told(status: int, sentence: str) -> str:
+        heading = _HEADINGS.get(status, "This did not work")
+        return template.render(title=title, heading=heading, lines=[sentence], link=None)
+
+    return told
 
 
 async def sent_form(request: Request) -> dict[str, str]:
@@ -87,6 +105,8 @@ def entrance() -> Response:
 def invitation(token: str, request: Request) -> Response:
     """The invitation; looking at it uses nothing up, so that a mail program's preview does no harm."""
     service = service_of(request)
+    if _goes_on(request, token):
+        return RedirectResponse("/read", 303)
     with against_guessing(request), service.database.read() as connection:
         reader = access.invited(service.served.worklist, connection, token, service.now())
     order = service.served.orders[reader]
@@ -106,11 +126,22 @@ def invitation(token: str, request: Request) -> Response:
 def begin(token: str, request: Request) -> Response:
     """Uses up the invitation: session, and the personal code, which is shown this once."""
     service = service_of(request)
+    if _goes_on(request, token):  # the page of the code was loaded again
+        return RedirectResponse("/read", 303)
     with against_guessing(request):
         entry = access.spend_invitation(service.served.worklist, service.database, token, service.now())
     response = page(request, "code.html", code=entry.code)
     set_cookie(response, service, READER, entry.token)
     return response
+
+
+def _goes_on(request: Request, token: str) -> bool:
+    """Whether this browser's reader came back by the own invitation: there is nothing to begin, and reading goes on."""
+    try:
+        visit = visit_of(request)
+    except Refused:
+        return False
+    return access.seat_of(service_of(request).served.worklist, token) == visit.order.seat.reader
 
 
 @router.get("/resume")

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 
 from scansynth.errors import ReaderError
 from scansynth.reader.server.app import create_app
+from scansynth.reader.server.connections import PatientConnection
 
 HOST, PORT = "127.0.0.1", 8765
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -40,6 +41,7 @@ class Address:
         key: PEM file of its private key.
         without_tls: Listen on another address than the machine's own without TLS anyway.
         behind_tls: Browsers come by https through a proxy; cookies are then for https alone.
+        proxies: Addresses of the proxies whose word counts for who asks (X-Forwarded-For).
         names: Host names by which browsers come; none: on the machine's own address its usual names, else any.
     """
 
@@ -49,6 +51,7 @@ class Address:
     key: Path | None = None
     without_tls: bool = False
     behind_tls: bool = False
+    proxies: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
 
 
@@ -73,8 +76,8 @@ def serve(
     tls, local = _check_tls(address.certificate, address.key), _is_loopback(address.host)
     if not (local or tls or address.without_tls):
         raise ReaderError(
-            f"{address.host} can be reached from other machines, and answers would be unencrypted; give --certificate "
-            f"and --certificate-key, or declare a proxy that encrypts"
+            f"{address.host} can be reached from other machines, and answers would be unencrypted; give --tls-cert and "
+            f"--tls-key, or --behind-tls if a proxy encrypts, or --without-tls"
         )
     names = address.names or (_LOOPBACK_NAMES if local and not address.behind_tls else ())
     with _listening(address) as listening:
@@ -90,14 +93,15 @@ def server_config(app: ASGIApp, address: Address) -> uvicorn.Config:
     """How uvicorn serves the application: nothing logged of requests, no header of its own but the date."""
     return uvicorn.Config(
         app,
-        http="h11",
+        http=PatientConnection,
         ws="none",
         loop="asyncio",
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # whoever asks could name any address in them
+        proxy_headers=bool(address.proxies),  # whoever else asks could name any address in them
+        forwarded_allow_ips=list(address.proxies),
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,

@@ -114,19 +114,25 @@ def require_administrator(request: Request) -> None:
 
 
 @contextlib.contextmanager
-def against_guessing(request: Request) -> Iterator[None]:
-    """Counts what is refused in the block against the visitor's address; what succeeds costs nothing.
+def against_guessing(request: Request, what: str = READER) -> Iterator[None]:
+    """Counts what is refused in the block against the visitor's address.
+
+    What is right enters always and costs nothing: a ward shares one address, and one who mistypes must not shut the
+    others out. A code has 80 bits and a token 256, so the limit need not keep anybody from guessing one.
+
+    Args:
+        request: Of the visitor.
+        what: What is tried, readers' codes or the administrator's token; each is counted by itself.
 
     Raises:
-        Refused: Too much was refused of late.
+        Refused: As in the block, or, when too much was refused of late, that one has to wait.
     """
-    failures, visitor = service_of(request).failures, request.client.host if request.client else ""
-    if not failures.has(visitor):
-        raise Refused(429, "Too many tries; wait a minute.")
+    visitor = request.client.host if request.client else ""
     try:
         yield
-    except Refused:
-        failures.take(visitor)
+    except Refused as refusal:
+        if not service_of(request).failures.take(f"{what} {visitor}"):
+            raise Refused(429, "Too many tries; wait a minute.") from refusal
         raise
 
 

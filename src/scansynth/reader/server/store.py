@@ -59,6 +59,14 @@ class Answer:
     zoomed: bool
     nonce: str
 
+    def __post_init__(self) -> None:
+        """Brings times to the one form in which every database keeps them: whole milliseconds, and no -0.0.
+
+        The hash of a row covers its values; SQLite stores -0.0 as 0.0, and the row would no longer fit its hash.
+        """
+        for name in ("seconds", "hidden_seconds"):
+            object.__setattr__(self, name, round(float(getattr(self, name)), 3) + 0.0)
+
 
 @dataclass(frozen=True)
 class Progress:

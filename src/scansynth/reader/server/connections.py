@@ -1,0 +1,72 @@
+"""A connection of the reading page's server: how long it may stay silent, and how many one address may hold."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEADER_SECONDS = 10.0
+"""In which the head of a request must be there, from the opening of the connection or its first byte."""
+
+SHARE = 256
+"""Connections of one address: half of what the server takes. A ward of 40 readers behind one address has 240."""
+
+_held: Counter[str] = Counter()
+
+
+class PatientConnection(H11Protocol):
+    """One connection: uvicorn's, and closed when it is silent or its address holds too many.
+
+    uvicorn waits without end for the rest of a head (a 'slowloris'), and counts those connections against the limit
+    that is for readers.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+    _from = ""
+
+    def connection_made(self, transport: Any) -> None:
+        """A browser, or somebody else, is there."""
+        super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        self._from = str(peer[0]) if peer else ""
+        _held[self._from] += 1
+        if _held[self._from] > SHARE:
+            transport.abort()
+            return
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came: a whole head ends the waiting, part of one begins it."""
+        super().data_received(data)
+        if self._answering():
+            self._stop_waiting()
+        elif self._deadline is None:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._stop_waiting()
+        _held[self._from] -= 1
+        if _held[self._from] <= 0:
+            del _held[self._from]
+        super().connection_lost(exc)
+
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _wait(self) -> None:
+        self._deadline = self.loop.call_later(HEADER_SECONDS, self._end)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _end(self) -> None:
+        """The head did not come in time."""
+        self._deadline = None
+        if not self._answering():
+            self.transport.abort()

@@ -1,0 +1,140 @@
+"""Connections that say nothing, half of something, or are too many: each ends, and readers go on reading."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from worklist_factory import Kit, make_worklist
+
+from scansynth.reader.server import connections
+from scansynth.reader.server.app import create_app
+from scansynth.reader.server.serve import Address, server_config
+
+HALF = b"GET /resume HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
+WHOLE = b"GET /resume HTTP/1.1\r\nHost: localhost\r\n\r\n"
+LONG = 60.0  # seconds: far beyond what a test waits for, so that only a missing limit meets it
+
+
+@pytest.fixture
+def kit(tmp_path: Path) -> Kit:
+    return make_worklist(tmp_path / "worklist", readers=1, count=3, practice=1, side=8)
+
+
+@pytest.fixture
+def port(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A server in a thread whose patience is short."""
+    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.3)
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        server = uvicorn.Server(server_config(create_app(kit.folder), Address()))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield int(listening.getsockname()[1])
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+Open = Callable[..., socket.socket]
+
+
+@pytest.fixture
+def opened(port: int) -> Iterator[Open]:
+    """Opens sockets to the server, from any address of this machine."""
+    made: list[socket.socket] = []
+
+    def connect(source: str = "127.0.0.1") -> socket.socket:
+        made.append(socket.create_connection(("127.0.0.1", port), timeout=LONG, source_address=(source, 0)))
+        return made[-1]
+
+    yield connect
+    for one in made:
+        one.close()
+
+
+def is_ended(one: socket.socket) -> bool:
+    """Waits for the server to end a connection; a timeout fails the test."""
+    try:
+        while one.recv(65536):
+            pass
+    except ConnectionResetError:
+        pass
+    return True
+
+
+def answered(one: socket.socket) -> bool:
+    """Whether a whole request is answered."""
+    try:
+        one.sendall(WHOLE)
+        return one.recv(65536).startswith(b"HTTP/1.1 200")
+    except (ConnectionResetError, BrokenPipeError):
+        return False
+
+
+def test_silence_and_half_a_head_end(opened: Open) -> None:
+    silent, half = opened(), opened()
+    half.sendall(HALF)
+    assert is_ended(silent)
+    assert is_ended(half)
+
+
+def test_half_of_a_second_request_ends_too(opened: Open) -> None:
+    kept = opened()
+    assert answered(kept)
+    kept.sendall(HALF)
+    assert is_ended(kept)
+
+
+def test_one_address_holds_its_share_and_no_more(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "HEADER_SECONDS", LONG)
+    monkeypatch.setattr(connections, "SHARE", 3)
+    first = [opened() for _ in range(3)]
+    assert all(answered(one) for one in first)
+    assert not answered(opened())
+    assert answered(opened("127.0.0.2")), "another address has a share of its own"
+    first[0].close()
+    while not answered(opened()):  # the server learns of the end when it comes to it
+        pass
+
+
+def test_a_request_with_two_lengths_is_refused(opened: Open) -> None:
+    both = opened()
+    both.sendall(
+        b"POST /resume HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    )
+    assert both.recv(65536).startswith(b"HTTP/1.1 400")
+    assert is_ended(both)
+
+
+def test_a_forwarded_address_counts_only_from_a_named_proxy(kit: Kit) -> None:
+    def seen(proxies: tuple[str, ...]) -> str:
+        """The address that the application sees of one who names another."""
+        found: list[str] = []
+
+        async def app(scope, receive, send) -> None:  # noqa: ANN001 (ASGI)
+            found.append(scope["client"][0])
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        config = server_config(app, Address(proxies=proxies))
+        config.lifespan = "off"
+        with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+            server = uvicorn.Server(config)
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+            thread.start()
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+            httpx.get(url, headers={"x-forwarded-for": "203.0.113.9"}, timeout=LONG)
+            server.should_exit = True
+            thread.join()
+        return found[0]
+
+    assert seen(()) == "127.0.0.1"
+    assert seen(("192.0.2.1",)) == "127.0.0.1"
+    assert seen(("127.0.0.1",)) == "203.0.113.9"
