@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
+
 import numpy as np
 
 from scansynth.reader.statistics.readings import Reading
 from scansynth.reader.statistics.simulation import World, readings
+
+BEGUN = datetime.datetime(2026, 11, 27, 10, 0, tzinfo=datetime.UTC)
 
 
 def rows(
@@ -50,7 +54,7 @@ def rows(
                     seconds=seconds,
                     hidden_seconds=0.5,
                     window_changes=2,
-                    locked_at="2026-11-27T10:00:00+00:00",
+                    locked_at=(BEGUN + datetime.timedelta(seconds=position * (seconds + 1.0))).isoformat(),
                 )
             )
     return found

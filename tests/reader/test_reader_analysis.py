@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import numpy as np
 import pytest
-from made_readings import rows, study
+from made_readings import BEGUN, rows, study
 
 from scansynth.claims.judged import read_claims, schema, write_claims
 from scansynth.errors import ReaderError
 from scansynth.files import read_json, write_json
 from scansynth.reader.statistics.analysis import Analysis, Protocol, analyse, distance, read_protocol_values
+from scansynth.reader.statistics.arrival import impossible, longest
 from scansynth.reader.statistics.controls import found_when_planted, plant
 from scansynth.reader.statistics.mrmc import average
 from scansynth.reader.statistics.readings import Reading, table
@@ -112,9 +115,63 @@ def test_answers_without_looking_show_no_equivalence_but_take_no_difference_away
     assert any("Some controls failed" in note for note in found.notes)
 
 
+def at(seconds: float) -> str:
+    return (BEGUN + datetime.timedelta(seconds=seconds)).isoformat()
+
+
+def test_times_that_the_servers_clock_denies_do_not_count_as_looking() -> None:
+    """180 answers of "25 s" that arrive within a third of a second."""
+    honest = study(World(0.5), 8, 400)
+    assert outcome(honest, protocol(8, 400)).decision.outcome is Outcome.EQUIVALENT
+    told = [replace(one, seconds=25.0, locked_at=at(0.33 * one.position / 420)) for one in honest]
+    found = outcome(told, protocol(8, 400))
+    assert found.decision.outcome is Outcome.NOT_ASSESSABLE
+    assert "of looking or more: 0%" in found.decision.why
+    assert "answers of r01 report more time than passed on the server" in " ".join(found.notes)
+
+
+def test_answers_that_waited_for_the_network_count_in_full() -> None:
+    first, second, third, fourth = sorted(rows(np.full((1, 4), 3), np.arange(4) < 2), key=lambda one: one.position)
+    moments = (0.0, 40.0, 40.1, 41.0)  # the second and third arrive together: 20 s and 19 s of 40
+    times = (9.0, 20.0, 19.0, 8.0)
+    given = [
+        replace(one, seconds=seconds, locked_at=at(moment))
+        for one, seconds, moment in zip((first, second, third, fourth), times, moments, strict=True)
+    ]
+    most = [longest(given)["r01", one.item] for one in given]
+    assert most[:2] == [math.inf, math.inf]
+    assert most[2] == pytest.approx(0.1 + 20.0)
+    assert most[3] == pytest.approx(0.9)
+    assert impossible(given) == {"r01": 1}
+
+
+@pytest.mark.parametrize(
+    ("planned", "began", "finished", "said"),
+    [
+        (8, 8, 8, ""),
+        (8, 8, 7, "1 of 8 readers did not read all images."),
+        (8, 4, 3, "5 of 8 readers did not read all images (4 of them never began)."),
+        (8, 3, 3, "5 of 8 readers did not read all images (none of them began)."),
+    ],
+)
+def test_readers_who_are_missing_are_counted_whether_they_began_or_not(
+    planned: int, began: int, finished: int, said: str
+) -> None:
+    readings = study(World(0.5), began, 40)
+    kept = [
+        one for one in readings if int(one.reader[1:]) <= finished or one.position < 10
+    ]  # who did not finish read nine
+    notes = [note for note in outcome(kept, protocol(planned, 40)).notes if "did not read" in note]
+    assert [note.startswith(said) for note in notes] == ([True] if said else [])
+
+
 def test_an_overridden_probe_is_printed() -> None:
     found = outcome(study(World(0.5)), protocol(override="A. Head; no other scans"))
     assert any("A. Head; no other scans" in note for note in found.notes)
+    told = replace(protocol(override="A. Head"), refused="It is not known whether traces reveal them.")
+    note = next(note for note in outcome(study(World(0.5)), told).notes if "A. Head" in note)
+    assert "refused this study: It is not known whether traces reveal them. It was run anyway" in note
+    assert "found traces" not in note
     assert "A. Head" in found.claim.why
 
 
@@ -236,6 +293,8 @@ def test_the_protocol_is_read_and_refused_when_it_lacks_something() -> None:
     assert read_protocol_values(values) == Protocol(0.1, 0.95, 5, 200, 40, "")
     told = read_protocol_values({**values, "override": {"name": "A. Head", "reason": "no other scans"}})
     assert told.override == "A. Head; no other scans"
+    told = read_protocol_values({**values, "override": {"name": "A. Head", "reason": "x", "refused": "Not known."}})
+    assert (told.override, told.refused) == ("A. Head; x", "Not known.")
     for changed in ({"margin": 0.7}, {"level": "high"}, {"readers": 0}):
         with pytest.raises(ReaderError, match=r"protocol\.json"):
             read_protocol_values({**values, **changed})

@@ -116,7 +116,9 @@ def test_refusals_say_what_to_do(tmp_path: Path, command: Callable[..., str]) ->
     assert not study.reader.exists()
     said = command("reader", "create", study.folder, *override)
     assert f"next: scansynth reader serve {study.folder}" in said
-    assert read_json(study.reader / "protocol.json")["override"] == {"name": "A. Person", "reason": "a test"}
+    kept = read_json(study.reader / "protocol.json")["override"]
+    assert (kept["name"], kept["reason"]) == ("A. Person", "a test")
+    assert "does not say how readers connect" in command("reader", "create", study.folder, "--address", "host:8765")
     assert "There is no reader r77" in command("reader", "code", study.folder, "r77")
     code = command("reader", "code", study.folder, "r02").splitlines()[0].rpartition(" ")[2]
     with browsers(create_app(study.reader / "worklist")) as (browser,):

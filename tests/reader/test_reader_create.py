@@ -245,8 +245,10 @@ def test_a_leak_leaves_nothing_behind_and_an_override_is_printed(tmp_path: Path,
     assert tried["overridden"] is False, "whoever tries until the probe passes is seen to have tried"
     create(study, small(), override=Override("A. Person", "to show the page"))
     told = {"name": "A. Person", "reason": "to show the page"}
-    assert read_json(study.reader / "probe.json")["override"] == told
-    assert read_json(study.reader / "protocol.json")["override"] == told
+    kept = read_json(study.reader / "protocol.json")["override"]
+    assert told.items() < kept.items()
+    assert kept["refused"] == read_json(study.reader / "probe.json")["refused"] != "", "the reason that was true"
+    assert read_json(study.reader / "probe.json")["override"] == kept
     assert read_json(study.reader / "probe.json")["auc"] > 0.9
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 
@@ -74,6 +75,33 @@ def test_every_outcome_has_a_claim_and_words() -> None:
         why = decide(estimate(auc, error), 0.1, 0.95).why
         assert f"{auc:.2f}" in why
         assert why.endswith(".")
+
+
+NUMBERS = re.compile(r"\d+\.\d+")
+
+
+@pytest.mark.parametrize("margin", [0.05, 0.1, 0.125])
+@pytest.mark.parametrize("error", [0.003, 0.02, 0.028, 0.0301, 0.06])
+def test_no_sentence_contradicts_its_numbers(margin: float, error: float) -> None:
+    """On a grid of results, those that lie within a rounding of a limit among them."""
+    edges = [0.5 + margin - 1.6448536 * error, 0.5 + 1.9599640 * error, 0.5]
+    grid = [0.4 + step / 200 for step in range(60)] + [
+        edge + tiny for edge in edges for tiny in (-1e-3, -1e-5, 1e-5, 1e-3)
+    ]
+    for auc in grid:
+        found = decide(estimate(auc, error), margin, 0.95)
+        numbers = [float(told) for told in NUMBERS.findall(found.why)]
+        deciding = re.search(r"90% interval, (\S+) to (\S+), (lies|does not lie) within (\S+) to ([\d.]*\d)", found.why)
+        wide = re.search(r"95% interval (\S+) to ([\d.]*\d)", found.why)
+        if deciding:
+            low, high, least, most = (float(deciding[group]) for group in (1, 2, 4, 5))
+            assert (least, most) == pytest.approx((0.5 - margin, 0.5 + margin))
+            assert (least <= low and high <= most) == (deciding[3] == "lies"), found.why
+        if wide:
+            assert (float(wide[1]) <= 0.5 <= float(wide[2])) == ("includes chance" in found.why), found.why
+        assert (deciding is not None) == (found.outcome is not Outcome.DISTINGUISHABLE), found.why
+        assert (numbers[0] > 0.5, numbers[0] < 0.5) == (auc > 0.5, auc < 0.5)
+        assert ")and" not in found.why
 
 
 @pytest.mark.parametrize(("margin", "level"), [(0.0, 0.95), (0.5, 0.95), (0.1, 0.4), (0.1, 1.0)])

@@ -75,7 +75,8 @@ def answers_of(study: Study, world: World, readers: int, images: int, seed: int,
                 Reading(
                     reader, f"{item}-again" if again else item, position, bool(truth[image]), label, case, patient,
                     item if again else "", answer, 1 + int(rng.random() < 0.7), None,
-                    float(rng.gamma(6, 1.2) * (1.4 - 0.5 * position / images)), 0.2, 1, LATER,
+                    float(rng.gamma(6, 1.2) * (1.4 - 0.5 * position / images)), 0.2, 1,
+                    (NOW + datetime.timedelta(seconds=60 * position)).isoformat(),
                 )
             )  # fmt: skip
     return found

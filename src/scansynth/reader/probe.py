@@ -79,7 +79,7 @@ class Probed:
             "refused": self.refusal,
             "override": None
             if override is None or not self.refusal
-            else {"name": override.name, "reason": override.reason},
+            else {"name": override.name, "reason": override.reason, "refused": self.refusal},
         }
 
 

@@ -56,7 +56,7 @@ class Fixed:
         commitment: Hash of the sealed truth.
         sealed_sha256: Of the file with it.
         probe_sha256: Of the file with what the probe found.
-        override: Who overruled the probe's refusal, and why.
+        override: Who overruled the probe's refusal, why, and what the refusal said.
     """
 
     study: str

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scansynth.claims.claim import Claim, Control, Floor, Measurement, not_assessable, stated
 from scansynth.errors import ReaderError
 from scansynth.reader.statistics import agreement, controls, strata
+from scansynth.reader.statistics.arrival import impossible, longest
 from scansynth.reader.statistics.course import course
 from scansynth.reader.statistics.crossed import crossed_logit
 from scansynth.reader.statistics.detection import detect
@@ -47,6 +48,7 @@ class Protocol:
         images: Planned for each reader, both classes, without repeats.
         break_every: Images after which a break was proposed.
         override: Who overruled the probe's refusal, and why; empty where it did not refuse.
+        refused: What the refusal said.
     """
 
     margin: float
@@ -55,6 +57,7 @@ class Protocol:
     images: int
     break_every: int = 0
     override: str = ""
+    refused: str = ""
 
 
 def read_protocol_values(values: Mapping[str, Any]) -> Protocol:
@@ -72,6 +75,7 @@ def read_protocol_values(values: Mapping[str, Any]) -> Protocol:
             int(values["images"]),
             int(values.get("break_every", 0)),
             "; ".join(str(override[key]) for key in ("name", "reason") if override.get(key)),
+            str(override.get("refused", "")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as fault:
         raise ReaderError(f"the protocol lacks {fault} or it is not valid; restore protocol.json") from None
@@ -149,7 +153,7 @@ def analyse(
     whole = table(ordered, protocol.images)
     n = _numbers(ordered, whole, protocol)
     found = average(whole.answers, whole.synthetic) if _two_by_two(whole) else None
-    checks = _controls(whole, tuple(counted(ordered)), protocol, seed) if found is not None else ()
+    checks = _controls(whole, ordered, protocol, seed) if found is not None else ()
     decision = _decision(whole, found, checks, protocol)
     notes = _notes(whole, ordered, protocol, checks)
     floor = controls.floor(whole, generator(seed, "reader floor")) if found is not None else None
@@ -186,10 +190,10 @@ def _numbers(readings: Sequence[Reading], whole: Table, protocol: Protocol) -> d
     }
 
 
-def _controls(whole: Table, first: tuple[Reading, ...], protocol: Protocol, seed: int) -> tuple[Control, ...]:
+def _controls(whole: Table, readings: Sequence[Reading], protocol: Protocol, seed: int) -> tuple[Control, ...]:
     rng = generator(seed, "reader planted")
     planted = controls.found_when_planted(whole, protocol.margin, protocol.level, rng)
-    return (planted, *controls.asked_of_readers(whole, first))
+    return (planted, *controls.asked_of_readers(whole, tuple(counted(readings)), longest(readings)))
 
 
 def _decision(whole: Table, found: Average | None, checks: tuple[Control, ...], protocol: Protocol) -> Decision:
@@ -226,19 +230,35 @@ def _notes(whole: Table, readings: Sequence[Reading], protocol: Protocol, checks
     """What must be read with the verdict."""
     notes = []
     if protocol.override:
+        refused = protocol.refused.rstrip(".") or "the reason was not kept"
         notes.append(
-            "Before reading began, the probe found traces in the image files that reveal the answer. The study went "
-            f"on by decision of: {protocol.override}."
+            f"Before reading began, the probe refused this study: {refused}. It was run anyway, by decision of: "
+            f"{protocol.override}."
         )
-    dropped = len({reading.reader for reading in readings}) - len(whole.readers)
-    if dropped:
-        notes.append(f"{dropped} of the readers did not finish. They are listed but not part of the primary result.")
+    notes += _missing_readers(protocol.readers, len({reading.reader for reading in readings}), len(whole.readers))
+    notes += [
+        f"{count} answers of {reader} report more time than passed on the server between two answers."
+        for reader, count in sorted(impossible(readings).items())
+    ]
     failed = [check for check in checks if not check.passed]
     if failed:
         notes.append(f"Some controls failed: {_words(failed)}.")
     if len(whole.readers) == 2:
         notes.append("Two readers do not support a conclusion about readers in general, whatever their figures.")
     return tuple(notes)
+
+
+def _missing_readers(planned: int, began: int, finished: int) -> list[str]:
+    """A note on the readers who did not read all images, those who never began among them."""
+    began, missing = max(began, finished), max(planned, began) - finished
+    if not missing:
+        return []
+    never = max(planned - began, 0)
+    told = f" ({'none of them began' if never == missing else f'{never} of them never began'})" if never else ""
+    return [
+        f"{missing} of {max(planned, began)} readers did not read all images{told}. They are not part of the primary "
+        "result."
+    ]
 
 
 def _primary(found: Average, floor: Floor | None, checks: tuple[Control, ...], protocol: Protocol) -> dict[str, Any]:

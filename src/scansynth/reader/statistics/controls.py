@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,10 +80,22 @@ def used_the_scale(answers: NDArray[np.int64]) -> Floats:
     return (np.array(most) <= MONOTONE).astype(np.float64)
 
 
-def asked_of_readers(table: Table, readings: tuple[Reading, ...]) -> tuple[Control, ...]:
-    """That all readers used the scale, and that answers were looked for."""
+def asked_of_readers(
+    table: Table, readings: tuple[Reading, ...], longest: Mapping[tuple[str, str], float]
+) -> tuple[Control, ...]:
+    """That all readers used the scale, and that answers were looked for.
+
+    Args:
+        table: Of the readers who count.
+        readings: The answers that count.
+        longest: What each can have taken at most; see `arrival.longest`.
+    """
     kept = set(table.readers)
-    looked = [reading.looked >= QUICK for reading in readings if reading.reader in kept]
+    looked = [
+        min(reading.seconds, longest[reading.reader, reading.item]) - reading.hidden_seconds >= QUICK
+        for reading in readings
+        if reading.reader in kept
+    ]
     return (
         Control("readers who used more than one answer", float(used_the_scale(table.answers).mean()), 1.0),
         Control(f"answers after {QUICK:g} second of looking or more", float(np.mean(looked)), LOOKED_NEEDED),

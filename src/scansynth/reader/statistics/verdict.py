@@ -90,25 +90,48 @@ def decide(estimate: Estimate, margin: float, level: float) -> Decision:
     if not 0.0 < margin < 0.5 or not 0.5 < level < 1.0:
         raise ValueError(f"a margin lies between 0 and 0.5 and a level between 0.5 and 1, not {margin} and {level}")
     interval, narrow = estimate.interval(level), estimate.interval(equivalence_level(level))
+    low, high = 0.5 - margin, 0.5 + margin
     chance = interval.low <= 0.5 <= interval.high
-    span = f"The AUC is {estimate.auc:.2f} ({level:.0%} interval {interval.low:.2f} to {interval.high:.2f})"
-    within = f"{0.5 - margin:.2f} to {0.5 + margin:.2f}"
-    if 0.5 - margin <= narrow.low and narrow.high <= 0.5 + margin:
+    auc = f"The AUC is {plain(estimate.auc, 0.5)}"
+    wide = f"{level:.0%} interval {plain(interval.low, 0.5)} to {plain(interval.high, 0.5)}"
+    inside = low <= narrow.low and narrow.high <= high
+    deciding = (
+        f"the {equivalence_level(level):.0%} interval, {plain(narrow.low, low)} to {plain(narrow.high, high)}, "
+        f"{'lies' if inside else 'does not lie'} within {exact(low)} to {exact(high)}"
+    )
+    if inside:
         outcome = Outcome.EQUIVALENT if chance else Outcome.WITHIN
-        start = f"{span}and lies within {within}"
-        why = f"{start}." if chance else f"{start}, but excludes chance: a small difference is detected."
+        small = "" if chance else f" The {wide} excludes chance, 0.5: a small difference is detected."
+        why = f"{auc}, and {deciding}.{small}"
     elif not chance:
         outcome = Outcome.DISTINGUISHABLE
-        more = (
-            "distinguished from the real ones"
-            if estimate.auc > 0.5
-            else "distinguished from the real ones, but in the wrong direction"
-        )
-        why = f"{span}: chance, 0.5, is excluded. The synthetic images are {more}."
+        wrong = "" if estimate.auc > 0.5 else ", but in the wrong direction: they look more real than the real ones"
+        told = f"The synthetic images are distinguished from the real ones{wrong}."
+        why = f"{auc} ({wide}): chance, 0.5, is excluded. {told}"
     else:
         outcome = Outcome.INCONCLUSIVE
-        why = f"{span}. It includes chance, 0.5, and is too wide to show that the AUC lies within {within}."
+        why = f"{auc} ({wide}). The interval includes chance, 0.5, and {deciding}, so equivalence is not shown either."
     return Decision(outcome, why, interval, narrow, estimate.equivalence(margin))
+
+
+def plain(value: float, limit: float) -> str:
+    """A number with two decimals, or with as many more as it takes to stand on the right side of a limit.
+
+    So 0.604 beside a limit of 0.60 is printed as 0.604, and no sentence contradicts its numbers.
+    """
+    for decimals in range(2, 12):
+        told = f"{value:.{decimals}f}"
+        shown = float(told)
+        if (shown < limit, shown > limit) == (value < limit, value > limit):
+            return told
+    return repr(value)
+
+
+def exact(value: float) -> str:
+    """A limit as it was set, with two decimals at least."""
+    return next(
+        (told for decimals in range(2, 8) if abs(float(told := f"{value:.{decimals}f}") - value) < 1e-9), f"{value}"
+    )
 
 
 def missing(why: str) -> Decision:
