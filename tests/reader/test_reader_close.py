@@ -199,9 +199,14 @@ def test_readings_that_were_made_anew_after_the_closing_are_refused(study: Study
         database.execute("DELETE FROM readings WHERE n = (SELECT max(n) FROM readings)")
         database.execute("UPDATE chain_head SET rows = rows - 1, sha256 = ?", (previous,))
     before = (study.reader / CLOSING).read_bytes()
-    with pytest.raises(ReaderError, match="differ from those with which the study was closed"):
+    with pytest.raises(ReaderError, match="differ from those with which the study was closed") as refusal:
         close(study)
     assert (study.reader / CLOSING).read_bytes() == before
+    assert "away" not in str(refusal.value), "the refusal does not tell how to get round it"
+    (study.reader / CLOSING).unlink()
+    with pytest.raises(ReaderError, match=r"then \d+ rows ending with [0-9a-f]{12}, now \d+ ending with"):
+        close(study)  # the journal knows of the closing, too
+    assert not (study.reader / CLOSING).exists()
 
 
 @pytest.mark.parametrize(

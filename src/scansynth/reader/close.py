@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from scansynth.console import Progress, silent
 from scansynth.data.tensors import load_facts
 from scansynth.errors import ReaderError
-from scansynth.files import read_json, sha256_file, write_json
+from scansynth.files import read_json, read_json_lines, sha256_file, write_json
 from scansynth.reader.buffers import decode
 from scansynth.reader.machine import MachineReading, read_by_machine
 from scansynth.reader.protocol import read_protocol
@@ -84,7 +85,7 @@ def close(
     truth = _unsealed(folder / SEALED, place, worklist, str(protocol["commitment"]), seal_file)
     progress(1, _STEPS, "readings")
     _expect_words(worklist, protocol)
-    _expect_the_same(folder, export_readings(place, database_url))
+    _expect_the_same(study, worklist, export_readings(place, database_url))
     locked, closing = _end_reading(place, worklist, database_url, early, now or datetime.datetime.now(datetime.UTC))
     readings = _with_truth(locked.readings, truth)
     write_readings(folder / READINGS, readings)
@@ -94,7 +95,7 @@ def close(
     hashes = {f"{Path(name).stem}_sha256": sha256_file(folder / name) for name in (READINGS, MACHINE, PROTOCOL)}
     write_json(folder / CLOSING, {**closing, **hashes, "chain": asdict(locked.end)})
     unfinished = {reader: (given, asked) for reader, (given, asked) in closing["unfinished"].items()}
-    study.log(STAGE, "written", readings=len(readings), early=bool(unfinished))
+    study.log(STAGE, "written", readings=len(readings), early=bool(unfinished), **_kept(worklist, locked))
     progress(_STEPS, _STEPS, "closed")
     return Closed(len(readings), unfinished, machine)
 
@@ -159,21 +160,35 @@ def _end_reading(
     return locked, values
 
 
-def _expect_the_same(folder: Path, now: Export) -> None:
+def _expect_the_same(study: Study, worklist: Worklist, now: Export) -> None:
     """Checks that the study was not closed before, or with the same readings.
 
+    The journal knows of each closing too, so that taking the record of the first one away helps nobody.
+
     Raises:
-        ReaderError: The chain is whole, and another than that of the first closing: it was made again since.
+        ReaderError: The chain is whole, and another than that of an earlier closing: it was made again since.
     """
-    try:
-        before = read_json(folder / CLOSING)["chain"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return  # never closed, or it can no longer be told with what
-    if before != asdict(now.end):
-        raise ReaderError(
-            "the readings differ from those with which the study was closed; give that database, unchanged, or move "
-            f"{CLOSING} away if it was the wrong one"
-        )
+    for before in _closings(study, worklist):
+        if before != asdict(now.end):
+            raise ReaderError(
+                f"the readings differ from those with which the study was closed: then {before['rows']} rows ending "
+                f"with {before['sha256'][:12]}, now {now.end.rows} ending with {now.end.sha256[:12]}; give the database "
+                "of then, unchanged"
+            )
+
+
+def _kept(worklist: Worklist, locked: Export) -> dict[str, Any]:
+    """What the journal keeps of a closing: of which protocol, and with which chain."""
+    return {"protocol": worklist.protocol_sha256, "chain": asdict(locked.end)}
+
+
+def _closings(study: Study, worklist: Worklist) -> Iterator[dict[str, Any]]:
+    """The end of the chain at each earlier closing, by its record and by the journal."""
+    with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+        yield read_json(study.reader / CLOSING)["chain"]
+    for line in read_json_lines(study.journal):
+        if line.get("stage") == STAGE and line.get("protocol") == worklist.protocol_sha256 and "chain" in line:
+            yield line["chain"]
 
 
 def _unfinished(worklist: Worklist, locked: Iterable[Locked]) -> dict[str, tuple[int, int]]:
