@@ -172,8 +172,8 @@ def _expect_the_same(study: Study, worklist: Worklist, now: Export) -> None:
         if before != asdict(now.end):
             raise ReaderError(
                 f"the readings differ from those with which the study was closed: then {before['rows']} rows ending "
-                f"with {before['sha256'][:12]}, now {now.end.rows} ending with {now.end.sha256[:12]}; give the database "
-                "of then, unchanged"
+                f"with {before['sha256'][:12]}, now {now.end.rows} ending with {now.end.sha256[:12]}; give the "
+                "database of then, unchanged"
             )
 
 
