@@ -17,7 +17,7 @@ from scansynth.claims.claim import (
     stated,
 )
 from scansynth.claims.judged import judged, read_claims, read_judged, schema, write_claims
-from scansynth.claims.questions import QUESTIONS, READERS, UTILITY
+from scansynth.claims.questions import HOUSE, QUESTIONS, READERS, UTILITY
 from scansynth.claims.rules import CLAIMS, RULE_VERSION, RULES
 from scansynth.errors import EvidenceError
 from scansynth.files import read_json, write_json
@@ -189,7 +189,7 @@ def test_readme_and_rules_ask_the_questions_of_the_report() -> None:
         assert f"| {question.title} | " in readme
         assert f"{families} |\n" in readme
         assert f"| {question.title} | {families} |" in page
-    assert {name.partition(".")[0] for name in CLAIMS} == {family for q in QUESTIONS for family in q.families}
+    assert {name.partition(".")[0] for name in CLAIMS} == {family for q in (*QUESTIONS, HOUSE) for family in q.families}
 
 
 def test_error_rates_on_the_page_are_those_of_the_results() -> None:

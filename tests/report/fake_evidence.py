@@ -89,7 +89,7 @@ def distributions(rng: np.random.Generator, synthetic: int) -> list[dict[str, An
     }
     published = {"scale 1.05": 0.97, "crop": 0.61, "blend 80/20": 0.57}
     add("copies.flag_rate", {**_lists(copies), "threshold": 0.87, "published": published})
-    for name in ("membership.distance", "membership.discriminator"):
+    for name in ("membership.distance", "house.discriminator", "house.encoders"):
         add(name, membership(rng))
     for attribute, groups in GROUPS.items():
         for name in ("fairness.share", "fairness.coverage"):

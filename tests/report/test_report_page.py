@@ -17,7 +17,7 @@ from fake_study import make_study
 from image_sets import change_set
 
 from scansynth.claims.judged import judged
-from scansynth.claims.questions import QUESTIONS
+from scansynth.claims.questions import HOUSE, QUESTIONS
 from scansynth.data.imageset import open_set
 from scansynth.errors import EvidenceError
 from scansynth.files import read_json, write_json
@@ -168,7 +168,7 @@ def test_every_claim_stands_in_full_once(html: str) -> None:
     assert sorted(map(int, tables)) == list(range(1, len(claims) + 1))
     for name in {claim.claim for claim in claims}:
         assert html.count(f"<td>{name}</td>") == sum(claim.claim == name for claim in claims)
-    assert html.count('class="full-group"') == len(QUESTIONS)
+    assert html.count('class="full-group"') == len(QUESTIONS) + 1  # and what must stay in the house
 
 
 def test_the_first_screen_answers_every_question(html: str) -> None:
@@ -180,7 +180,8 @@ def test_the_first_screen_answers_every_question(html: str) -> None:
         assert html.count(f">{answer.sentence}</p>") == 2
         assert WORDINGS[answer.question.name].aim in overview
     tally = [int(amount) for amount in re.findall(r'class="tally-n">(\d+)<', overview)]
-    assert tally == [sum(claim.verdict is verdict for claim in everything({})) for verdict in Verdict]
+    of_images = [claim for claim in everything({}) if not HOUSE.holds(claim)]
+    assert tally == [sum(claim.verdict is verdict for claim in of_images) for verdict in Verdict]
 
 
 def test_nothing_that_is_not_shown_is_hidden(html: str) -> None:
@@ -217,10 +218,20 @@ def test_what_stands_behind_the_claims_is_pictured(html: str) -> None:
         assert piece in words, piece
 
 
+def test_what_must_stay_in_the_house_says_what_it_gives_away(html: str) -> None:
+    section = html[html.index('<section id="house"') : html.index('<section id="training"')]
+    for piece in ("gan/", "encoders/", "report/", "private/", "AUC 0.55, guessing is 0.50: no training patient was revealed"):
+        assert piece in section
+    shown = re.search(r"It shows (\d+) pictures of real scans of training patients", section)
+    assert shown is not None
+    assert int(shown[1]) > 0
+    assert "house" not in html[html.index('<section id="verdicts"') : html.index('<section id="limits"')]
+
+
 def test_verdicts_come_first_then_limits(html: str) -> None:
     order = re.findall(r'<section id="(\w+)"', html)
     asked = [question.name for question in QUESTIONS]
-    assert order == ["verdicts", "limits", "cohort", "images", *asked, "training", "claims", "provenance"]
+    assert order == ["verdicts", "limits", "cohort", "images", *asked, "house", "training", "claims", "provenance"]
     assert "Not a medical device" in html
     assert html.index("contains images of real cases") < html.index('<section id="verdicts"')
 

@@ -11,7 +11,7 @@ from fake_evidence import ATTRIBUTES, claim, everything
 from scansynth.audit.encoders import FIXED, LEARNED, OWN
 from scansynth.claims.claim import Claim
 from scansynth.claims.judged import judged
-from scansynth.claims.questions import QUESTIONS, overall
+from scansynth.claims.questions import HOUSE, QUESTIONS, overall
 from scansynth.claims.rules import RULES
 from scansynth.report.audit.words import WORDINGS, WORDS, Answer, answers, disagreement
 from scansynth.statistics import Verdict
@@ -27,7 +27,7 @@ def test_every_claim_of_the_rules_has_words_and_one_question() -> None:
     assert set(WORDS) == set(RULES)
     assert list(WORDINGS) == [question.name for question in QUESTIONS]
     for name in RULES:
-        assert sum(name.partition(".")[0] in question.families for question in QUESTIONS) == 1
+        assert sum(name.partition(".")[0] in question.families for question in (*QUESTIONS, HOUSE)) == 1
     placed = [number for answer in answers(judged(everything({}))) for number, _ in answer.claims]
     assert sorted(placed) == list(range(1, len(everything({})) + 1))
 

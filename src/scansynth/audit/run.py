@@ -22,6 +22,7 @@ from scansynth.audit.questions import (
     discrimination,
     diversity,
     fidelity,
+    house,
     identical,
     membership,
     telltales,
@@ -68,6 +69,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question("membership", membership.CLAIMS, membership.answer),
     Question("groups of patients", subgroups.CLAIMS, subgroups.answer),
     Question("tell-tales", telltales.CLAIMS, telltales.answer),
+    Question("what must stay", house.CLAIMS, house.answer),
 )
 _PARTS = 100  # of the bar for each question
 

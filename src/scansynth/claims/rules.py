@@ -130,12 +130,6 @@ RULES: Mapping[str, Rule] = {
         _MOST,
         (Use.MEMBERSHIP,),
     ),
-    "membership.discriminator": Rule(
-        "Membership inference: does the discriminator's score fail to reveal who was a training patient?",
-        "AUC",
-        _MOST,
-        (Use.MEMBERSHIP,),
-    ),
     "fairness.share": Rule(
         "Does each group of patients appear as often as among the training patients?",
         "log ratio of shares",
@@ -186,6 +180,18 @@ RULES: Mapping[str, Rule] = {
         "AUC",
         _MOST,
         (Use.REALISM,),
+    ),
+    "house.discriminator": Rule(
+        "Membership inference: does the discriminator's score fail to reveal who was a training patient?",
+        "AUC",
+        _MOST,
+        (Use.MEMBERSHIP,),
+    ),
+    "house.encoders": Rule(
+        "Membership inference: do the encoders of the audit fail to reveal who was a training patient?",
+        "AUC",
+        _MOST,
+        (Use.MEMBERSHIP, Use.ENCODER),
     ),
 }
 

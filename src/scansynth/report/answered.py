@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from scansynth.audit.encoders import FIXED, LEARNED, OWN
-from scansynth.claims.questions import QUESTIONS, READERS, UTILITY
+from scansynth.claims.questions import HOUSE, QUESTIONS, READERS, UTILITY
 from scansynth.claims.rules import READER_RULES, RULES, UTILITY_RULES
 from scansynth.report.audit.sections import full_beside, full_claims, missing_claims, question_sections
 from scansynth.report.collect import Findings
 from scansynth.report.figures.words import VERDICT_MEANING, clean
+from scansynth.report.house import house_section
 from scansynth.report.reader import section as reader_section
 from scansynth.report.utility import section as trial_section
 from scansynth.statistics import Verdict
@@ -28,6 +29,8 @@ def asked(findings: Findings) -> list[tuple[str, str]]:
         rows.append((UTILITY.name, UTILITY.title))
     if findings.readers:
         rows.append((READERS.name, READERS.title))
+    if findings.evidence:
+        rows.append((HOUSE.name, HOUSE.title))
     return rows
 
 
@@ -44,12 +47,13 @@ def verdicts(findings: Findings) -> dict[str, Any]:
     trial = trial_section.trial_section(findings.trial) if findings.trial else None
     readers = reader_section.reader_section(findings.readers) if findings.readers else None
     counted = [
-        *claims,
+        *(claim for claim in claims if not HOUSE.holds(claim)),
         *(trial_section.counted(findings.trial.claims) if findings.trial else ()),
         *(findings.readers.claims if findings.readers else ()),
     ]
     return {
         "questions": questions,
+        "house": house_section(findings),
         "trial": trial,
         "readers": readers,
         "opened": [*questions, *(section for section in (trial, readers) if section)],

@@ -1,7 +1,7 @@
-"""Membership inference: do the set or its discriminator reveal who was a training patient?
+"""Membership inference: does the set reveal who was a training patient? The claim `membership.distance`.
 
-The claims `membership.distance` and `membership.discriminator`. Members are the patients of train, the others those
-of calibrate and test; each has one score, the mean over the images.
+Members are the patients of train, the others those of calibrate and test; each has one score, the mean over the
+images.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from scansynth.metrics.ncc import Flip, nearest, paired, pairwise, prepare
 from scansynth.metrics.roc import auc
 from scansynth.statistics import Direction, Interval, Verdict, patient_halves, verdict
 
-DISTANCE, DISCRIMINATOR = "membership.distance", "membership.discriminator"
-CLAIMS = (DISTANCE, DISCRIMINATOR)
+DISTANCE = "membership.distance"
+CLAIMS = (DISTANCE,)
 
 MARGIN = 0.60
 """AUC of telling training patients from others; 0.5 is guessing."""
@@ -42,13 +42,8 @@ NEEDED, CONTROL_DRAWS = 0.8, 50
 COPIED, FEW_COPIED = 0.5, 0.1
 """Share of the training patients of whom a copy is planted: where it must be found, and where it is only reported."""
 
-EFFECT = 1.0
-"""Shift of planted scores, in standard deviations."""
-
 MOST_PATIENTS, MOST_EACH = 400, 6
 """Patients on a side, and images of each, that are used."""
-
-NO_SCORES = "No discriminator scores belong to this set: it was made elsewhere, or its run has no scores."
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -68,18 +63,43 @@ class Suspects:
 
 
 def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
-    """Both claims."""
-    compared = context.compared
+    """The claim."""
+    few = too_few(context.compared, DISTANCE)
+    return (few or by_distance(context, progress),)
+
+
+def too_few(compared: Compared, name: str) -> Finding | None:
+    """What is said where a side has too few patients; none where both have enough."""
     members = compared.train.patient_count
     others = len({case.patient for part in (compared.calibrate, compared.test) for case in part.cases})
     if min(members, others) >= LEAST_PATIENTS:
-        return by_distance(context, progress), by_discriminator(context)
+        return None
     why = (
         f"There are {members} training patients and {others} others with the labels of the set, "
         f"and at least {LEAST_PATIENTS} of each are needed."
     )
     n = {"synthetic images": len(compared.synthetic), "training patients": members, "other patients": others}
-    return tuple(Finding(not_assessable(name, why, n)) for name in CLAIMS)
+    return Finding(not_assessable(name, why, n))
+
+
+@dataclass(frozen=True)
+class Wording:
+    """What one source of membership says.
+
+    Attributes:
+        what: The training patient of a pair is the one that is ...
+        told: What a refutation means.
+        shown: Added where nothing is revealed.
+    """
+
+    what: str
+    told: str
+    shown: str = ""
+
+
+_OF_SET = Wording(
+    "closer to the set (relative to its closeness to other patients)", "the set reveals who was trained on"
+)
 
 
 @dataclass(frozen=True)
@@ -167,8 +187,8 @@ def by_distance(context: Context, progress: Progress) -> Finding:
         else ""
     )
     n = _counts(lineup, len(made))
-    control = ("copies of half of the training patients", _aucs(half))
-    return assess(DISTANCE, lineup.score(to_set), control, n, context, extra, caveat)
+    control = ("copies of half of the training patients", aucs(half))
+    return assess(DISTANCE, lineup.score(to_set), control, n, context, _OF_SET, extra, caveat)
 
 
 def plant_copies(lineup: Lineup, to_set: Floats, share: float, rng: np.random.Generator) -> tuple[Suspects, ...]:
@@ -185,7 +205,8 @@ def plant_copies(lineup: Lineup, to_set: Floats, share: float, rng: np.random.Ge
     return tuple(found)
 
 
-def _aucs(draws: tuple[Suspects, ...]) -> Floats:
+def aucs(draws: tuple[Suspects, ...]) -> Floats:
+    """AUC of each draw (draws,)."""
     return np.array([auc(scores.members, scores.others) for scores in draws])
 
 
@@ -209,52 +230,13 @@ def _kin(lineup: Lineup, rng: np.random.Generator) -> tuple[Floats, Floats]:
     return scores.members, scores.others
 
 
-def by_discriminator(context: Context) -> Finding:
-    """The claim on the discriminator's scores."""
-    compared = context.compared
-    members, images = _rated(compared, compared.train)
-    others, other_images = _rated(compared, compared.calibrate, compared.test)
-    n = {
-        "training images": images,
-        "training patients": len(members),
-        "other images": other_images,
-        "other patients": len(others),
-    }
-    if min(len(members), len(others)) < LEAST_PATIENTS:
-        return Finding(not_assessable(DISCRIMINATOR, NO_SCORES, n if compared.scores else {}))
-    suspects = Suspects(members, others)
-    planted = plant_scores(suspects, context.rng("planted scores"))
-    control = ("scores shifted by one standard deviation", _aucs(planted))
-    return assess(DISCRIMINATOR, suspects, control, n, context)
-
-
-def _rated(compared: Compared, *parts: Reals) -> tuple[Floats, int]:
-    """Mean score of each patient of some parts, and the number of images that have one."""
-    cases = [case for part in parts for case in part.cases if case.case in compared.scores]
-    if not cases:
-        return np.empty(0), 0
-    values = np.array([compared.scores[case.case] for case in cases])
-    return group_means(values, np.array([case.patient for case in cases])), len(cases)
-
-
-def plant_scores(suspects: Suspects, rng: np.random.Generator) -> tuple[Suspects, ...]:
-    """Patients split at random, with the scores of one side raised by `EFFECT`."""
-    pool = np.concatenate([suspects.members, suspects.others])
-    low, high = np.quantile(pool, (0.25, 0.75))
-    shift = EFFECT * (high - low) / 1.349  # the quartiles of a normal lie 1.349 standard deviations apart
-    members, found = len(suspects.members), []
-    for _ in range(CONTROL_DRAWS):
-        mixed = rng.permutation(pool)
-        found.append(Suspects(mixed[:members] + shift, mixed[members:]))
-    return tuple(found)
-
-
 def assess(
     name: str,
     scores: Suspects,
     planted: tuple[str, Floats],
     n: Mapping[str, int],
     context: Context,
+    wording: Wording,
     extra: Mapping[str, Any] | None = None,
     caveat: str = "",
 ) -> Finding:
@@ -266,6 +248,7 @@ def assess(
         planted: Name of the control, and the AUC of each planted draw.
         n: Numbers of images and patients.
         context: Settings and random numbers.
+        wording: Of the source of the scores.
         extra: Further figures to keep.
         caveat: A sentence to add.
     """
@@ -297,7 +280,7 @@ def assess(
         **(extra or {}),
     }
     ruling = ruled(interval, standing)
-    return Finding(decide(name, measured, _why(name, measured, standing, caveat), ruling), figures)
+    return Finding(decide(name, measured, _why(wording, measured, standing, caveat), ruling), figures)
 
 
 def ruled(interval: Interval, standing: Exposed) -> Verdict:
@@ -307,33 +290,22 @@ def ruled(interval: Interval, standing: Exposed) -> Verdict:
     return verdict(interval, MARGIN, Direction.AT_MOST)
 
 
-def _why(name: str, measured: Measurement, standing: Exposed, caveat: str) -> Mapping[Verdict, str]:
+def _why(wording: Wording, measured: Measurement, standing: Exposed, caveat: str) -> Mapping[Verdict, str]:
     span = f"{measured.interval.low:.2f} to {measured.interval.high:.2f}"
-    what = (
-        "closer to the set (relative to its closeness to other patients)"
-        if name == DISTANCE
-        else "rated more real by the run's discriminator"
-    )
     ends = f"{percent(standing.interval.low)} to {percent(standing.interval.high)}"
     passed = f"{standing.passing} of {standing.others} other patients pass"
     start = (
-        f"Given a training patient and another patient, the one {what} is the training patient with probability "
-        f"{measured.value:.2f} ({measured.level:.0%} interval {span}; AUC, where guessing gives 0.50 and the margin "
-        f"is {MARGIN:.2f}). At a threshold that {passed}, {percent(standing.share)} of the training patients are "
-        f"identified ({ends})"
+        f"Given a training patient and another patient, the one {wording.what} is the training patient with "
+        f"probability {measured.value:.2f} ({measured.level:.0%} interval {span}; AUC, where guessing gives 0.50 "
+        f"and the margin is {MARGIN:.2f}). At a threshold that {passed}, {percent(standing.share)} of the training "
+        f"patients are identified ({ends})"
     )
     resolved = f"; fewer than {RESOLVING} others cannot resolve 1%" if standing.others < RESOLVING else ""
     start = f"{start}{resolved}.{caveat}"
-    told = (
-        "the set reveals who was trained on"
-        if name == DISTANCE
-        else "the discriminator reveals who was trained on: keep it where the training images are kept"
-    )
-    of_images = "" if name == DISTANCE else " This says nothing about the images themselves."
     return {
         Verdict.SHOWN: f"{start} So membership cannot be inferred by this measure; this does not prove anonymity."
-        f"{of_images}",
-        Verdict.REFUTED: f"{start} So {told}.",
+        f"{wording.shown}",
+        Verdict.REFUTED: f"{start} So {wording.told}.",
         Verdict.NOT_SHOWN: f"{start} The data are inconclusive; more patients would help.",
     }
 

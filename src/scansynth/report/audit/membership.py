@@ -16,19 +16,22 @@ from scansynth.report.figures.words import number
 
 _TITLES: Mapping[str, str] = {
     "membership.distance": "Membership inference from closeness to the set",
-    "membership.discriminator": "Membership inference from the discriminator",
+    "house.discriminator": "Membership inference from the discriminator",
+    "house.encoders": "Membership inference from the encoders",
 }
 _POINTS = 200
 
 
-def membership_pictures(evidence: EvidenceView) -> list[Chart]:
-    """One curve for each claim whose scores are there.
+def membership_pictures(evidence: EvidenceView, family: str) -> list[Chart]:
+    """One curve for each claim of a family, `membership` or `house`, whose scores are there.
 
     Raises:
         ValueError: A score is no number.
     """
     charts = []
     for name, title in _TITLES.items():
+        if not name.startswith(f"{family}."):
+            continue
         figures = evidence.figures(name)
         members, others = sample(figures.get("members")), sample(figures.get("others"))
         if len(members) and len(others):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from scansynth.claims.claim import Claim
+from scansynth.claims.questions import HOUSE
 from scansynth.claims.rules import Rule
 from scansynth.report import tables
 from scansynth.report.audit.artefacts import EvidenceView, PairView, damaged
@@ -50,17 +51,21 @@ def _section(answer: Answer, evidence: EvidenceView) -> dict[str, Any]:
         "sentence": answer.sentence,
         "disagreement": answer.disagreement,
         "tally": answer.tally,
-        "asked": _asked(answer),
+        "asked": asked_rows(answer.claims),
         "charts": [],
         "facts": [],
         **_PICTURES[question.name](evidence),
     }
 
 
-def _asked(answer: Answer) -> list[dict[str, Any]]:
-    """The claims of a section by name: what is asked, what the figure is, and one cell for each judge or attribute."""
+def asked_rows(claims: Iterable[tuple[int, Claim]]) -> list[dict[str, Any]]:
+    """The claims of a section by name: what is asked, what the figure is, and one cell for each judge or attribute.
+
+    Args:
+        claims: With the number that each has on the page.
+    """
     found: dict[str, list[dict[str, Any]]] = {}
-    for place, claim in answer.claims:
+    for place, claim in claims:
         found.setdefault(claim.claim, []).append({"place": place, **tables.claim_row(claim)})
     return [
         {"question": cells[0]["question"], "about": WORDS[name].about, "cells": cells} for name, cells in found.items()
@@ -108,7 +113,7 @@ def _copies(evidence: EvidenceView) -> dict[str, Any]:
         "pairs": [_pair(pair) for pair in evidence.pairs],
         "pairs_listed": evidence.pairs_listed,
         "quarantined": evidence.quarantined,
-        "charts": [*_spreads(evidence, "copies.flag_rate"), *membership_pictures(evidence)],
+        "charts": [*_spreads(evidence, "copies.flag_rate"), *membership_pictures(evidence, "membership")],
         "planted": _planted(search, evidence.figures("copies.flag_rate")) if search else [],
         "searched": bool(search and search.value is not None),
     }
@@ -159,12 +164,19 @@ _PICTURES: Mapping[str, Callable[[EvidenceView], dict[str, Any]]] = {
 
 
 def full_claims(evidence: EvidenceView) -> list[dict[str, Any]]:
-    """Every claim with all its figures, by question."""
-    return [
+    """Every claim with all its figures, by question; last those on what must stay in the house."""
+    found = [
         _full(answer.question.title, answer.tally, answer.claims)
         for answer in answers(evidence.judged)
         if answer.claims
     ]
+    kept = of_house(evidence)
+    return [*found, _full(HOUSE.title, [], kept)] if kept else found
+
+
+def of_house(evidence: EvidenceView) -> list[tuple[int, Claim]]:
+    """The claims on what must stay in the house, with the number that each has on the page."""
+    return [(place, claim) for place, claim in enumerate(evidence.claims, start=1) if HOUSE.holds(claim)]
 
 
 def full_beside(title: str, claims: Sequence[Claim], before: int) -> dict[str, Any]:

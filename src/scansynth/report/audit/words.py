@@ -145,11 +145,6 @@ WORDS: Mapping[str, Words] = {
         "closeness to the set reveals who was a training patient",
         _WHO,
     ),
-    "membership.discriminator": Words(
-        "membership inference from the discriminator",
-        "the discriminator’s score reveals who was a training patient",
-        _WHO,
-    ),
     "fairness.share": Words(
         "how often groups appear",
         "groups appear too often or too rarely",
@@ -178,6 +173,14 @@ WORDS: Mapping[str, Words] = {
     "telltales.pixels": Words("traces in the pixels", "traces in the pixels distinguish them from real images", _TELL),
     "telltales.files": Words(
         "sizes and headers of files", "sizes or headers of the files distinguish them from real files", _TELL
+    ),
+    "house.discriminator": Words(
+        "membership inference from the discriminator",
+        "the discriminator’s score reveals who was a training patient",
+        _WHO,
+    ),
+    "house.encoders": Words(
+        "membership inference from the encoders", "the encoders reveal who was a training patient", _WHO
     ),
 }
 """Of every claim; a test holds that none is missing."""
