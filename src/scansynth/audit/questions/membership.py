@@ -249,8 +249,7 @@ def assess(
         n: Numbers of images and patients.
         context: Settings and random numbers.
         wording: Of the source of the scores.
-        extra: Further figures to keep.
-        caveat: A sentence to add.
+        extra, caveat: Further figures to keep, and a sentence to add.
     """
     level = context.settings.level
     value, interval = auc_interval(scores.members, scores.others, level)
@@ -279,8 +278,8 @@ def assess(
         },
         **(extra or {}),
     }
-    ruling = ruled(interval, standing)
-    return Finding(decide(name, measured, _why(wording, measured, standing, caveat), ruling), figures)
+    reasons = _why(wording, measured, standing, caveat)
+    return Finding(decide(name, measured, reasons, ruled(interval, standing)), figures)
 
 
 def ruled(interval: Interval, standing: Exposed) -> Verdict:
