@@ -249,13 +249,13 @@ def assess(
         n: Numbers of images and patients.
         context: Settings and random numbers.
         wording: Of the source of the scores.
-        extra, caveat: Further figures to keep, and a sentence to add.
+        extra: Further figures to keep.
+        caveat: A sentence to add.
     """
     level = context.settings.level
     value, interval = auc_interval(scores.members, scores.others, level)
     standing = exposed(scores.members, scores.others, FALSE_SHARE, level)
-    halves = patient_halves(np.arange(len(scores.others)), context.settings.draws, context.rng(name, "halves"))
-    floor = np.array([auc(scores.others[half], scores.others[~half]) for half in halves])
+    floor = _halves(scores.others, context, name)
     measured = Measurement(
         value=value,
         interval=interval,
@@ -280,6 +280,12 @@ def assess(
     }
     reasons = _why(wording, measured, standing, caveat)
     return Finding(decide(name, measured, reasons, ruled(interval, standing)), figures)
+
+
+def _halves(others: Floats, context: Context, name: str) -> Floats:
+    """AUC between random halves of the others (draws,)."""
+    halves = patient_halves(np.arange(len(others)), context.settings.draws, context.rng(name, "halves"))
+    return np.array([auc(others[half], others[~half]) for half in halves])
 
 
 def ruled(interval: Interval, standing: Exposed) -> Verdict:
