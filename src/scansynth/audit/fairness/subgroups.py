@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.audit.compared import MOST_IMAGES, Images, Reals
-from scansynth.audit.context import Context, View, at_most
+from scansynth.audit.context import Context
 from scansynth.audit.fairness import flags, lesion_size, likeness, reach, shares
 from scansynth.audit.fairness.figures import Rows, enough
 from scansynth.audit.fairness.groups import LEAST_PATIENTS, Attribute, lesion_sizes, read_attributes, stated_patients
+from scansynth.audit.fairness.scene import LEAST_AUC, LEAST_STEADINESS, Scene, SharedImages, mean_auc
 from scansynth.audit.questions import copies
 from scansynth.claims.claim import Claim, Finding, not_assessable
 from scansynth.console import Progress
-from scansynth.metrics import planted
 from scansynth.metrics.attributes import FOLDS, GroupPredictor, ShareMeter, learn_groups
 from scansynth.seeds import derive_seed
 from scansynth.statistics import Verdict
@@ -30,15 +28,8 @@ from scansynth.statistics import Verdict
 BY_GROUP = (shares.NAME, reach.NAME, likeness.NAME, flags.NAME)
 CLAIMS = (*BY_GROUP, lesion_size.NAME)
 
-LEAST_AUC = 0.65
-"""Least mean AUC of a usable group predictor."""
-
-LEAST_STEADINESS = 0.1
 THIRDS_STEADINESS = 0.4
 """Below it numbers are divided at the median instead of the thirds: shares of three groups would be too uncertain."""
-
-COPIED_IMAGES = 300
-"""Training images of which copies are planted."""
 
 Floats = NDArray[np.float64]
 
@@ -67,7 +58,7 @@ class _Known:
                 f"By {self.attribute.name}, fewer than two groups have {LEAST_PATIENTS} training patients"
                 f"{_named(self)}."
             )
-        auc = float(self.predictor.auc[: self.attribute.judged].mean())
+        auc = mean_auc(self.predictor, self.attribute.judged)
         if auc < LEAST_AUC:
             return (
                 f"The groups by {self.attribute.name} cannot be predicted from the images: the predictor's AUC is "
@@ -99,76 +90,23 @@ def _named(known: _Known) -> str:
     return f" ({'; '.join(parts)})" if parts else ""
 
 
-class _Images:
-    """What all judges share; expensive parts are computed on first use."""
-
-    def __init__(self, context: Context) -> None:
-        self.context, train = context, context.compared.train
-        kept = at_most(len(train.images), MOST_IMAGES, context.rng("subgroups", "train"))
-        self.train = Reals(tuple(train.cases[place] for place in kept), train.images[kept])
-
-    @cached_property
-    def spoiled(self) -> Mapping[str, Images]:
-        """Spoiled test images."""
-        images = self.context.real.images
-        return {
-            "blur of 2 pixels": planted.blur(images, 2.0),
-            "noise": planted.noise(images, 0.025, self.context.rng("subgroups", "noise")),
-        }
-
-    @cached_property
-    def flags(self) -> tuple[Any, Any, Any]:
-        """Flags of the set, of the test images and of planted copies."""
-        flagged = flags.open_flags(self.context.compared, self.train.images)
-        return flagged.of(self.context.synthetic), flagged.of(self.context.real.images), flagged.of(self.copies)
-
-    @cached_property
-    def copied(self) -> NDArray[np.int64]:
-        """Places of the training images of which copies are planted."""
-        return at_most(len(self.train.images), COPIED_IMAGES, self.context.rng("subgroups", "copied"))
-
-    @cached_property
-    def copies(self) -> Any:
-        """Copies of them."""
-        return flags.copies_of(self.train.images[self.copied], self.context.rng("subgroups", "copies"))
-
-
-class _Scene:
-    """What all attributes share before one judge."""
-
-    def __init__(self, images: _Images, view: View) -> None:
-        self.images, self.context, self.view, self.train = images, images.context, view, images.train
-        self.features: Floats = view.encode(self.train.images)
-        self.patients, self.test_patients = self.train.patients, self.context.real.patients
-
-    @cached_property
-    def spoiled(self) -> Mapping[str, Floats]:
-        """Features of spoiled test images."""
-        return {fault: self.view.encode(changed) for fault, changed in self.images.spoiled.items()}
-
-    @cached_property
-    def copy_features(self) -> Floats:
-        """Features of the copies."""
-        return self.view.encode(self.images.copies)
-
-
 def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
     """The claims of each attribute, and the one on sizes."""
     attributes, left = read_attributes(context.compared.train.cases, context.real.cases)
     if not context.views or not (attributes or lesion_sizes(context.compared.train.cases, context.real.cases)):
         figures = {"left_out": dict(left)} if left else {}
         return tuple(Finding(not_assessable(name, _unknown(left), _counts(context)), figures) for name in CLAIMS)
-    images, found = _Images(context), []
+    images, found = SharedImages(context), []
     for place, view in enumerate(context.views):
         progress(place, len(context.views), view.judge)
-        found += [finding.by(view.judge) for finding in _before(_Scene(images, view), left)]
+        found += [finding.by(view.judge) for finding in _before(Scene(images, view), left)]
     if left:
         found[0] = replace(found[0], figures={**found[0].figures, "left_out": dict(left)})
     order = {name: place for place, name in enumerate(CLAIMS)}
     return tuple(sorted(found, key=lambda finding: order[finding.claim.claim]))
 
 
-def _before(scene: _Scene, left: Mapping[str, str]) -> list[Finding]:
+def _before(scene: Scene, left: Mapping[str, str]) -> list[Finding]:
     """All claims before one judge."""
     known = _known(scene)
     found = [finding for one in known for finding in _of_attribute(scene, one, known)]
@@ -188,7 +126,7 @@ def _counts(context: Context) -> Mapping[str, int]:
     return {"synthetic images": len(context.synthetic), "training images": len(context.compared.train.cases)}
 
 
-def _known(scene: _Scene) -> list[_Known]:
+def _known(scene: Scene) -> list[_Known]:
     """Every attribute with its predictor; numbers in thirds where these can be predicted, else in halves."""
     cases = (scene.train.cases, scene.context.real.cases)
     halves = {attribute.name: attribute for attribute in read_attributes(*cases, thirds=False)[0]}
@@ -207,7 +145,7 @@ def _unsteady(predictor: GroupPredictor) -> bool:
     return ShareMeter(predictor).steadiness < THIRDS_STEADINESS
 
 
-def _learned(scene: _Scene, attribute: Attribute) -> _Known:
+def _learned(scene: Scene, attribute: Attribute) -> _Known:
     groups = range(len(attribute.groups))
     of_train = tuple(stated_patients(attribute.train, scene.patients, group) for group in groups)
     of_test = tuple(stated_patients(attribute.test, scene.test_patients, group) for group in groups)
@@ -219,7 +157,7 @@ def _learned(scene: _Scene, attribute: Attribute) -> _Known:
     return _Known(attribute, predictor, of_train, of_test)
 
 
-def _comparisons(known: Sequence[_Known], scene: _Scene, in_test: bool) -> int:
+def _comparisons(known: Sequence[_Known], scene: Scene, in_test: bool) -> int:
     """How many intervals one kind of claim holds at once, by all judges; of two groups one follows from the other."""
     total = 0
     for one in known:
@@ -230,7 +168,7 @@ def _comparisons(known: Sequence[_Known], scene: _Scene, in_test: bool) -> int:
     return max(total, 1) * len(scene.context.views)
 
 
-def _of_attribute(scene: _Scene, one: _Known, known: Sequence[_Known]) -> list[Finding]:
+def _of_attribute(scene: Scene, one: _Known, known: Sequence[_Known]) -> list[Finding]:
     """The four claims of one attribute, each with the rows of all groups."""
     in_test = enough(one.attribute.test, scene.test_patients, one.attribute.judged)
     few = (
@@ -241,11 +179,14 @@ def _of_attribute(scene: _Scene, one: _Known, known: Sequence[_Known]) -> list[F
     in_train, of_test = _comparisons(known, scene, False), _comparisons(known, scene, True)
     answers: dict[str, tuple[Claim, Rows]] = {}
     unproved = one.too_few or _unproved(one)
+    small = one.too_few or (few if len(in_test) < 2 else "")
+    read = one.predictor is not None and not (unproved and small)
+    doubtful = scene.images.doubt(one.attribute) if read else ""
     reasons = {
-        shares.NAME: unproved,
-        reach.NAME: one.too_few or (few if len(in_test) < 2 else ""),
-        likeness.NAME: one.too_few or (few if len(in_test) < 2 else ""),
-        flags.NAME: unproved or _no_thresholds(scene),
+        shares.NAME: unproved or doubtful,
+        reach.NAME: small or doubtful,
+        likeness.NAME: small,
+        flags.NAME: unproved or _no_thresholds(scene) or doubtful,
     }
     makers = {
         shares.NAME: lambda: _shares(scene, one, in_train),
@@ -259,13 +200,13 @@ def _of_attribute(scene: _Scene, one: _Known, known: Sequence[_Known]) -> list[F
     return [_finding(scene, one, name, answers) for name in BY_GROUP]
 
 
-def _no_thresholds(scene: _Scene) -> str:
+def _no_thresholds(scene: Scene) -> str:
     """Why no copy threshold can be set; empty when it can."""
     few = scene.context.compared.calibrate.lack(copies.LEAST_PATIENTS, copies.LEAST_IMAGES)
     return f"Too few patients have the role calibrate: {few}." if few else ""
 
 
-def _shares(scene: _Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows]:
+def _shares(scene: Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows]:
     context, predictor = scene.context, _present(one)
     return shares.assess(
         one.attribute,
@@ -280,7 +221,7 @@ def _shares(scene: _Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows]:
     )
 
 
-def _reach(scene: _Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows]:
+def _reach(scene: Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows]:
     context, predictor = scene.context, _present(one)
     return reach.assess(
         one.attribute,
@@ -294,7 +235,7 @@ def _reach(scene: _Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows]:
     )
 
 
-def _likeness(scene: _Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows]:
+def _likeness(scene: Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows]:
     context = scene.context
     return likeness.assess(
         one.attribute,
@@ -310,7 +251,7 @@ def _likeness(scene: _Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows
     )
 
 
-def _copies(scene: _Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows]:
+def _copies(scene: Scene, one: _Known, comparisons: int) -> tuple[Claim, Rows]:
     context, predictor = scene.context, _present(one)
     made, tested, copied = scene.images.flags
     return flags.assess(
@@ -333,7 +274,7 @@ def _present(one: _Known) -> GroupPredictor:
     return one.predictor
 
 
-def _finding(scene: _Scene, one: _Known, name: str, answers: Mapping[str, tuple[Claim, Rows]]) -> Finding:
+def _finding(scene: Scene, one: _Known, name: str, answers: Mapping[str, tuple[Claim, Rows]]) -> Finding:
     """A claim with its attribute, the groups without a verdict, and the rows of all groups."""
     attribute, rows, claim = one.attribute, [], answers[name][0]
     voided = claim.verdict is Verdict.NOT_ASSESSABLE
@@ -355,7 +296,7 @@ def _finding(scene: _Scene, one: _Known, name: str, answers: Mapping[str, tuple[
     return Finding(replace(claim, why=why, attribute=attribute.name), {"groups": rows})
 
 
-def _of_lesions(scene: _Scene) -> Finding:
+def _of_lesions(scene: Scene) -> Finding:
     """The claim on sizes, where a column holds them."""
     context, counts = scene.context, _counts(scene.context)
     found = lesion_sizes(scene.train.cases, context.real.cases)
