@@ -163,6 +163,36 @@ def test_what_is_wrong_is_found_by_the_claims_that_are_for_it(
         assert found["refuted"][name] >= 0.8, name
 
 
+@pytest.mark.parametrize(
+    ("fault", "finders"),
+    [
+        ("none", ()),
+        ("shifted", ("fidelity.kid", "fidelity.density")),
+        ("eight images", ("diversity.near_pairs", "diversity.nearest", "diversity.vendi", "fidelity.kid")),
+        ("half the variation", ("diversity.pair_distance", "diversity.nearest", "diversity.recall", "diversity.vendi")),
+    ],
+)
+def test_twice_as_many_images_change_no_verdict(simulation: ModuleType, fault: str, finders: tuple[str, ...]) -> None:
+    """More images of one source make a figure surer; they neither lift nor lower it."""
+    names, values = np.repeat(np.arange(40), 3), []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        twice = simulation.seen(simulation.synthetic(240, fault, rng))[0]
+        real = simulation.seen(simulation.images(40, 3, rng))[0]
+        once, doubled = (
+            {claim.claim: claim for claim in simulation.claims(made, real, names, 40, np.random.default_rng(seed))}
+            for made in (twice[:120], twice)
+        )
+        for name, claim in once.items():
+            assert {claim.verdict, doubled[name].verdict} != {Verdict.SHOWN, Verdict.REFUTED}, name
+            wrong = simulation.on_the_wrong_side(claim), simulation.on_the_wrong_side(doubled[name])
+            assert wrong[0] == wrong[1] or name not in finders, name
+            assert fault != "none" or not any(wrong), name
+            if name != "fidelity.kid":
+                values.append((claim.value, doubled[name].value))
+    np.testing.assert_allclose(*np.mean(values, axis=0), rtol=0.03)
+
+
 def test_the_judges_of_the_simulation_see_the_same_images_in_part(simulation: ModuleType) -> None:
     first, second = simulation.seen(simulation.images(2000, 1, np.random.default_rng(0)))
     assert first.var(axis=0).mean() == pytest.approx(1.0, abs=0.35)

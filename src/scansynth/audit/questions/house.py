@@ -143,7 +143,7 @@ def _steadiness(encode: Encoder, images: Images, views: list[Images]) -> Floats:
 
 
 def _standard(values: Floats) -> Floats:
-    """Values at mean 0 and spread 1, so that two encoders weigh alike."""
+    """Values at mean 0 and spread 1, so that two encoders count alike."""
     return np.asarray((values - values.mean()) / max(float(values.std()), 1e-12))
 
 
