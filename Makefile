@@ -52,9 +52,10 @@ bench: $(READY)  ## The figures of docs/results that need no GPU and no real sca
 	$(RUN)/python benchmarks/utility_error_rates.py --out docs/results/utility_error_rates.json
 	$(RUN)/python benchmarks/reader_error_rates.py --out docs/results/reader_error_rates.json
 
-drill: $(READY_DEV)  ## Half an hour: 50 trainings killed and gone on with, 20 readers at once on both databases
+drill: $(READY_DEV)  ## An hour: killed trainings and ingests, 2,000 mutated files, a fuzzer, 20 readers on both databases
 	$(RUN)/python tests/gan/tiny_training.py build/drill 45
 	$(RUN)/python tests/reader/load_drill.py --seconds 600
+	$(RUN)/python tests/data/attacked.py build/attacks
 
 docs: $(READY_DEV)  ## The documentation as pages in site/
 	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from attacks import mutate
 
 from scansynth.dicom.children import Answer, Outcome, Sandbox
 from scansynth.dicom.header import Header
@@ -183,32 +184,13 @@ def test_pool_decodes_what_the_plain_function_decodes(write_dicom: Callable[...,
             assert digests == [sha256_file(path) for path in paths]
 
 
-def _mutate(data: bytes, draw: np.random.Generator) -> bytes:
-    """One of: bytes overwritten, a 4-byte length blown up, a cut, a piece repeated, a bit flipped."""
-    changed = bytearray(data)
-    kind, place = draw.integers(5), int(draw.integers(len(data)))
-    if kind == 0:
-        for where in draw.integers(0, len(data), int(draw.integers(1, 40))):
-            changed[where] = int(draw.integers(256))
-    elif kind == 1:
-        early = int(draw.integers(132, min(len(data) - 4, 3000)))
-        changed[early : early + 4] = draw.choice([b"\xff\xff\xff\xff", b"\xfe\xff\xff\x7f", b"\0\0\0\0"])
-    elif kind == 2:
-        del changed[place:]
-    elif kind == 3:
-        changed[place:place] = changed[: int(draw.integers(1, 4000))]
-    else:
-        changed[int(draw.integers(0, min(len(data), 2500)))] ^= 1 << int(draw.integers(8))
-    return bytes(changed)
-
-
 def _attack(folder: Path, count: int) -> tuple[list[Header | DicomError], list[Decoded | DicomError]]:
     """Reads and decodes `count` mutated files in the sandbox."""
     draw = generator(7, "mutations")
     bases = [(_PACKAGED / name).read_bytes() for name in _MUTATED]
     paths = [folder / f"{number:04d}" for number in range(count)]
     for number, path in enumerate(paths):
-        path.write_bytes(_mutate(bases[number % len(bases)], draw))
+        path.write_bytes(mutate(bases[number % len(bases)], draw))
     found = list(scan_all(paths, Limits(), seconds=20.0))
     jobs = [(path, header) for path, header in zip(paths, found, strict=True) if isinstance(header, Header)]
     with DecodePool(2, seconds=20.0) as pool:
