@@ -232,9 +232,13 @@ def asked_roles(scans: Iterable[Scan]) -> dict[str, tuple[Role, int]]:
 
 def leave_withdrawn(joined: Joined, withdrawn: Withdrawn) -> Joined:
     """The same without the images of withdrawn patients."""
-    gone = [Left(scan.source, REASON, "", scan.patient) for scan in joined.scans if withdrawn.holds(scan)]
-    scans = [scan for scan in joined.scans if not withdrawn.holds(scan)]
-    return replace(joined, scans=scans, left=[*marked(joined.left, withdrawn.patients), *gone])
+    kept, gone = list[Scan](), list[Left]()
+    for scan in joined.scans:
+        if withdrawn.holds((scan.patient, *scan.also)):
+            gone.append(Left(scan.source, REASON, "", scan.patient))
+        else:
+            kept.append(scan)
+    return replace(joined, scans=kept, left=[*marked(joined.left, withdrawn.patients), *gone])
 
 
 def marked(left: Iterable[Left], patients: Collection[str]) -> list[Left]:

@@ -6,16 +6,12 @@ keyed hashes alone: of the patients, and of their pixels, so that the same pictu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from scansynth.errors import StudyError
 from scansynth.files import read_csv, sha256_json, write_csv
-
-if TYPE_CHECKING:
-    from scansynth.data.join import Scan
 
 WITHDRAWN = "withdrawn.csv"
 """In the study's folder."""
@@ -46,9 +42,9 @@ class Withdrawn:
             return {}
         return {REASON: sha256_json([sorted(self.patients), sorted(self.pixels)])}
 
-    def holds(self, scan: Scan) -> bool:
-        """Whether a scan is of one of them, under whichever number."""
-        return not self.patients.isdisjoint((scan.patient, *scan.also))
+    def holds(self, patients: Iterable[str]) -> bool:
+        """Whether one of the keyed hashes under which a person may be known is of them."""
+        return not self.patients.isdisjoint(patients)
 
 
 def read_withdrawn(study: Path) -> Withdrawn:
