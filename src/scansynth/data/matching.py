@@ -164,7 +164,7 @@ def _account_for_paths(lost: Sequence[LabelRow], found: Found) -> list[str]:
         return []
     return [
         f"{_rows(len(unseen))} of labels.csv (row {unseen[0].row} first) lead into a folder that this user may not "
-        "read; give leave to read it"
+        "read; grant read permission"
     ]
 
 

@@ -122,7 +122,7 @@ def _walk(root: Path, wanted: Callable[[str], bool]) -> Iterator[Source]:
 
 def _check_leave(root: Path, name: str) -> None:
     if not os.access(root, os.R_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise CohortError(f"{name} may not be read by this user; give leave to read it and what is in it")
+        raise CohortError(f"{name} may not be read by this user; grant read permission for it and its contents")
 
 
 def _inode(folder: Path) -> tuple[int, int]:

@@ -94,7 +94,7 @@ def _text(path: Path) -> tuple[str, list[str]]:
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise CohortError(f"there is no {path.name} where study.toml says; set cohort.labels to the file") from None
     except OSError as fault:
-        raise CohortError(f"{path.name} cannot be read: {fault.strerror}; give leave to read it") from None
+        raise CohortError(f"{path.name} cannot be read: {fault.strerror}; grant read permission") from None
     for start, kind in _BINARY.items():
         if data.startswith(start):
             raise CohortError(f"{path.name} is {kind}, not CSV; save it as CSV from the spreadsheet")

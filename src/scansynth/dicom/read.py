@@ -44,7 +44,7 @@ _DICOMDIR = "1.2.840.10008.1.3.10"
 _UNDEFINED = 0xFFFFFFFF
 _MOST_ELEMENTS = 4096  # of a file, whose tags are kept
 _LONG_VALUE = 1 << 16  # bytes; no whitelisted value is longer
-CLOSED_FOLDER = "folder without leave to read"
+CLOSED_FOLDER = "folder without read permission"
 """The reason of a folder that stands for its files."""
 _GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 
