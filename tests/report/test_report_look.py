@@ -91,3 +91,11 @@ def test_page_of_large_images_stays_small(page_file: Path) -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_opens_offline_without_sideways_scrolling(browser: Any, page_file: Path, width: int, theme: str) -> None:
     assert_looks_right(browser, page_file, width, theme)
+
+
+def test_the_top_fits_one_screen(browser: Any, page_file: Path) -> None:
+    """Verdicts, what to do next, and what the set is worth."""
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(page_file.as_uri())
+    assert page.evaluate("document.querySelector('.next').getBoundingClientRect().bottom") <= 800
+    page.close()

@@ -71,7 +71,7 @@ def test_what_is_open_is_named() -> None:
     assert answer.verdict is OPEN
     assert answer.sentence == (
         "Not settled: the data are inconclusive on how many kinds of patients are covered; "
-        "how many real patients lie within its spread could not be assessed; 1 claim is shown."
+        "1 claim could not be assessed; 1 claim is shown."
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from scansynth.audit.encoders import FIXED, LEARNED, OWN
 from scansynth.claims.questions import HOUSE, QUESTIONS, READERS, UTILITY
 from scansynth.claims.rules import READER_RULES, RULES, UTILITY_RULES
+from scansynth.report.audit.advice import advise
 from scansynth.report.audit.sections import full_beside, full_claims, missing_claims, question_sections
 from scansynth.report.collect import Findings
 from scansynth.report.figures.words import VERDICT_MEANING, clean
@@ -54,6 +55,7 @@ def verdicts(findings: Findings) -> dict[str, Any]:
     return {
         "questions": questions,
         "house": house_section(findings),
+        "advice": advise(evidence) if evidence else None,
         "trial": trial,
         "readers": readers,
         "opened": [*questions, *(section for section in (trial, readers) if section)],

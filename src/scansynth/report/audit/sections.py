@@ -9,6 +9,7 @@ from scansynth.claims.claim import Claim
 from scansynth.claims.questions import HOUSE
 from scansynth.claims.rules import Rule
 from scansynth.report import tables
+from scansynth.report.audit.advice import advise
 from scansynth.report.audit.artefacts import EvidenceView, PairView, damaged
 from scansynth.report.audit.groups import group_pictures
 from scansynth.report.audit.membership import membership_pictures
@@ -17,9 +18,12 @@ from scansynth.report.audit.telltales import telltales_pictures
 from scansynth.report.audit.words import WORDINGS, WORDS, Answer, answers
 from scansynth.report.figures.figures import Chart
 from scansynth.report.figures.pictures import single
-from scansynth.report.figures.words import clean, number
+from scansynth.report.figures.words import clean, count, number
 from scansynth.statistics import Verdict
 from scansynth.study import BEHIND
+
+_WANTING = ("fewer than", "Fewer than", "Too few", "too few", "are needed", "is known for", "No column", "No patient")
+"""Words of the reasons that speak of too few patients or missing data."""
 
 _MIRRORED = {
     "": "",
@@ -36,7 +40,11 @@ def question_sections(evidence: EvidenceView) -> list[dict[str, Any]]:
         EvidenceError: The figures behind the claims are damaged.
     """
     try:
-        return [_section(answer, evidence) for answer in answers(evidence.judged)]
+        causes = advise(evidence).causes
+        return [
+            {**_section(answer, evidence), "cause": causes.get(answer.question.name, "")}
+            for answer in answers(evidence.judged)
+        ]
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as fault:
         raise damaged(BEHIND) from fault
 
@@ -51,10 +59,28 @@ def _section(answer: Answer, evidence: EvidenceView) -> dict[str, Any]:
         "sentence": answer.sentence,
         "disagreement": answer.disagreement,
         "tally": answer.tally,
-        "asked": asked_rows(answer.claims),
+        "asked": asked_rows(row for row in answer.claims if row[1].value is not None),
+        "unassessed": _unassessed(answer),
         "charts": [],
         "facts": [],
         **_PICTURES[question.name](evidence),
+    }
+
+
+def _unassessed(answer: Answer) -> dict[str, Any] | None:
+    """The claims without a figure, folded to one line; none where all have one."""
+    rows = [(place, claim) for place, claim in answer.claims if claim.value is None]
+    if not rows:
+        return None
+    reasons: dict[str, list[dict[str, Any]]] = {}
+    for place, claim in rows:
+        reasons.setdefault(clean(claim.why), []).append({"place": place, **tables.claim_row(claim)})
+    few = sum(any(word in claim.why for word in _WANTING) for _, claim in rows)
+    parts = [(few, "for want of patients or data"), (len(rows) - few, "for another reason")]
+    return {
+        "line": f"{count(len(rows), 'claim')} could not be assessed: "
+        + ", ".join(f"{amount} {words}" for amount, words in parts if amount),
+        "reasons": list(reasons.items()),
     }
 
 

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 
 from scansynth.claims.claim import Claim
 from scansynth.claims.traces import FILES, PIXELS
+from scansynth.report.audit.advice import traces_by_strength
 from scansynth.report.audit.artefacts import EvidenceView
 from scansynth.report.figures.figures import COLOURS, Chart, axes_for
 from scansynth.report.figures.words import clean
@@ -67,8 +68,8 @@ def _numbers(row: _Row) -> list[tuple[str, str]]:
 def _traces(row: _Row) -> list[tuple[str, list[tuple[str, str]]]]:
     """Each trace by itself, as readers see the images and, where that is another thing, as they are stored."""
     found = [("Single traces", "traces"), ("Single traces, as stored (reported only)", "traces_as_stored")]
-    listed = [(title, _pairs(row.figures.get(key))[:_TRACES_LISTED]) for title, key in found]
-    return [(title, [(clean(name), _times(auc)) for name, auc in rows]) for title, rows in listed if rows]
+    listed = [(title, traces_by_strength(row.figures.get(key))[:_TRACES_LISTED]) for title, key in found]
+    return [(title, [(name, _times(auc)) for name, auc in rows]) for title, rows in listed if rows]
 
 
 def _pairs(table: Any) -> list[tuple[str, Any]]:

@@ -257,9 +257,9 @@ def _open(claims: Sequence[Claim]) -> str:
     undecided = _parts(claims, Verdict.NOT_SHOWN, "short")
     if undecided:
         parts.append(f"the data are inconclusive on {_listed(undecided)}")
-    unasked = [part for part in _parts(claims, Verdict.NOT_ASSESSABLE, "short") if part not in undecided]
+    unasked = sum(claim.verdict is Verdict.NOT_ASSESSABLE for claim in claims)
     if unasked:
-        parts.append(f"{_listed(unasked)} could not be assessed")
+        parts.append(f"{count(unasked, 'claim')} could not be assessed")
     shown = sum(claim.verdict is Verdict.SHOWN for claim in claims)
     rest = f"; {count(shown, 'claim is', 'claims are')} shown" if shown else ""
     return f"Not settled: {'; '.join(parts)}{rest}."
