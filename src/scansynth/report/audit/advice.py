@@ -68,7 +68,7 @@ def advise(evidence: EvidenceView) -> Advice:
 
 
 def _step(evidence: EvidenceView, refuted: set[str]) -> str:
-    """One sentence or two, by what weighs most: patients first, then readers, then use."""
+    """One sentence or two, by what matters most: patients first, then readers, then use."""
     if "copies.real_files" in refuted:
         return (
             "Do not release it: real images are among the synthetic ones. Remove those in quarantine.csv, and find how "
