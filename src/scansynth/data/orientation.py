@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ _AXES = ("sagittal", "coronal", "axial")
 """The plane whose normal is the x, y or z axis."""
 
 _TIE = 1e-6
+Cosines = tuple[float, float, float, float, float, float]
 _Kind = TypeVar("_Kind", bound=np.generic)
 _Number = TypeVar("_Number", int, float)
 
@@ -57,19 +59,26 @@ class Turn:
 
 def plane_of(header: Header) -> str | None:
     """axial, coronal or sagittal: the nearest one, so that a tilted gantry stays axial; none when it is not said."""
-    if header.orientation is None:
-        return None
-    normal = np.cross(header.orientation[:3], header.orientation[3:])
-    return _AXES[int(np.abs(normal).argmax())]
+    return None if header.orientation is None else _plane(header.orientation)
+
+
+@lru_cache(maxsize=4096)
+def _plane(cosines: Cosines) -> str:
+    """The plane of an image with these direction cosines; the images of a series have the same."""
+    return _AXES[int(np.abs(np.cross(cosines[:3], cosines[3:])).argmax())]
 
 
 def turn_of(header: Header) -> Turn:
     """How an image comes to the raster orientation of its plane; no move where the orientation is not said."""
-    plane = plane_of(header)
-    if plane is None or header.orientation is None:
-        return Turn()
+    return Turn() if header.orientation is None else _turn(header.orientation)
+
+
+@lru_cache(maxsize=4096)
+def _turn(cosines: Cosines) -> Turn:
+    """The move of an image with these direction cosines."""
+    plane = _plane(cosines)
     (across, across_sign), (down, down_sign) = _axis(RASTER[plane][:3]), _axis(RASTER[plane][3:])
-    row, column = header.orientation[:3], header.orientation[3:]
+    row, column = cosines[:3], cosines[3:]
     transpose = abs(row[down]) + abs(column[across]) > abs(row[across]) + abs(column[down]) + _TIE
     if transpose:
         row, column = column, row

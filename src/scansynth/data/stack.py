@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -52,3 +53,12 @@ class StackWriter:
                 raise RuntimeError("the header of the stack has grown over its data")
         finally:
             self._stream.close()
+
+
+def forget_pages(images: npt.NDArray[np.generic]) -> None:
+    """Lets go of the memory into which parts of a mapped file were read; they are read again when they are needed."""
+    base: object = images
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap):
+        base.madvise(mmap.MADV_DONTNEED)

@@ -177,7 +177,11 @@ def to_signed(images: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
 
 def to_stored(x: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint16]:
     """[-1, 1] to stored values 0..65535, clipped and rounded, of any shape."""
-    return np.clip(np.rint((x.astype(np.float64) + 1.0) * (_TOP / 2.0)), 0.0, _TOP).astype(np.uint16)
+    scaled = x.astype(np.float64)
+    scaled += 1.0
+    scaled *= _TOP / 2.0
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, 0.0, _TOP, out=scaled).astype(np.uint16)
 
 
 def write_facts(folder: Path, facts: CohortFacts) -> None:

@@ -166,8 +166,11 @@ def to_window(values: Floats, low: float, high: float) -> Floats:
     """
     if not low < high:
         raise ValueError("the window must rise")
-    scaled = (values.astype(np.float64) - low) * (2.0 / (high - low)) - 1.0
-    return np.clip(scaled, -1.0, 1.0).astype(np.float32)
+    scaled = values.astype(np.float64)
+    scaled -= low
+    scaled *= 2.0 / (high - low)
+    scaled -= 1.0
+    return np.clip(scaled, -1.0, 1.0, out=scaled).astype(np.float32)
 
 
 def from_window(x: Floats, low: float, high: float) -> Floats:

@@ -11,6 +11,8 @@ reach an aligned correlation of 0.948, and copies with 10% noise or in 8 bits 0.
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scansynth.console import Progress, silent
+from scansynth.data.stack import forget_pages
 from scansynth.metrics import ncc
 
 ALIKE, SURELY = 0.97, 0.995
@@ -31,7 +34,7 @@ _CANDIDATES = 5
 _LEAST = 0.75  # likeness of two descriptors; that of a copy found by `ALIKE` is 0.83 and more, but for strong blur
 _WAVES = 12  # frequencies of the descriptor, each way
 _SMALLEST = 2 * ncc.RADIUS + 8  # side of an image that can be shifted and compared
-_TILE = 512
+_TILE, _READ = 512, 64  # images compared, and images read, at a time
 _SAMPLE = 200  # images that show how far patients are from each other
 LARGEST, SHARE = 5, 0.05
 """Numbers, and share of the cohort's patients, that one person may have; more are no person."""
@@ -100,7 +103,7 @@ def find_twins(own: Pictures, other: Pictures | None = None, progress: Progress 
     side = min([ncc.WORKING, *(size for part in parts for size in part.images.shape[-2:])])
     if side < _SMALLEST or len(patients) > MOST_IMAGES or not len(own.images):
         return Twins(tuple(equal), None, False)
-    bands = np.concatenate([_bands(part.images, side) for part in parts])
+    bands = _Bands([part.images for part in parts], side)
     vectors, codes = _descriptors(bands), np.unique(np.array(patients), return_inverse=True)[1]
     known = {(twin.first, twin.second) for twin in equal}
     near = [
@@ -156,24 +159,41 @@ def _equal(digests: Sequence[str], patients: Sequence[str], own: int) -> list[Tw
     return sorted(found, key=lambda twin: (twin.first, twin.second))
 
 
-def _bands(images: npt.NDArray[np.uint16], side: int) -> Floats:
-    """The middle band of detail of each image, (n, side, side)."""
-    made = np.empty((len(images), side, side), np.float32)
-    for start in range(0, len(images), _TILE):
-        part = np.asarray(images[start : start + _TILE], np.float32)
-        flat = part.mean(axis=1) if part.ndim == 4 else part
-        made[start : start + _TILE] = ncc.prepare(flat, side)
-    return made
+class _Bands:
+    """The middle band of detail of each image, in a file without a name, so that memory does not grow with the cohort.
+
+    Args:
+        parts: Images (n, rows, columns) or (n, channels, rows, columns).
+        side: Rows and columns of the bands.
+    """
+
+    def __init__(self, parts: Sequence[npt.NDArray[np.uint16]], side: int) -> None:
+        self.side, self.count = side, sum(map(len, parts))
+        self._stream = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as this does)
+        for images in parts:
+            for start in range(0, len(images), _READ):
+                part = np.asarray(images[start : start + _READ], np.float32)
+                flat = part.mean(axis=1) if part.ndim == 4 else part
+                self._stream.write(ncc.prepare(flat, side).tobytes())
+                forget_pages(images)
+        self._stream.flush()
+
+    def __getitem__(self, places: Iterable[int]) -> Floats:
+        """The bands of some images, (k, side, side)."""
+        size = 4 * self.side * self.side
+        read = b"".join(os.pread(self._stream.fileno(), size, size * int(place)) for place in places)
+        return np.frombuffer(read, np.float32).reshape(-1, self.side, self.side)
 
 
-def _descriptors(bands: Floats) -> Floats:
+def _descriptors(bands: _Bands) -> Floats:
     """Unit vectors that a shift or a mirror changes little: magnitudes of low frequencies, (n, d)."""
-    side = bands.shape[1]
+    side = bands.side
     waves = min(_WAVES, side // 2 - 1)
     window = np.hanning(side)[:, None] * np.hanning(side)[None, :]
     found = []
-    for start in range(0, len(bands), _TILE):
-        magnitude = np.abs(np.fft.rfft2(bands[start : start + _TILE] * window))[:, :, : waves + 1]
+    for start in range(0, bands.count, _READ):
+        part = bands[range(start, min(start + _READ, bands.count))]
+        magnitude = np.abs(np.fft.rfft2(part * window))[:, :, : waves + 1]
         down, up = magnitude[:, : waves + 1], magnitude[:, -np.arange(waves + 1)]
         both = (down + up) / 2.0  # a mirrored picture has the frequencies of the one sign at the other
         both = np.log1p(both / (both.mean(axis=(1, 2), keepdims=True) + 1e-12))
@@ -183,7 +203,7 @@ def _descriptors(bands: Floats) -> Floats:
     return np.asarray(vectors / (np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-9), np.float32)
 
 
-def _usual_distance(bands: Floats, vectors: Floats, codes: npt.NDArray[np.int64], own: int) -> float:
+def _usual_distance(bands: _Bands, vectors: Floats, codes: npt.NDArray[np.int64], own: int) -> float:
     """How far the second nearest of other patients commonly is: 1 - aligned correlation, the median over some images.
 
     The second, since the nearest may be the same person. 1 when there are no two other patients.
@@ -205,7 +225,7 @@ def _usual_distance(bands: Floats, vectors: Floats, codes: npt.NDArray[np.int64]
     return float(1.0 - np.median(second)) if second else 1.0
 
 
-def _near(bands: Floats, vectors: Floats, codes: npt.NDArray[np.int64], own: int, progress: Progress) -> list[Twin]:
+def _near(bands: _Bands, vectors: Floats, codes: npt.NDArray[np.int64], own: int, progress: Progress) -> list[Twin]:
     """Pairs of different patients whose aligned correlation is at least `ALIKE`."""
     chosen: set[tuple[int, int]] = set()
     for start in range(0, own, _TILE):

@@ -38,6 +38,11 @@ class Decoded:
     text: tuple[Box, ...] = ()
 
 
+def _told(header: Header) -> dict[str, Any]:
+    """What a child must know of a header to decode its image."""
+    return asdict(header) if header.groups else {**vars(header), "present": ()}
+
+
 def _boxes(values: Iterable[Iterable[int]], shape: tuple[int, ...]) -> tuple[Box, ...]:
     """Places within an image, as a child names them.
 
@@ -110,7 +115,7 @@ class DecodePool:
         """
         requests = (
             _Request(
-                {"task": "image", "path": str(path), "header": asdict(header), "text": text},
+                {"task": "image", "path": str(path), "header": _told(header), "text": text},
                 (header.rows, header.columns),
             )
             for path, header in jobs
