@@ -10,7 +10,14 @@ from image_sets import put_set
 
 from scansynth.data.sets import write_manifest
 from scansynth.data.tensors import CohortFacts
-from scansynth.dicom.write import MR_IMAGE_STORAGE, SyntheticFacts, as_written, image_uids, write_synthetic
+from scansynth.dicom.write import (
+    MR_IMAGE_STORAGE,
+    SyntheticFacts,
+    as_written,
+    image_uids,
+    storage_class,
+    write_synthetic,
+)
 from scansynth.dicom.write_seg import write_segmentation
 from scansynth.files import sha256_bytes, write_csv
 from scansynth.stage import StageRecord, hash_outputs, write_record
@@ -23,7 +30,7 @@ FACTS = CohortFacts(
 )  # fmt: skip
 
 
-def make_synthetic_study(folder: Path, images: int = 5, quarantine: Sequence[int] = ()) -> Study:
+def make_synthetic_study(folder: Path, images: int = 5, quarantine: Sequence[int] = (), plane: str = "axial") -> Study:
     """Writes the study; every second image has a lesion, and `quarantine` names those too close to real ones."""
     folder.mkdir()
     (folder / "study.toml").write_text('name = "Tiny"\n[cohort]\ndicom = "scans"\nlabels = "labels.csv"\nsize = 32\n')
@@ -37,8 +44,8 @@ def make_synthetic_study(folder: Path, images: int = 5, quarantine: Sequence[int
     masks[::2, 8:14, 10:15] = 1
     for index in range(images):
         about = SyntheticFacts(
-            "MR", MR_IMAGE_STORAGE, 0.0, 1200.0, (1.5, 1.5), "nodule", weights, image_uids(weights, 0, index),
-            index + 1, "axial", "CHEST",
+            "MR", storage_class("MR", plane), 0.0, 1200.0, (1.5, 1.5), "nodule", weights, image_uids(weights, 0, index),
+            index + 1, plane, "CHEST",
         )  # fmt: skip
         image = as_written(draw.integers(0, 65536, (32, 32)).astype(np.uint16), about)
         drawn.append(image)

@@ -187,6 +187,21 @@ def test_an_image_that_is_not_whole_is_not_kept(served: tuple[Web, str], tmp_pat
     assert len(list((tmp_path / "in" / "dicom").rglob("*.dcm"))) == 2
 
 
+def test_what_cannot_be_had_may_be_left(served: tuple[Web, str], tmp_path: Path) -> None:
+    made, url = served
+    made.changed["1.2.3.4.2"] = lambda _: Answer(b"", 404)
+    with WebArchive(url, Login(), Pace(0), tls_context(None)) as archive:
+        found = pull(archive, url, Wanted("MR"), tmp_path / "in", bar, accept_missing=True)
+        assert (found.images, dict(found.missed)) == (1, {"HTTP status 404": 1})
+        assert len(list((tmp_path / "in" / "dicom").rglob("*.dcm"))) == 1
+        assert json.loads((tmp_path / "in" / "pull.json").read_text())["missed"] == {"HTTP status 404": 1}
+        made.changed.clear()
+        assert pull(archive, url, Wanted("MR"), tmp_path / "in", bar).fetched == 1  # it has come back
+        made.changed["1.2.3.4.1"] = made.changed["1.2.3.4.2"] = lambda _: Answer(b"", 404)
+        with pytest.raises(ArchiveError, match="0 of 2 images came"):  # nothing at all is no folder of scans
+            pull(archive, url, Wanted("MR"), tmp_path / "none", bar, accept_missing=True)
+
+
 def test_every_cut_of_an_image_is_noticed(tmp_path: Path) -> None:
     whole = image_bytes(tmp_path, "1.2.3.4.1")
     file = tmp_path / "cut"

@@ -223,11 +223,11 @@ def pixels_of_set(study: Study) -> dict[str, np.ndarray]:
     return pictures(study.synthetic() / "dicom")
 
 
-@pytest.mark.parametrize("way", ["dicomweb", "pacs"])
+@pytest.mark.parametrize(("way", "plane"), [("dicomweb", "sagittal"), ("pacs", "")])
 def test_a_set_is_stored_and_returned_as_it_was(
-    way: str, archive: Orthanc, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    way: str, plane: str, archive: Orthanc, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    study = make_synthetic_study(tmp_path / "study", images=5, quarantine=[1])
+    study = make_synthetic_study(tmp_path / "study", images=5, quarantine=[1], plane=plane)
     assert scansynth("push", study.folder, *address(archive, way)) == 0
     told = capfd.readouterr()
     assert "kept back 1 images" in told.err

@@ -59,6 +59,9 @@ def pull(
         ),
     ] = None,
     most: Annotated[int, typer.Option(help="Series at most; 0: all.", min=0)] = 0,
+    accept_missing: Annotated[
+        bool, typer.Option("--accept-missing", help="Finish although some images did not come; says how many, and why.")
+    ] = False,
     by: Annotated[Retrieval, typer.Option(help="DIMSE: over our own association, or sent to us.")] = Retrieval.GET,
     aet: Title = "SCANSYNTH",
     listen: Annotated[str, typer.Option(help="For --by move: where we take images, HOST:PORT.")] = "0.0.0.0:11112",
@@ -74,9 +77,11 @@ def pull(
     each = () if listed is None else read_list(listed)
     wanted = Wanted(modality or "", as_day(since), as_day(until), description or "", each, most)
     with _archive(pacs, dicomweb, f"{aet}@{listen}", by, rate, login, ca, tls=tls) as archive:
-        pulled = fetch(archive, pacs or dicomweb or "", wanted, folder, console.bar)
+        pulled = fetch(archive, pacs or dicomweb or "", wanted, folder, console.bar, accept_missing=accept_missing)
     if pulled.malformed:
         console.warn(f"left out: {pulled.malformed} x UID that is none")
+    for why, count in pulled.missed.items():
+        console.warn(f"did not come: {count} x {why}")
     console.result(f"wrote {pulled.images} images of {pulled.series} series, {pulled.fetched} of them now: {folder}")
     console.result(f"next: scansynth init STUDY --dicom {pulled.scans} --labels-template labels.csv")
 

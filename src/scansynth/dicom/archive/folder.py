@@ -156,7 +156,7 @@ class PullFolder:
             shutil.rmtree(self.inbox, ignore_errors=True)
             if not self.scans.exists():
                 self._partial.rename(self.scans)
-        write_json(self.root / STATE, {"asked": self._asked, "complete": True, "images": len(rows), **facts})
+        write_json(self.root / STATE, {"asked": self._asked, "complete": True, **facts})
 
 
 @contextlib.contextmanager

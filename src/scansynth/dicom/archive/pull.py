@@ -11,7 +11,7 @@ from pathlib import Path
 from scansynth.console import Progress
 from scansynth.dicom.archive.folder import PullFolder, open_folder
 from scansynth.dicom.archive.identity import Identifier
-from scansynth.dicom.archive.remote import Archive, Arrived, Image, Listing, Missed, Series, list_series
+from scansynth.dicom.archive.remote import Archive, Arrived, Image, Missed, Series, list_series
 from scansynth.dicom.archive.wanted import Wanted
 from scansynth.errors import ArchiveError, DicomError
 from scansynth.files import sha256_json
@@ -32,6 +32,7 @@ class Pulled:
         fetched: How many of them came now.
         series: They form.
         malformed: Answers of the archive with a UID that is none; they were not fetched.
+        missed: Why images did not come, counted; empty unless that was accepted.
     """
 
     scans: Path
@@ -39,9 +40,12 @@ class Pulled:
     fetched: int
     series: int
     malformed: int
+    missed: Mapping[str, int]
 
 
-def pull(archive: Archive, address: str, wanted: Wanted, root: Path, bar: Bar) -> Pulled:
+def pull(
+    archive: Archive, address: str, wanted: Wanted, root: Path, bar: Bar, *, accept_missing: bool = False
+) -> Pulled:
     """Pulls what is wanted and is not there yet; then reads every file again and compares its hash.
 
     Args:
@@ -50,6 +54,7 @@ def pull(archive: Archive, address: str, wanted: Wanted, root: Path, bar: Bar) -
         wanted: Which series.
         root: Folder; see `scansynth.dicom.archive.folder`.
         bar: Opens a progress bar.
+        accept_missing: Finish although some images did not come: an archive may hold images that it cannot deliver.
 
     Raises:
         ArchiveError: Nothing matches, or something did not come; what came is kept for the next time.
@@ -64,20 +69,20 @@ def pull(archive: Archive, address: str, wanted: Wanted, root: Path, bar: Bar) -
         before = len(folder)
         missing = [(series, [image for image in series.images if image not in folder]) for series in listing.series]
         missing = [(series, images) for series, images in missing if images]
+        missed: Mapping[str, int] = {}
         if missing or not folder.scans.exists():
             folder.begin()
             with bar("pulling images") as progress:
                 missed = _fetch_all(archive, folder, missing, listing.images, progress)
-            if missed:
+            if missed and not (accept_missing and len(folder)):
                 raise _incomplete(len(folder), listing.images, missed)
             if any(_changed(folder, bar, "verifying")):
                 raise ArchiveError("a file changed on the disk while it was written; check it, and run this again")
-        folder.finish({"series": len(listing.series), "malformed": listing.malformed})
-        return _summary(folder, listing, len(folder) - before)
-
-
-def _summary(folder: PullFolder, listing: Listing, fetched: int) -> Pulled:
-    return Pulled(folder.scans, len(folder), fetched, len(listing.series), listing.malformed)
+        pulled = Pulled(
+            folder.scans, len(folder), len(folder) - before, len(listing.series), listing.malformed, dict(missed)
+        )
+        folder.finish({name: value for name, value in asdict(pulled).items() if name not in {"scans", "fetched"}})
+        return pulled
 
 
 def _set_aside_damaged(folder: PullFolder, bar: Bar) -> None:
@@ -131,4 +136,7 @@ def _take(one: Arrived, folder: PullFolder, identifier: Identifier) -> str:
 
 def _incomplete(held: int, total: int, missed: Mapping[str, int]) -> ArchiveError:
     reasons = ", ".join(f"{count} x {why}" for why, count in sorted(missed.items(), key=lambda item: -item[1]))
-    return ArchiveError(f"{held} of {total} images came ({reasons}); they are kept: run the same command again")
+    return ArchiveError(
+        f"{held} of {total} images came ({reasons}); they are kept: run the same command again, or add "
+        "--accept-missing when the others cannot be had"
+    )
