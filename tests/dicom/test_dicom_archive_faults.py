@@ -6,10 +6,12 @@ import http.server
 import json
 import logging
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ import pytest
 from orthanc import free_port
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
+from pynetdicom.dul import DULServiceProvider
 from pynetdicom.sop_class import (
     MRImageStorage,
     StudyRootQueryRetrieveInformationModelFind,
@@ -47,7 +50,8 @@ BAD_UIDS = ("../../../outside", "1.2/../../3", "1.2.3\n", "1.2..", "١.٢.٣", "
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is waited for before it is tried again, and no proxy stands between."""
-    monkeypatch.setattr(web.time, "sleep", lambda _seconds: None)
+    for module in (web, dimse):
+        monkeypatch.setattr(module, "time", SimpleNamespace(sleep=lambda _seconds: None))
     monkeypatch.setenv("NO_PROXY", "*")
     yield
     logging.getLogger("pydicom").setLevel(logging.NOTSET)  # other tests listen to it
@@ -336,6 +340,9 @@ class Peer:
     statuses: list[int] = field(default_factory=list)
     port: int = 0
 
+    def answer(self, event: Any) -> Iterator[tuple[int, Dataset | None]]:
+        return self.find(event)
+
     def find(self, event: Any) -> Iterator[tuple[int, Dataset | None]]:
         if self.wait is not None:
             self.wait.wait(20)
@@ -382,7 +389,11 @@ def peer(tmp_path: Path) -> Iterator[Peer]:
     entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
     entity.add_supported_context(StudyRootQueryRetrieveInformationModelGet)
     entity.add_supported_context(MRImageStorage, scu_role=True, scp_role=True)
-    handlers = [(evt.EVT_C_FIND, made.find), (evt.EVT_C_GET, made.get), (evt.EVT_DIMSE_RECV, made.took)]
+    handlers = [
+        (evt.EVT_C_FIND, made.answer),
+        (evt.EVT_C_GET, made.get),
+        (evt.EVT_DIMSE_RECV, made.took),
+    ]
     server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
     made.port = server.socket.getsockname()[1]
     yield made
@@ -450,6 +461,29 @@ def test_an_endless_image_ends_the_association(peer: Peer, tmp_path: Path, monke
     peer.sends[1] = pydicom.dcmread(tmp_path / "big.dcm")
     with pytest.raises(ArchiveError, match="1 of 2 images came"):
         pulled_by_dimse(peer.port, tmp_path / "in")
+
+
+@pytest.mark.parametrize("length", [0x7FFFFFFF, 5000], ids=["endless", "stalled"])
+def test_a_peer_claims_a_long_pdu(peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+    monkeypatch.setattr(dimse, "RETRIES", 0)
+    gate = threading.Event()
+
+    def claim(event: Any) -> Iterator[tuple[int, None]]:
+        raw = event.assoc.dul.socket.socket
+        raw.sendall(b"\x04\x00" + length.to_bytes(4, "big") + bytes(1000))
+        gate.wait(20)
+        yield 0x0000, None
+
+    peer.find = claim  # type: ignore[method-assign]
+    began = time.monotonic()
+    with pytest.raises(ArchiveError, match="stopped answering"):
+        pulled_by_dimse(peer.port, tmp_path / "in", seconds=2.0)
+    gate.set()
+    assert time.monotonic() - began < 20  # it would wait for the rest for good
+    until = time.monotonic() + 20  # and a thread that waits keeps the program from ending
+    while any(isinstance(one, DULServiceProvider) and one.assoc.is_requestor for one in threading.enumerate()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def test_a_silent_peer_and_nobody_there(peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

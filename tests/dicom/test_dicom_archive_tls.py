@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
@@ -32,7 +33,7 @@ WANTED = Wanted("MR")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(web, "time", SimpleNamespace(sleep=lambda _seconds: None))
     monkeypatch.setattr(dimse, "RETRIES", 0)
     monkeypatch.setenv("NO_PROXY", "*")
 

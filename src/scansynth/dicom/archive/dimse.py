@@ -63,7 +63,7 @@ class DimseArchive:
         self._entity = AE(own.title)
         self._entity.connection_timeout, self._entity.acse_timeout = min(15.0, seconds), min(30.0, seconds)
         self._entity.dimse_timeout = self._entity.network_timeout = seconds
-        self._intake = Intake(pace)
+        self._intake = Intake(pace, seconds)
         self._server: Any = None
         self._association: Any = None
         self._purpose: tuple[str, ...] = ()

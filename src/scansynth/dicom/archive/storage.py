@@ -18,6 +18,7 @@ from scansynth.dicom.read import ENCAPSULATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IM
 SYNTAXES = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, *sorted(ENCAPSULATED))
 """Transfer syntaxes that are taken; uncompressed ones first, so that no archive compresses for us."""
 
+_MOST_PDU = 1 << 20  # bytes; 16,382 are agreed on
 _SUCCESS, _NOT_ASKED, _NO_ROOM = 0x0000, 0x0124, 0xA700  # PS3.7 annex C, PS3.4 B.2.3
 
 
@@ -35,10 +36,14 @@ class Intake:
     """Takes what was asked for, and notes what came.
 
     The handlers run in threads of pynetdicom; a `deque` needs no lock for what is done with it here.
+
+    Args:
+        pace: Lets images pass.
+        seconds: Time that a peer has to go on with what it began to send.
     """
 
-    def __init__(self, pace: Pace) -> None:
-        self._pace = pace
+    def __init__(self, pace: Pace, seconds: float) -> None:
+        self._pace, self._seconds = pace, seconds
         self._asked: dict[str, Image] = {}
         self._inbox = Path()
         self._arrived: deque[Arrived] = deque()
@@ -47,7 +52,12 @@ class Intake:
     @property
     def handlers(self) -> list[Any]:
         """For an association or a server of pynetdicom."""
-        return [(evt.EVT_C_STORE, self._store), (evt.EVT_DATA_RECV, self._count), (evt.EVT_DIMSE_RECV, self._reset)]
+        return [
+            (evt.EVT_CONN_OPEN, self._guard),
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_DATA_RECV, self._count),
+            (evt.EVT_DIMSE_RECV, self._reset),
+        ]
 
     def expect(self, images: Sequence[Image], inbox: Path) -> None:
         """Takes these images from now on, and no others."""
@@ -77,6 +87,19 @@ class Intake:
             return _NO_ROOM
         self._arrived.append(Arrived(image, file))
         return _SUCCESS
+
+    def _guard(self, event: Any) -> None:
+        """A PDU of any length that a peer claims would be read, and waited for without end: neither here."""
+        line = event.assoc.dul.socket
+        line.socket.settimeout(self._seconds)
+        plain = line.recv
+
+        def bounded(count: int) -> Any:
+            if count > _MOST_PDU:
+                raise OSError("a PDU that is longer than was agreed")
+            return plain(count)
+
+        line.recv = bounded
 
     @staticmethod
     def _count(event: Any) -> None:
