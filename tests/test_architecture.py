@@ -15,6 +15,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"cli"}),
     frozenset({"commands"}),
     frozenset({"pipeline"}),
+    frozenset({"release"}),
     frozenset({"report"}),
     frozenset({"utility", "reader", "audit", "gan"}),
     frozenset({"claims"}),
@@ -38,7 +39,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     ),
 )
 GROUND = FLOORS[-1]
-MOST_LINES, MOST_FUNCTION_LINES, MOST_NAMES = 400, 50, 27
+MOST_LINES, MOST_FUNCTION_LINES, MOST_NAMES = 400, 50, 28
 LONG_FUNCTIONS = {("gan/training_loop.py", "train_attempt")}
 """The declared exception: the training loop is one straight function."""
 
@@ -57,7 +58,7 @@ FENCES = {
     "typer": {"cli", "commands"},
     "sqlalchemy": {"reader"},
     "uvicorn": {"reader"},
-    "cryptography": {"reader"},
+    "cryptography": {"reader", "release"},
     "tomlkit": {"pipeline"},
 }
 """Libraries that one folder alone may import."""

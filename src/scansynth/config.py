@@ -253,17 +253,6 @@ class EngineSettings(Settings):
     )
 
 
-SCALE = (
-    "definitely real",
-    "probably real",
-    "perhaps real",
-    "perhaps synthetic",
-    "probably synthetic",
-    "definitely synthetic",
-)
-"""Answers of the blinded reader study, 1 to 6."""
-
-
 class ReaderSettings(Settings):
     """The blinded reader study; the rules themselves are fixed in docs/reader_statistics.md."""
 
@@ -283,6 +272,23 @@ class ReaderSettings(Settings):
     confidence: bool = Field(False, description="Ask for confidence in the second answer.")
     break_every: int = Field(40, ge=5, description="Number of images after which a break is suggested.")
     expiry_days: int = Field(60, ge=1, description="Days after which an invitation expires.")
+
+
+UNFILLED = "TO FILL IN"
+"""How `init` begins what a person must write; see docs/release.md."""
+
+
+class GovernanceSettings(Settings):
+    """What a person must say before images may leave; other commands than `release` do not read it."""
+
+    legal_basis: str = Field("", description="On what law the images are processed and released.")
+    ethics_reference: str = Field("", description="Number of the ethics vote or waiver, and who gave it.")
+    data_use_terms: str = Field("", description="Terms under which others may use the release.")
+    licence: str = Field("", description="Licence of the release: an SPDX identifier or a URL.")
+    intended_use: str = Field("", description="What the images are for.")
+    excluded_use: str = Field("", description="What they must not be used for.")
+    responsible_person: str = Field("", description="Who answers for the release, and how to reach them.")
+    retention: str = Field("", description="How long study and release are kept, and what then.")
 
 
 class TrackingSettings(Settings):
@@ -314,6 +320,7 @@ class StudyConfig(Settings):
     reader: ReaderSettings = ReaderSettings()
     engine: EngineSettings = EngineSettings()
     tracking: TrackingSettings = TrackingSettings()
+    governance: GovernanceSettings = GovernanceSettings()
 
 
 T = TypeVar("T", bound=Settings)

@@ -68,5 +68,9 @@ class ArchiveError(ScansynthError):
     """An archive cannot be reached, refuses, or did not deliver or take all that was asked."""
 
 
+class ReleaseError(ScansynthError):
+    """A set may not leave, or what was released cannot be read, signed or verified."""
+
+
 class Interrupted(ScansynthError):
     """A stop was requested; finished work is kept."""

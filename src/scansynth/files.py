@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import errno
+import fcntl
 import hashlib
 import io
 import json
@@ -18,6 +19,9 @@ from typing import Any
 from scansynth.errors import StorageError
 
 _CHUNK = 1 << 20
+PREVIOUS = "previous"
+"""In a chained line: the SHA-256 of the line before, without its end; empty in the first."""
+
 NEW, OLD = ".scansynth-new-", ".scansynth-old-"  # names that no user folder has
 _UMASK = os.umask(0)
 os.umask(_UMASK)  # it can only be read by setting it
@@ -155,6 +159,48 @@ def append_json_line(path: Path, value: Mapping[str, Any]) -> None:
             stream.write(line)
             stream.flush()
             os.fsync(stream.fileno())
+
+
+def append_chained_line(path: Path, value: Mapping[str, Any]) -> None:
+    """Appends one JSON line that holds the hash of the line before, so that a line changed later is found.
+
+    A line that was cut short before counts as a line: nothing is ever taken out.
+    """
+    with storage_faults(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            stream.seek(0)
+            before = stream.read()
+            line = json.dumps({**value, PREVIOUS: chain_head(before)}, sort_keys=True).encode() + b"\n"
+            stream.write(line if not before or before.endswith(b"\n") else b"\n" + line)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+def chain_head(data: bytes) -> str:
+    """Hash of the last of some chained lines; empty where there is none."""
+    lines = data.split(b"\n")
+    last = lines[-1] or (lines[-2] if len(lines) > 1 else b"")
+    return sha256_bytes(last) if last else ""
+
+
+def broken_links(path: Path) -> list[int]:
+    """Numbers of the chained lines, from 1, that do not follow from the line before; one cut short breaks nothing.
+
+    That lines are gone from the end of the file cannot be told from the file alone.
+    """
+    lines = path.read_bytes().split(b"\n") if path.exists() else []
+    broken, before = [], ""
+    for number, line in enumerate(line for line in lines if line):
+        try:
+            value = json.loads(line)
+        except ValueError:
+            value = {PREVIOUS: before}  # cut short by a kill, or altered: the next line tells
+        if not isinstance(value, dict) or value.get(PREVIOUS) != before:
+            broken.append(number + 1)
+        before = sha256_bytes(line)
+    return broken
 
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

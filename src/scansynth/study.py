@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import fcntl
+import getpass
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,11 +14,11 @@ from typing import Any
 
 from scansynth.config import StudyConfig, load_config
 from scansynth.errors import StudyError
-from scansynth.files import append_json_line, storage_faults
+from scansynth.files import append_chained_line, chain_head, storage_faults
 from scansynth.recipe import Recipe, load_recipe
 
 CONFIG = "study.toml"
-COHORT, TRIAL, READER = "cohort", "trial", "reader"
+COHORT, TRIAL, READER, RELEASES = "cohort", "trial", "reader", "releases"
 
 RUN, WEIGHTS, SCORES, GRIDS = "run.json", "generator.safetensors", "scores.csv", "grids"
 """In the folder of a training: what it is, its generator, the discriminator's scores of real images, and pictures."""
@@ -116,6 +117,15 @@ class Study:
     def journal(self) -> Path:
         return self.folder / "journal.jsonl"
 
+    def release(self, name: str) -> Path:
+        """What the study keeps of one release: its manifest and its register."""
+        return self.folder / RELEASES / name
+
+    @property
+    def releases(self) -> tuple[Path, ...]:
+        """Folders of all releases, by name."""
+        return tuple(sorted((self.folder / RELEASES).glob("*")))
+
     def key_file(self, named: Path | None) -> Path | None:
         """Path of the institution's key: as given, else as in `study.toml`; None: the default place."""
         if named is not None or self.config.cohort.key is None:
@@ -135,9 +145,16 @@ class Study:
         return (self.folder / path).resolve()
 
     def log(self, stage: str, event: str, **facts: Any) -> None:
-        """Adds one line to the journal: what happened, when; never a file name or an identifier."""
+        """Adds one line to the journal: what happened, when, by whom; never a file name or an identifier.
+
+        Each line holds the hash of the line before.
+        """
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        append_json_line(self.journal, {"time": now, "stage": stage, "event": event, **facts})
+        append_chained_line(self.journal, {"time": now, "stage": stage, "event": event, "user": _user(), **facts})
+
+    def journal_head(self) -> str:
+        """Hash of the journal's last line, which fixes all lines before it; empty: there is none."""
+        return chain_head(self.journal.read_bytes()) if self.journal.exists() else ""
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -157,6 +174,14 @@ class Study:
                     f"another scansynth command is running in {self.folder}; wait for it to finish"
                 ) from None
             yield
+
+
+def _user() -> str:
+    """Who is logged in on this machine; empty where it does not know."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return ""
 
 
 def is_study(folder: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from scansynth.config import SCALE
+from scansynth.reader.protocol import SCALE
 from scansynth.reader.server.invitations import expiry, new_token, token_sha256
 from scansynth.reader.server.worklist import (
     REAL,

@@ -10,7 +10,7 @@ import numpy as np
 
 from scansynth.claims.claim import Control, Finding, Measurement, decide, floor_of
 from scansynth.claims.traces import PIXELS
-from scansynth.config import SCALE, ReaderSettings
+from scansynth.config import ReaderSettings
 from scansynth.data.imageset import open_set
 from scansynth.data.tensors import cases_for, load_cohort
 from scansynth.files import sha256_file, write_bytes, write_json
@@ -18,7 +18,7 @@ from scansynth.ledger import Use
 from scansynth.reader.conclude import conclude
 from scansynth.reader.machine import MachineReading
 from scansynth.reader.probe import Override, Probed
-from scansynth.reader.protocol import Fixed, presets, second_question, write_up
+from scansynth.reader.protocol import SCALE, Fixed, presets, second_question, write_up
 from scansynth.reader.server.invitations import expiry
 from scansynth.reader.server.worklist import Display, Worklist, replace_worklist
 from scansynth.reader.statistics.analysis import Analysis

@@ -102,9 +102,20 @@ def _pass(generator: nn.Module, latent: Latent) -> Tensor:
 
 def draw(sampler: Sampler, seed: int, count: int) -> Iterator[NDArray[np.float32]]:
     """The first `count` images of a set, one after the other, each (channels, rows, columns) in [-1, 1]."""
-    device = next(sampler.network.parameters()).device
     for start in range(0, count, BATCH):
-        indices = range(start, min(start + BATCH, count))
-        noise = torch.stack([noise_of(seed, index, sampler.noise) for index in indices])
-        labels = torch.tensor([sampler.label_of(index) for index in indices])
-        yield from images_of(sampler.network, Latent(noise, labels).to(device)).cpu().numpy()
+        yield from draw_pass(sampler, seed, range(start, min(start + BATCH, count)))
+
+
+def draw_pass(sampler: Sampler, seed: int, indices: range) -> NDArray[np.float32]:
+    """The images of one pass, (n, channels, rows, columns) in [-1, 1].
+
+    Args:
+        sampler: Draws them.
+        seed: Of the set.
+        indices: Of the images within the set; at most `BATCH`, from a multiple of it on.
+    """
+    device = next(sampler.network.parameters()).device
+    noise = torch.stack([noise_of(seed, index, sampler.noise) for index in indices])
+    labels = torch.tensor([sampler.label_of(index) for index in indices])
+    made: NDArray[np.float32] = images_of(sampler.network, Latent(noise, labels).to(device)).cpu().numpy()
+    return made

@@ -11,7 +11,7 @@ from typing import Any
 
 import tomlkit
 
-from scansynth.config import FORMAT, CohortSettings, StudyConfig, parse
+from scansynth.config import FORMAT, UNFILLED, CohortSettings, GovernanceSettings, StudyConfig, parse
 from scansynth.data.eligibility import commonest_modality
 from scansynth.data.headers import UNKNOWN, pictures_of
 from scansynth.data.labels import Labels, read_labels, same_label
@@ -103,11 +103,11 @@ def create(folder: Path, wishes: Wishes, warn: Callable[[str], None] = lambda te
             "recipe": _recipe(wishes.recipe),
             **({"overrides": wishes.overrides} if wishes.overrides else {}),
         },
+        "governance": _asked_of_a_person(),
     }
     parse(StudyConfig, values, CONFIG)
     write_text(home / CONFIG, _commented(values))
-    study = open_study(home)
-    study.log("init", "written")
+    (study := open_study(home)).log("init", "written")
     return study
 
 
@@ -186,6 +186,12 @@ def _positive(known: Sequence[str], asked: str | None) -> str:
     return candidates[0]
 
 
+def _asked_of_a_person() -> dict[str, str]:
+    """The keys of the governance, each with what a person must write there."""
+    fields = GovernanceSettings.model_fields.items()
+    return {name: f"{UNFILLED}: {str(field.description).rstrip('.')}" for name, field in fields}
+
+
 def _recipe(name: str) -> str:
     """A recipe as `study.toml` keeps it: a name, or a path that does not depend on where a command is run."""
     return str(Path(name).resolve()) if name.endswith(".toml") else name
@@ -209,6 +215,8 @@ def _commented(values: dict[str, Any]) -> str:
         _add(cohort, key, value, CohortSettings.model_fields[key].description)
     document["cohort"] = cohort
     document["generator"] = values["generator"]
+    document.add(tomlkit.comment("Read by scansynth release alone, which refuses until a person has written it"))
+    document["governance"] = values["governance"]
     return tomlkit.dumps(document)
 
 

@@ -16,9 +16,11 @@ from scansynth.data.tensors import FACTS, Case, load_cohort
 from scansynth.data.withdrawn import Withdrawn, read_withdrawn, write_withdrawn
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.errors import DicomError, StudyError
+from scansynth.files import read_json, write_text
 from scansynth.ledger import Role
+from scansynth.release.manifest import MANIFEST
 from scansynth.stage import RECORD, StageRecord, read_record
-from scansynth.study import RUN, Study
+from scansynth.study import RELEASES, RUN, Study
 
 _PIXELS_OF_TRAIN = "real.png"  # of a run: real images beside synthetic ones
 
@@ -30,6 +32,7 @@ PLACES: tuple[tuple[str, str], ...] = (
     ("trial", "run utility again, then remove the old jobs"),
     ("reader", "close it and create a new one with --replace, then remove the old folder"),
     ("report", "write the report again"),
+    ("releases/*", "tell everybody who has it, with the notice in this folder; release again"),
 )
 """Where artefacts with a record lie in a study, and what to do with one that a patient touched. A new kind of
 artefact gets one line here."""
@@ -38,7 +41,15 @@ artefact gets one line here."""
 _LEARNED = "learned from images of the patient"
 _MEASURED = "was measured on images of the patient, and learned from none"
 _SHOWN = "has figures or pictures of the patient"
-_READ = {"gan": _LEARNED, "jobs": "learned from or was measured on images of the patient"}
+_READ = {
+    "gan": _LEARNED,
+    "jobs": "learned from or was measured on images of the patient",
+    RELEASES: "has a generator or figures that rest on images of the patient",
+}
+
+
+NOTICE = "withdrawal.md"
+"""In the folder of a release that a withdrawn patient touched: what to send to those who have it."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +137,24 @@ def withdraw(study: Study, withdrawal: Withdrawal) -> None:
             shutil.rmtree(folder)
         elif folder.parent == study.folder / "gan":
             (folder / _PIXELS_OF_TRAIN).unlink(missing_ok=True)
+        elif folder.parent.name == RELEASES and record is not None:
+            write_text(folder / NOTICE, _notice(folder, record, study.config.governance.responsible_person))
     shutil.rmtree(study.encoders, ignore_errors=True)
     remove_patients(study, patients, withdrawn_from(study).inputs)
     study.log("withdraw", "written", images=withdrawal.images, artefacts=len(withdrawal.traces))
+
+
+def _notice(folder: Path, record: StageRecord, responsible: str) -> str:
+    """What those who have a release must be told; it names no patient."""
+    about = read_json(folder / MANIFEST)
+    return (
+        f"# Withdrawal: the release of {about['study']}\n\n"
+        f"Made on {about['made']}; the SHA-256 of its manifest.json is\n\n    {record.outputs[MANIFEST]}\n\n"
+        "A patient has withdrawn. The generator of this release, its images or its figures rest on images of that "
+        "patient.\n\nPlease stop using the release and what was made with it, delete it, confirm that to the "
+        f"person named below, and pass this notice on to everybody to whom you gave it.\n\n"
+        f"Responsible: {responsible}\n"
+    )
 
 
 def _persons(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scansynth.config import SCALE, ReaderSettings
+from scansynth.config import ReaderSettings
 from scansynth.console import Progress, silent
 from scansynth.errors import ReaderError
 from scansynth.files import new_directory, sha256_bytes, sha256_file, write_bytes, write_json
@@ -21,7 +21,7 @@ from scansynth.reader.buffers import Rendered, render
 from scansynth.reader.design import Design, draw
 from scansynth.reader.pool import Pool, gather
 from scansynth.reader.probe import Override, Probed, probe, require
-from scansynth.reader.protocol import Fixed, presets, second_question, write_up
+from scansynth.reader.protocol import SCALE, Fixed, presets, second_question, write_up
 from scansynth.reader.seal import Sealed, default_seal_path, new_key, seal
 from scansynth.reader.server.invitations import expiry, new_token, token_sha256
 from scansynth.reader.server.worklist import (

@@ -10,7 +10,7 @@ from typing import Any
 
 from scansynth import __version__
 from scansynth.claims.rules import RULE_VERSION
-from scansynth.config import SCALE, ReaderSettings
+from scansynth.config import ReaderSettings
 from scansynth.data.tensors import CohortFacts
 from scansynth.errors import ReaderError
 from scansynth.files import read_json, sha256_file
@@ -20,6 +20,16 @@ from scansynth.study import PROTOCOL
 FORMAT = 1
 ANSWERS = ("no", "yes")
 """Of the second question."""
+
+SCALE = (
+    "definitely real",
+    "probably real",
+    "perhaps real",
+    "perhaps synthetic",
+    "probably synthetic",
+    "definitely synthetic",
+)
+"""Answers of the blinded reader study, 1 to 6."""
 
 QUESTION = "Is this image a real scan, or synthetic?"
 

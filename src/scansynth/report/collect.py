@@ -84,7 +84,7 @@ class GridPair:
 
     Attributes:
         label: Of both; empty for images without labels.
-        real: uint16 (n, channels * rows, columns).
+        real: uint16 (n, channels * rows, columns); none on the public page.
         synthetic: As many synthetic ones.
         real_of: Images that the real ones were drawn from.
         synthetic_of: Images that the synthetic ones were drawn from.
@@ -93,7 +93,7 @@ class GridPair:
     """
 
     label: str
-    real: NDArray[np.uint16]
+    real: NDArray[np.uint16] | None
     synthetic: NDArray[np.uint16]
     real_of: int
     synthetic_of: int
@@ -141,8 +141,8 @@ class Loose:
 class Findings:
     """Everything that the page shows.
 
-    `added` says that the set was made elsewhere, `pictured` names the patients of the train role who are shown, and
-    `under_way` says that a reader study is not closed.
+    `added` says that the set was made elsewhere, `pictured` names the patients of the train role who are shown,
+    `under_way` says that a reader study is not closed, and `public` that the page goes out with a release.
     """
 
     study: Study
@@ -158,6 +158,7 @@ class Findings:
     trial: TrialView | None = None
     readers: ReadersView | None = None
     under_way: bool = False
+    public: bool = False
 
 
 def collect(study: Study) -> Findings:

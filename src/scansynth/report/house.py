@@ -88,9 +88,11 @@ def _told(claim: Claim | None) -> str:
 
 def _pictured(findings: Findings) -> str:
     """How many pictures of real patients the page holds."""
+    if findings.public:
+        return "This copy shows no real scan; the study's own does."
     grids = findings.synthetic.grids if findings.synthetic else ()
     moments = findings.training.real if findings.training else None
-    real = sum(len(grid.real) for grid in grids) + (0 if moments is None else len(moments))
+    real = sum(len(grid.real) for grid in grids if grid.real is not None) + (0 if moments is None else len(moments))
     real += len(findings.evidence.pairs) if findings.evidence else 0
     beside = [view for view in (findings.trial, findings.readers) if view is not None]
     patients = {patient for view in beside for patient in view.pictured}

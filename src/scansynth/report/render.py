@@ -30,7 +30,7 @@ _BEFORE = (
     ("verdicts", "Verdicts"),
     ("limits", "Limits"),
     ("cohort", "The cohort"),
-    ("images", "Real beside synthetic"),
+    ("images", "Images"),
 )
 _AFTER = (
     ("training", "Training"),
@@ -108,6 +108,7 @@ def _frame(findings: Findings) -> dict[str, Any]:
         "sentence": _sentence(findings),
         "as_of": tables.newest(findings),
         "shows_real": bool(findings.pictured or _examples(findings)),
+        "public": findings.public,
         "warnings": _warnings(findings),
         "notes": [clean(note) for note in findings.loose.notes] if findings.loose else [],
         "loose": findings.loose,
@@ -225,11 +226,11 @@ def _grid(grid: GridPair, factor: int) -> dict[str, Any]:
     label = clean(grid.label.replace(LABEL_SEPARATOR, " or "))
     return {
         "label": label,
-        "real": montage(grid.real, GRID_SIDE, factor, grid.real_masks),
+        "real": None if grid.real is None else montage(grid.real, GRID_SIDE, factor, grid.real_masks),
         "synthetic": montage(grid.synthetic, GRID_SIDE, factor, grid.synthetic_masks),
-        "real_note": f"{len(grid.real)} of {number(grid.real_of)}",
+        "real_note": "" if grid.real is None else f"{len(grid.real)} of {number(grid.real_of)}",
         "synthetic_note": f"{len(grid.synthetic)} of {number(grid.synthetic_of)}",
-        "real_alt": f"Grid of {len(grid.real)} real images, {label}, chosen at random",
+        "real_alt": f"Grid of {0 if grid.real is None else len(grid.real)} real images, {label}, chosen at random",
         "synthetic_alt": f"Grid of {len(grid.synthetic)} synthetic images, {label}, chosen at random",
     }
 

@@ -11,7 +11,7 @@ from scansynth.report.figures.words import clean, setting
 from scansynth.stage import read_record
 from scansynth.study import ANALYSIS, PROTOCOL, Study
 
-_PATHS = {"cohort.dicom", "cohort.labels", "cohort.split_from", "utility.external"}
+_PATHS = {"cohort.dicom", "cohort.labels", "cohort.split_from", "cohort.key", "evidence.encoder", "utility.external"}
 """Settings that name local paths; the page leaves them out."""
 
 

@@ -1,0 +1,112 @@
+"""Commands of what leaves: release a set, verify a release, and the journal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scansynth import console
+from scansynth.commands.shared import StudyFolder
+
+if TYPE_CHECKING:
+    from scansynth.release.package import Override
+
+app = typer.Typer()
+
+
+@app.command()
+def release(
+    study: StudyFolder,
+    out: Annotated[Path, typer.Option(help="New folder of the release.")],
+    sign: Annotated[
+        Path | None, typer.Option("--sign", metavar="KEY", help="The institution's Ed25519 key, a PEM file.")
+    ] = None,
+    png: Annotated[bool, typer.Option("--png", help="Write 16-bit PNG files beside the DICOM files.")] = False,
+    policy: Annotated[
+        Path | None, typer.Option(help="TOML file with what may stay open; default: nothing may.")
+    ] = None,
+    override: Annotated[
+        str | None, typer.Option(metavar="REASON", help="Release against what was found; needs --by.")
+    ] = None,
+    by: Annotated[str | None, typer.Option(metavar="NAME", help="Who answers for the override.")] = None,
+) -> None:
+    """Releases the synthetic set with its generator and evidence, unless something speaks against it."""
+    from scansynth.errors import ReleaseError
+    from scansynth.release.package import Refused, Wishes
+    from scansynth.release.package import release as write_release
+    from scansynth.release.policy import read_policy
+    from scansynth.release.signature import load_private
+    from scansynth.study import open_study
+
+    opened = open_study(study)
+    wishes = Wishes(out, read_policy(policy), _override(override, by), png, load_private(sign) if sign else None)
+    with opened.lock(), console.bar("releasing") as progress:
+        done = write_release(opened, wishes, progress)
+    if isinstance(done, Refused):
+        for reason in done.reasons:
+            console.refuse(reason.text + ("" if reason.open else " (no override lifts this)"))
+        raise ReleaseError(
+            f"not released: {len(done.reasons)} {'reason stands' if len(done.reasons) == 1 else 'reasons stand'} above"
+        )
+    for reason in done.overridden:
+        console.warn(f"overridden: {reason.text}")
+    if done.manifest.kept_back:
+        console.warn(f"kept back {done.manifest.kept_back} images too close to real ones")
+    signed = f"signed with the key {done.signed_with}" if done.signed_with else "not signed"
+    console.result(f"wrote {done.manifest.images} images and their generator, {signed}: {out}")
+    console.result(f"next: scansynth verify {out}")
+
+
+def _override(reason: str | None, by: str | None) -> Override | None:
+    from scansynth.release.package import Override
+
+    return None if reason is None and by is None else Override(by or "", reason or "")
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A release.")],
+    public_key: Annotated[
+        Path | None, typer.Option(help="The institution's public key, a PEM file from the institution itself.")
+    ] = None,
+    images: Annotated[int, typer.Option(help="Images drawn again from the weights, at least.", min=0)] = 64,
+) -> None:
+    """Verifies a release, without a study: files, signature, DICOM marks, and images drawn again."""
+    from scansynth.errors import ReleaseError
+    from scansynth.release.verify import verify as check
+
+    with console.bar("verifying") as progress:
+        found = check(folder, public_key, images, progress)
+    for note in found.notes:
+        console.warn(note)
+    for fault in found.faults:
+        console.refuse(fault)
+    if found.faults:
+        raise ReleaseError(f"not verified: {len(found.faults)} fault{'s' if len(found.faults) > 1 else ''}, see above")
+    console.result(f"verified {found.images} images, {found.drawn} of them drawn again: {folder}")
+    console.result(f"next: read {folder / 'report' / 'index.html'}, and what the release may be used for")
+
+
+@app.command()
+def journal(study: StudyFolder) -> None:
+    """Shows what was done in a study, when and by whom, and checks that no line was changed."""
+    from scansynth.errors import StudyError
+    from scansynth.files import PREVIOUS, broken_links, read_json_lines
+    from scansynth.study import open_study
+
+    opened = open_study(study)
+    told = ("time", "stage", "event", "user", PREVIOUS)
+    for line in read_json_lines(opened.journal):
+        rest = ", ".join(f"{key} {value}" for key, value in line.items() if key not in told and value not in ("", []))
+        who = f" by {line['user']}" if line.get("user") else ""
+        console.result(
+            f"{line.get('time', '')}  {line.get('stage', '')}: {line.get('event', '')}{who}  {rest}".rstrip()
+        )
+    broken = broken_links(opened.journal)
+    if broken:
+        raise StudyError(
+            f"the journal was changed: line {', '.join(map(str, broken))} does not follow from the line before"
+        )
+    console.result(f"the chain of lines is whole; its end is {opened.journal_head() or 'empty'}")

@@ -1,0 +1,180 @@
+"""Verifies a release where there is no study: files, signature, DICOM marks, and images drawn again."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scansynth.console import Progress, silent
+from scansynth.data.tensors import to_stored
+from scansynth.dicom.released import faults_of, instance_uid, read_released, stored_pixels
+from scansynth.dicom.write import PixelScale, image_uids, to_pixels
+from scansynth.errors import DicomError, ReleaseError, ScansynthError
+from scansynth.files import read_csv, sha256_file
+from scansynth.gan.sampling import BATCH, draw_pass
+from scansynth.gan.weights import load_generator
+from scansynth.release.manifest import GENERATOR, TABLE, Manifest, differences, read_manifest
+from scansynth.release.signature import load_public, signed_by
+from scansynth.seeds import generator
+from scansynth.study import WEIGHTS
+
+TOLERANCE = 2
+"""Stored grey levels by which an image that is drawn again on another processor may differ, in any pixel: float32
+differs there in its last digits, and a value that lies between two levels is rounded to either."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was found.
+
+    Attributes:
+        faults: A line each; nothing: the release is what was released.
+        notes: What the reader should know.
+        images: In the release.
+        drawn: Images that were drawn again.
+    """
+
+    faults: tuple[str, ...]
+    notes: tuple[str, ...]
+    images: int
+    drawn: int
+
+
+def verify(
+    folder: Path, public_key: Path | None = None, images: int = 4 * BATCH, progress: Progress = silent
+) -> Verified:
+    """Verifies a release.
+
+    Args:
+        folder: The release.
+        public_key: The institution's, from elsewhere; none: the one that the signature names.
+        images: How many are drawn again, at least; 0: none.
+        progress: Called with the number of steps done.
+
+    Raises:
+        ReleaseError: There is no readable manifest, or the public key cannot be read.
+    """
+    key = None if public_key is None else load_public(public_key)
+    manifest = read_manifest(folder)
+    faults, notes = [], []
+    try:
+        name = signed_by(folder, key)
+    except ReleaseError as fault:
+        faults.append(str(fault))
+    else:
+        notes.append(_of_signature(name, compared=key is not None))
+    changed = differences(folder, manifest.files)
+    faults += changed
+    if changed:
+        return Verified(tuple(faults), (*notes, "files differ, so nothing more was looked at"), manifest.images, 0)
+    rows = tuple(read_csv(folder / TABLE))
+    faults += _of_table(rows, manifest)
+    faults += _of_files(folder, rows, manifest, progress)
+    drawn = 0
+    if images and not faults:
+        chosen = _passes(rows, images)
+        found, apart = _drawn_again(folder, manifest, chosen)
+        faults += found
+        drawn = sum(len(part) for part in chosen)
+        if apart:
+            notes.append(f"images drawn again differ by {apart} grey levels at most: another processor drew them")
+    return Verified(tuple(faults), tuple(notes), manifest.images, drawn)
+
+
+def _of_signature(name: str, *, compared: bool) -> str:
+    if not name:
+        return "not signed: nothing says who released this"
+    if compared:
+        return f"signed with the key that you gave, {name}"
+    return f"signed with the key {name}; compare that with the institution, or give --public-key"
+
+
+def _of_table(rows: Sequence[Mapping[str, str]], manifest: Manifest) -> list[str]:
+    """Whether table and manifest are of each other."""
+    needed = {"id", "file", "mask", "index", "seed", "weights_sha256", "sop_instance_uid"}
+    if not rows or needed - rows[0].keys():
+        return [f"{TABLE} is empty, or lacks a column"]
+    faults = []
+    if len(rows) != manifest.images:
+        faults.append(f"{TABLE} lists {len(rows)} images, and the manifest says {manifest.images}")
+    if {row["weights_sha256"] for row in rows} != {manifest.weights_sha256}:
+        faults.append(f"{TABLE} names other weights than the manifest")
+    if {row["seed"] for row in rows} != {str(manifest.drawing.seed)}:
+        faults.append(f"{TABLE} names another seed than the manifest")
+    named = {row[column] for row in rows for column in ("file", "mask") if row[column]}
+    listed = {name for name in manifest.files if name.endswith(".dcm")}
+    if named != listed:
+        faults.append(f"{TABLE} and the manifest name different DICOM files")
+    if manifest.files.get(f"{GENERATOR}/{WEIGHTS}") != manifest.weights_sha256:
+        faults.append("the generator's weights are not those that the manifest names")
+    return faults
+
+
+def _of_files(folder: Path, rows: Sequence[Mapping[str, str]], manifest: Manifest, progress: Progress) -> list[str]:
+    """Whether each DICOM file is readable, says that it is synthetic, names nobody, and is the one it should be."""
+    faults = []
+    files = sorted(name for name in manifest.files if name.endswith(".dcm"))
+    uids = {row["file"]: row for row in rows if "file" in row}
+    for done, name in enumerate(files, start=1):
+        found = read_released(folder / name)
+        if found is None:
+            faults.append(f"{name}: no DICOM file as scansynth writes them")
+            continue
+        faults += [f"{name}: {fault}" for fault in faults_of(found)]
+        row = uids.get(name)
+        if row is not None and instance_uid(found) != _uid(row, manifest):
+            faults.append(f"{name}: its UID is not that of its weights, seed and index")
+        progress(done, len(files))
+    return faults
+
+
+def _uid(row: Mapping[str, str], manifest: Manifest) -> str:
+    return image_uids(manifest.weights_sha256, manifest.drawing.seed, int(row["index"])).instance
+
+
+def _passes(rows: Sequence[Mapping[str, str]], images: int) -> list[list[Mapping[str, str]]]:
+    """Rows of some passes of the generator, chosen at random, until they hold enough images."""
+    by_pass: dict[int, list[Mapping[str, str]]] = {}
+    for row in rows:
+        by_pass.setdefault(int(row["index"]) // BATCH, []).append(row)
+    order = generator(int.from_bytes(secrets.token_bytes(7), "big"), "verify").permutation(sorted(by_pass))
+    chosen: list[list[Mapping[str, str]]] = []
+    for number in order:
+        if sum(len(part) for part in chosen) >= images:
+            break
+        chosen.append(by_pass[int(number)])
+    return chosen
+
+
+def _drawn_again(
+    folder: Path, manifest: Manifest, chosen: Sequence[Sequence[Mapping[str, str]]]
+) -> tuple[list[str], int]:
+    """Faults of images that are not those that the weights draw, and by how many grey levels the others differ."""
+    about, largest = manifest.drawing, 0
+    try:
+        sampler, facts = load_generator(folder / GENERATOR)
+        scale = PixelScale.choose(about.modality, about.low, about.high)
+    except (ScansynthError, DicomError) as fault:
+        return [f"the generator cannot draw: {fault}"], 0
+    if sha256_file(folder / GENERATOR / WEIGHTS) != facts.weights_sha256:
+        return ["the generator's weights are not those that it names"], 0
+    faults = []
+    for rows in chosen:
+        first = int(rows[0]["index"]) // BATCH * BATCH
+        made = draw_pass(sampler, about.seed, range(first, min(first + BATCH, about.drawn)))
+        for row in rows:
+            again = to_pixels(to_stored(made[int(row["index"]) - first, 0]), scale)
+            found = read_released(folder / row["file"])
+            stored = None if found is None else stored_pixels(found)
+            if stored is None or stored.shape != again.shape:
+                faults.append(f"{row['file']}: its pixels do not fit its header")
+                continue
+            apart = int(np.abs(stored.astype(np.int64) - again.astype(np.int64)).max())
+            largest = max(largest, apart)
+            if apart > TOLERANCE:
+                faults.append(f"{row['file']}: weights and seed draw another image ({apart} grey levels apart)")
+    return faults, largest

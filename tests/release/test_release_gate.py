@@ -1,0 +1,246 @@
+"""Each reason of the gate, on its own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from releasable_study import (
+    CLEAN,
+    UNSEARCHED,
+    claim,
+    make_releasable,
+    person,
+    put_evidence,
+    put_real,
+    put_run,
+)
+
+from scansynth.claims.rules import RULES
+from scansynth.config import UNFILLED
+from scansynth.data.withdrawn import Withdrawn, write_withdrawn
+from scansynth.errors import ConfigError, ReleaseError
+from scansynth.files import read_json, read_json_lines, sha256_file, write_json
+from scansynth.release.candidate import gather
+from scansynth.release.gate import reasons_against
+from scansynth.release.package import Override, Refused, Released, Wishes, release
+from scansynth.release.policy import Policy, read_policy
+from scansynth.statistics import Verdict
+from scansynth.study import CLAIMS_FILE, WEIGHTS, Study, open_study
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_releasable(tmp_path_factory.mktemp("made") / "study", images=18).folder
+
+
+@pytest.fixture
+def study(made: Path, tmp_path: Path) -> Study:
+    shutil.copytree(made, tmp_path / "study")
+    return open_study(tmp_path / "study")
+
+
+def reasons(study: Study, policy: Policy | None = None) -> list[str]:
+    return [reason.text for reason in reasons_against(gather(study), policy or Policy())]
+
+
+def test_nothing_speaks_against_a_whole_study(study: Study) -> None:
+    assert reasons(study) == []
+
+
+def another_generator(study: Study) -> None:
+    put_run(study, seed=1)
+
+
+def another_set(study: Study) -> None:
+    record = read_json(study.synthetic() / "stage.json")
+    record["outputs"]["images.npy"] = "0" * 64
+    write_json(study.synthetic() / "stage.json", record)
+
+
+def no_evidence(study: Study) -> None:
+    (study.evidence() / "stage.json").unlink()
+
+
+def older_rules(study: Study) -> None:
+    content = read_json(study.evidence() / CLAIMS_FILE)
+    for row in content["claims"]:
+        row["rule_version"] -= 1
+    write_json(study.evidence() / CLAIMS_FILE, content)
+
+
+def rewritten_verdict(study: Study) -> None:
+    path = study.evidence() / CLAIMS_FILE
+    path.write_text(path.read_text().replace("It is so.", "It is better."))
+
+
+def two_roles(study: Study) -> None:
+    def twin(rows: list[dict[str, object]]) -> None:
+        rows[0]["pixels"] = rows[10]["pixels"]
+
+    put_real(study, twin)
+    put_evidence(study)
+
+
+def same_picture(study: Study) -> None:
+    def copied(images: object) -> None:
+        images[10] = images[0]  # type: ignore[index]
+
+    put_real(study, images=copied)
+    put_evidence(study)
+
+
+def no_pixels(study: Study) -> None:
+    def blank(rows: list[dict[str, object]]) -> None:
+        rows[3]["pixels"] = ""
+
+    put_real(study, blank)
+    put_evidence(study)
+
+
+def withdrawn_in_training(study: Study) -> None:
+    write_withdrawn(study.folder, Withdrawn(frozenset({person(1)})))
+
+
+def unsearched(study: Study) -> None:
+    put_real(study, removed=(CLEAN, UNSEARCHED))
+    put_evidence(study)
+
+
+def no_removal_report(study: Study) -> None:
+    (study.cohort / "deidentification.csv").unlink()
+
+
+def unassessed(study: Study) -> None:
+    put_evidence(study, claims=[claim(n, Verdict.SHOWN, False) for n in RULES if not n.startswith("fairness")])
+
+
+FINAL: dict[Callable[[Study], None], str] = {
+    another_generator: "of weights that no run of this study has",
+    another_set: "the evidence is of another set",
+    no_evidence: "was not audited",
+    older_rules: "claims.json is altered",
+    rewritten_verdict: "claims.json is altered",
+    two_roles: r"one source image has two roles",
+    same_picture: r"one ingested image has two roles",
+    no_pixels: "does not know the source image of every image",
+    withdrawn_in_training: "the training has read images of a patient who was withdrawn",
+}
+OPEN: dict[Callable[[Study], None], str] = {
+    unsearched: "not searched: Tesseract is not installed",
+    no_removal_report: "has no deidentification.csv",
+    unassessed: "not assessed: Are all patient groups represented",
+}
+
+
+@pytest.mark.parametrize("change", [*FINAL, *OPEN], ids=lambda change: change.__name__)
+def test_each_fault_is_named_and_nothing_is_written(
+    study: Study, tmp_path: Path, change: Callable[[Study], None]
+) -> None:
+    change(study)
+    wanted = {**FINAL, **OPEN}[change]
+    found = [reason for reason in reasons_against(gather(study), Policy()) if wanted in reason.text]
+    assert found, reasons(study)
+    assert {reason.open for reason in found} == {change in OPEN}
+    overridden = release(study, Wishes(tmp_path / "out", override=Override("A. Person", "because")))
+    assert isinstance(overridden, Released if change in OPEN else Refused)
+    assert (tmp_path / "out").exists() == (change in OPEN)
+
+
+def test_evidence_of_an_older_rule_version_is_refused(study: Study) -> None:
+    older_rules(study)
+    record = read_json(study.evidence() / "stage.json")
+    record["outputs"][CLAIMS_FILE] = sha256_file(study.evidence() / CLAIMS_FILE)
+    write_json(study.evidence() / "stage.json", record)
+    assert any("judged by rule version" in text for text in reasons(study))
+
+
+def test_weights_that_are_a_pickle_are_refused(study: Study) -> None:
+    (study.run() / WEIGHTS).write_bytes(b"\x80\x04\x95pickle")
+    assert any("hash does not match" in text for text in reasons(study))
+
+
+@pytest.mark.parametrize("text", ["", "  ", f"{UNFILLED}: On what law"])
+def test_each_field_of_the_governance_must_be_written(study: Study, text: str) -> None:
+    settings = study.config_file.read_text()
+    study.config_file.write_text(settings.replace('"as written by a person: licence"', f'"{text}"'))
+    assert reasons(open_study(study.folder)) == ["governance.licence in study.toml is not filled in"]
+
+
+def test_all_reasons_are_told_together(study: Study) -> None:
+    put_evidence(study, {"copies.flag_rate": Verdict.NOT_SHOWN, "telltales.pixels": Verdict.REFUTED})
+    withdrawn_in_training(study)
+    found = reasons(study)
+    assert [any(words in text for text in found) for words in ("withdrawn", "copies.flag_rate", "telltales")] == [
+        True
+    ] * 3
+
+
+def test_a_collapsed_training_is_refused(tmp_path: Path) -> None:
+    collapsed = make_releasable(tmp_path / "study", level="critical")
+    assert reasons(collapsed) == [
+        "the generator had collapsed when its training ended; train again with another recipe"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "policy", "passes"),
+    [
+        (Verdict.NOT_SHOWN, Policy(), False),
+        (Verdict.NOT_SHOWN, Policy(copies="not refuted", decided_by="the board"), True),
+        (Verdict.REFUTED, Policy(copies="not refuted", decided_by="the board"), False),
+    ],
+)
+def test_copies_must_be_within_bound(study: Study, verdict: Verdict, policy: Policy, passes: bool) -> None:
+    put_evidence(study, {"copies.flag_rate": verdict})
+    assert (reasons(study, policy) == []) is passes
+
+
+def test_a_refuted_claim_blocks_unless_the_policy_names_it(study: Study) -> None:
+    put_evidence(study, {"telltales.pixels": Verdict.REFUTED})
+    assert reasons(study) == ["telltales.pixels is refuted, and no policy lets that pass"]
+    assert reasons(study, Policy(refuted=("telltales.pixels",), decided_by="the board")) == []
+
+
+def test_what_a_file_gives_away_that_never_leaves_blocks_nothing(study: Study) -> None:
+    put_evidence(study, {"house.discriminator": Verdict.REFUTED})
+    assert reasons(study) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('refuted = ["fidelity.kid"]', "decided_by"),
+        ('refuted = ["copies.real_files"]\ndecided_by = "x"', "copies"),
+        ('refuted = ["no.such"]\ndecided_by = "x"', "no claim no.such"),
+        ('refused = ["fidelity.kid"]', "unknown key refused"),
+    ],
+)
+def test_a_wrong_policy_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "policy.toml").write_text(text)
+    with pytest.raises(ConfigError, match=why):
+        read_policy(tmp_path / "policy.toml")
+
+
+def test_an_override_needs_a_name_and_a_reason_and_stands_in_manifest_and_journal(study: Study, tmp_path: Path) -> None:
+    for by, reason in (("", "because"), ("A. Person", " ")):
+        with pytest.raises(ReleaseError, match="needs a reason and a name"):
+            Override(by, reason)
+    unsearched(study)
+    assert isinstance(release(study, Wishes(tmp_path / "out")), Refused)
+    assert not (tmp_path / "out").exists()
+    assert read_json_lines(study.journal)[-1]["event"] == "refused"
+    done = release(study, Wishes(tmp_path / "out", override=Override("A. Person", "looked at each image")))
+    assert isinstance(done, Released)
+    said = read_json(tmp_path / "out" / "manifest.json")["override"]
+    assert (said["by"], said["reason"]) == ("A. Person", "looked at each image")
+    assert "not searched" in said["against"][0]
+    line = read_json_lines(study.journal)[-1]
+    assert (line["override_by"], line["overridden"]) == ("A. Person", ["de-identification"])
+
+
+def test_an_override_that_nothing_needs_is_not_written_down(study: Study, tmp_path: Path) -> None:
+    release(study, Wishes(tmp_path / "out", override=Override("A. Person", "to be safe")))
+    assert read_json(tmp_path / "out" / "manifest.json")["override"] is None
