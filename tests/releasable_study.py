@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from image_sets import change_set, put_cohort
 
 from scansynth.claims.claim import Claim, Control, Floor, Measurement, decide
@@ -51,6 +53,9 @@ FACTS = CohortFacts(
 )  # fmt: skip
 CLEAN = ("PatientName", "(0010,0010)", 20, "Z", "removed: skipped unread", "PS3.15 table E.1-1")
 UNSEARCHED = ("text in the pixels", "(7FE0,0010)", 20, "", "not searched: Tesseract is not installed", "PS3.15 E.3.1")
+
+KEPT_BACK = (2, 8)
+"""Images that a test keeps back."""
 
 _ROLES = (Role.TRAIN, Role.TRAIN, Role.TUNE, Role.CALIBRATE, Role.RESERVE, Role.TEST)
 
@@ -177,3 +182,13 @@ def end(folder: Path, stage: str, inputs: dict[str, str], patients: Sequence[str
     write_record(
         folder, StageRecord(stage, inputs, {}, hash_outputs(folder, files), SEED, roles, tuple(sorted(set(patients))))
     )
+
+
+def write_keys(folder: Path, number: int) -> tuple[Path, Path]:
+    """A private and a public key as PEM files, the same for the same number."""
+    key = Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)
+    private, public = folder / f"{number}.pem", folder / f"{number}.pub.pem"
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    private.chmod(0o600)
+    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return private, public

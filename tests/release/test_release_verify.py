@@ -22,52 +22,31 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    PublicFormat,
 )
 from PIL import Image
-from releasable_study import make_releasable
+from releasable_study import KEPT_BACK, write_keys
 
 from scansynth.data.tensors import load_cohort
 from scansynth.dicom.released import faults_of, read_released
 from scansynth.errors import ReleaseError
 from scansynth.files import read_csv, read_json, sha256_file, write_json
 from scansynth.release.manifest import MANIFEST, SIGNATURE, differences, listing, read_manifest
-from scansynth.release.package import Released, Wishes, release
+from scansynth.release.package import Wishes, release
 from scansynth.release.signature import PASSPHRASE, load_private, sign
 from scansynth.release.verify import verify
 from scansynth.report.figures.pictures import to_grey
 from scansynth.report.render import write_report
 from scansynth.study import PAGE, Study, open_study
 
-KEPT_BACK = (2, 8)
 
-
-def write_keys(folder: Path, number: int) -> tuple[Path, Path]:
-    """A private and a public key as PEM files, the same for the same number."""
-    key = Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)
-    private, public = folder / f"{number}.pem", folder / f"{number}.pub.pem"
-    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    private.chmod(0o600)
-    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    return private, public
+@pytest.fixture(scope="module")
+def study(whole_study: Study) -> Study:
+    return whole_study
 
 
 @pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return write_keys(tmp_path_factory.mktemp("keys"), 7)
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    return make_releasable(tmp_path_factory.mktemp("study") / "study", images=40, kept_back=KEPT_BACK)
-
-
-@pytest.fixture(scope="module")
-def made(study: Study, keys: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("release") / "out"
-    done = release(study, Wishes(out, png=True, key=load_private(keys[0])))
-    assert isinstance(done, Released)
-    return out
+def made(released: Path) -> Path:
+    return released
 
 
 @pytest.fixture

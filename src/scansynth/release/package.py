@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,22 @@ from scansynth.claims.rules import RULE_VERSION
 from scansynth.console import Progress, silent
 from scansynth.data.duplicates import pixel_digest
 from scansynth.errors import CohortError, ReleaseError, StudyError
-from scansynth.files import new_directory, sha256_bytes, sha256_file, storage_faults, write_bytes, write_csv, write_text
+from scansynth.files import (
+    new_directory,
+    sha256_bytes,
+    sha256_file,
+    storage_faults,
+    write_bytes,
+    write_csv,
+    write_json,
+    write_text,
+)
 from scansynth.gan.weights import FACTS
+from scansynth.release.bill import BILL, bill
 from scansynth.release.candidate import Candidate, gather
+from scansynth.release.cards import DATA_CARD, MODEL_CARD, data_card, model_card
+from scansynth.release.crate import CRATE, crate
+from scansynth.release.croissant import CROISSANT, croissant
 from scansynth.release.gate import Reason, named, read_by, reasons_against
 from scansynth.release.manifest import (
     DICOM,
@@ -148,10 +161,24 @@ def _write(
     write_csv(folder / TABLE, COLUMNS, rows)
     _others(candidate, folder)
     about = _about(candidate, wishes, reasons)
-    files = {name: sha256_file(path) for name, path in listing(folder).items()}
-    manifest = Manifest(**about, images=len(rows), files=files)
+    manifest = Manifest(**about, images=len(rows), files=_hashes(folder))
+    _describe(candidate, folder, manifest)
+    manifest = replace(manifest, files=_hashes(folder))
     write_manifest(folder, manifest)
     return manifest
+
+
+def _describe(candidate: Candidate, folder: Path, manifest: Manifest) -> None:
+    """Cards, and what machines read of a data set: Croissant, bill of materials, and RO-Crate over all of them."""
+    write_text(folder / DATA_CARD, data_card(candidate, manifest))
+    write_text(folder / MODEL_CARD, model_card(candidate, manifest))
+    write_json(folder / CROISSANT, croissant(candidate, manifest))
+    write_json(folder / BILL, bill(manifest.weights_sha256, manifest.made))
+    write_json(folder / CRATE, crate(candidate, replace(manifest, files=_hashes(folder))))
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {name: sha256_file(path) for name, path in listing(folder).items()}
 
 
 def _images(candidate: Candidate, folder: Path, *, png: bool, progress: Progress) -> list[dict[str, Any]]:
