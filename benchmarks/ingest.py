@@ -1,22 +1,25 @@
 """Ingest side by side with MONAI's reader: files per second, and memory at N and 4 N files.
 
-    python benchmarks/ingest.py [--dicom FOLDER] [--files N] [--size PX] [--repeats R]
+    python benchmarks/ingest.py [--dicom FOLDER] [--files N] [--size PX] [--repeats R] [--jpeg-ls]
 
 All sides get the same files in one run, by turns, each in a process of its own, and end with the same kind of
 `images.npy`. MONAI's side is `LoadImaged` with `PydicomReader` and the same transforms: once in one process, as the
 shortest program does it, and once in the workers of a `DataLoader`, one for each core, as a user in a hurry does it.
 Ours has one decoding process for each core, and does more with each file: it reads every header in a confined process
 first, decodes in another, hashes the file, groups series and patients, and writes the tables. The ratio by processor
-time leaves out how many processes a side has.
+time leaves out how many processes a side has. Where Tesseract is installed there is a fourth side: ours with the search
+for text in the pixels, which MONAI does not do.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -41,8 +44,32 @@ def link_files(source: Path, target: Path, count: int) -> int:
     return len(found)
 
 
+def compress(folder: Path) -> None:
+    """Writes every scan of a folder again as JPEG-LS (lossless)."""
+    import imagecodecs  # noqa: PLC0415 - keeps the parent small
+    import pydicom  # noqa: PLC0415
+    from pydicom.encaps import encapsulate  # noqa: PLC0415
+
+    for path in folder.rglob("*"):
+        if path.is_file() and path.suffix in {"", ".dcm"}:
+            dataset = pydicom.dcmread(path)
+            stream = imagecodecs.jpegls_encode(dataset.pixel_array.astype("u2"))
+            dataset.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLSLossless
+            dataset.PixelData = encapsulate([bytes(stream)])
+            dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+            dataset.save_as(path, enforce_file_format=True)
+
+
 def ours(folder: Path, work: Path, size: int) -> Callable[[], int]:
-    """Our ingest of `folder`, ready to run; it returns the images kept."""
+    """Our ingest of `folder`, without a search for text; ready to run, it returns the images kept."""
+    from scansynth.data import burned_in  # noqa: PLC0415 - each child imports only its side
+
+    burned_in.TextSearch = functools.partial(burned_in.TextSearch, program=None)
+    return ours_text(folder, work, size)
+
+
+def ours_text(folder: Path, work: Path, size: int) -> Callable[[], int]:
+    """Our ingest of `folder` as it is, ready to run; it returns the images kept."""
     from scansynth.config import StudyConfig  # noqa: PLC0415
     from scansynth.data.ingest import ingest  # noqa: PLC0415 - each child imports only its side
     from scansynth.dicom.deidentify import InstitutionKey  # noqa: PLC0415
@@ -118,7 +145,14 @@ def monai_workers(folder: Path, work: Path, size: int) -> Callable[[], int]:
 
 
 SIDES = {"ours": ours, "monai": monai, "monai_workers": monai_workers}
-TITLES = {"ours": "ours", "monai": "MONAI, one process", "monai_workers": "MONAI, a worker a core"}
+if shutil.which("tesseract"):
+    SIDES["ours_text"] = ours_text
+TITLES = {
+    "ours": "ours",
+    "monai": "MONAI, one process",
+    "monai_workers": "MONAI, a worker a core",
+    "ours_text": "ours, with Tesseract",
+}
 
 
 def child(side: str, folder: Path, size: int) -> None:
@@ -244,6 +278,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=200)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--jpeg-ls", action="store_true", help="compress the phantom's files first")
     parser.add_argument("--out", type=Path, help="also write the figures there, as JSON")
     parser.add_argument("--child", choices=sorted(SIDES), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -260,6 +295,11 @@ def main() -> None:
             program += "write_phantom_cohort(Path(sys.argv[1]), patients=int(sys.argv[2]), size=256, seed=0)"
             # in a process of its own, so that this one stays small and its children measure themselves
             subprocess.run([sys.executable, "-c", program, str(folder), str(options.files)], check=True)
+            if options.jpeg_ls:
+                program = "import sys, pathlib, ingest; ingest.compress(pathlib.Path(sys.argv[1]))"
+                subprocess.run(
+                    [sys.executable, "-c", program, str(folder / "dicom")], check=True, cwd=Path(__file__).parent
+                )
         result = compare(folder.resolve(), options.files, options.size, options.repeats)
         show(result)
         if options.out:
