@@ -1,4 +1,4 @@
-"""Commands of what leaves: release a set, verify a release, and the journal."""
+"""Commands of what leaves: release a set, verify a release, know an image again, and the journal."""
 
 from __future__ import annotations
 
@@ -87,6 +87,31 @@ def verify(
         raise ReleaseError(f"not verified: {len(found.faults)} fault{'s' if len(found.faults) > 1 else ''}, see above")
     console.result(f"verified {found.images} images, {found.drawn} of them drawn again: {folder}")
     console.result(f"next: read {folder / 'report' / 'index.html'}, and what the release may be used for")
+
+
+@app.command()
+def whose(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="DICOM, PNG, JPEG or TIFF.")],
+    folder: Annotated[Path, typer.Argument(metavar="STUDY_OR_RELEASE", help="A study that released, or a release.")],
+) -> None:
+    """Says whether an image is one that was released: by its UID, by its pixels, or by likeness."""
+    from scansynth.release.register import registers_of
+    from scansynth.release.register import whose as look_up
+    from scansynth.study import is_study, open_study
+
+    known = look_up(file, registers_of(open_study(folder)) if is_study(folder) else (folder,))
+    if known is None:
+        console.result(f"{file.name} is not known: no released image is like it")
+    elif known.ours:
+        console.result(
+            f"{file.name} is the synthetic image {known.image} of the release {known.release}, by {known.by} "
+            f"(likeness {known.likeness:.2f})"
+        )
+    else:
+        console.result(
+            f"{file.name} bears the UID of the image {known.image} of the release {known.release}, and its pixels are "
+            f"not that image's (likeness {known.likeness:.2f})"
+        )
 
 
 @app.command()

@@ -46,6 +46,7 @@ from scansynth.release.manifest import (
     write_manifest,
 )
 from scansynth.release.policy import Policy
+from scansynth.release.register import copy_register, write_register
 from scansynth.release.signature import sign
 from scansynth.report.public import public_page
 from scansynth.stage import StageRecord, versions, write_record
@@ -160,6 +161,8 @@ def _write(
     rows = _images(candidate, folder, png=wishes.png, progress=progress)
     write_csv(folder / TABLE, COLUMNS, rows)
     _others(candidate, folder)
+    places = [int(row["index"]) for row in rows]
+    write_register(folder, candidate.made.images.images[places], candidate.made.record.seed)
     about = _about(candidate, wishes, reasons)
     manifest = Manifest(**about, images=len(rows), files=_hashes(folder))
     _describe(candidate, folder, manifest)
@@ -291,4 +294,5 @@ def _remember(candidate: Candidate, release: Path, patients: tuple[str, ...], si
     )
     with new_directory(candidate.study.release(sha256_bytes(data)[:12])) as folder:
         write_bytes(folder / MANIFEST, data)
+        copy_register(release, folder)
         write_record(folder, record)
