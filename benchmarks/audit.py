@@ -43,6 +43,7 @@ from numpy.typing import NDArray
 from scansynth.audit.compared import Compared, Reals, gather
 from scansynth.audit.run import measure
 from scansynth.claims.claim import Finding
+from scansynth.claims.rules import RULE_VERSION
 from scansynth.config import EvidenceSettings
 from scansynth.data.tensors import Case, Cohort, load_cohort, to_signed
 from scansynth.files import read_json, write_json
@@ -251,6 +252,7 @@ def main() -> None:
             print(f"{done} of {len(jobs)}: {last['set']} {last['draw']}, {last['seconds']} s", flush=True)
     content = {
         # the folders are the user's own, and no part of the result
+        "rule_version": RULE_VERSION,
         "command": f"python benchmarks/audit.py --study STUDY --work FOLDER --out docs/results/{options.out.name} "
         f"--draws {options.draws} --faulty {options.faulty} --jobs {options.jobs}",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {options.jobs} audits at once, no GPU",

@@ -88,14 +88,37 @@ def test_new_patients_are_not_told_and_a_blurred_set_is() -> None:
     assert {"floor", "synthetic", "planted"} <= set(found[0].figures)
 
 
-def test_a_network_that_was_hardly_trained_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_that_were_hardly_trained_prove_nothing_by_their_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(c2st, "STEPS", 1)
     heard = context()
-    for synthetic in (heard.synthetic, planted.blur(heard.synthetic, 1.0)):
-        (finding,) = discrimination.answer(replace(heard, synthetic=synthetic), silent)
-        assert finding.claim.claim == PIXELS
-        assert finding.claim.verdict is Verdict.NOT_ASSESSABLE
-        assert {control.name for control in finding.claim.control if not control.passed} >= {discrimination.KNOWN}
+    silent_one, found = (
+        discrimination.answer(replace(heard, synthetic=synthetic), silent)[0].claim
+        for synthetic in (heard.synthetic, planted.blur(heard.synthetic, 1.0))
+    )
+    for claim in (silent_one, found):
+        assert {control.name for control in claim.control if not control.passed} >= {discrimination.KNOWN}
+    assert silent_one.verdict is Verdict.NOT_ASSESSABLE
+    assert found.verdict is Verdict.REFUTED  # by the residuals, and a fault that was found stands
+
+
+def test_how_slight_a_fault_is_seen_is_told_and_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = Effort(figure=1, floor=2, control=2, most=48, slight=1)
+    monkeypatch.setattr(discrimination, "EFFORT", {**discrimination.EFFORT, PIXELS: few})
+    (finding,) = discrimination.answer(context(), silent)
+    told = finding.figures["slight"]
+    assert set(told) == {
+        "noise of 1%", "blur of 0.35 pixels", "fine detail 2% weaker", "grey values in 256 steps"
+    }  # fmt: skip
+    assert all(0.0 <= auc <= 1.0 for auc in told.values())
+    assert all(f"{fault} (" in finding.claim.why for fault in told)
+    assert not {control.name for control in finding.claim.control} & set(told)
+
+
+def test_the_steps_in_which_grey_values_were_stored_do_not_decide() -> None:
+    heard = context()
+    stored = replace(heard, synthetic=planted.eight_bits(heard.synthetic))
+    claims = [discrimination.answer(one, silent)[0].claim for one in (heard, stored)]
+    assert Verdict.REFUTED not in {claim.verdict for claim in claims}
 
 
 def test_the_native_size_is_asked_where_images_were_enlarged_and_nowhere_else() -> None:

@@ -164,7 +164,7 @@ def test_other_images_settings_and_versions_have_other_files(monkeypatch: pytest
     found = {content_digest(images), content_digest(images[::-1]), content_digest(images[:39])}
     monkeypatch.setattr(contrastive, "STEPS", 7)
     found.add(content_digest(images))
-    monkeypatch.setattr(contrastive, "VERSION", 2)
+    monkeypatch.setattr(contrastive, "VERSION", contrastive.VERSION + 1)
     found.add(content_digest(images))
     assert len(found) == 5
 

@@ -101,6 +101,7 @@ def distributions(rng: np.random.Generator, synthetic: int) -> list[dict[str, An
     add("diversity.vendi", {"worth": worth, "structure": _lists(alike)}, FIXED)
     add("diversity.vendi", {"worth": {**worth, "independent": 7.2}, "structure": {}}, LEARNED)
     add("telltales.pixels", traces())
+    add("fidelity.c2st_pixels", {"slight": {"noise of 1%": 0.83, "blur of 0.35 pixels": 0.51}, "seen_from": 0.6})
     add("appearance", appearance(rng))
     return rows
 

@@ -230,6 +230,9 @@ def test_what_stands_behind_the_claims_is_pictured(html: str) -> None:
         "of the size of the smallest 33% of the training patients: 30% of the set",
         "80 synthetic images are worth about 7 images of different patients (learned encoder)",
         "The strongest traces",
+        "How slight a fault would the network see?",
+        "noise of 1% 83 yes",
+        "blur of 0.35 pixels 51 no",
         "gaps between grey values",
     ):
         assert piece in words, piece

@@ -8,8 +8,10 @@ must be of another patient than all others of its side, and no patient may stand
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.nn import functional
 
+from scansynth.metrics.residuals import residual_features
 from scansynth.metrics.roc import auc_and_variance
 
 Floats = NDArray[np.float64]
@@ -29,12 +32,16 @@ Mask = NDArray[np.bool_]
 STRENGTH = 0.01
 """Of the logistic model, scikit-learn's C: a strong hold, since it has more weights than images."""
 
-NETWORK_FOLDS = 2
-STEPS = 400
-"""Most steps of a training; it ends before when the network knows its images."""
+STRENGTHS = (0.001, 0.01, 0.1, 1.0)
+"""The same, of the model of residuals: what does best on held-out images is taken."""
 
-LEARNED = 0.1
-"""Cross-entropy, nats, running mean, at which a network knows the images that it learned from: 0.69 is chance."""
+NETWORK_FOLDS = 2
+HELD_OUT = 0.25
+"""Share of the images that each training holds out."""
+
+STEPS, LEAST_STEPS, LOOK, PATIENCE = 600, 60, 10, 6
+"""Most and least steps of a training, steps between two looks at the held-out images, and looks without a gain after
+which it ends."""
 
 LARGEST_SIDE = 64
 """Larger images are averaged down to this; the strength of their finest detail is taken before."""
@@ -43,7 +50,7 @@ SMALLEST_SIDE = 16
 _WIDTHS = (3, 16, 24, 32)
 _SLOPE = 0.1
 _HALF_BATCH = 16
-_RATE, _DECAY, _WARM_UP, _MEMORY = 3e-3, 1e-3, 10, 0.9
+_RATE, _DECAY, _WARM_UP, _GAIN = 3e-3, 1e-2, 10, 2e-3
 _FAINTEST = 1e-6  # keeps the logarithm of a flat patch finite
 
 
@@ -54,7 +61,7 @@ class Trial:
     Attributes:
         auc: Mean over the folds.
         variance: Of `auc`, over images, with the classifiers as they were trained (DeLong et al. 1988).
-        learned: Share of the classifiers that came to know the images that they learned from.
+        learned: Share of the networks whose held-out loss stopped falling before the last step; 1 where there are none.
         steps: Most steps that one of them took; 0 where there are none to count.
     """
 
@@ -78,35 +85,53 @@ def by_features(first: Floats, second: Floats, rng: np.random.Generator) -> Tria
 
 
 def by_network(first: Images, second: Images, flips: Sequence[int], rng: np.random.Generator) -> Trial:
-    """A small convolutional network, trained on half of the images and tried on the other, both ways round.
+    """A small network and a model of residuals, trained on half of the images and tried on the other, both ways round.
 
-    It sees the grey values, the finest detail and the strength of that detail, each on its own scale: forensic
-    networks learn the faint traces of processing from few images once the content is taken off (Fridrich and
-    Kodovsky, IEEE TIFS 7, 2012; Bayar and Stamm, IEEE TIFS 13, 2018).
+    The network sees the grey values, the finest detail and the strength of that detail, each on its own scale:
+    forensic networks learn the faint traces of processing from few images once the content is taken off (Fridrich and
+    Kodovsky, IEEE TIFS 7, 2012; Bayar and Stamm, IEEE TIFS 13, 2018). Beside them a logistic model learns from
+    `residual_features`, which need fewer images still. What each says counts by how well it does on images that were
+    held out of its training.
 
     Args:
-        first: Images of one set (n, side, side) in [-1, 1], n >= 4, sides of 16 pixels at least.
+        first: Images of one set (n, side, side) in [-1, 1], n >= 8, sides of 16 pixels at least.
         second: Of the other (n, side, side).
         flips: Axes along which an image may be mirrored in training: 1 top-bottom, 2 left-right.
         rng: Draws folds, first weights and batches.
     """
     axes = tuple(axis + 1 for axis in flips)  # behind the channels
-
-    def network(x: Floats, y: Mask, new: Floats, rng: np.random.Generator) -> tuple[Floats, bool, int]:
-        return _network(torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(new), axes, rng)
-
-    seen = _channels(np.concatenate([first, second]))
-    return _crossed(seen.numpy(), len(first), NETWORK_FOLDS, network, rng)
+    both = np.concatenate([first, second])
+    seen = _Seen(_channels(both), residual_features(both))
+    return _crossed(seen, len(first), NETWORK_FOLDS, partial(_ensemble, axes), rng)
 
 
-_Classifier = Callable[[Any, Mask, Any, np.random.Generator], tuple[Floats, bool, int]]
+@dataclass(frozen=True)
+class _Seen:
+    """What the ensemble sees of some images.
+
+    Attributes:
+        channels: (n, 3, s, s), see `_channels`.
+        residuals: (n, d).
+    """
+
+    channels: torch.Tensor
+    residuals: Floats
+
+    def __len__(self) -> int:
+        return len(self.residuals)
+
+    def __getitem__(self, places: NDArray[Any]) -> _Seen:
+        return _Seen(self.channels[torch.from_numpy(places)], self.residuals[places])
 
 
-def _crossed(x: NDArray[Any], count: int, folds: int, classifier: _Classifier, rng: np.random.Generator) -> Trial:
+_Classifier = Callable[[Any, Mask, Any, np.random.Generator], tuple[Floats, float, int]]
+
+
+def _crossed(x: Any, count: int, folds: int, classifier: _Classifier, rng: np.random.Generator) -> Trial:
     """Each fold scored by a classifier that learned from the others; the first `count` items are one set."""
     labels = np.arange(len(x)) >= count
     fold = np.concatenate([rng.permutation(side) % folds for side in (count, len(x) - count)])
-    parts, learned, most = [], 0, 0
+    parts, learned, most = [], 0.0, 0
     for place in range(folds):
         seen, new = fold != place, fold == place
         scores, knows, steps = classifier(x[seen], labels[seen], x[new], rng)
@@ -120,11 +145,11 @@ def _crossed(x: NDArray[Any], count: int, folds: int, classifier: _Classifier, r
     )
 
 
-def _logistic(x: Floats, y: Mask, new: Floats, rng: np.random.Generator) -> tuple[Floats, bool, int]:
+def _logistic(x: Floats, y: Mask, new: Floats, rng: np.random.Generator) -> tuple[Floats, float, int]:
     """Scores of new features (k, d); a convex problem, which is always solved."""
     model = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=200, tol=1e-3))
     model.fit(np.hstack([x, x**2]), y)
-    return np.asarray(model.decision_function(np.hstack([new, new**2])), np.float64), True, 0
+    return np.asarray(model.decision_function(np.hstack([new, new**2])), np.float64), 1.0, 0
 
 
 def _channels(images: Images) -> torch.Tensor:
@@ -145,49 +170,119 @@ def _detail(x: torch.Tensor) -> torch.Tensor:
     return x - functional.conv2d(functional.pad(x, (1, 1, 1, 1), "replicate"), kernel)
 
 
-def _network(
-    x: torch.Tensor, y: torch.Tensor, new: torch.Tensor, flips: tuple[int, ...], rng: np.random.Generator
-) -> tuple[Floats, bool, int]:
-    """Trains on x (n, 3, s, s) with labels y (n,) until it knows them; scores of `new`, mirrored ones averaged."""
-    mean, spread = x.mean((0, 2, 3), keepdim=True), x.std((0, 2, 3), keepdim=True) + _FAINTEST
-    x, new = ((part - mean) / spread for part in (x, new))
-    # channels last: five times as fast on a processor
-    x, new = (part.contiguous(memory_format=torch.channels_last) for part in (x, new))
+def _ensemble(
+    flips: tuple[int, ...], seen: _Seen, y: Mask, new: _Seen, rng: np.random.Generator
+) -> tuple[Floats, float, int]:
+    """Scores of new images by both members; whether the network's training converged, and its steps.
+
+    Each draws its own held-out images, and counts by how well it does on them.
+    """
     draws = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    weights = _first_weights(draws)
-    knows, steps = _train(weights, x, y, flips, draws)
+    by_network, told, ended, steps = _network(seen.channels, y, _held_out(y, rng), new.channels, flips, draws)
+    by_residuals, beside = _by_residuals(seen.residuals, y, _held_out(y, rng), new.residuals)
+    worth = np.array([max(auc - 0.5, 0.0) ** 2 for auc in (told, beside)])
+    worth = worth if worth.any() else np.ones(2)
+    level = [(scores - scores.mean()) / max(float(scores.std()), 1e-9) for scores in (by_network, by_residuals)]
+    return np.average(level, axis=0, weights=worth), float(ended), steps
+
+
+def _held_out(y: Mask, rng: np.random.Generator) -> Mask:
+    """A quarter of each side, one image at least: it decides when to stop and what a member counts."""
+    held = np.zeros(len(y), dtype=np.bool_)
+    for side in (False, True):
+        own = np.flatnonzero(y == side)
+        held[rng.permutation(own)[: max(round(len(own) * HELD_OUT), 1)]] = True
+    return held
+
+
+def _by_residuals(x: Floats, y: Mask, held: Mask, new: Floats) -> tuple[Floats, float]:
+    """Scores of new images by a logistic model whose hold on its weights does best on the held-out images."""
+
+    def model(strength: float) -> Any:
+        return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=300, tol=1e-3))
+
+    told = {}
+    for strength in STRENGTHS:
+        scores = model(strength).fit(x[~held], y[~held]).decision_function(x[held])
+        told[strength] = auc_and_variance(scores, y[held], np.arange(held.sum()))[0]
+    best = max(STRENGTHS, key=lambda strength: told[strength])
+    return np.asarray(model(best).fit(x, y).decision_function(new), np.float64), told[best]
+
+
+def _network(
+    x: torch.Tensor, y: Mask, held: Mask, new: torch.Tensor, flips: tuple[int, ...], draws: torch.Generator
+) -> tuple[Floats, float, bool, int]:
+    """Trains on x (n, 3, s, s) until the loss of the held-out images stops falling.
+
+    Returns:
+        Scores of `new`, mirrored ones averaged; AUC on the held-out images; whether it stopped for that; steps.
+    """
+    mean, spread = x.mean((0, 2, 3), keepdim=True), x.std((0, 2, 3), keepdim=True) + _FAINTEST
+    # channels last: five times as fast on a processor
+    x, new = (((part - mean) / spread).contiguous(memory_format=torch.channels_last) for part in (x, new))
+    out = torch.from_numpy(held)
+    truth = torch.from_numpy(y)
+    weights, ended, steps = _train(x[~out], truth[~out], x[out], truth[out], flips, draws)
+    told = _scores(weights, x[out], flips)
+    return _scores(weights, new, flips), auc_and_variance(told, y[held], np.arange(held.sum()))[0], ended, steps
+
+
+def _scores(weights: list[torch.Tensor], images: torch.Tensor, flips: tuple[int, ...]) -> Floats:
+    """Logits (n,), the mean over all permitted mirrorings."""
     with torch.inference_mode():
-        views = [new]
+        views = [images]
         for axis in flips:
             views += [view.flip(axis) for view in views]
-        scores = torch.stack([_logits(weights, view) for view in views]).mean(0)
-    return scores.double().numpy(), knows, steps
+        return torch.stack([_logits(weights, view) for view in views]).mean(0).double().numpy()
 
 
 def _train(
-    weights: list[torch.Tensor], x: torch.Tensor, y: torch.Tensor, flips: tuple[int, ...], draws: torch.Generator
-) -> tuple[bool, int]:
-    """AdamW (Loshchilov and Hutter, ICLR 2019) on batches that are even by label; whether it learned, and steps."""
+    x: torch.Tensor, y: torch.Tensor, held: torch.Tensor, truth: torch.Tensor, flips: tuple[int, ...],
+    draws: torch.Generator,
+) -> tuple[list[torch.Tensor], bool, int]:  # fmt: skip
+    """AdamW (Loshchilov and Hutter, ICLR 2019) on batches that are even by label.
+
+    Returns:
+        The weights with the least held-out loss, whether it had stopped falling, and the steps.
+    """
+    weights = _first_weights(draws)
     sides = [torch.nonzero(y == label)[:, 0] for label in (False, True)]
     half = min(_HALF_BATCH, *(len(side) for side in sides))
-    truth = torch.arange(2 * half) >= half
+    labels = (torch.arange(2 * half) >= half).float()
     optimiser = torch.optim.AdamW(weights, lr=_RATE, weight_decay=_DECAY)
-    loss_so_far = float(np.log(2.0))
+    best, least, since = [weight.detach().clone() for weight in weights], math.inf, 0
     for step in range(1, STEPS + 1):
-        batch = x[torch.cat([side[torch.randperm(len(side), generator=draws)[:half]] for side in sides])]
-        for axis in flips:
-            mirrored = torch.rand(2 * half, generator=draws) < 0.5
-            batch = torch.where(mirrored[:, None, None, None], batch.flip(axis), batch)
+        places = torch.cat([side[torch.randperm(len(side), generator=draws)[:half]] for side in sides])
+        batch = _augmented(x[places], flips, draws)
         for group in optimiser.param_groups:
             group["lr"] = _RATE * min(1.0, step / _WARM_UP)
-        loss = functional.binary_cross_entropy_with_logits(_logits(weights, batch), truth.float())
+        loss = functional.binary_cross_entropy_with_logits(_logits(weights, batch), labels)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        loss_so_far = _MEMORY * loss_so_far + (1.0 - _MEMORY) * float(loss.detach())
-        if loss_so_far < LEARNED:
-            return True, step
-    return False, STEPS
+        if step % LOOK and step < STEPS:
+            continue
+        with torch.inference_mode():
+            now = float(functional.binary_cross_entropy_with_logits(_logits(weights, held), truth.float()))
+        since += 1
+        if now < least - _GAIN:
+            best, least, since = [weight.detach().clone() for weight in weights], now, 0
+        if since >= PATIENCE and step >= LEAST_STEPS:
+            return best, True, step
+    return best, False, STEPS
+
+
+def _augmented(batch: torch.Tensor, flips: tuple[int, ...], draws: torch.Generator) -> torch.Tensor:
+    """Mirrored at random where the view permits it; every other batch a part of 7/8 of the side, from anywhere."""
+    for axis in flips:
+        mirrored = torch.rand(len(batch), generator=draws) < 0.5
+        batch = torch.where(mirrored[:, None, None, None], batch.flip(axis), batch)
+    if torch.rand(1, generator=draws) < 0.5:
+        return batch
+    rows, columns = (side - side // 8 for side in batch.shape[2:])
+    top = int(torch.randint(batch.shape[2] - rows + 1, (1,), generator=draws))
+    left = int(torch.randint(batch.shape[3] - columns + 1, (1,), generator=draws))
+    return batch[:, :, top : top + rows, left : left + columns]
 
 
 def _first_weights(draws: torch.Generator) -> list[torch.Tensor]:

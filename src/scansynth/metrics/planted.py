@@ -34,6 +34,18 @@ def noise(images: Images, share: float, rng: np.random.Generator) -> Images:
     return _within(images + rng.normal(0.0, share * GREY_RANGE, images.shape))
 
 
+def finer(images: Images, share: float = 0.02, beyond: float = 0.25) -> Images:
+    """Power of the finer half of the spectrum, beyond so many cycles per pixel, lowered by a share."""
+    rows, columns = np.fft.fftfreq(images.shape[1]), np.fft.rfftfreq(images.shape[2])
+    factor = np.where(np.hypot(rows[:, None], columns[None, :]) > beyond, np.sqrt(1.0 - share), 1.0)
+    return _within(np.fft.irfft2(np.fft.rfft2(images) * factor, s=images.shape[1:]))
+
+
+def eight_bits(images: Images) -> Images:
+    """Grey values rounded to 256 steps."""
+    return _within(np.round((images + 1.0) / GREY_RANGE * 255.0) / 255.0 * GREY_RANGE - 1.0)
+
+
 def gamma(images: Images, power: float = 1.3) -> Images:
     """Grey values, taken from 0 to 1, to a power."""
     return _within(((images + 1.0) / 2.0) ** power * 2.0 - 1.0)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,12 @@ from scansynth.audit.compared import Images, Reals
 from scansynth.audit.context import Context
 from scansynth.claims.claim import Claim, Control, Finding, Measurement, decide, floor_of, not_assessable, sensible
 from scansynth.console import Progress, silent
+from scansynth.data.tensors import to_signed, to_stored
 from scansynth.data.transforms import permission
 from scansynth.metrics import planted
 from scansynth.metrics.c2st import SMALLEST_SIDE, Trial, by_features, by_network
 from scansynth.metrics.native import at_native_size
+from scansynth.metrics.telltales import as_readers_see
 from scansynth.statistics import Interval, Verdict, group_masks
 
 FEATURES, PIXELS, NATIVE = CLAIMS = ("fidelity.c2st_features", "fidelity.c2st_pixels", "fidelity.c2st_native")
@@ -37,7 +40,7 @@ NEEDED = 0.8
 """Share of the draws in which a planted fault must be found."""
 
 MADE = "synthetic images"
-BLUR, NOISE, KNOWN = "blur", "noise", "images that the network learned from"
+BLUR, NOISE, KNOWN = "blur", "noise", "trainings that ended when nothing more was gained"
 _FLOOR = "two random halves of the test patients, one image of each patient, half as many as the figure uses"
 
 Tell = Callable[[NDArray[Any], NDArray[Any], np.random.Generator], Trial]
@@ -53,18 +56,20 @@ class Effort:
         floor: Behind the floor.
         control: Of each planted fault.
         most: Images on a side.
+        slight: Of each slight fault, whose figure is told and which decides nothing.
     """
 
     figure: int
     floor: int
     control: int
     most: int
+    slight: int = 0
 
 
 EFFORT: Mapping[str, Effort] = {
-    FEATURES: Effort(figure=20, floor=100, control=40, most=500),
-    PIXELS: Effort(figure=6, floor=10, control=10, most=128),
-    NATIVE: Effort(figure=6, floor=10, control=10, most=128),
+    FEATURES: Effort(figure=20, floor=40, control=20, most=500),
+    PIXELS: Effort(figure=4, floor=6, control=5, most=500, slight=1),
+    NATIVE: Effort(figure=4, floor=6, control=5, most=500, slight=1),
 }
 
 
@@ -115,17 +120,30 @@ def _by_judges(context: Context, tell: Callable[[int], None]) -> list[Finding]:
 def _by_pixels(context: Context, name: str, side: int, progress: Progress) -> Finding:
     """The network's finding at a given side in pixels; 0: at the size of the images."""
     real, made = (at_native_size(x, side) if side else x for x in (context.real.images, context.synthetic))
+    noise, screen = context.rng("slight faults", name), context.rng("what readers see", name)
+    slight = {
+        "noise of 1%": planted.noise(real, 0.01, noise),
+        "blur of 0.35 pixels": planted.blur(real, 0.35),
+        "fine detail 2% weaker": planted.finer(real, 0.02),
+        "grey values in 256 steps": planted.eight_bits(real),
+    }
     return assess(
         name,
-        made,
-        real,
+        _shown(made, screen),
+        _shown(real, screen),
         context.real.patients,
-        {BLUR: planted.blur(real, 0.7)},
+        {BLUR: _shown(planted.blur(real, 0.7), screen)},
         partial(_network, permission("", context.compared.view).axes),
         context.settings.level,
         context.rng("classifier", name),
         progress,
+        {fault: _shown(images, screen) for fault, images in slight.items()},
     )
+
+
+def _shown(images: Images, rng: np.random.Generator) -> Images:
+    """As readers see them: how the values were stored is asked by `telltales.pixels`, and must not decide here."""
+    return to_signed(as_readers_see(to_stored(images), rng))
 
 
 def _network(flips: tuple[int, ...], first: Images, second: Images, rng: np.random.Generator) -> Trial:
@@ -142,6 +160,7 @@ def assess(
     level: float,
     rng: np.random.Generator,
     progress: Progress = silent,
+    slight: Mapping[str, NDArray[Any]] = MappingProxyType({}),
 ) -> Finding:
     """How well a classifier separates a set from test patients, by the rules in `docs/evidence.md`.
 
@@ -155,21 +174,23 @@ def assess(
         level: Of the interval.
         rng: Draws images, halves, and what the classifier needs.
         progress: Called after each draw.
+        slight: As `spoiled`; how well these are told is stated, and decides nothing.
     """
     members = [np.flatnonzero(mask) for mask in group_masks(patients)]
-    tried = _try(EFFORT[name], synthetic, real, members, spoiled, tell, rng, progress)
+    tried = _try(EFFORT[name], synthetic, real, members, spoiled, slight, tell, rng, progress)
     n = {MADE: len(synthetic), "real images": len(real), "real patients": len(members)}
     return _finding(name, tried, n, level)
 
 
 @dataclass(frozen=True)
 class _Tried:
-    """All folds of one claim: images on each side of the figure; those of the figure, of the floor, and by fault."""
+    """All folds of one claim: images on each side of the figure; of the figure, of the floor, by fault, slight too."""
 
     size: int
     figure: list[Trial]
     floor: list[Trial]
     faults: Mapping[str, list[Trial]]
+    slight: Mapping[str, list[Trial]]
 
 
 def _try(
@@ -178,6 +199,7 @@ def _try(
     real: NDArray[Any],
     members: list[Places],
     spoiled: Mapping[str, NDArray[Any]],
+    slight: Mapping[str, NDArray[Any]],
     tell: Tell,
     rng: np.random.Generator,
     progress: Progress,
@@ -185,6 +207,7 @@ def _try(
     """Trains and evaluates all classifiers of one claim; `members` are the places of each patient's images."""
     size, half = min(len(members), len(synthetic), effort.most), min(len(members) // 2, effort.most)
     total, done = effort.figure + effort.floor + effort.control * len(spoiled), 0
+    total += effort.slight * len(slight)
 
     def tried(first: NDArray[Any], second: NDArray[Any]) -> Trial:
         nonlocal done
@@ -202,7 +225,8 @@ def _try(
     ]
     floor = [against_half(real) for _ in range(effort.floor)]
     faults = {fault: [against_half(poor) for _ in range(effort.control)] for fault, poor in spoiled.items()}
-    return _Tried(size, figure, floor, faults)
+    told = {fault: [against_half(poor) for _ in range(effort.slight)] for fault, poor in slight.items()}
+    return _Tried(size, figure, floor, faults, told)
 
 
 def _one_each(members: list[Places], count: int, rng: np.random.Generator) -> Places:
@@ -235,9 +259,19 @@ def _finding(name: str, tried: _Tried, n: Mapping[str, int], level: float) -> Fi
         "synthetic": _aucs(tried.figure).tolist(),
         "planted": _aucs(tried.faults[BLUR]).tolist(),
     }
+    told = {fault: float(_aucs(trials).mean()) for fault, trials in tried.slight.items() if trials}
     if name != FEATURES:
-        picture["steps"] = [trial.steps for trial in tried.figure]
-    return Finding(_claim(name, measured), picture)
+        picture |= {"steps": [trial.steps for trial in tried.figure], "slight": told, "seen_from": bar}
+    return Finding(_claim(name, measured, _power(told, bar, n["real patients"])), picture)
+
+
+def _power(told: Mapping[str, float], bar: float, patients: int) -> str:
+    """Which slight faults this judge sees with this many patients, with the AUC of each."""
+    seen = [f"{fault} ({sensible(auc)})" for fault, auc in told.items() if auc > bar]
+    missed = [f"{fault} ({sensible(auc)})" for fault, auc in told.items() if auc <= bar]
+    parts = [f"it sees {', '.join(seen)}"] if seen else []
+    parts += [f"it does not see {', '.join(missed)}"] if missed else []
+    return f" Planted in real images of {patients} patients, {'; '.join(parts)} (AUC)." if parts else ""
 
 
 def _aucs(trials: list[Trial]) -> NDArray[np.float64]:
@@ -262,7 +296,7 @@ _WHO = {
 }
 
 
-def _claim(name: str, measured: Measurement) -> Claim:
+def _claim(name: str, measured: Measurement, power: str) -> Claim:
     interval = measured.interval
     start = (
         f"{_WHO[name]} picks the synthetic image of a real and synthetic pair with probability "
@@ -273,8 +307,9 @@ def _claim(name: str, measured: Measurement) -> Claim:
         name,
         measured,
         {
-            Verdict.SHOWN: f"{start} So it can hardly distinguish them.",
-            Verdict.REFUTED: f"{start} So the set can be distinguished from real patients.",
-            Verdict.NOT_SHOWN: f"{start} The data are inconclusive; more test patients or synthetic images would help.",
+            Verdict.SHOWN: f"{start} So it can hardly distinguish them.{power}",
+            Verdict.REFUTED: f"{start} So the set can be distinguished from real patients.{power}",
+            Verdict.NOT_SHOWN: f"{start} The data are inconclusive; more test patients or synthetic images would "
+            f"help.{power}",
         },
     )

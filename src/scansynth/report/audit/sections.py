@@ -107,7 +107,22 @@ def _spreads(evidence: EvidenceView, name: str) -> list[Chart]:
 
 def _realism(evidence: EvidenceView) -> dict[str, Any]:
     curves = appearance_charts(evidence.figures("appearance"))
-    return {"charts": [*curves, *_spreads(evidence, "fidelity.kid")]}
+    return {"charts": [*curves, *_spreads(evidence, "fidelity.kid")], "slight": _slight(evidence)}
+
+
+def _slight(evidence: EvidenceView) -> list[dict[str, Any]]:
+    """How well the network told slight faults that were planted in real images: a table for each size of images."""
+    tables_of = []
+    for name, title in (("fidelity.c2st_pixels", "at the size of the images"), ("fidelity.c2st_native", "native size")):
+        figures = evidence.figures(name)
+        told, bar = figures.get("slight"), float(figures.get("seen_from") or 0.6)
+        if isinstance(told, Mapping) and told:
+            rows = [
+                {"fault": clean(fault), "auc": f"{100.0 * float(auc):.0f}", "seen": float(auc) > bar}
+                for fault, auc in told.items()
+            ]
+            tables_of.append({"title": title, "rows": rows})
+    return tables_of
 
 
 def _variety(evidence: EvidenceView) -> dict[str, Any]:
