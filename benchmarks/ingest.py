@@ -1,6 +1,7 @@
 """Ingest side by side with MONAI's reader: files per second, and memory at N and 4 N files.
 
     python benchmarks/ingest.py [--dicom FOLDER] [--files N] [--size PX] [--repeats R] [--jpeg-ls]
+    python benchmarks/ingest.py --scale N [N ...]: ours alone, over so many phantom files of 64 pixels
 
 All sides get the same files in one run, by turns, each in a process of its own, and end with the same kind of
 `images.npy`. MONAI's side is `LoadImaged` with `PydicomReader` and the same transforms: once in one process, as the
@@ -239,6 +240,72 @@ def compare(source: Path, count: int, size: int, repeats: int) -> dict[str, Any]
     }
 
 
+_SLICES, _PEOPLE = 4, 100  # of the phantom that `write_many` mixes
+
+
+def write_many(folder: Path, count: int) -> None:
+    """Writes many phantom files of 64 pixels cheaply: means of two patients' slices, each pair once, with new UIDs."""
+    import itertools  # noqa: PLC0415
+    import random  # noqa: PLC0415
+
+    import numpy as np  # noqa: PLC0415
+    import pydicom  # noqa: PLC0415
+
+    from scansynth.phantom.cohort import write_phantom_cohort  # noqa: PLC0415
+
+    write_phantom_cohort(folder / "base", patients=_PEOPLE, size=64, seed=0)
+    paths = sorted((folder / "base" / "dicom").rglob("*.dcm"))
+    headers, files = [pydicom.dcmread(path) for path in paths], [path.read_bytes() for path in paths]
+    pixels = [np.frombuffer(header.PixelData, "<u2").astype(np.float32) for header in headers]
+    pairs = list(itertools.combinations(range(_PEOPLE), 2))
+    random.Random(0).shuffle(pairs)
+    for patient, (one, two) in enumerate(pairs[: -(-count // _SLICES)]):
+        place = folder / "scans" / f"{patient // 100:03d}" / f"{patient:05d}"
+        place.mkdir(parents=True)
+        for part in range(min(_SLICES, count - _SLICES * patient)):
+            first, second = _SLICES * one + part, _SLICES * two + part
+            mean = ((pixels[first] + pixels[second]) / 2).astype("<u2").tobytes()
+            data = files[first].replace(headers[first].PixelData, mean)
+            numbers = {"PatientID": patient, "SeriesInstanceUID": patient, "SOPInstanceUID": _SLICES * patient + part}
+            for keyword, number in numbers.items():
+                old = str(headers[first][keyword].value)
+                start = "P" if keyword == "PatientID" else "1."
+                new = start + str(10 ** (len(old) - len(start) - 1) + number)
+                data = data.replace(old.encode(), new.encode())
+            (place / f"{part}.dcm").write_bytes(data)
+
+
+def scale(counts: list[int], size: int) -> dict[str, Any]:
+    """Ours over more and more files: cost a file, and memory."""
+    rows = []
+    for count in counts:
+        with tempfile.TemporaryDirectory() as place:
+            program = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import ingest; "
+            program += f"from pathlib import Path; ingest.write_many(Path({place!r}), {count})"
+            subprocess.run([sys.executable, "-c", program], check=True)
+            run = measure("ours_text" if "ours_text" in SIDES else "ours", Path(place) / "scans", size)
+        rows.append(
+            {
+                "files": count,
+                "kept": int(run["kept"]),
+                "seconds": run["seconds"],
+                "ms_a_file": 1000 * run["seconds"] / count,
+                "cpu_ms_a_file": 1000 * run["cpu_seconds"] / count,
+                "peak_mib": run["peak_mib"],
+                "imports_mib": run["imports_mib"],
+                "decoder_mib": run["decoder_mib"],
+            }
+        )
+        print(json.dumps(rows[-1]), flush=True)
+    return {
+        "size": size,
+        "runs": rows,
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}",
+        "load_average": os.getloadavg()[0],
+        "command": " ".join(["python", *sys.argv]),
+    }
+
+
 def show(result: dict[str, Any]) -> None:
     """Prints the figures as JSON and as a table."""
     print(json.dumps(result, indent=2))
@@ -280,10 +347,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--jpeg-ls", action="store_true", help="compress the phantom's files first")
     parser.add_argument("--out", type=Path, help="also write the figures there, as JSON")
+    parser.add_argument("--scale", type=int, nargs="+", help="ours alone, over so many files of 64 pixels each time")
     parser.add_argument("--child", choices=sorted(SIDES), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         child(options.child, options.dicom.resolve(), options.size)
+        return
+    if options.scale:
+        text = json.dumps(scale(options.scale, 64), indent=2) + "\n"
+        if options.out:
+            options.out.write_text(text, encoding="utf-8")
         return
     with tempfile.TemporaryDirectory() as place:
         folder = options.dicom

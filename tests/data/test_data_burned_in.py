@@ -183,8 +183,11 @@ def test_text_is_found_and_blackened_by_tesseract(study: Callable[..., Study]) -
     assert "1 hold text (1 blackened and read again)" in summary.facts.text_search
 
 
-def test_a_program_that_does_not_work_counts_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "tesseract").write_text("#!/bin/sh\nexit 1\n")
+@pytest.mark.parametrize("program", ["exit 1", "echo tesseract 5.3.0"], ids=["fails", "without its language"])
+def test_a_program_that_does_not_work_counts_as_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    (tmp_path / "tesseract").write_text(f"#!/bin/sh\n{program}\n")
     (tmp_path / "tesseract").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     tesseract.find_tesseract.cache_clear()

@@ -522,3 +522,18 @@ def test_real_patches_and_slices_share_one_split(tmp_path: Path, shared_data: Pa
     both = first.keys() & second.keys()
     assert len(both) > 10
     assert all(first[patient] == second[patient] for patient in both)
+
+
+def test_names_are_written_before_the_cohort_takes_its_place(
+    tmp_path: Path, tiny_dicom_folder: Factory, in_process: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed there, the stage is not done, and the next run writes both again."""
+    study = study_of(tmp_path / "study", tiny_dicom_folder(patients=5))
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scansynth.data.ingest.write_linkage", killed)
+    with pytest.raises(KeyboardInterrupt):
+        ingest(study, KEY)
+    assert read_record(study.cohort) is None

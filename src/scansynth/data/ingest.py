@@ -99,7 +99,8 @@ def ingest(study: Study, key: InstitutionKey, progress: Progress = silent) -> In
             versions=versions(),
         )
         write_record(folder, record)
-    write_linkage(study.linkage, key, scans, [item for item in left if item.reason != REASON])
+        # before the cohort takes its place: a kill after that would leave a finished stage with the names of an old one
+        write_linkage(study.linkage, key, scans, [item for item in left if item.reason != REASON])
     counts = {"cases": len(cases), "patients": len(roles), "left_out": len(left)}
     study.log("ingest", "written", seconds=round(record.seconds, 3), **counts)
     new = sum(patient not in plan.known for patient in roles)

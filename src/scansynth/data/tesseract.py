@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-PROGRAM = "tesseract"
+PROGRAM, LANGUAGE = "tesseract", "eng"
 _SECONDS = 120.0
 _SCALE = 3  # letters of 8 pixels are read at 24
 _LARGE = 1 << 18  # pixels; such pictures are read as they are: small letters stand in small pictures
@@ -62,7 +62,7 @@ class Tesseract:
         stream = io.BytesIO()
         Image.fromarray(page).save(stream, "PPM")
         # sparse text in no order; one thread, as others of ours work beside it
-        command = [self.path, "stdin", "stdout", "--psm", "11", "--dpi", "150", "-l", "eng", "tsv"]
+        command = [self.path, "stdin", "stdout", "--psm", "11", "--dpi", "150", "-l", LANGUAGE, "tsv"]
         try:
             done = subprocess.run(
                 command,
@@ -84,13 +84,17 @@ def find_tesseract() -> Tesseract | None:
     if path is None:
         return None
     try:
-        done = subprocess.run([path, "--version"], capture_output=True, check=True, timeout=_SECONDS)
-        version = re.search(rb"tesseract v?([\d.]+)", done.stdout + done.stderr)
-        found = Tesseract(path, version[1].decode() if version else "")
-        found.texts([np.zeros((40, 40), np.float32)])
-    except (OSError, subprocess.SubprocessError, RuntimeError):
+        told = [_told(path, option) for option in ("--version", "--list-langs")]
+    except (OSError, subprocess.SubprocessError):
         return None
-    return found
+    version = re.search(r"tesseract v?([\d.]+)", told[0])
+    return Tesseract(path, version[1] if version else "") if LANGUAGE in told[1].split() else None
+
+
+def _told(path: str, option: str) -> str:
+    """What the program answers to an option; an older one answers on stderr."""
+    done = subprocess.run([path, option], capture_output=True, check=True, timeout=_SECONDS)
+    return (done.stdout + done.stderr).decode("utf-8", "replace")
 
 
 def _black_on_white(picture: Picture) -> npt.NDArray[np.uint8]:

@@ -34,7 +34,7 @@ _CANDIDATES = 5
 _LEAST = 0.75  # likeness of two descriptors; that of a copy found by `ALIKE` is 0.83 and more, but for strong blur
 _WAVES = 12  # frequencies of the descriptor, each way
 _SMALLEST = 2 * ncc.RADIUS + 8  # side of an image that can be shifted and compared
-_TILE, _READ = 512, 64  # images compared, and images read, at a time
+_TILE, _READ, _ROWS = 512, 64, 64  # pairs compared, images read, and images held beside all others, at a time
 _SAMPLE = 200  # images that show how far patients are from each other
 LARGEST, SHARE = 5, 0.05
 """Numbers, and share of the cohort's patients, that one person may have; more are no person."""
@@ -228,8 +228,8 @@ def _usual_distance(bands: _Bands, vectors: Floats, codes: npt.NDArray[np.int64]
 def _near(bands: _Bands, vectors: Floats, codes: npt.NDArray[np.int64], own: int, progress: Progress) -> list[Twin]:
     """Pairs of different patients whose aligned correlation is at least `ALIKE`."""
     chosen: set[tuple[int, int]] = set()
-    for start in range(0, own, _TILE):
-        rows_here = slice(start, min(start + _TILE, own))
+    for start in range(0, own, _ROWS):
+        rows_here = slice(start, min(start + _ROWS, own))
         likeness = vectors[rows_here] @ vectors.T
         likeness[codes[rows_here, None] == codes[None, :]] = -1.0
         count = min(_CANDIDATES, likeness.shape[1])
@@ -237,7 +237,7 @@ def _near(bands: _Bands, vectors: Floats, codes: npt.NDArray[np.int64], own: int
         rows, ranks = np.nonzero(np.take_along_axis(likeness, best, axis=1) >= _LEAST)
         pairs = zip((rows + start).tolist(), best[rows, ranks].tolist(), strict=True)
         chosen |= {(min(pair), max(pair)) for pair in pairs}
-        progress(min(start + _TILE, own), own, "same pictures")
+        progress(min(start + _ROWS, own), own, "same pictures")
     places = np.array(sorted(chosen), np.int64).reshape(-1, 2)
     scores = np.empty(len(places))
     for start in range(0, len(places), _TILE):
