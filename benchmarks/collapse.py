@@ -141,6 +141,7 @@ def job_of(cohort_folder: Path, folder: Path, arm: Arm, seed: int) -> TrainingJo
         labels=material.labels,
         form=Form((rows, columns), channels, len(classes)),
         watched=watched,
+        chosen_on=None,
         recipe=recipe,
         plan=plan_augmentation(recipe.augmentation, permission(cohort.facts.modality, cohort.facts.view)),
         seed=seed,

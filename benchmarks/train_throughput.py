@@ -145,6 +145,7 @@ def run_ours(files: list[Path], recipe: Recipe, size: int, device: Device, watch
             labels=np.zeros(len(images), np.int64),
             form=Form((size, size), 1, 1),
             watched=RealImages(to_signed(images), to_signed(images), tuple(map(str, range(len(images)))), "itself"),
+            chosen_on=None,
             recipe=recipe,
             plan=plan_augmentation(recipe.augmentation, permission("MR", "chest")),
             seed=0,

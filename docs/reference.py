@@ -92,6 +92,8 @@ UNITS = {
     "augmentation.rotation_degrees": "degrees",
     "ema.half_life_images": "images",
     "collapse.most_changes": "changes",
+    "choice.every_images": "images",
+    "choice.patience": "looks",
     "schedule.epochs": "epochs",
     "schedule.batch": "images",
     "schedule.log_every_images": "images",

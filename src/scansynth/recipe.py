@@ -82,6 +82,14 @@ class ScheduleSettings(Settings):
     )
 
 
+class ChoiceSettings(Settings):
+    """Choice of the state that images are drawn from, on images of tune patients."""
+
+    on: bool = Field(False, description="Choose the best state, and end when none is better; else take the last one.")
+    every_images: int = Field(10_000, ge=1, description="Images between two looks at tune patients.")
+    patience: int = Field(5, ge=1, description="Looks without a better state after which training ends.")
+
+
 class Recipe(Settings):
     """A complete recipe."""
 
@@ -95,6 +103,7 @@ class Recipe(Settings):
     augmentation: AugmentationSettings = AugmentationSettings()
     ema: EmaSettings = EmaSettings()
     collapse: CollapseSettings = CollapseSettings()
+    choice: ChoiceSettings = ChoiceSettings()
     schedule: ScheduleSettings = ScheduleSettings()
 
     @model_validator(mode="after")

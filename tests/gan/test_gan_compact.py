@@ -82,14 +82,14 @@ def test_other_sides_are_refused(shape: tuple[int, int]) -> None:
 
 
 def test_a_doubled_side_costs_twice() -> None:
-    """Maps keep their sides, and the finest its width times the square root of 2."""
+    """Bands keep their sides, and the generator's finest maps are thin."""
     grids, widths = [], []
     for side in (64, 128, 256):
         generator = shapes_of(Compact(), Form((side, side), 1, 1)).generator
         grids.append(generator.bands.grid)
         widths.append(generator.layers[-1].weight.shape[0])
     assert grids == [(16, 16)] * 3
-    assert widths == [64, 96, 128]
+    assert widths == [32, 32, 16]  # of the finest map, which a level more makes twice as fine
 
 
 def test_an_image_depends_on_its_noise_and_label_alone() -> None:
@@ -105,7 +105,7 @@ def test_an_image_depends_on_its_noise_and_label_alone() -> None:
 
 
 def test_grain_is_noise_of_its_own() -> None:
-    """Other grain under the same latent changes the image, in every layer's share of the noise."""
+    """Other grain under the same latent changes the image, in both finest layers' share of the noise."""
     torch.manual_seed(0)
     generator = FAMILY.build((32, 32), 1, 1).generator
     noise = _drawn(1, generator.noise)
@@ -114,6 +114,18 @@ def test_grain_is_noise_of_its_own() -> None:
         other = noise.clone()
         other[0, place] += 3.0
         assert not torch.equal(generator(other), image)
+
+
+def test_variety_comes_from_the_latent_and_not_from_grain() -> None:
+    """At the beginning: images of one latent differ far less than images of many."""
+    torch.manual_seed(0)
+    generator = Compact().build((64, 64), 1, 1).generator
+    noise = _drawn(24, generator.noise)
+    grain, latent = noise.clone(), noise.clone()
+    grain[:, :64], latent[:, 64:] = noise[:1, :64], noise[:1, 64:]
+    with torch.no_grad():
+        by_grain, by_latent = (generator(part).var(0).mean().item() for part in (grain, latent))
+    assert by_latent > 4.0 * by_grain
 
 
 def test_labels_reach_both_networks() -> None:
@@ -146,7 +158,7 @@ def test_convolution_is_the_modulated_one() -> None:
     torch.manual_seed(0)
     generator = FAMILY.build((32, 32), 1, 1).generator
     assert isinstance(generator, Generator)
-    layer = generator.layers[1]
+    layer = generator.layers[-1]  # one with grain
     x, style, noise = _drawn(2, layer.weight.shape[1], 6, 6), _drawn(2, 8, seed=1), _drawn(2, 2, 6, 6, seed=2)
     found = layer(x, style, noise)
     for place in range(2):
@@ -178,12 +190,13 @@ def test_a_round_changes_both_networks_and_leaves_the_constants() -> None:
     assert 0.0 <= float(figures[2]) <= 1.0
     for old, network in zip(before, (state.generator, state.discriminator), strict=True):
         moved = {name for name, value in network.state_dict().items() if not torch.equal(value, old[name])}
-        assert {"bands.mean", "bands.scale"}.isdisjoint(moved)
-        assert {name for name, _ in network.named_parameters()} <= moved
+        assert not any(name.startswith("bands.") for name in moved)
+        trained = {name for name, value in network.named_parameters() if value.numel()}
+        assert trained - {"whole.bias", "places.bias"} <= moved  # pairs cancel a number added to all logits
 
 
 def test_the_penalty_follows_the_sureness() -> None:
-    """Stronger while the discriminator is surer than it shall be, weaker while less, within limits."""
+    """Stronger while the discriminator is surer than it may be, and back to where it began while less."""
     torch.manual_seed(0)
     discriminator = FAMILY.build((32, 32), 1, 1).discriminator
     assert isinstance(discriminator, Discriminator)
@@ -192,7 +205,7 @@ def test_the_penalty_follows_the_sureness() -> None:
         for _ in range(2000):
             follow(discriminator, torch.tensor(measured), FAMILY.loss)
         strengths.append(discriminator.strength.item())
-    assert strengths == pytest.approx([FAMILY.loss.penalty, 1000.0, 0.01])
+    assert strengths == pytest.approx([FAMILY.loss.penalty, 1000.0 * FAMILY.loss.penalty, FAMILY.loss.penalty])
 
 
 def test_a_collapse_asks_for_a_calmer_discriminator() -> None:
@@ -205,10 +218,10 @@ def test_a_collapse_asks_for_a_calmer_discriminator() -> None:
 
 
 def test_the_rate_rises_stays_and_falls() -> None:
-    """From a 200th to 1 in 200 rounds, 1 until 30 % of the images, at last a tenth."""
+    """From a 50th to 1 in 50 rounds, 1 until 30 % of the images, at last a tenth."""
     total = 1_000_000
-    assert rate_at(0, total, 16) == pytest.approx(1 / 200)
-    assert rate_at(200 * 16, total, 16) == 1.0
+    assert rate_at(0, total, 16) == pytest.approx(1 / 50)
+    assert rate_at(50 * 16, total, 16) == 1.0
     assert rate_at(300_000, total, 16) == pytest.approx(1.0)
     assert rate_at(650_000, total, 16) == pytest.approx(0.55)
     assert rate_at(total, total, 16) == pytest.approx(0.1)

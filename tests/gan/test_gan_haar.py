@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from scansynth.gan.haar import Bands, clamp, join, levels_for, split
+from scansynth.gan.haar import Bands, clamp, join, levels_for, octave_sizes, split
 
 
 def _images(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -47,7 +47,7 @@ def test_any_sides_come_back(shape: tuple[int, int]) -> None:
     bands = Bands(shape, 2)
     images = 0.9 * _images(4, 2, *shape)
     bands.fit([images])
-    scaled = (bands.split(images) - bands.mean) / bands.scale
+    scaled = (bands.split(images, 1) - bands.centre) / bands.reach
     torch.testing.assert_close(bands.write(scaled), images, atol=1e-5, rtol=0.0)
 
 
@@ -89,6 +89,34 @@ def test_what_lies_far_out_is_read_by_its_logarithm() -> None:
     read = bands.read(image)
     assert float(read[0, 0, 0, 0]) == pytest.approx(0.01, rel=1e-3)
     assert float(read[0, 0, 1, 1]) == pytest.approx(2.0 * math.log(1000.0), rel=1e-3)
+
+
+def test_every_octave_counts_alike() -> None:
+    """The mean is one band, then three, then four times as many at each finer level; their weights add up to 1 each."""
+    assert octave_sizes(1).tolist() == [1, 3, 3, 3]
+    sizes = octave_sizes(3)
+    assert {int(size): int((sizes == size).sum()) for size in sizes} == {1: 1, 3: 3, 12: 12, 48: 48}
+
+
+def test_octaves_are_where_they_are_said_to_be() -> None:
+    """Stripes of single pixels lie in the finest octave, and stripes of 2 pixels in the next."""
+    for width, expected in ((1, 12.0), (2, 3.0)):
+        stripes = torch.tensor([1.0, -1.0]).repeat_interleave(width).repeat(16 // width // 2)[:16]
+        bands = split(stripes.expand(1, 1, 16, 16), 2)
+        assert set(octave_sizes(2)[bands.square().mean((0, 2, 3)) > 1e-6].tolist()) == {expected}
+
+
+def test_the_start_is_the_mean_image_and_its_spread_place_by_place() -> None:
+    """Bands of 0 give the mean; where all images are black, the least reach is left."""
+    images = 0.5 * _images(40, 1, 40, 40)
+    images[..., 20:] = -1.0
+    bands = Bands((40, 40), 1)
+    bands.fit([images[:10], images[10:]])
+    made = bands.write(torch.zeros(1, 4, *bands.fine))
+    torch.testing.assert_close(made[0], images.mean(0), atol=1e-5, rtol=0.0)
+    spread = split(images, 1).std(0, correction=0)
+    torch.testing.assert_close(bands.reach[..., :10], spread[..., :10], atol=1e-5, rtol=1e-4)
+    assert 0.0 < float(bands.reach[0, :, 10:].max()) < 0.2 * float(bands.reach[0, :, :10].mean())
 
 
 def test_the_clamp_leads_back_inside() -> None:

@@ -91,6 +91,7 @@ def tiny_job(
         labels=np.zeros(IMAGES, np.int64),
         form=FORM,
         watched=watched(),
+        chosen_on=None,
         recipe=recipe,
         plan=plan_augmentation(recipe.augmentation, permission("CT", "patch")),
         seed=3,

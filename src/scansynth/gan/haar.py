@@ -1,4 +1,4 @@
-"""Images as Haar bands of like weight, and back: the domain in which the family compact makes and judges images.
+"""Images as Haar bands, and back: the domain in which the family compact makes and judges images.
 
 One level turns each 2 x 2 block of pixels into four numbers: its mean and its three differences (Haar 1910). The
 transform is orthonormal, so lengths are those of the pixels. A level more is the same again on all bands, as in a
@@ -20,6 +20,9 @@ _SIDE = 20
 _FLOOR = 1.0 / 128.0
 """Least scale of a band: a grey level of 256. What is finer was not measured, and must not decide."""
 
+_LEAST_REACH = 0.1
+"""Least reach of the generator at a place, over the spread of the band."""
+
 _KNEE = 2.0
 """Values up to about so many scales pass nearly unchanged; beyond, their logarithm counts."""
 
@@ -39,6 +42,18 @@ def split(images: Tensor, levels: int) -> Tensor:
         c, d = images[:, :, 1::2, 0::2], images[:, :, 1::2, 1::2]
         images = 0.5 * torch.cat([a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d], 1)
     return images
+
+
+def octave_sizes(levels: int) -> Tensor:
+    """How many bands share the octave of each of the 4^levels bands: 1 for the mean, 3 the coarsest, 12, 48 and so on.
+
+    The first split finds the finest octave; its place is the last digit, to base 4, of a band's number.
+    """
+    sizes = []
+    for number in range(4**levels):
+        first = next((level for level in range(levels) if number >> (2 * level) & 3), None)
+        sizes.append(1.0 if first is None else 3.0 * 4.0 ** (levels - 1 - first))
+    return torch.tensor(sizes)
 
 
 def join(bands: Tensor, levels: int) -> Tensor:
@@ -80,25 +95,36 @@ def clamp(values: Tensor) -> Tensor:
 
 
 class Bands(nn.Module):
-    """Between images and their bands at scale.
+    """Between images and their bands: what the generator makes, and what the discriminator reads.
 
-    Each band is divided by its spread over the training images, so that grain counts as much as shape. The spread is
-    taken where there is something to see: were flat background counted, edges would reach many spreads,
-    and the discriminator would look at nothing else. For the same reason the discriminator reads what lies far out by
-    its logarithm.
+    The generator makes bands of one level, in units of their spread at each place about the mean image: where all
+    training images are black it begins black, and an edge begins where edges are.
+
+    The discriminator reads bands of all levels, each divided by its spread. Every octave counts alike, and its bands
+    share its weight: were every band to count alike, the many fine ones would drown the shape. What lies many spreads
+    out is read by its logarithm, since a band of mostly flat images has few but great values.
 
     Attributes:
         shape: Rows and columns of the images.
-        levels: Of the transform.
-        grid: Rows and columns of a band.
-        count: Bands of an image.
+        levels: Of the transform that the discriminator reads.
+        grid: Rows and columns of its bands.
+        count: Bands that it reads.
+        fine: Rows and columns of the bands that the generator makes.
+        mean: Of each band that is read; 0 but for those of the grey.
+        scale: Spread of each, where there is something to see.
+        share: Weight of each, by its octave.
+        centre: The mean image, as bands of one level.
+        reach: Spread of these at each place.
     """
 
     mean: Tensor
     scale: Tensor
+    centre: Tensor
+    reach: Tensor
+    share: Tensor
 
     def __init__(self, shape: tuple[int, int], channels: int) -> None:
-        """Of images (n, channels, *shape); not at scale until `fit`."""
+        """Of images (n, channels, *shape); nothing is known of them until `fit`."""
         super().__init__()
         self.shape, self.levels = shape, levels_for(shape)
         step = 1 << self.levels
@@ -107,37 +133,60 @@ class Bands(nn.Module):
         self._channels = channels
         self.register_buffer("mean", torch.zeros(self.count, 1, 1))
         self.register_buffer("scale", torch.ones(self.count, 1, 1))
+        share = octave_sizes(self.levels).repeat_interleave(channels).rsqrt()
+        self.register_buffer("share", share[:, None, None])
+        self.fine = (self.grid[0] * step // 2, self.grid[1] * step // 2)
+        self.register_buffer("centre", torch.zeros(4 * channels, *self.fine))
+        self.register_buffer("reach", torch.ones(4 * channels, *self.fine))
 
-    def split(self, images: Tensor) -> Tensor:
-        """Images to bands (n, count, *grid), not at scale; the last pixels are repeated until they fill a block."""
+    def split(self, images: Tensor, levels: int | None = None) -> Tensor:
+        """Images to their bands, not at scale; the last pixels are repeated until they fill a block.
+
+        Args:
+            images: (n, channels, *shape).
+            levels: Of the transform; none: all.
+
+        Returns:
+            (n, count, *grid), or the same numbers as fewer bands of more places.
+        """
         step = 1 << self.levels
         missing = (0, self.grid[1] * step - self.shape[1], 0, self.grid[0] * step - self.shape[0])
-        return split(functional.pad(images, missing, mode="replicate") if any(missing) else images, self.levels)
+        whole = functional.pad(images, missing, mode="replicate") if any(missing) else images
+        return split(whole, self.levels if levels is None else levels)
 
     def read(self, images: Tensor) -> Tensor:
         """Images (n, channels, *shape) to what the discriminator reads, (n, count, *grid)."""
         far = (self.split(images) - self.mean) / (self.scale * _KNEE)
-        return _KNEE * torch.asinh(far)
+        return _KNEE * torch.asinh(far) * self.share
 
     def write(self, bands: Tensor) -> Tensor:
-        """What the generator makes, bands at scale (n, count, *grid), to images (n, channels, *shape) in [-1, 1]."""
-        images = join(bands.float() * self.scale + self.mean, self.levels)
+        """What the generator makes, (n, 4 channels, *fine), to images (n, channels, *shape) in [-1, 1]."""
+        images = join(bands.float() * self.reach + self.centre, 1)
         return clamp(images[:, :, : self.shape[0], : self.shape[1]])
 
     @torch.no_grad()
     def fit(self, images: list[Tensor]) -> None:
         """Takes mean and spread of the bands from training images in [-1, 1], given in parts."""
         grey = torch.arange(self.count) < self._channels
-        total, square, seen, busy = (torch.zeros(self.count, dtype=torch.float64) for _ in range(4))
+        total, square = (torch.zeros(self.centre.shape, dtype=torch.float64) for _ in range(2))
+        plain, strong, seen = (torch.zeros(self.count, dtype=torch.float64) for _ in range(3))
+        images_seen = 0
         for part in images:
-            bands = self.split(part).double()
+            fine, bands = self.split(part, 1).double(), self.split(part).double()
+            total += fine.sum(0)
+            square += fine.square().sum(0)
             something = (bands[:, ~grey].square().mean(1, keepdim=True) > _FLOOR**2).double()
             weight = torch.where(grey[:, None, None], torch.ones_like(something), something)
-            total += bands.sum((0, 2, 3))
-            square += (bands.square() * weight).sum((0, 2, 3))
-            busy += weight.sum((0, 2, 3))
-            seen += bands[:, 0].numel()
-        mean = torch.where(grey, total / seen, torch.zeros_like(total))
-        spread = (square / busy.clamp(min=1.0) - mean.square()).clamp(min=0.0).sqrt()
+            plain += bands.sum((0, 2, 3))
+            strong += (bands.square() * weight).sum((0, 2, 3))
+            seen += weight.sum((0, 2, 3))
+            images_seen += len(part)
+        mean = torch.where(grey, plain / seen.clamp(min=1.0), torch.zeros_like(plain))
+        spread = (strong / seen.clamp(min=1.0) - mean.square()).clamp(min=0.0).sqrt()
         self.mean.copy_(mean[:, None, None])
         self.scale.copy_(spread.clamp(min=_FLOOR)[:, None, None])
+        centre = total / images_seen
+        places = (square / images_seen - centre.square()).clamp(min=0.0)
+        least = (_LEAST_REACH * places.mean((1, 2), keepdim=True).sqrt()).clamp(min=_FLOOR)
+        self.centre.copy_(centre)
+        self.reach.copy_(torch.maximum(places.sqrt(), least))

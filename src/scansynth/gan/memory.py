@@ -53,7 +53,7 @@ class MemoryNeed:
         weights: Of both networks, with buffers.
         gradients: Of both networks.
         moments: Of both optimisers.
-        average: Of the moving average; 0 without one.
+        average: Of the moving average, and of the best state so far; 0 without them.
         history: Of past fakes; 0 without replay.
         data: The training images, 2 bytes a pixel.
         activations: What a round holds besides, at its highest.
@@ -158,6 +158,8 @@ def training_bytes(recipe: Recipe, form: Form, images: int, batch: int, device: 
     weights, averaged = _bytes(networks.generator) + _bytes(networks.discriminator), 0
     if average is not None:
         averaged = _bytes(average)
+    if recipe.choice.on:
+        averaged += _bytes(networks.generator)
     trained = 4 * (count_weights(networks.generator) + count_weights(networks.discriminator))
     kept, pixels = weights + 2 * trained + averaged + history, math.prod(shape)
     return MemoryNeed(

@@ -27,7 +27,7 @@ class Modulated(nn.Module):
         super().__init__()
         spread = 1.0 / math.sqrt(9 * (before + grain))
         self.weight = nn.Parameter(torch.randn(after, before, 3, 3) * spread)
-        self.grain = nn.Parameter(torch.randn(after, grain, 3, 3) * (0.3 * spread))
+        self.grain = nn.Parameter(torch.randn(after, grain, 3, 3) * (0.1 * spread))
         self.bias = nn.Parameter(torch.zeros(after))
         self.scales = scales_of(style, before + grain)
 
@@ -38,11 +38,20 @@ class Modulated(nn.Module):
         styled, grain = (part[:, :, None, None].to(x.dtype) for part in scales.split([before, noise.shape[1]], 1))
         # two convolutions: were the noise joined to the maps, the backward pass of the enlargement would be slow
         y = functional.conv2d(x * styled, self.weight, padding=1)
-        y = y + functional.conv2d(noise.to(x.dtype) * grain, self.grain, padding=1)
+        if noise.shape[1]:
+            y = y + functional.conv2d(noise.to(x.dtype) * grain, self.grain, padding=1)
         power = torch.cat([self.weight, self.grain], 1).float().square().sum((2, 3))
         strength = _GAIN * torch.rsqrt(scales.square() @ power.T + 1e-6)
         y = torch.addcmul(self.bias.to(y.dtype)[:, None, None], y, strength[:, :, None, None].to(y.dtype))
         return functional.leaky_relu(y, SLOPE)
+
+
+def linear(before: int, after: int) -> nn.Linear:
+    """A layer that passes on numbers of mean square 1 as such, without a bias at first."""
+    layer = nn.Linear(before, after)
+    nn.init.normal_(layer.weight, 0.0, 1.0 / math.sqrt(before))
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def scales_of(style: int, channels: int) -> nn.Linear:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scansynth.console import Progress
 from scansynth.data.augment import plan_augmentation
@@ -13,6 +13,7 @@ from scansynth.data.tensors import Cohort, Selection, load_cohort, select, to_si
 from scansynth.data.transforms import permission
 from scansynth.errors import ConfigError, TrainingError
 from scansynth.files import write_json
+from scansynth.gan.choice import LEAST_PATIENTS, TuneImages, flips_of
 from scansynth.gan.collapse import RealImages
 from scansynth.gan.health import Level
 from scansynth.gan.material import material_of
@@ -23,7 +24,7 @@ from scansynth.gan.response import WORDS, next_change, recipe_after
 from scansynth.gan.scores import write_scores
 from scansynth.gan.standing import described_run, train_inputs, train_settings
 from scansynth.gan.state import TrainingState
-from scansynth.gan.training_loop import TrainingJob, collapsed_for_good, train
+from scansynth.gan.training_loop import TrainingJob, collapsed_for_good, gets_no_better, train
 from scansynth.gan.weights import FACTS, GeneratorFacts, save_generator
 from scansynth.learning.device import Device
 from scansynth.ledger import Use
@@ -47,12 +48,19 @@ class Preparation:
         classes: Labels that the generator sees; none when unlabelled.
         reals: Images that it learns from.
         used: Images of other patients that its variety is compared with.
+        tune: Images of tune patients that the state to draw from is chosen on; none where it is not chosen.
     """
 
     job: TrainingJob
     classes: tuple[str, ...]
     reals: Selection
     used: Selection
+    tune: Selection | None
+
+    @property
+    def read(self) -> tuple[Selection, ...]:
+        """All that is read while it trains."""
+        return (self.reals, self.used) if self.tune is None else (self.reals, self.used, self.tune)
 
 
 def train_run(study: Study, device: Device, progress: Progress, warn: Callable[[str], None]) -> StageRecord:
@@ -80,15 +88,15 @@ def train_run(study: Study, device: Device, progress: Progress, warn: Callable[[
         settings=train_settings(study),
         outputs=hash_outputs(job.folder, [job.folder / name for name in (WEIGHTS, FACTS, RUN, SCORES)]),
         seed=job.seed,
-        roles=tuple(sorted({*ready.reals.roles, *ready.used.roles, *asked.roles})),
-        patients=tuple(sorted({*ready.reals.patients, *ready.used.patients, *asked.patients})),
+        roles=tuple(sorted({role for part in (*ready.read, asked) for role in part.roles})),
+        patients=tuple(sorted({patient for part in (*ready.read, asked) for patient in part.patients})),
         seconds=round(state.seconds, 2),
         versions=versions(),
     )
     write_record(job.folder, record)
     if collapsed_for_good(state, job):
         raise _gave_up(state)
-    if state.health.level is Level.CRITICAL:
+    if state.health.level is Level.CRITICAL and state.best is None:
         warn("the generator had collapsed when the training ended: nothing is drawn from it unless told")
     if state.health.level is Level.WARMING:
         warn("the generator never became as varied as real patients: set a higher schedule.epochs, and train longer")
@@ -118,7 +126,20 @@ def prepare(study: Study) -> Preparation:
     if there:
         held_out = _part(held_out, [place for place, patient in enumerate(held_out.patients) if patient not in there])
     watched, used = watched_images(reals, held_out, study.config.seed)
-    return Preparation(_job(study, cohort, reals, classes, watched), classes, reals, used)
+    job = _job(study, cohort, reals, classes, watched)
+    tune = _tune(cohort, classes, there) if job.recipe.choice.on else None
+    if tune is not None:
+        flips = tuple(flips_of(job.plan.flip_left_right, job.plan.flip_up_down))
+        found = TuneImages(to_signed(reals.images), to_signed(tune.images), tune.patients, flips)
+        job = replace(job, chosen_on=found)
+    return Preparation(job, classes, reals, used, tune)
+
+
+def _tune(cohort: Cohort, classes: tuple[str, ...], without: frozenset[str]) -> Selection | None:
+    """Images of tune patients with the generator's classes; none where there are too few patients to choose on."""
+    found = select(cohort, Use.STOPPING, classes or None)
+    found = _part(found, [place for place, patient in enumerate(found.patients) if patient not in without])
+    return found if len(set(found.patients)) >= LEAST_PATIENTS else None
 
 
 def _left_out(cohort: Cohort, without: Without) -> frozenset[str]:
@@ -188,6 +209,7 @@ def _job(study: Study, cohort: Cohort, reals: Selection, classes: tuple[str, ...
         labels=material.labels,
         form=Form((rows, columns), channels, len(classes)),
         watched=watched,
+        chosen_on=None,
         recipe=recipe,
         plan=plan_augmentation(recipe.augmentation, permission(cohort.facts.modality, cohort.facts.view)),
         seed=study.config.seed,
@@ -298,7 +320,7 @@ def _describe(ready: Preparation, device: Device) -> None:
             "device": _words(device),
             "precision": device.precision,
             "classes": list(ready.classes),
-            "roles_in_training": sorted({*reals.roles, *ready.used.roles}),
+            "roles_in_training": sorted({role for part in ready.read for role in part.roles}),
             "train_images": len(reals.cases),
             "train_patients": len(set(reals.patients)),
             "augmentation": {"applied": list(job.plan.applied), "refused": list(job.plan.refused)},
@@ -309,6 +331,10 @@ def _describe(ready: Preparation, device: Device) -> None:
 
 def _keep(job: TrainingJob, state: TrainingState, classes: tuple[str, ...]) -> None:
     """Writes the generator to draw from, and how large both networks are. The discriminator stays behind."""
+    best, images, level = state.best, state.images, state.health.level.value
+    if best is not None:  # nothing is trained from here on
+        state.sampler.load_state_dict(dict(best.weights))
+        images, level = best.images, best.level
     facts = GeneratorFacts(
         family=job.recipe.family,
         recipe=job.recipe.name,
@@ -316,16 +342,18 @@ def _keep(job: TrainingJob, state: TrainingState, classes: tuple[str, ...]) -> N
         shape=job.form.shape,
         channels=job.form.channels,
         classes=classes,
-        images=state.images,
-        level=state.health.level.value,
+        images=images,
+        level=level,
     )
     save_generator(job.folder, state.sampler, facts)
-    described = described_run(job.folder)
-    described["images_seen"] = state.images
-    described["changes"] = [change.value for change in state.changes]
-    described["level"] = state.health.level.value
-    described["parameters"] = {
+    values = described_run(job.folder)
+    values["images_seen"] = state.images
+    values["chosen"] = None if best is None else {"images": best.images, "level": best.level, **best.figures}
+    values["gets_no_better"] = gets_no_better(state, job)
+    values["changes"] = [change.value for change in state.changes]
+    values["level"] = state.health.level.value
+    values["parameters"] = {
         "generator": count_weights(state.generator),
         "discriminator": count_weights(state.discriminator),
     }
-    write_json(job.folder / RUN, described)
+    write_json(job.folder / RUN, values)

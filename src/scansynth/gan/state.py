@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from scansynth.gan.choice import Best
 from scansynth.gan.health import Health, from_plain, to_plain
 from scansynth.gan.replay import ReplayHistory
 from scansynth.learning.checkpoint import Checkpoint, optimiser_tensors, restore_optimiser
@@ -35,6 +36,8 @@ class TrainingState:
         attempt: 1, and one more for each roll-back.
         changes: What roll-backs have altered.
         health: What the looks so far have found.
+        best: The best state so far by the images of tune patients; none while nothing was chosen.
+        looks_since_best: Looks on tune patients since then.
     """
 
     generator: nn.Module
@@ -50,6 +53,8 @@ class TrainingState:
     attempt: int = 1
     changes: tuple[Change, ...] = ()
     health: Health = field(default_factory=Health)
+    best: Best | None = None
+    looks_since_best: int = 0
 
     @property
     def sampler(self) -> nn.Module:
@@ -76,7 +81,11 @@ def to_checkpoint(state: TrainingState, *, point: bool = False) -> Checkpoint:
         "history_filled": 0,
         "changes": list(state.changes),
         "health": to_plain(state.health),
+        "best": None if state.best is None else state.best.plain(),
+        "looks_since_best": state.looks_since_best,
     }
+    if state.best is not None:
+        tensors |= {f"best/{key}": value for key, value in state.best.weights.items()}
     if state.history is not None:
         tensors["history"], tensors["history_labels"] = state.history.images, state.history.labels
         plain["history_filled"] = state.history.filled
@@ -105,6 +114,9 @@ def restore(state: TrainingState, checkpoint: Checkpoint) -> None:
     state.seconds = float(checkpoint.state["seconds"])
     state.attempt, state.changes = checkpoint.attempt, changes_in(checkpoint)
     state.health = from_plain(checkpoint.state["health"])
+    best = checkpoint.state["best"]
+    state.best = None if best is None else Best(**best, weights=_under(tensors, "best/"))
+    state.looks_since_best = int(checkpoint.state["looks_since_best"])
 
 
 def finite(state: TrainingState) -> bool:

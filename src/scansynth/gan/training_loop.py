@@ -23,7 +23,7 @@ from scansynth.console import Progress
 from scansynth.data import augment
 from scansynth.errors import Interrupted, TrainingError
 from scansynth.files import sha256_bytes, sha256_json
-from scansynth.gan import run_log, showing
+from scansynth.gan import choice, run_log, showing
 from scansynth.gan.collapse import SAMPLES, STEPPED, CollapseMonitor, RealImages, look, new_monitor
 from scansynth.gan.health import Level, judge
 from scansynth.gan.models.families import family_of
@@ -54,6 +54,7 @@ class TrainingJob:
         labels: int64 (n,), class of each.
         form: What the networks are built for.
         watched: Real images that the variety is compared with.
+        chosen_on: Real images that the state to draw from is chosen on; none: the last one is taken.
         recipe: Networks, losses, schedule.
         plan: What augmentation does.
         seed: The study's seed.
@@ -69,6 +70,7 @@ class TrainingJob:
     labels: NDArray[np.int64]
     form: Form
     watched: RealImages
+    chosen_on: choice.TuneImages | None
     recipe: Recipe
     plan: augment.AugmentationPlan
     seed: int
@@ -119,10 +121,11 @@ class TrainingJob:
 
 
 def train(job: TrainingJob, device: Device, progress: Progress, warn: Callable[[str], None]) -> TrainingState:
-    """Trains until the schedule's end, from the newest checkpoint where there is one.
+    """Trains until the schedule's end, from the newest checkpoint where there is one; or until it gets no better.
 
     Returns:
-        The state at the end; or at a collapse after which nothing was left to change: see `collapsed_for_good`.
+        The state at the end; or at a collapse after which nothing was left to change: see `collapsed_for_good`; or
+        where it had not got better for long: see `gets_no_better`.
 
     Raises:
         Interrupted: A stop was requested; the state is saved.
@@ -130,9 +133,9 @@ def train(job: TrainingJob, device: Device, progress: Progress, warn: Callable[[
         CheckpointError: There are checkpoints, and none can be used.
         StorageError: The disk is full; the last checkpoint is intact.
     """
-    monitor = _new_monitor(job, device)
+    monitor, chooser = _new_monitor(job, device), _new_chooser(job, device)
     while True:
-        state = train_attempt(job, monitor, device, progress, warn)
+        state = train_attempt(job, monitor, chooser, device, progress, warn)
         if state is not None:
             return state
 
@@ -144,8 +147,18 @@ def collapsed_for_good(state: TrainingState, job: TrainingJob) -> bool:
     return next_change(recipe_after(job.recipe, state.changes), state.changes) is None
 
 
+def gets_no_better(state: TrainingState, job: TrainingJob) -> bool:
+    """Whether the training ended because so many looks on tune patients found no better state."""
+    return job.recipe.choice.on and state.looks_since_best >= job.recipe.choice.patience
+
+
 def train_attempt(
-    job: TrainingJob, monitor: CollapseMonitor, device: Device, progress: Progress, warn: Callable[[str], None]
+    job: TrainingJob,
+    monitor: CollapseMonitor,
+    chooser: choice.Chooser | None,
+    device: Device,
+    progress: Progress,
+    warn: Callable[[str], None],
 ) -> TrainingState | None:
     """One attempt: until the schedule's end, or until a collapse; none when another attempt is to follow.
 
@@ -178,7 +191,7 @@ def train_attempt(
         showing.real_images(show, job.images, job.seed, to_trackers=job.tracking.real_images)
         clock = logged_at = saved_at = time.monotonic()
         logged = state.images
-        while state.images < job.total and not collapsed_for_good(state, job):
+        while state.images < job.total and not collapsed_for_good(state, job) and not gets_no_better(state, job):
             step = state.images // batch
             epoch, place = divmod(step, job.steps_per_epoch)
             if epoch != order_epoch:
@@ -199,7 +212,8 @@ def train_attempt(
             state.seconds, clock = state.seconds + now - clock, now
             ended = state.images >= job.total
             point = ended or _due(seen, state.images, schedule.healthy_every_images)
-            looking = point or _due(seen, state.images, schedule.log_every_images)
+            choosing = recipe.choice.on and (ended or _due(seen, state.images, recipe.choice.every_images))
+            looking = point or choosing or _due(seen, state.images, schedule.log_every_images)
             saving = point or stop or now - saved_at > 60.0 * job.checkpoint_minutes
             if (step % _CHECK_EVERY == 0 or looking or saving) and not finite(state):
                 raise _no_numbers(state.images)
@@ -207,6 +221,9 @@ def train_attempt(
                 figures = dict(zip(FIGURES, (state.sums / state.rounds).tolist(), strict=True))
                 figures["images_per_second"] = (state.images - logged) / (now - logged_at)
                 before, figures = state.health, _look(job, state, monitor, figures)
+                if choosing and chooser is not None:
+                    figures |= _choose(state, chooser)
+                    ended = ended or gets_no_better(state, job)
                 note = showing.figures(show, state, figures, job.steps_per_epoch * batch)
                 showing.alarm(show, state, before)
                 state.sums.zero_()
@@ -220,7 +237,7 @@ def train_attempt(
                     ended = saving = True
             if ended or _due(seen, state.images, schedule.grid_every_images):
                 showing.generated_images(show, state)
-            if saving:
+            if saving or ended:
                 kept = to_checkpoint(state, point=point)
                 checkpoint.save(job.checkpoints, kept, job.identity, job.keep)
                 saved_at = time.monotonic()
@@ -264,6 +281,35 @@ def _new_monitor(job: TrainingJob, device: Device) -> CollapseMonitor:
         raise TrainingError(
             f"{fault}; look at the pixels of the scans, and at cohort.hu_window or percentiles"
         ) from None
+
+
+def _new_chooser(job: TrainingJob, device: Device) -> choice.Chooser | None:
+    """What the state to draw from is chosen with; none where the recipe or the cohort has none.
+
+    Its noise is of negative numbers beyond those of the monitor.
+    """
+    if job.chosen_on is None or not job.recipe.choice.on:
+        return None
+    length, first = shapes_of(family_of(job.recipe), job.form).noise, SAMPLES + STEPPED + 1
+    drawn = torch.stack([noise_of(job.seed, -first - index, length) for index in range(choice.MADE)])
+    labels = torch.from_numpy(np.resize(generator(job.seed, "chosen on").permutation(job.labels), choice.MADE))
+    return choice.new_chooser(job.chosen_on, Latent(drawn, labels).to(device.torch_device), job.seed)
+
+
+def _choose(state: TrainingState, chooser: choice.Chooser) -> dict[str, float]:
+    """Compares the generator with tune patients; keeps it where it is the best so far. Returns the figures."""
+    try:
+        figures = choice.look(chooser, state.sampler)
+    except ValueError as fault:
+        raise _no_numbers(state.images) from fault
+    found = choice.score(chooser, figures)
+    state.looks_since_best += 1
+    allowed = choice.may_be_chosen(chooser, figures) and state.health.level is not Level.CRITICAL
+    if allowed and (state.best is None or found < state.best.score):
+        weights = {name: value.detach().clone() for name, value in state.sampler.state_dict().items()}
+        state.best = choice.Best(state.images, state.health.level.value, figures, found, weights)
+        state.looks_since_best = 0
+    return figures
 
 
 def _look(

@@ -21,7 +21,7 @@ from torch import Tensor
 from scansynth.errors import CheckpointError
 from scansynth.files import NEW, new_directory, read_json, sha256_bytes, sha256_json, write_bytes, write_json
 
-FORMAT = 4
+FORMAT = 5
 _TENSORS = "tensors.safetensors"
 _STATE = "state.json"
 _NEWEST = 2  # to go on from, and to fall back on when the newest is damaged

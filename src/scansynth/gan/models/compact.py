@@ -9,7 +9,6 @@ discriminator answers for the whole image and for its places. What it is trained
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from typing import Annotated, ClassVar, Self
@@ -26,7 +25,7 @@ from scansynth.data.tensors import to_signed
 from scansynth.errors import ConfigError
 from scansynth.gan.haar import Bands
 from scansynth.gan.models.family import Batch, Family, Networks
-from scansynth.gan.modulated import SLOPE, Modulated, scales_of
+from scansynth.gan.modulated import SLOPE, Modulated, linear, scales_of
 from scansynth.gan.relativistic import pairing_loss, slope_penalty, sureness
 from scansynth.gan.state import TrainingState
 from scansynth.learning import ema
@@ -38,10 +37,13 @@ _SMALLEST_MAP = 7
 """The generator begins at sides of 4 to 7."""
 
 _GAIN = math.sqrt(2.0)
+_BEGINNING = 0.3
+"""Spread of the first images about the mean image, over that of real ones: what is small grows where it is needed."""
+
 _GROUP = 8
 """Most images of a group whose spread the discriminator sees."""
 
-_WARM_UP = 200
+_WARM_UP = 50
 """Rounds in which the learning rate rises."""
 
 _FLAT, _LAST = 0.3, 0.1
@@ -50,8 +52,8 @@ _FLAT, _LAST = 0.3, 0.1
 _MEMORY = 0.02
 """Share of a round in the running means of what is measured."""
 
-_STRENGTH = (0.01, 1000.0)
-"""Least and greatest weight of the penalty."""
+_MOST_TIMES = 1000.0
+"""Greatest weight of the penalty, over the least."""
 
 _PATCH = 64
 """Images that the constants are taken from at a time."""
@@ -62,7 +64,7 @@ class NetworkSettings(Settings):
 
     latent: int = Field(64, ge=1, description="Length of the noise that decides what an image shows.")
     style: int = Field(128, ge=4, description="Length of the style that is made of it.")
-    grain: int = Field(16, ge=1, description="Channels of fresh noise in each layer.")
+    grain: int = Field(4, ge=1, description="Channels of fresh noise in each of the two finest layers.")
     width: int = Field(
         48,
         ge=4,
@@ -73,12 +75,13 @@ class NetworkSettings(Settings):
 
 
 class LossSettings(Settings):
-    """Relativistic pairing, with a penalty on the discriminator's slope that follows what is measured."""
+    """Relativistic pairing, with a penalty on the discriminator's slope that rises where it is needed."""
 
-    penalty: float = Field(0.5, gt=0, description="R1 and R2: weight gamma/2 of the squared slope, at the beginning.")
+    penalty: float = Field(0.2, gt=0, description="R1 and R2: weight gamma/2 of the squared slope, at least.")
     penalty_every: int = Field(2, ge=1, description="Steps between two penalties; each is scaled up by this number.")
     sureness: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(
-        0.67, description="How sure the discriminator shall be of its pairs; the penalty rises above and falls below."
+        0.85,
+        description="How sure of its pairs the discriminator may be; above, the penalty rises.",
     )
     follow: float = Field(0.01, ge=0, le=0.1, description="Most that the penalty changes in a round; 0 leaves it.")
     dense: float = Field(1.0, gt=0, description="Weight of the answers about places beside that about the whole.")
@@ -151,9 +154,14 @@ def channels_of(maps: int, levels: int, settings: NetworkSettings) -> list[int]:
     A Haar level more makes the finest map the square root of 2 times as wide, in steps of 16 where there are so many,
     and the networks about twice as dear: there are four times as many pixels.
     """
-    step = min(16, settings.width)
-    finest = step * round(settings.width * 2.0 ** ((levels - 1) / 2.0) / step)
+    finest = _whole(settings.width * 2.0 ** ((levels - 1) / 2.0), settings)
     return [max(finest, min(settings.most, finest << level)) for level in reversed(range(maps))]
+
+
+def _whole(channels: float, settings: NetworkSettings) -> int:
+    """The nearest multiple of 16 channels, at least one: others are slow."""
+    step = min(16, settings.width)
+    return step * max(1, round(channels / step))
 
 
 class Generator(nn.Module):
@@ -167,28 +175,32 @@ class Generator(nn.Module):
         """For images of `bands`; 0 classes: labels are not looked at."""
         super().__init__()
         self.bands, self._settings = bands, settings
-        self._maps = maps_of(bands.grid)
-        widths = channels_of(len(self._maps), bands.levels, settings)
+        self._maps, widths = maps_of(bands.grid), channels_of(len(maps_of(bands.grid)), bands.levels, settings)
+        while self._maps[-1] != bands.fine:  # up to bands of 2 x 2 pixels, thinner each time
+            self._maps.append((2 * self._maps[-1][0], 2 * self._maps[-1][1]))
+            widths.append(_whole(widths[-1] / 2.0, settings))
         self._first = (widths[0], *self._maps[0])
         self.classes = nn.Embedding(classes, settings.latent) if classes else None
         self.styles = nn.ModuleList(
             [
-                nn.Linear(settings.latent * (2 if classes else 1), settings.style),
-                nn.Linear(settings.style, settings.style),
+                linear(settings.latent * (2 if classes else 1), settings.style),
+                linear(settings.style, settings.style),
             ]
         )
-        self.start = nn.Linear(settings.style, math.prod(self._first))
-        modulated = functools.partial(Modulated, style=settings.style, grain=settings.grain)
-        self.layers = nn.ModuleList([modulated(widths[0], widths[0])])
-        for before, after in itertools.pairwise(widths):
-            self.layers += [modulated(before, after), modulated(after, after)]
+        self.start = linear(settings.style, math.prod(self._first))
+        # one layer at the coarsest map, two at each of the others; what is coarse shall come from the style alone
+        steps = [(widths[0], widths[0])]
+        steps += [step for before, after in itertools.pairwise(widths) for step in ((before, after), (after, after))]
+        self._grain = [0] * (len(steps) - 2) + [settings.grain] * 2
+        self.layers = nn.ModuleList(
+            [Modulated(*step, settings.style, grain) for step, grain in zip(steps, self._grain, strict=True)]
+        )
         self.last_scales = scales_of(settings.style, widths[-1])
-        self.last = nn.Conv2d(widths[-1], bands.count, 3, padding=1)
-        nn.init.normal_(self.last.weight, 0.0, 1.0 / math.sqrt(9 * widths[-1]))
+        self.last = nn.Conv2d(widths[-1], bands.centre.shape[0], 3, padding=1)
+        nn.init.normal_(self.last.weight, 0.0, _BEGINNING / math.sqrt(9 * widths[-1]))
         _zero_bias(self.last)
-        # one layer at the coarsest map, two at each of the others
         self._at = [self._maps[0], *(shape for shape in self._maps[1:] for _ in range(2))]
-        self.noise = settings.latent + settings.grain * sum(rows * columns for rows, columns in self._at)
+        self.noise = settings.latent + 2 * settings.grain * math.prod(self._maps[-1])
 
     def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         """See the class."""
@@ -200,10 +212,9 @@ class Generator(nn.Module):
             if number % 2:  # the first at a finer map
                 x = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
                 x = x[:, :, :rows, :columns]
-            length = rows * columns * self._settings.grain
-            grain = noise[:, begins : begins + length].reshape(len(x), rows, columns, -1).permute(0, 3, 1, 2)
-            begins += length
-            x = layer(x, style, grain)
+            ends = begins + rows * columns * (grain := self._grain[number])
+            x = layer(x, style, noise[:, begins:ends].reshape(len(x), rows, columns, grain).permute(0, 3, 1, 2))
+            begins = ends
         x = x * self.last_scales(style)[:, :, None, None].to(x.dtype)
         return self.bands.write(self.last(x))
 
@@ -353,7 +364,7 @@ def round_of_steps(
     discriminator.requires_grad_(True)
 
     if state.average is not None:
-        half_life = min(recipe.ema.half_life_images, 0.1 * batch.seen + count)  # short while all is young
+        half_life = min(recipe.ema.half_life_images, 0.05 * batch.seen + count)  # short while all is young
         ema.update(state.average, state.generator, ema.decay_for(count, half_life))
     said = [real[:, 0].detach().sigmoid().mean(), fake[:, 0].detach().sigmoid().mean()]
     return torch.stack([loss_d.detach(), loss_g.detach(), *said])
@@ -361,10 +372,12 @@ def round_of_steps(
 
 @torch.no_grad()
 def follow(discriminator: Discriminator, measured: Tensor, settings: LossSettings) -> None:
-    """Raises the penalty where the discriminator is surer than it shall be, and lowers it where less sure.
+    """Raises the penalty while the discriminator is surer than it may be, and lets it fall again, to where it began.
 
     After the adaptive augmentation of Karras et al. 2020 (arXiv 2006.06676, section 3), with the penalty in its place.
     """
     discriminator.sure.lerp_(measured, _MEMORY)
     too_sure = ((discriminator.sure - settings.sureness) / 0.05).clamp(-1.0, 1.0)
-    discriminator.strength.mul_(torch.exp(settings.follow * too_sure)).clamp_(*_STRENGTH)
+    discriminator.strength.mul_(torch.exp(settings.follow * too_sure)).clamp_(
+        settings.penalty, _MOST_TIMES * settings.penalty
+    )

@@ -70,6 +70,23 @@ _TRAINING = (
         marked=True,
     ),
     _Curves(
+        "tune-kid",
+        "Distance from tune patients",
+        (("tune_kid", "KID against tune patients", "synthetic"),),
+        "Neither network sees these patients. When the distance grows again, the training has gone on too long.",
+        marked=True,
+    ),
+    _Curves(
+        "tune-shares",
+        "Reach and closeness",
+        (
+            ("tune_recall", "tune images that lie among the synthetic ones", "real"),
+            ("tune_copies", "synthetic images closer to a training image than other patients are", "synthetic"),
+        ),
+        "Shares of the images. The second one should stay near 0.01.",
+        (0.0, None),
+    ),
+    _Curves(
         "loss",
         "Losses",
         (("loss_d", "discriminator", "real"), ("loss_g", "generator", "synthetic")),
@@ -129,9 +146,10 @@ def _chart(
     with axes_for(f"training-{curves.name}", _described(curves, series, log, events), out) as axes:
         for key, _, colour in series:
             for part in lost:
-                axes.plot(part["images"], part[key], color=COLOURS[colour], alpha=0.5, linewidth=1.0)
-            dots = "o" if len(log["images"]) < 4 else None
-            axes.plot(log["images"], log[key], color=COLOURS[colour], marker=dots, markersize=3)
+                axes.plot(*_points(part, key), color=COLOURS[colour], alpha=0.5, linewidth=1.0)
+            images, values = _points(log, key)
+            dots = "o" if len(images) < 4 else None
+            axes.plot(images, values, color=COLOURS[colour], marker=dots, markersize=3)
         low, high = curves.limits
         axes.set_ylim(low, None if high is None else high * 1.02)
         axes.yaxis.set_major_locator(MaxNLocator(5))
@@ -140,6 +158,13 @@ def _chart(
             _limit(axes, CRITICAL[curves.collapse])
         _mark(axes, events)
     return Chart(curves.title, out[0], tuple((words, colour) for _, words, colour in series), curves.note)
+
+
+def _points(part: Columns, key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Images seen and values of one curve, where it has values: not every figure is taken at every look."""
+    values = part.get(key, np.full(len(part["images"]), np.nan))
+    there = np.isfinite(values)
+    return part["images"][there], values[there]
 
 
 def _described(curves: _Curves, series: Sequence[tuple[str, str, str]], log: Columns, events: Sequence[Event]) -> str:

@@ -92,7 +92,7 @@ def facts_rows(training: TrainingView) -> list[tuple[str, str]]:
     facts, log = training.facts, training.course.log
     sizes = facts.get("parameters") or {}
     rows = [("training images", _amount(facts.get("train_images"))), ("patients", _amount(facts.get("train_patients")))]
-    rows.append(("images seen", _images_seen(training)))
+    rows += [("images seen", _images_seen(training)), ("images drawn from", _drawn_from(training))]
     if len(log.get("epoch", ())):
         rows.append(("passes over the images", number(float(log["epoch"][-1]))))
     if len(log.get("seconds", ())):
@@ -114,6 +114,20 @@ def _images_seen(training: TrainingView) -> str:
     if not training.ended and len(training.course.log.get("images", ())):
         seen = float(training.course.log["images"][-1])
     return _amount(total) if seen in (None, total) else f"{_amount(seen)} of {_amount(total)}"
+
+
+def _drawn_from(training: TrainingView) -> str:
+    """Which state of the training makes the images, and how it was chosen."""
+    chosen = training.facts.get("chosen")
+    if not isinstance(chosen, dict):
+        return "the last state" if training.ended else "not yet known"
+    figures = ", ".join(
+        f"{words} {number(float(chosen[name]))}"
+        for name, words in (("tune_kid", "KID"), ("tune_recall", "recall"), ("tune_copies", "share near to training"))
+        if isinstance(chosen.get(name), (int, float))
+    )
+    over = ", after which it did not improve" if training.facts.get("gets_no_better") else ""
+    return f"the state after {_amount(chosen.get('images'))} images{over}, chosen on tune patients ({figures})"
 
 
 def _given_up(training: TrainingView) -> str:
