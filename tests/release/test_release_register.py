@@ -27,7 +27,7 @@ def scans(count: int, seed: int, side: int = 64) -> np.ndarray:
     """Smooth structure of a scan's kind on one common background, uint16 (n, side, side)."""
     draw = np.random.default_rng(seed)
     common = gaussian_filter(np.random.default_rng(0).normal(size=(side, side)), 8.0)
-    own = np.stack([gaussian_filter(draw.normal(size=(side, side)), 1.5) for _ in range(count)])
+    own = np.stack([gaussian_filter(draw.normal(size=(side, side)), 1.0) for _ in range(count)])
     values = common / common.std() + own / own.std()
     return np.clip((values + 4.0) * 8000, 0, 65535).astype(np.uint16)
 
@@ -82,7 +82,7 @@ def test_every_image_is_known_again_after(name: str, ours: tuple[np.ndarray, np.
     for place in range(0, 80, 4):
         scores = likeness(CHANGES[name](images[place]), prints, 1.0)
         assert scores.argmax() == place
-        assert scores[place] >= threshold
+        assert scores[place] >= max(threshold, 0.95), "between the pixels, too, sets alike as patients are need this"
 
 
 def test_images_of_another_set_of_the_same_kind_are_not_claimed(ours: tuple[np.ndarray, np.ndarray, float]) -> None:

@@ -24,7 +24,7 @@ from scansynth.study import Study
 
 REGISTER, PRINTS = "register.json", "fingerprints.npy"
 
-TRIED = 60
+TRIED = 40
 """Images of the set, at most, that are laid on all others to see how alike different images of it are."""
 
 _TOO_ALIKE = 0.95
