@@ -22,6 +22,7 @@ from markupsafe import escape
 from PIL import Image
 
 from scansynth.claims.rules import CLAIMS
+from scansynth.config import GovernanceSettings
 from scansynth.files import read_csv, read_json, read_json_lines, sha256_file
 from scansynth.gan import memory, training_loop
 from scansynth.gan.health import Level, Trouble
@@ -362,3 +363,25 @@ def test_status_tells_where_a_training_is_and_the_terminal_when_real_cases_go_to
     assert scansynth("status", folder) == 0
     said = capsys.readouterr().out
     assert re.search(r"^training  at [\d,]+ of [\d,]+ images, variety \d\.\d\d, warming$", said, re.MULTILINE), said
+
+
+def test_a_study_fresh_from_init_is_not_released_and_its_journal_holds_together(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert scansynth("release", study, "--out", tmp_path / "out") == 2
+    said = "".join(capsys.readouterr())
+    for key in GovernanceSettings.model_fields:
+        assert f"governance.{key} in study.toml is not filled in" in " ".join(said.split())
+    assert not (tmp_path / "out").exists()
+    assert scansynth("journal", study) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "train: written" in said
+    assert "release: refused" in said
+    assert "the chain of lines is whole" in said
+    copy = tmp_path / "study"
+    copy.mkdir()
+    shutil.copy(study / "study.toml", copy)
+    lines = (study / "journal.jsonl").read_text().splitlines(keepends=True)
+    (copy / "journal.jsonl").write_text("".join([lines[0], *lines[2:]]))
+    assert scansynth("journal", copy) == 2
+    assert "line 2 does not follow" in " ".join(capsys.readouterr().err.split())

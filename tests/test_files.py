@@ -265,3 +265,41 @@ def test_a_part_that_the_disk_refuses_says_what_to_do(tmp_path: Path, monkeypatc
     with pytest.raises(StorageError, match="free some space"), files.new_directory(tmp_path / "set") as folder:
         files.write_part(folder / "a", b"1")
     assert names(tmp_path) == set()
+
+
+def chain(path: Path, count: int = 5) -> list[bytes]:
+    for number in range(count):
+        files.append_chained_line(path, {"number": number})
+    return path.read_bytes().splitlines(keepends=True)
+
+
+def test_a_chain_is_whole_as_it_was_written(tmp_path: Path) -> None:
+    assert files.broken_links(tmp_path / "none") == []
+    lines = chain(tmp_path / "log")
+    assert files.broken_links(tmp_path / "log") == []
+    assert [row["number"] for row in files.read_json_lines(tmp_path / "log")] == list(range(5))
+    assert files.chain_head(b"".join(lines)) == files.sha256_bytes(lines[-1].rstrip(b"\n"))
+    assert files.chain_head(b"") == ""
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_chain_without_a_line_or_with_another_one_is_broken_there(tmp_path: Path, place: int) -> None:
+    path = tmp_path / "log"
+    lines = chain(path)
+    path.write_bytes(b"".join(lines[:place] + lines[place + 1 :]))
+    assert files.broken_links(path) == [place + 1]
+    path.write_bytes(
+        b"".join([*lines[:place], lines[place].replace(b'"number": ', b'"number": 1'), *lines[place + 1 :]])
+    )
+    assert files.broken_links(path) == [place + 2]
+    path.write_bytes(b"".join([*lines[:place], lines[place + 1], lines[place], *lines[place + 2 :]]))
+    assert place + 1 in files.broken_links(path)
+
+
+def test_a_line_that_a_kill_cut_short_breaks_no_chain(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    lines = chain(path)
+    path.write_bytes(b"".join(lines)[:-7])
+    files.append_chained_line(path, {"number": 9})
+    assert files.broken_links(path) == []
+    assert [row["number"] for row in files.read_json_lines(path)] == [0, 1, 2, 3, 9]

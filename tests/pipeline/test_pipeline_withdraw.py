@@ -15,7 +15,7 @@ from scansynth.data.tensors import EXCLUDED, CohortFacts, write_cohort
 from scansynth.data.withdrawn import read_withdrawn
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.errors import StudyError
-from scansynth.files import write_csv, write_json
+from scansynth.files import sha256_file, write_csv, write_json
 from scansynth.ledger import Role
 from scansynth.pipeline.withdraw import plan_withdrawal, withdraw
 from scansynth.stage import StageRecord, hash_outputs, read_record, write_record
@@ -132,3 +132,22 @@ def test_a_withdrawal_leaves_no_picture_and_can_be_repeated(study: Study) -> Non
     withdraw(study, again)
     assert read_withdrawn(study.folder).pixels == {"p0"}
     assert hashed("7") not in study.journal.read_text()
+
+
+def test_a_release_that_the_patient_touched_is_named_with_a_notice(study: Study) -> None:
+    record(study.cohort, "ingest", {})
+    for name, people in (("touched", (hashed("7"),)), ("other", (hashed("8"),))):
+        folder = study.release(name)
+        folder.mkdir(parents=True)
+        write_json(folder / "manifest.json", {"study": "Lung", "made": "2026-11-30"})
+        record(folder, "release", {"weights": "of a run that is gone"}, people)
+    found = plan_withdrawal(study, "7", KEY)
+    told = {trace.name: (trace.how, trace.todo) for trace in found.traces}
+    assert told.keys() == {"releases/touched"}
+    assert "tell everybody who has it" in told["releases/touched"][1]
+    withdraw(study, found)
+    notice = (study.release("touched") / "withdrawal.md").read_text()
+    assert "Lung" in notice
+    assert sha256_file(study.release("touched") / "manifest.json") in notice
+    assert hashed("7") not in notice
+    assert not (study.release("other") / "withdrawal.md").exists()
