@@ -33,7 +33,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from scansynth.config import SCALE
+from scansynth.reader.protocol import SCALE
 from scansynth.reader.server.invitations import expiry, new_token, token_sha256
 from scansynth.reader.server.locked import export_readings
 from scansynth.reader.server.worklist import REAL, SYNTHETIC, Display, Place, Preset, Seat, Worklist, write_worklist

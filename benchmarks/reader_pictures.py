@@ -27,8 +27,8 @@ import numpy as np
 import uvicorn
 from PIL import Image
 
-from scansynth.config import SCALE
 from scansynth.phantom.cohort import draw_images, draw_patient
+from scansynth.reader.protocol import SCALE
 from scansynth.reader.server.app import create_app
 from scansynth.reader.server.invitations import expiry, new_token, token_sha256
 from scansynth.reader.server.worklist import (

@@ -67,7 +67,9 @@ def test_an_override_is_told_with_name_and_reason_and_only_where_it_was_needed()
     override = Override("A. Person", "demonstration")
     held = probed(textured(30, 200), claims=())
     require(held, override)
-    assert held.as_json(override)["override"] == {"name": "A. Person", "reason": "demonstration"}
+    told = {"name": "A. Person", "reason": "demonstration", "refused": held.refusal}
+    assert held.as_json(override)["override"] == told
+    assert held.refusal
     assert held.as_json(override)["refused"] == held.refusal != ""
     free = probed(textured(30, 200))
     require(free, override)
