@@ -79,8 +79,10 @@ def demonstrate(
         create(study, wishes)
     opened = open_study(study)
     with opened.lock():
-        run_stale(opened, Surroundings(load_key(key), bar, say, warn))
+        surroundings = Surroundings(load_key(key), bar, say, warn)
+        run_stale(opened, surroundings)
         reading = None if opened.reader.exists() else _reading(opened, out / "reader.seal", bar)
+        run_stale(opened, surroundings)  # the page says that a reader study is under way
     return Demonstration(study, opened.report / PAGE, reading)
 
 
