@@ -25,7 +25,7 @@ $(READY_DEV): $(READY)
 demo: $(READY)  ## From a phantom cohort to the report, in minutes
 	$(RUN)/scansynth demo --out demo
 
-test: $(READY_DEV)  ## All tests, about twelve minutes on two cores
+test: $(READY_DEV)  ## All tests, about thirteen minutes on two cores
 	$(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY_DEV)  ## Style and types
