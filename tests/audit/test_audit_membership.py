@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import ndimage
+from strangers import SIZE, context_of, reals, scans, strangers
 
-from scansynth.audit.compared import Compared, Reals, read_scores
-from scansynth.audit.context import Context, open_context
-from scansynth.audit.encoders import Encoders
+from scansynth.audit.compared import Compared, read_scores
 from scansynth.audit.questions import membership
 from scansynth.audit.questions.membership import (
     DISTANCE,
@@ -29,9 +28,7 @@ from scansynth.audit.questions.membership import (
     ruled,
 )
 from scansynth.claims.claim import Claim, Finding
-from scansynth.config import EvidenceSettings
 from scansynth.console import silent
-from scansynth.data.tensors import Case
 from scansynth.errors import EvidenceError
 from scansynth.ledger import Role
 from scansynth.metrics.membership import auc_interval, closeness, exposed, group_means
@@ -39,7 +36,6 @@ from scansynth.metrics.ncc import Flip, nearest, paired, pairwise, prepare
 from scansynth.metrics.roc import auc
 from scansynth.statistics import Verdict
 
-SIZE = 32
 WORDING = Wording("nearer", "it reveals who was trained on")
 
 
@@ -125,43 +121,9 @@ def test_a_few_patients_who_stand_out_are_found_where_an_average_would_hide_them
 # the claims
 
 
-def scans(count: int, seed: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    coarse = ndimage.gaussian_filter(rng.normal(size=(count, SIZE, SIZE)), (0, 2.0, 2.0)) * 4
-    return np.clip(coarse + rng.normal(0, 0.03, (count, SIZE, SIZE)), -1, 1).astype(np.float32)
-
-
-def reals(patients: int, role: Role, seed: int, each: int = 2) -> Reals:
-    cases = tuple(
-        Case(i, f"{role}{i}", f"{role}-{i // each}", role, "nodule", 0.0, 1.0, (1.0, 1.0), {})
-        for i in range(patients * each)
-    )
-    return Reals(cases, scans(patients * each, seed))
-
-
 @pytest.fixture(scope="module")
 def honest() -> Compared:
-    """A set that knows nobody, and scores that know nobody."""
-    parts = {
-        "train": reals(60, Role.TRAIN, 2),
-        "calibrate": reals(20, Role.CALIBRATE, 3),
-        "test": reals(40, Role.TEST, 4),
-    }
-    rng = np.random.default_rng(9)
-    return Compared(
-        files=tuple(f"dicom/{i:06d}.dcm" for i in range(120)),
-        synthetic=scans(120, 1),
-        labels=("nodule",),
-        view="chest",
-        unlabelled=False,
-        **parts,
-        inputs={"cohort": "0" * 64, "set": "1" * 64},
-        scores={case.case: float(rng.normal()) for part in parts.values() for case in part.cases},
-    )
-
-
-def context_of(compared: Compared) -> Context:
-    return open_context(compared, Encoders((), None), EvidenceSettings(draws=40), 7)
+    return strangers()
 
 
 def found_in(compared: Compared) -> Mapping[str, Finding]:

@@ -64,8 +64,9 @@ def find_images(folder: Path, option: str) -> list[Source]:
     _check_leave(folder, option)
     if is_study(folder):
         raise CohortError(f"{option} is a study folder; give the folder with the images, such as its synthetic/SET")
-    wanted: Callable[[str], bool] = lambda name: _may_be_scan(name) or is_picture(name)  # noqa: E731
-    found = sorted(_walk(folder, wanted), key=lambda source: source.relative)
+    found = sorted(
+        _walk(folder, lambda name: _may_be_scan(name) or is_picture(name)), key=lambda source: source.relative
+    )
     if not found:
         raise CohortError(
             f"{option} holds no file that may be an image; give a folder with DICOM, or grey PNG, JPEG or TIFF files"
