@@ -35,7 +35,7 @@ _MEBI = 1024  # ru_maxrss counts KiB on Linux
 
 def link_files(source: Path, target: Path, count: int) -> int:
     """Links the first `count` scans of `source` into `target`, and returns how many there are."""
-    from scansynth.data.sources import find_sources  # noqa: PLC0415 - keeps the parent small
+    from scansynth.data.scans.sources import find_sources  # noqa: PLC0415 - keeps the parent small
 
     found = find_sources(source)[:count]
     for scan in found:
@@ -63,7 +63,7 @@ def compress(folder: Path) -> None:
 
 def ours(folder: Path, work: Path, size: int) -> Callable[[], int]:
     """Our ingest of `folder`, without a search for text; ready to run, it returns the images kept."""
-    from scansynth.data import burned_in  # noqa: PLC0415 - each child imports only its side
+    from scansynth.data.scans import burned_in  # noqa: PLC0415 - each child imports only its side
 
     burned_in.TextSearch = functools.partial(burned_in.TextSearch, program=None)
     return ours_text(folder, work, size)
@@ -106,7 +106,7 @@ def monai(folder: Path, work: Path, size: int, workers: int = 0) -> Callable[[],
     from monai.transforms import Compose, LoadImaged  # noqa: PLC0415
     from torch.utils.data import DataLoader  # noqa: PLC0415
 
-    from scansynth.data.sources import find_sources  # noqa: PLC0415
+    from scansynth.data.scans.sources import find_sources  # noqa: PLC0415
     from scansynth.data.stack import StackWriter  # noqa: PLC0415
     from scansynth.data.tensors import to_stored  # noqa: PLC0415
     from scansynth.data.transforms import resize, series_window, to_window  # noqa: PLC0415

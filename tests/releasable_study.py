@@ -17,8 +17,8 @@ from scansynth.claims.judged import write_claims
 from scansynth.claims.rules import RULES
 from scansynth.config import GovernanceSettings
 from scansynth.console import silent
-from scansynth.data.duplicates import pixel_digest
-from scansynth.data.removed import REMOVED
+from scansynth.data.cohort.removed import REMOVED
+from scansynth.data.scans.duplicates import pixel_digest
 from scansynth.data.sets import MANIFEST, write_manifest
 from scansynth.data.tensors import EXCLUDED, CohortFacts
 from scansynth.dicom.profile import COLUMNS

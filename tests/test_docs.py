@@ -23,9 +23,9 @@ from scansynth.claims.rules import CLAIMS, EVERY_RULE, RULE_VERSION, UTILITY_RUL
 from scansynth.cli import app
 from scansynth.config import CohortSettings, StudyConfig, known_keys, parse
 from scansynth.data import imageset, tensors
-from scansynth.data.duplicates import DIFFERENT, DISAGREEING, DUPLICATE
-from scansynth.data.identifiers import DIRECT
-from scansynth.data.labels import _KNOWN
+from scansynth.data.labels.identifiers import DIRECT
+from scansynth.data.labels.read import _KNOWN
+from scansynth.data.scans.duplicates import DIFFERENT, DISAGREEING, DUPLICATE
 from scansynth.data.sets import COLUMNS, MANIFEST
 from scansynth.data.transforms import PERMITTED_AUGMENTATION
 from scansynth.dicom.deidentify import KEY_VARIABLE
@@ -410,7 +410,7 @@ def test_every_reason_for_leaving_a_file_out_is_documented() -> None:
     page = text(DOCS / "dicom.md").partition("## What is left out")[2].partition("\n## ")[0]
     writing = {"write", "write_seg", "phantom_write", "capture", "modules"}
     files = [path for path in (SOURCE / "dicom").glob("*.py") if path.stem not in writing]
-    files += (SOURCE / "data").glob("*.py")
+    files += (SOURCE / "data").rglob("*.py")
     found = set().union(*(reasons(ast.parse(text(path))) for path in files)) | {
         *KINDS,
         DUPLICATE,

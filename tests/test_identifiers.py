@@ -21,7 +21,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from scans import write_labels
 
-from scansynth.data.tesseract import find_tesseract
+from scansynth.data.scans.tesseract import find_tesseract
 from scansynth.files import read_csv, read_json
 from scansynth.phantom.cohort import write_phantom_cohort
 

@@ -26,8 +26,8 @@ from scansynth.audit.folders import CAVEAT, ONE_PATIENT, TrainList, gather_loose
 from scansynth.claims.judged import schema
 from scansynth.cli import main
 from scansynth.config import EvidenceSettings
-from scansynth.data import foreign
-from scansynth.data.foreign import Foreign, Scaling, read, survey
+from scansynth.data.elsewhere import foreign
+from scansynth.data.elsewhere.foreign import Foreign, Scaling, read, survey
 from scansynth.data.sets import load_set
 from scansynth.data.tensors import load_cohort
 from scansynth.dicom.sandbox import DecodePool

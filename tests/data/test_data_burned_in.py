@@ -13,11 +13,11 @@ from burned import anatomy, with_text
 from scans import save_dicom, write_labels
 
 from scansynth.config import StudyConfig
-from scansynth.data import burned_in, tesseract
 from scansynth.data import ingest as stage
-from scansynth.data.burned_in import TextSearch
+from scansynth.data.scans import burned_in, tesseract
+from scansynth.data.scans.burned_in import TextSearch
+from scansynth.data.scans.tesseract import LETTERS, Tesseract, find_tesseract
 from scansynth.data.tensors import load_cohort
-from scansynth.data.tesseract import LETTERS, Tesseract, find_tesseract
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.sandbox import Decoded
 from scansynth.errors import DicomError

@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from scansynth.data.eligibility import lacks_air, why_implausible, why_left_out
+from scansynth.data.scans.eligibility import lacks_air, why_implausible, why_left_out
 from scansynth.dicom.read import Limits, read_header
 
 _IMAGE = np.arange(64).reshape(8, 8)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from scansynth.data.foreign import PICTURES, Scaling, read, survey
+from scansynth.data.elsewhere.foreign import PICTURES, Scaling, read, survey
 from scansynth.dicom.sandbox import DecodePool
 from scansynth.dicom.write import MR_IMAGE_STORAGE, SyntheticFacts, image_uids, write_synthetic
 

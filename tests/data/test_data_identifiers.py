@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from pydicom.datadict import keyword_dict
 
-from scansynth.data.identifiers import named_in_headers, screen
-from scansynth.data.labels import read_labels
+from scansynth.data.labels.identifiers import named_in_headers, screen
+from scansynth.data.labels.read import read_labels
 from scansynth.dicom.identifying import confidential
 from scansynth.errors import CohortError
 

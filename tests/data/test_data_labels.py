@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from scansynth.data.labels import read_labels
-from scansynth.data.lesions import Box, Lesion
+from scansynth.data.labels.lesions import Box, Lesion
+from scansynth.data.labels.read import read_labels
 from scansynth.errors import CohortError
 from scansynth.ledger import Role
 

@@ -13,7 +13,7 @@ from scans import save_dicom, write_labels
 
 from scansynth.config import StudyConfig
 from scansynth.data.ingest import ingest
-from scansynth.data.lesions import Box, paint_box
+from scansynth.data.labels.lesions import Box, paint_box
 from scansynth.data.tensors import load_cohort, to_signed
 from scansynth.data.transforms import resize_mask
 from scansynth.dicom.deidentify import InstitutionKey

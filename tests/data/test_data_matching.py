@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scans import as_ordinary_user, save_dicom
 
-from scansynth.data.labels import read_labels
-from scansynth.data.matching import Found, match
-from scansynth.data.sources import find_sources
+from scansynth.data.labels.read import read_labels
+from scansynth.data.scans.matching import Found, match
+from scansynth.data.scans.sources import find_sources
 from scansynth.dicom.read import CLOSED_FOLDER, Limits, read_header
 from scansynth.errors import CohortError, DicomError
 

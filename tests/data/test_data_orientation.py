@@ -15,7 +15,7 @@ from scans import write_labels
 from scansynth.config import StudyConfig
 from scansynth.data.imageset import open_set
 from scansynth.data.ingest import ingest
-from scansynth.data.orientation import Turn, orientation_notes, plane_of, turn_of
+from scansynth.data.scans.orientation import Turn, orientation_notes, plane_of, turn_of
 from scansynth.data.tensors import load_cohort, load_facts
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.header import Header

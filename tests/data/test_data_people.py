@@ -3,8 +3,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from scansynth.data.labels import LabelRow
-from scansynth.data.people import persons, same_person
+from scansynth.data.labels.people import persons, same_person
+from scansynth.data.labels.read import LabelRow
 from scansynth.dicom.header import Header
 from scansynth.errors import CohortError
 

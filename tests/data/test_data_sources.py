@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from scansynth.data.sources import find_sources, listing_digest
+from scansynth.data.scans.sources import find_sources, listing_digest
 from scansynth.errors import CohortError
 
 

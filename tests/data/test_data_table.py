@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from scansynth.data.labels import read_labels
-from scansynth.data.lesions import Box
-from scansynth.data.table import plain_name, read_table
+from scansynth.data.labels.lesions import Box
+from scansynth.data.labels.read import read_labels
+from scansynth.data.labels.table import plain_name, read_table
 
 COLUMNS = ["Path ", "patient-ID", "LABEL", "Diameter (mm)", "x", "y", "width", "height"]
 ROWS = [

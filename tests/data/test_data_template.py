@@ -7,8 +7,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from scansynth.data.labels import read_labels
-from scansynth.data.template import COLUMNS, write_template
+from scansynth.data.labels.read import read_labels
+from scansynth.data.scans.template import COLUMNS, write_template
 from scansynth.errors import CohortError
 from scansynth.files import read_csv
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from scansynth.data.twins import Pictures, find_twins, grouped
+from scansynth.data.cohort.twins import Pictures, find_twins, grouped
 
 
 def scene(seed: int, side: int = 64) -> np.ndarray:

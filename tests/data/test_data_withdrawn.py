@@ -14,13 +14,13 @@ from PIL import Image
 from scans import write_labels
 
 from scansynth.config import StudyConfig
-from scansynth.data import linkage, removal
+from scansynth.data.cohort import linkage, removal
+from scansynth.data.cohort.removal import remove_patients
+from scansynth.data.cohort.withdrawn import Withdrawn, read_withdrawn, write_withdrawn
 from scansynth.data.ingest import ingest
-from scansynth.data.removal import remove_patients
 from scansynth.data.roles import numbers_of
 from scansynth.data.standing import ingest_inputs, withdrawn_from
 from scansynth.data.tensors import load_cohort
-from scansynth.data.withdrawn import Withdrawn, read_withdrawn, write_withdrawn
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.errors import CohortError, StudyError
 from scansynth.files import read_csv, read_json, sha256_file, sha256_json

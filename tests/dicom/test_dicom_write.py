@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from scansynth.data.orientation import plane_of, turn_of
+from scansynth.data.scans.orientation import plane_of, turn_of
 from scansynth.dicom.modules import derive_uid, encode, text_value
 from scansynth.dicom.phantom_write import PhantomFacts, phantom_dataset, write_phantom
 from scansynth.dicom.read import Limits, read_header

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from scansynth.console import silent
-from scansynth.data.orientation import plane_of
+from scansynth.data.scans.orientation import plane_of
 from scansynth.data.sets import MANIFEST, load_set
 from scansynth.data.tensors import CohortFacts, to_stored
 from scansynth.data.transforms import to_window

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from scansynth.config import StudyConfig
+from scansynth.data.cohort.withdrawn import read_withdrawn
 from scansynth.data.imageset import SetWriter
-from scansynth.data.people import same_person
+from scansynth.data.labels.people import same_person
 from scansynth.data.roles import write_roles
 from scansynth.data.tensors import EXCLUDED, CohortFacts, write_cohort
-from scansynth.data.withdrawn import read_withdrawn
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.errors import StudyError
 from scansynth.files import sha256_file, write_csv, write_json

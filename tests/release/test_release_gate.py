@@ -20,7 +20,7 @@ from releasable_study import (
 
 from scansynth.claims.rules import RULES
 from scansynth.config import UNFILLED
-from scansynth.data.withdrawn import Withdrawn, write_withdrawn
+from scansynth.data.cohort.withdrawn import Withdrawn, write_withdrawn
 from scansynth.errors import ConfigError, ReleaseError
 from scansynth.files import read_json, read_json_lines, sha256_file, write_json
 from scansynth.release.candidate import gather

@@ -10,11 +10,11 @@ from image_sets import change_set, put_set
 from tiny_trial import SIDE, draw_image, facts_of, make_study
 
 from scansynth.console import silent
-from scansynth.data.added import add_set
-from scansynth.data.foreign import reading_pool
+from scansynth.data.elsewhere.added import add_set
+from scansynth.data.elsewhere.foreign import reading_pool
+from scansynth.data.elsewhere.taken import take_set
 from scansynth.data.imageset import IMAGES, open_set
 from scansynth.data.sets import load_set
-from scansynth.data.taken import take_set
 from scansynth.data.tensors import load_facts
 from scansynth.errors import CohortError
 

@@ -14,7 +14,7 @@ from scans import save_dicom
 from tiny_trial import SIDE, area_under_curve, draw_image, make_set, make_study, synthetic_images, write_facts
 
 from scansynth.config import UtilitySettings
-from scansynth.data.foreign import reading_pool
+from scansynth.data.elsewhere.foreign import reading_pool
 from scansynth.data.tensors import load_cohort, to_signed
 from scansynth.dicom.capture import RESEARCH_ONLY
 from scansynth.errors import CohortError, ConfigError, LedgerError, StudyError

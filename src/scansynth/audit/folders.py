@@ -14,7 +14,7 @@ from scansynth.audit.compared import Compared, Reals
 from scansynth.audit.questions import telltales
 from scansynth.claims.rules import RULES
 from scansynth.claims.traces import FILES
-from scansynth.data.foreign import PICTURES, Foreign, printable
+from scansynth.data.elsewhere.foreign import PICTURES, Foreign, printable
 from scansynth.data.split import Stratum, assign_roles
 from scansynth.data.tensors import Case, to_signed
 from scansynth.dicom.header import Header

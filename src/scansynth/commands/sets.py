@@ -105,8 +105,8 @@ def add_set(
     from scansynth.study import open_study
 
     opened = open_study(study)
-    from scansynth.data.added import add_set as add
-    from scansynth.data.foreign import reading_pool
+    from scansynth.data.elsewhere.added import add_set as add
+    from scansynth.data.elsewhere.foreign import reading_pool
 
     with opened.lock(), reading_pool() as pool, console.bar("reading images") as progress:
         added = add(opened, folder, name, label, pool, progress)

@@ -74,7 +74,7 @@ def init(
 def _template(path: Path, dicom: Path, study: Path | None) -> None:
     """Writes a labels.csv to fill in."""
     from scansynth.config import EngineSettings
-    from scansynth.data.template import write_template
+    from scansynth.data.scans.template import write_template
     from scansynth.engine import worker_count
 
     with console.bar("reading headers") as progress:

@@ -54,7 +54,7 @@ def detect(
     from scansynth.study import open_study
 
     opened = open_study(study)
-    from scansynth.data.foreign import reading_pool
+    from scansynth.data.elsewhere.foreign import reading_pool
     from scansynth.utility.detect import detect as look
 
     use_device(opened)

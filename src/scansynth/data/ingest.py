@@ -17,18 +17,14 @@ from typing import NamedTuple
 
 from scansynth.config import CohortSettings
 from scansynth.console import Progress, silent
-from scansynth.data.burned_in import TextSearch
-from scansynth.data.cohort_facts import cohort_facts
-from scansynth.data.duplicates import settle_duplicates
-from scansynth.data.headers import find_headers
+from scansynth.data.cohort.facts import cohort_facts
+from scansynth.data.cohort.linkage import write_burned_in, write_duplicates, write_linkage, write_same_pictures
+from scansynth.data.cohort.removed import write_removed
+from scansynth.data.cohort.summary import IngestSummary, air_notes, source_notes, summarise
+from scansynth.data.cohort.unite import unite
+from scansynth.data.cohort.withdrawn import REASON, Withdrawn
 from scansynth.data.imageset import IMAGES, SetWriter
-from scansynth.data.join import Left, Scan, asked_roles, join, leave_withdrawn, strata
-from scansynth.data.labels import Labels, read_labels
-from scansynth.data.linkage import write_burned_in, write_duplicates, write_linkage, write_same_pictures
-from scansynth.data.made import Made, made_images
-from scansynth.data.masks import LesionReader
-from scansynth.data.orientation import turn_of
-from scansynth.data.removed import write_removed
+from scansynth.data.labels.read import Labels, read_labels
 from scansynth.data.roles import (
     check_key,
     inherited_roles,
@@ -38,9 +34,15 @@ from scansynth.data.roles import (
     with_aliases,
     write_roles,
 )
+from scansynth.data.scans.burned_in import TextSearch
+from scansynth.data.scans.duplicates import settle_duplicates
+from scansynth.data.scans.headers import find_headers
+from scansynth.data.scans.join import Left, Scan, asked_roles, join, leave_withdrawn, strata
+from scansynth.data.scans.made import Made, made_images
+from scansynth.data.scans.masks import LesionReader
+from scansynth.data.scans.orientation import turn_of
 from scansynth.data.split import Stratum, assign_roles, patients_needed
 from scansynth.data.standing import ingest_inputs, ingest_settings, withdrawn_from
-from scansynth.data.summary import IngestSummary, air_notes, source_notes, summarise
 from scansynth.data.tensors import (
     ATTRIBUTE,
     EXCLUDED,
@@ -48,8 +50,6 @@ from scansynth.data.tensors import (
     write_cohort,
 )
 from scansynth.data.transforms import resize_mask, resized_spacing
-from scansynth.data.unite import unite
-from scansynth.data.withdrawn import REASON, Withdrawn
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.deidentify import facts as source_facts
 from scansynth.dicom.read import Limits

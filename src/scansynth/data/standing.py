@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from scansynth.data.cohort.withdrawn import Withdrawn, read_withdrawn
 from scansynth.data.roles import inherited_roles, roles_digest
-from scansynth.data.sources import listing_digest
+from scansynth.data.scans.sources import listing_digest
 from scansynth.data.tensors import load_facts
-from scansynth.data.withdrawn import Withdrawn, read_withdrawn
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.files import sha256_file
 from scansynth.stage import plain, read_record

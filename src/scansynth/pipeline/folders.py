@@ -23,7 +23,7 @@ from scansynth.audit.run import judge_compared
 from scansynth.claims.claim import Claim
 from scansynth.config import CohortSettings, EvidenceSettings
 from scansynth.console import Progress
-from scansynth.data.foreign import (
+from scansynth.data.elsewhere.foreign import (
     DARK,
     PICTURES,
     Foreign,

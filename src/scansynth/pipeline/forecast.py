@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from scansynth.config import CohortSettings
-from scansynth.data.labels import read_labels
-from scansynth.data.sources import find_sources
+from scansynth.data.labels.read import read_labels
+from scansynth.data.scans.sources import find_sources
 from scansynth.data.tensors import FACTS, cases_for, load_cohort
 from scansynth.gan.models.families import complete, family_of
 from scansynth.gan.models.family import Batch, Form

@@ -12,10 +12,10 @@ from typing import Any
 import tomlkit
 
 from scansynth.config import FORMAT, UNFILLED, CohortSettings, GovernanceSettings, StudyConfig, parse
-from scansynth.data.eligibility import commonest_modality
-from scansynth.data.headers import UNKNOWN, pictures_of
-from scansynth.data.labels import Labels, read_labels, same_label
-from scansynth.data.sources import find_sources
+from scansynth.data.labels.read import Labels, read_labels, same_label
+from scansynth.data.scans.eligibility import commonest_modality
+from scansynth.data.scans.headers import UNKNOWN, pictures_of
+from scansynth.data.scans.sources import find_sources
 from scansynth.dicom.read import Limits
 from scansynth.dicom.sandbox import DecodePool, PictureJob, scan_all
 from scansynth.errors import CohortError, DicomError, StudyError

@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from scansynth.data.linkage import read_linkage
-from scansynth.data.people import same_person
-from scansynth.data.removal import remove_patients
+from scansynth.data.cohort.linkage import read_linkage
+from scansynth.data.cohort.removal import remove_patients
+from scansynth.data.cohort.withdrawn import Withdrawn, read_withdrawn, write_withdrawn
+from scansynth.data.labels.people import same_person
 from scansynth.data.roles import check_key, numbers_of
 from scansynth.data.standing import withdrawn_from
 from scansynth.data.tensors import FACTS, Case, load_cohort
-from scansynth.data.withdrawn import Withdrawn, read_withdrawn, write_withdrawn
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.errors import DicomError, StudyError
 from scansynth.files import read_json, write_text

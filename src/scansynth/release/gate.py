@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from scansynth.claims.claim import Claim
 from scansynth.claims.questions import QUESTIONS
 from scansynth.config import UNFILLED, GovernanceSettings
-from scansynth.data.removed import REMOVED
+from scansynth.data.cohort.removed import REMOVED
 from scansynth.data.standing import withdrawn_from
 from scansynth.data.tensors import Cohort
 from scansynth.files import read_csv, sha256_file

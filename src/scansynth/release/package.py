@@ -15,7 +15,7 @@ from PIL import Image
 from scansynth import __version__
 from scansynth.claims.rules import RULE_VERSION
 from scansynth.console import Progress, silent
-from scansynth.data.duplicates import pixel_digest
+from scansynth.data.scans.duplicates import pixel_digest
 from scansynth.errors import CohortError, ReleaseError, StudyError
 from scansynth.files import (
     new_directory,

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.data.duplicates import pixel_digest
-from scansynth.data.foreign import reading_pool
+from scansynth.data.elsewhere.foreign import reading_pool
 from scansynth.data.imageset import Images
+from scansynth.data.scans.duplicates import pixel_digest
 from scansynth.dicom.header import Header
 from scansynth.dicom.read import Limits
 from scansynth.errors import DicomError, ReleaseError

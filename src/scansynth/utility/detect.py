@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from scansynth.console import Progress, silent
-from scansynth.data.foreign import Foreign, Scaling, Survey, printable, read, reasons_in_words, survey
+from scansynth.data.elsewhere.foreign import Foreign, Scaling, Survey, printable, read, reasons_in_words, survey
 from scansynth.dicom.capture import RESEARCH_ONLY, CaptureFacts, write_capture
 from scansynth.dicom.modules import derive_uid
 from scansynth.dicom.sandbox import DecodePool

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from scansynth.config import BurnedIn
-from scansynth.data.join import Scan
-from scansynth.data.tesseract import LETTERS, Tesseract, find_tesseract
+from scansynth.data.scans.join import Scan
+from scansynth.data.scans.tesseract import LETTERS, Tesseract, find_tesseract
 from scansynth.dicom.sandbox import Decoded
 from scansynth.errors import DicomError
 

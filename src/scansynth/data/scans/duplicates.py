@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from scansynth.data.join import Left, Scan
+from scansynth.data.scans.join import Left, Scan
 from scansynth.dicom.sandbox import DecodePool
 from scansynth.errors import DicomError
 

@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from scansynth.config import CohortSettings
-from scansynth.data.eligibility import commonest_modality, why_left_out
-from scansynth.data.identifiers import named_in_headers
-from scansynth.data.labels import UNLABELLED, LabelRow, Labels
-from scansynth.data.matching import Found, match, spread
-from scansynth.data.people import Person, persons, same_person
-from scansynth.data.sources import Source
+from scansynth.data.cohort.withdrawn import REASON, Withdrawn
+from scansynth.data.labels.identifiers import named_in_headers
+from scansynth.data.labels.people import Person, persons, same_person
+from scansynth.data.labels.read import UNLABELLED, LabelRow, Labels
+from scansynth.data.scans.eligibility import commonest_modality, why_left_out
+from scansynth.data.scans.matching import Found, match, spread
+from scansynth.data.scans.sources import Source
 from scansynth.data.split import Stratum
-from scansynth.data.withdrawn import REASON, Withdrawn
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.header import Header
 from scansynth.errors import CohortError, DicomError

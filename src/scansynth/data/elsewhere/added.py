@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scansynth.console import Progress, silent
-from scansynth.data.foreign import DARK, PICTURES, Foreign, Scaling, Survey, read, survey
+from scansynth.data.elsewhere.foreign import DARK, PICTURES, Foreign, Scaling, Survey, read, survey
+from scansynth.data.elsewhere.taken import is_image_set, take_set
 from scansynth.data.imageset import Images, Kind, Masks, SetWriter
 from scansynth.data.sets import LABEL_SEPARATOR, SET_COLUMNS, set_rows
 from scansynth.data.standing import ADD_SET, add_set_settings, is_added
-from scansynth.data.taken import is_image_set, take_set
 from scansynth.data.tensors import CohortFacts, in_pixels, load_facts
 from scansynth.dicom.sandbox import DecodePool
 from scansynth.errors import CohortError, StudyError

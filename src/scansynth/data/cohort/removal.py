@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from scansynth.data.cohort.linkage import forget, read_linkage
+from scansynth.data.cohort.withdrawn import REASON
 from scansynth.data.imageset import FACTS as SET_FACTS
 from scansynth.data.imageset import IMAGES, MASKS, TABLE, SetWriter
-from scansynth.data.linkage import forget, read_linkage
 from scansynth.data.roles import forget_roles
 from scansynth.data.tensors import (
     ATTRIBUTE,
@@ -24,7 +25,6 @@ from scansynth.data.tensors import (
     load_cohort,
     write_cohort,
 )
-from scansynth.data.withdrawn import REASON
 from scansynth.files import new_directory, read_csv, write_csv
 from scansynth.ledger import Role
 from scansynth.stage import RECORD, hash_outputs, read_record, write_record

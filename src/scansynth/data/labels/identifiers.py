@@ -10,7 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
-from scansynth.data.table import plain_name
+from scansynth.data.labels.table import plain_name
 from scansynth.dicom.identifying import confidential
 from scansynth.errors import CohortError
 

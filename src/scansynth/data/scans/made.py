@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from scansynth.config import CohortSettings
-from scansynth.data.duplicates import pixel_digest
-from scansynth.data.eligibility import lacks_air, why_implausible
-from scansynth.data.join import Left, Scan
-from scansynth.data.orientation import turn_of
+from scansynth.data.scans.duplicates import pixel_digest
+from scansynth.data.scans.eligibility import lacks_air, why_implausible
+from scansynth.data.scans.join import Left, Scan
+from scansynth.data.scans.orientation import turn_of
 from scansynth.data.tensors import to_stored
 from scansynth.data.transforms import resize, series_window, to_window
 from scansynth.dicom.picture import FULL_RANGE, PICTURE_KINDS

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from scansynth.data.burned_in import TextSearch
-from scansynth.data.join import Left, Scan
+from scansynth.data.scans.burned_in import TextSearch
+from scansynth.data.scans.join import Left, Scan
 from scansynth.dicom.header import SUSPECT
 from scansynth.dicom.profile import COLUMNS, removal_report, report_row
 from scansynth.files import write_csv

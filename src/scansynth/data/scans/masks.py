@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from scansynth.data.join import Scan
-from scansynth.data.lesions import Lesion, paint_box
+from scansynth.data.labels.lesions import Lesion, paint_box
+from scansynth.data.scans.join import Scan
 from scansynth.dicom.masks.target import Target
 from scansynth.dicom.sandbox import Decoded, DecodePool
 from scansynth.errors import CohortError, DicomError

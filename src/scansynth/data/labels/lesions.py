@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from scansynth.data.table import plain_name
+from scansynth.data.labels.table import plain_name
 from scansynth.errors import CohortError
 
 CORNER, CORNERS, CENTRE = "corner and size", "two corners", "centre and size"

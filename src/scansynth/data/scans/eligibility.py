@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from scansynth.data.orientation import plane_of
+from scansynth.data.scans.orientation import plane_of
 from scansynth.dicom.header import ULTRASOUND, Header, quarantine
 from scansynth.dicom.image_type import kind_of
 from scansynth.errors import DicomError

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from scansynth.console import Progress, silent
-from scansynth.data.eligibility import commonest_modality, why_left_out
-from scansynth.data.labels import LEFT_OUT
-from scansynth.data.orientation import plane_of
-from scansynth.data.people import same_person
-from scansynth.data.sources import Source, find_sources
+from scansynth.data.labels.people import same_person
+from scansynth.data.labels.read import LEFT_OUT
+from scansynth.data.scans.eligibility import commonest_modality, why_left_out
+from scansynth.data.scans.orientation import plane_of
+from scansynth.data.scans.sources import Source, find_sources
 from scansynth.dicom.header import Header
 from scansynth.dicom.read import Limits
 from scansynth.dicom.sandbox import scan_all

@@ -8,9 +8,9 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from scansynth.data.labels import LabelRow, Labels
-from scansynth.data.sources import Source
-from scansynth.data.table import composed
+from scansynth.data.labels.read import LabelRow, Labels
+from scansynth.data.labels.table import composed
+from scansynth.data.scans.sources import Source
 from scansynth.dicom.header import Header
 from scansynth.dicom.read import CLOSED_FOLDER
 from scansynth.errors import CohortError, DicomError

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from scansynth.console import Progress, silent
-from scansynth.data.duplicates import pixel_digest
-from scansynth.data.eligibility import commonest_modality, why_left_out, why_not_in_units
-from scansynth.data.join import Left
-from scansynth.data.orientation import turn_of
-from scansynth.data.sources import Source, find_images, is_picture
+from scansynth.data.scans.duplicates import pixel_digest
+from scansynth.data.scans.eligibility import commonest_modality, why_left_out, why_not_in_units
+from scansynth.data.scans.join import Left
+from scansynth.data.scans.orientation import turn_of
+from scansynth.data.scans.sources import Source, find_images, is_picture
 from scansynth.data.tensors import to_stored
 from scansynth.data.transforms import Shape, resize, series_window, to_window
 from scansynth.dicom.header import Header

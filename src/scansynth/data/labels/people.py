@@ -13,8 +13,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from scansynth.data.labels import LabelRow
-from scansynth.data.table import composed
+from scansynth.data.labels.read import LabelRow
+from scansynth.data.labels.table import composed
 from scansynth.dicom.header import Header
 from scansynth.errors import CohortError
 

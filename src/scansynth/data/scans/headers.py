@@ -6,9 +6,9 @@ from pathlib import Path
 
 from scansynth.config import CohortSettings
 from scansynth.console import Progress
-from scansynth.data.labels import LabelRow, Labels
-from scansynth.data.matching import Found
-from scansynth.data.sources import Source, find_sources, source_of
+from scansynth.data.labels.read import LabelRow, Labels
+from scansynth.data.scans.matching import Found
+from scansynth.data.scans.sources import Source, find_sources, source_of
 from scansynth.dicom.header import Header
 from scansynth.dicom.read import Limits
 from scansynth.dicom.sandbox import DecodePool, PictureJob

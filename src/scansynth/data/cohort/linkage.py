@@ -7,7 +7,7 @@ import io
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from scansynth.data.join import Left, Scan
+from scansynth.data.scans.join import Left, Scan
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.header import SUSPECT
 from scansynth.files import write_bytes

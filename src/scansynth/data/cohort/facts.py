@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from scansynth.config import CohortSettings
-from scansynth.data.join import Left, Scan
-from scansynth.data.orientation import plane_of
+from scansynth.data.scans.join import Left, Scan
+from scansynth.data.scans.orientation import plane_of
 from scansynth.data.tensors import CohortFacts
 from scansynth.dicom.header import Header
 from scansynth.ledger import Role

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scansynth.data.orientation import orientation_notes
+from scansynth.data.scans.orientation import orientation_notes
 from scansynth.data.tensors import CohortFacts
 from scansynth.dicom.header import Header
 from scansynth.dicom.picture import PICTURE_KINDS

@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from scansynth.data.identifiers import screen
-from scansynth.data.lesions import BoxForm, Lesion, box_form, in_one_unit, read_box
-from scansynth.data.table import composed, plain_name, read_table
+from scansynth.data.labels.identifiers import screen
+from scansynth.data.labels.lesions import BoxForm, Lesion, box_form, in_one_unit, read_box
+from scansynth.data.labels.table import composed, plain_name, read_table
 from scansynth.errors import CohortError
 from scansynth.files import sha256_file
 from scansynth.ledger import Role

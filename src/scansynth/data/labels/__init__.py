@@ -1,0 +1,1 @@
+"""labels.csv: how spreadsheets write it, whose each image is, where the lesion lies."""
