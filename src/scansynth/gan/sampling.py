@@ -115,7 +115,11 @@ def draw_pass(sampler: Sampler, seed: int, indices: range) -> NDArray[np.float32
         indices: Of the images within the set; at most `BATCH`, from a multiple of it on.
     """
     device = next(sampler.network.parameters()).device
-    noise = torch.stack([noise_of(seed, index, sampler.noise) for index in indices])
-    labels = torch.tensor([sampler.label_of(index) for index in indices])
-    made: NDArray[np.float32] = images_of(sampler.network, Latent(noise, labels).to(device)).cpu().numpy()
+    made: NDArray[np.float32] = images_of(sampler.network, latent_of(sampler, seed, indices).to(device)).cpu().numpy()
     return made
+
+
+def latent_of(sampler: Sampler, seed: int, indices: range) -> Latent:
+    """What the images `indices` of a set with `seed` are made from, on the CPU."""
+    noise = torch.stack([noise_of(seed, index, sampler.noise) for index in indices])
+    return Latent(noise, torch.tensor([sampler.label_of(index) for index in indices]))

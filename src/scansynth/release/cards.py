@@ -14,7 +14,7 @@ from scansynth.claims.questions import EVERY_QUESTION, HOUSE
 from scansynth.data.sets import LABEL_SEPARATOR
 from scansynth.ledger import Role
 from scansynth.release.candidate import Candidate
-from scansynth.release.manifest import DICOM, TABLE, Manifest
+from scansynth.release.manifest import BUNDLE, DICOM, ONNX, TABLE, Manifest
 from scansynth.stage import read_record
 from scansynth.statistics import Verdict
 
@@ -85,6 +85,8 @@ def model_card(candidate: Candidate, about: Manifest) -> str:
         _table(
             ("kind", f"generator of a generative adversarial network, family {facts.family}, recipe {facts.recipe}"),
             ("files", "`generator/generator.safetensors` (weights), `generator/generator.json` (what it takes)"),
+            ("as ONNX", f"`{ONNX}`, {_as_onnx(about)}"),
+            ("as a MONAI Bundle", f"`{BUNDLE}/`, see `{BUNDLE}/docs/README.md`"),
             ("weights", f"SHA-256 `{facts.weights_sha256}`"),
             ("output", f"{facts.channels} x {facts.shape[0]} x {facts.shape[1]} pixels"),
             ("labels", ", ".join(facts.classes) or "none"),
@@ -103,7 +105,8 @@ def model_card(candidate: Candidate, about: Manifest) -> str:
         f"On the set of {len(candidate.made.files)} images of which {about.images} are released:",
         _verdicts(candidate),
         "## Privacy",
-        "Whoever has the generator can draw as many images as they like, and search them for training patients. The "
+        "Whoever has the generator can draw as many images as they like, and search them for training patients; with "
+        "the seed of the set, also those that were kept back. The "
         f"claims `copies.*` and `membership.*` are of the set; attacks on the weights themselves: {NOT_PROVIDED}. "
         "Discriminator, encoders and checkpoints are not released.",
         "## What a person must add",
@@ -113,6 +116,13 @@ def model_card(candidate: Candidate, about: Manifest) -> str:
             "energy used in training",
         ),
     )
+
+
+def _as_onnx(about: Manifest) -> str:
+    """Whether the file was compared with the weights."""
+    if about.onnx_apart is None:
+        return "not compared with the weights: onnxruntime was not installed"
+    return f"whose images differ by {about.onnx_apart:.1g} at most from those of the weights, in [-1, 1]"
 
 
 def _notices(about: Manifest, candidate: Candidate) -> Iterable[str]:

@@ -15,8 +15,11 @@ FORMAT = 1
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig.json"
 """The two files that the manifest does not list."""
 
-TABLE, DICOM, PNG, GENERATOR = "images.csv", "dicom", "png", "generator"
+TABLE, DICOM, PNG, GENERATOR, BUNDLE = "images.csv", "dicom", "png", "generator", "bundle"
 """The table of images, and folders."""
+
+ONNX = f"{BUNDLE}/models/model.onnx"
+"""The generator as ONNX."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Manifest:
         rule_version: Under which it was judged.
         journal: Hash of the last line of the study's journal before the release.
         drawing: What it takes to draw the images again.
+        onnx_apart: By how much the generator as ONNX draws other images, at most, in any pixel of [-1, 1]; none: it
+            was not compared, as onnxruntime was not installed.
         override: Who released it against the gate, why, and against which reasons; none: nobody had to.
         refuted: Refuted claims that a policy let pass.
         decided_by: Who decided on that policy; empty: there was none.
@@ -71,6 +76,7 @@ class Manifest:
     rule_version: int
     journal: str
     drawing: Drawing
+    onnx_apart: float | None
     override: Mapping[str, Any] | None
     refuted: tuple[str, ...]
     decided_by: str

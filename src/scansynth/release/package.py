@@ -29,6 +29,7 @@ from scansynth.files import (
 )
 from scansynth.gan.weights import FACTS
 from scansynth.release.bill import BILL, bill
+from scansynth.release.bundle import write_bundle
 from scansynth.release.candidate import Candidate, gather
 from scansynth.release.cards import DATA_CARD, MODEL_CARD, data_card, model_card
 from scansynth.release.crate import CRATE, crate
@@ -161,10 +162,11 @@ def _write(
     rows = _images(candidate, folder, png=wishes.png, progress=progress)
     write_csv(folder / TABLE, COLUMNS, rows)
     _others(candidate, folder)
+    difference = write_bundle(folder, candidate)
     places = [int(row["index"]) for row in rows]
     write_register(folder, candidate.made.images.images[places], candidate.made.record.seed)
     about = _about(candidate, wishes, reasons)
-    manifest = Manifest(**about, images=len(rows), files=_hashes(folder))
+    manifest = Manifest(**about, onnx_apart=difference, images=len(rows), files=_hashes(folder))
     _describe(candidate, folder, manifest)
     manifest = replace(manifest, files=_hashes(folder))
     write_manifest(folder, manifest)

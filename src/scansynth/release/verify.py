@@ -15,9 +15,10 @@ from scansynth.dicom.released import faults_of, instance_uid, read_released, sto
 from scansynth.dicom.write import PixelScale, image_uids, to_pixels
 from scansynth.errors import DicomError, ReleaseError, ScansynthError
 from scansynth.files import read_csv, sha256_file
+from scansynth.gan import onnx_model
 from scansynth.gan.sampling import BATCH, draw_pass
 from scansynth.gan.weights import load_generator
-from scansynth.release.manifest import GENERATOR, TABLE, Manifest, differences, read_manifest
+from scansynth.release.manifest import GENERATOR, ONNX, TABLE, Manifest, differences, read_manifest
 from scansynth.release.signature import load_public, signed_by
 from scansynth.seeds import generator
 from scansynth.study import WEIGHTS
@@ -79,6 +80,7 @@ def verify(
         chosen = _passes(rows, images)
         found, apart = _drawn_again(folder, manifest, chosen)
         faults += found
+        faults += _as_onnx(folder, manifest, notes)
         drawn = sum(len(part) for part in chosen)
         if apart:
             notes.append(f"images drawn again differ by {apart} grey levels at most: another processor drew them")
@@ -148,6 +150,21 @@ def _passes(rows: Sequence[Mapping[str, str]], images: int) -> list[list[Mapping
             break
         chosen.append(by_pass[int(number)])
     return chosen
+
+
+def _as_onnx(folder: Path, manifest: Manifest, notes: list[str]) -> list[str]:
+    """Whether the ONNX file draws what the weights draw; adds a note where no program is there to run it."""
+    try:
+        sampler, _ = load_generator(folder / GENERATOR)
+        indices = range(min(BATCH, manifest.drawing.drawn))
+        apart = onnx_model.apart((folder / ONNX).read_bytes(), sampler, manifest.drawing.seed, indices)
+    except (ScansynthError, OSError) as fault:
+        return [f"{ONNX}: {fault}"]
+    if apart is None:
+        notes.append(f"{ONNX} was not run: onnxruntime is not installed")
+        return []
+    fits = apart <= onnx_model.TOLERANCE
+    return [] if fits else [f"{ONNX}: it draws other images than the weights ({apart:.2g} apart in [-1, 1])"]
 
 
 def _drawn_again(
