@@ -270,6 +270,7 @@ class ReaderSettings(Settings):
     level: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(0.95, description="Confidence level of the intervals.")
     question: str | None = Field(None, description="A second question with the answers no and yes; unset: not asked.")
     confidence: bool = Field(False, description="Ask for confidence in the second answer.")
+    comments: bool = Field(True, description="Offer a comment in free words to each image.")
     break_every: int = Field(40, ge=5, description="Number of images after which a break is suggested.")
     expiry_days: int = Field(60, ge=1, description="Days after which an invitation expires.")
 

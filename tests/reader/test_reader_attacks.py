@@ -148,7 +148,12 @@ def test_what_is_another_readers_is_as_what_is_not_there(kit: Kit, two: list[Bro
     invented = "0" * 32
     theirs = other.state()["item"]["id"]
     later = kit.worklist.readers[0].sequence[3].item  # mine, and not shown yet
-    for method, path in (("GET", "/api/buffer/"), ("PUT", "/api/draft/"), ("POST", "/api/lock/")):
+    for method, path in (
+        ("GET", "/api/buffer/"),
+        ("PUT", "/api/draft/"),
+        ("POST", "/api/lock/"),
+        ("POST", "/api/undo/"),
+    ):
         value = {"GET": None, "PUT": {"answer": 1}, "POST": lock_of()}[method]
         answers = [told(mine.change(method, path + item, value)) for item in (invented, theirs, later)]
         assert answers[0] == answers[1] == answers[2]

@@ -57,7 +57,9 @@ def test_whatever_time_the_server_takes_can_be_analysed() -> None:
     assert SentLock(**taken).seconds == longest
     row = study(World(0.6), readers=2, images=10)[0]
     row = replace(row, seconds=longest, hidden_seconds=longest)
-    (read,) = parse_rows([{name: getattr(row, name, 0) for name in COLUMNS} | {"second": "", "confidence": ""}])
+    (read,) = parse_rows(
+        [{name: getattr(row, name, 0) for name in COLUMNS} | {"second": "", "confidence": "", "first_answer": ""}]
+    )
     assert read.seconds == longest
 
 
@@ -83,7 +85,7 @@ def contradicted(kind: str) -> list[dict[str, object]]:
     }[kind]
     return [
         {name: getattr(one, name) for name in COLUMNS if name != "truth"}
-        | {"truth": int(one.synthetic), "confidence": ""}
+        | {"truth": int(one.synthetic), "confidence": "", "first_answer": ""}
         for one in changed
     ]
 

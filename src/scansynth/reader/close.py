@@ -95,7 +95,9 @@ def close(
     hashes = {f"{Path(name).stem}_sha256": sha256_file(folder / name) for name in (READINGS, MACHINE, PROTOCOL)}
     write_json(folder / CLOSING, {**closing, **hashes, "chain": asdict(locked.end)})
     unfinished = {reader: (given, asked) for reader, (given, asked) in closing["unfinished"].items()}
-    study.log(STAGE, "written", readings=len(readings), early=bool(unfinished), **_kept(worklist, locked))
+    changed = sum(one.first_answer is not None for one in readings)
+    told = {"readings": len(readings), "changed": changed, "early": bool(unfinished)}
+    study.log(STAGE, "written", **told, **_kept(worklist, locked))
     progress(_STEPS, _STEPS, "closed")
     return Closed(len(readings), unfinished, machine)
 
@@ -228,6 +230,8 @@ def _reading(locked: Locked, entry: Entry) -> Reading:
         hidden_seconds=locked.hidden_seconds,
         window_changes=locked.window_changes,
         locked_at=locked.locked_at,
+        first_answer=locked.first_answer,
+        comment=locked.comment,
     )
 
 

@@ -253,4 +253,5 @@ def _worklist(plan: _Plan, protocol_sha256: str, tokens: Mapping[str, str], admi
         break_every=settings.break_every,
         administrator_sha256=token_sha256(administrator),
         readers=tuple(seats),
+        comments=settings.comments,
     )

@@ -107,6 +107,7 @@ def write_up(settings: ReaderSettings, fixed: Fixed, now: datetime.datetime) -> 
         "second_question": None
         if second is None
         else {"text": second.text, "options": list(second.options), "confidence": second.confidence},
+        "comments": settings.comments,
         "break_every": settings.break_every,
         "expiry_days": settings.expiry_days,
         "synthetic_set": fixed.synthetic_set,

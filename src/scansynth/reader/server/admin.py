@@ -61,7 +61,8 @@ def numbers(request: Request) -> Response:
 def _row(connection: Connection, order: Order) -> dict[str, Any]:
     """One reader; the columns of answers are not even read."""
     reader = order.seat.reader
-    locked = connection.execute(select(func.count()).where(readings.c.reader == reader)).scalar_one()
+    mine = (readings.c.reader == reader) & (readings.c.attempt == 1)
+    locked = connection.execute(select(func.count()).where(mine)).scalar_one()
     opened = select(invitations.c.spent_at).where(invitations.c.reader == reader)
     seen = select(func.max(sessions.c.seen_at)).where(sessions.c.reader == reader)
     return {

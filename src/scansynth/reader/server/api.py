@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scansynth.reader.server.access import csrf_token, end_session
+from scansynth.reader.server.comment import MOST
 from scansynth.reader.server.refusals import OutOfTurn, Refused, nothing_here
 from scansynth.reader.server.sessions import (
     READER,
@@ -25,7 +26,16 @@ from scansynth.reader.server.sessions import (
     service_of,
     visit_of,
 )
-from scansynth.reader.server.store import Answer, Draft, Progress, lock_answer, note_event, progress, save_draft
+from scansynth.reader.server.store import (
+    Answer,
+    Draft,
+    Progress,
+    lock_answer,
+    note_event,
+    progress,
+    save_draft,
+    undo_answer,
+)
 
 router = APIRouter(prefix="/api")
 
@@ -47,6 +57,7 @@ class SentDraft(Sent):
     answer: int | None = Field(None, ge=1, le=6)
     second: int | None = Field(None, ge=1)
     confidence: int | None = Field(None, ge=1, le=_CONFIDENCES)
+    comment: str = Field("", max_length=MOST)
 
 
 class SentLock(Sent):
@@ -59,6 +70,7 @@ class SentLock(Sent):
     hidden_seconds: Seconds = 0.0
     window_changes: int = Field(0, ge=0, le=1_000_000)
     zoomed: bool = False
+    comment: str = Field("", max_length=MOST)
     nonce: str = Field(pattern=r"^[0-9A-Za-z_-]{8,64}$")
 
 
@@ -99,7 +111,7 @@ def buffer(item: str, request: Request) -> Response:
     """The pixels of the current or the next image: headers and length are the same for every image."""
     service, visit = service_of(request), visit_of(request)
     done, place = _progress(service, visit), visit.order.index.get(item)
-    if place is None or done.closed or place not in {done.locked, done.locked + 1}:
+    if place is None or done.closed or place not in {done.place, done.place + 1}:
         raise nothing_here()
     return Response(service.served.buffer(visit.order.places[place]), media_type="application/octet-stream")
 
@@ -110,7 +122,8 @@ def draft(item: str, request: Request, body: Body) -> Response:
     service, visit = service_of(request), changing_visit_of(request)
     sent = _checked(SentDraft, body)
     _check_second(service, sent.second, sent.confidence, complete=False)
-    kept = Draft(sent.answer, sent.second, sent.confidence)
+    _check_comment(service, sent.comment)
+    kept = Draft(sent.answer, sent.second, sent.confidence, sent.comment)
     try:
         save_draft(service.database, visit.order, item, kept, service.stamp(), service.served.closed())
     except OutOfTurn as refusal:
@@ -124,6 +137,7 @@ def lock(item: str, request: Request, body: Body) -> Response:
     service, visit = service_of(request), changing_visit_of(request)
     sent = _checked(SentLock, body)
     _check_second(service, sent.second, sent.confidence, complete=True)
+    _check_comment(service, sent.comment)
     answer = Answer(**sent.model_dump())
 
     marked = service.served.closed()
@@ -134,6 +148,18 @@ def lock(item: str, request: Request, body: Body) -> Response:
     truth = visit.order.places[visit.order.index[item]].answer  # of practice cases alone
     feedback = {"feedback": {"truth": truth}} if truth else {}
     return JSONResponse(_state(service, visit, replace(now, closed=now.closed or marked)) | feedback)
+
+
+@router.post("/undo/{item}")
+def undo(item: str, request: Request) -> Response:
+    """Takes back the last answer; the answer to this is the new state, in which that image is the current one."""
+    service, visit = service_of(request), changing_visit_of(request)
+    marked = service.served.closed()
+    try:
+        now = undo_answer(service.database, visit.order, item, service.stamp(), marked)
+    except OutOfTurn as refusal:
+        return _out_of_turn(service, visit, refusal)
+    return JSONResponse(_state(service, visit, replace(now, closed=now.closed or marked)))
 
 
 @router.post("/pause")
@@ -174,7 +200,7 @@ def _progress(service: Service, visit: Visit) -> Progress:
 def _state(service: Service, visit: Visit, now: Progress) -> dict[str, Any]:
     worklist, order = service.served.worklist, visit.order
     practice, total = order.practice, len(order.places)
-    phase = "done" if now.locked == total else "practice" if now.locked < practice else "reading"
+    phase = "done" if now.place == total else "practice" if now.place < practice else "reading"
     going_on = phase != "done" and not now.closed
     return {
         "csrf": csrf_token(visit.token),
@@ -185,12 +211,15 @@ def _state(service: Service, visit: Visit, now: Progress) -> dict[str, Any]:
         "second_question": asdict(worklist.second_question) if worklist.second_question else None,
         "break_every": worklist.break_every,
         "phase": "closed" if now.closed else phase,
-        "done": max(0, now.locked - practice),
+        "done": max(0, now.place - practice),
         "total": total - practice,
-        "practice_done": min(now.locked, practice),
+        "practice_done": min(now.place, practice),
         "practice_total": practice,
-        "item": _named(visit, now.locked) if going_on else None,
-        "next": _named(visit, now.locked + 1) if going_on and now.locked + 1 < total else None,
+        "item": _named(visit, now.place) if going_on else None,
+        "next": _named(visit, now.place + 1) if going_on and now.place + 1 < total else None,
+        "last": _named(visit, now.locked - 1) if now.undoable and not now.closed else None,
+        "again": now.again,
+        "comments": worklist.comments,
         "draft": asdict(now.draft) if going_on and now.draft else None,
     }
 
@@ -237,3 +266,8 @@ def _check_second(service: Service, second: int | None, confidence: int | None, 
             raise Refused(422, "The second question is not answered yet.")
     if question and second is not None and second > len(question.options):
         raise Refused(422, "The second question has no such answer.")
+
+
+def _check_comment(service: Service, comment: str) -> None:
+    if comment and not service.served.worklist.comments:
+        raise Refused(422, "The answer is not valid: this study takes no comments.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import func, select
 
@@ -15,7 +17,7 @@ from scansynth.reader.server.database import UNREACHABLE, open_database
 from scansynth.reader.server.refusals import Refused
 from scansynth.reader.server.served import ServedWorklist, open_worklist
 from scansynth.reader.server.store import close_readings
-from scansynth.reader.server.tables import readings, study
+from scansynth.reader.server.tables import readings, study, undone
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Reading:
         window_changes: How often the window was changed.
         zoomed: Whether the image was enlarged.
         locked_at: The server's time, UTC; never earlier than that of the reading before in the chain.
+        comment: In free words.
+        first_answer: What the reader answered at first, where that was taken back; times are those of the first look.
     """
 
     reader: str
@@ -47,6 +51,8 @@ class Reading:
     window_changes: int
     zoomed: bool
     locked_at: str
+    comment: str = ""
+    first_answer: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,16 +85,26 @@ def export_readings(worklist: Path, database_url: str | None = None) -> Export:
     try:
         with database.snapshot() as connection:
             end = verify_chain(connection)
-            rows = connection.execute(select(readings).order_by(readings.c.n)).mappings().all()
+            rows = [row._asdict() for row in connection.execute(select(readings).order_by(readings.c.n))]
             closed = connection.execute(select(study.c.closed_at)).scalar_one()
+            back = {(row.reader, row.item) for row in connection.execute(select(undone))}
     except UNREACHABLE:
         raise ReaderError("the database cannot be read; check that it can be reached, and try again") from None
     finally:
         database.close()
-    _check_against(served, [(row["reader"], row["item"], row["position"], row["practice"]) for row in rows])
-    names = Reading.__dataclass_fields__
-    kept = tuple(Reading(**{name: row[name] for name in names}) for row in rows if not row["practice"])
-    return Export(kept, end, closed or "")
+    _check_against(served, rows, back)
+    again = {(row["reader"], row["item"]): row for row in rows if row["attempt"] == 2}
+    kept = (row for row in rows if row["attempt"] == 1 and not row["practice"])
+    return Export(tuple(_reading(row, again.get((row["reader"], row["item"]))) for row in kept), end, closed or "")
+
+
+def _reading(row: Mapping[str, Any], again: Mapping[str, Any] | None) -> Reading:
+    """What counts of an image: the answer given last, with the times of the first look."""
+    first = Reading(**{name: row[name] for name in Reading.__dataclass_fields__ if name != "first_answer"})
+    if again is None:
+        return first
+    said = {name: again[name] for name in ("answer", "second", "confidence", "comment")}
+    return replace(first, **said, first_answer=first.answer)
 
 
 def close_database(worklist: Path, database_url: str | None = None, clock: Clock | None = None) -> ChainEnd:
@@ -141,20 +157,29 @@ def answers_of(worklist: Path, reader: str, database_url: str | None = None) -> 
     database = open_database(worklist, served.worklist, database_url)
     try:
         with database.read() as connection:
-            return int(connection.execute(select(func.count()).where(readings.c.reader == reader)).scalar_one())
+            mine = (readings.c.reader == reader) & (readings.c.attempt == 1)
+            return int(connection.execute(select(func.count()).where(mine)).scalar_one())
     except UNREACHABLE:
         raise ReaderError("the database cannot be read; check that it can be reached, and try again") from None
     finally:
         database.close()
 
 
-def _check_against(served: ServedWorklist, rows: list[tuple[str, str, int, bool]]) -> None:
-    """Each reading must stand where the worklist's order says: also a chain that was made again cannot name others."""
+def _check_against(
+    served: ServedWorklist, rows: Sequence[Mapping[str, Any]], back: Collection[tuple[str, str]]
+) -> None:
+    """Each reading must stand where the worklist's order says: also a chain that was made again cannot name others.
+
+    An answer given again must follow the very one that was taken back.
+    """
     count: dict[str, int] = {}
-    for reader, item, position, practice in rows:
-        place = count.get(reader, 0)
+    for row in rows:
+        reader, item, again = row["reader"], row["item"], row["attempt"] == 2
+        place = count.get(reader, 0) - again
         count[reader] = place + 1
         order = served.orders.get(reader)
-        fits = order is not None and place < len(order.places) and order.places[place].item == item
-        if order is None or not fits or (order.position(place), place < order.practice) != (position, practice):
+        fits = order is not None and 0 <= place < len(order.places) and order.places[place].item == item
+        told = (row["position"], row["practice"])
+        fits = fits and not (again and (row["practice"] or (reader, item) not in back))
+        if order is None or not fits or (order.position(place), place < order.practice) != told:
             raise ReaderError("the readings do not agree with the worklist; give the database of this very study")

@@ -1,12 +1,15 @@
 """Readings, drafts and events: what a reader has done, added row by row and never changed.
 
+The last answer can be taken back once, before the next is locked: the image is then answered again in a row of its own,
+and the first answer stands until that is locked.
+
 An answer is locked inside one transaction that holds the end of the chain: two tabs, a resend and two servers at
 once come one after the other, and the second sees what the first has done.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
@@ -14,10 +17,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from scansynth.errors import ReaderError
 from scansynth.reader.server.chain import row_sha256
+from scansynth.reader.server.comment import canonical
 from scansynth.reader.server.database import Database
 from scansynth.reader.server.refusals import OutOfTurn, closed, nothing_here
 from scansynth.reader.server.served import Order
-from scansynth.reader.server.tables import drafts, events, head, readings, study
+from scansynth.reader.server.tables import drafts, events, head, readings, study, undone
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,17 @@ class Draft:
         answer: 1 to 6.
         second: Number of the option of the second question, from 1.
         confidence: In it, from 1.
+        comment: In free words.
     """
 
     answer: int | None
     second: int | None
     confidence: int | None
+    comment: str = ""
+
+    def __post_init__(self) -> None:
+        """Brings the comment to its one form."""
+        object.__setattr__(self, "comment", canonical(self.comment))
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,7 @@ class Answer:
         window_changes: How often the window was changed.
         zoomed: Whether the image was enlarged.
         nonce: Made by the page, once for each lock; a resend has the same.
+        comment: In free words.
     """
 
     answer: int
@@ -58,12 +69,15 @@ class Answer:
     window_changes: int
     zoomed: bool
     nonce: str
+    comment: str = ""
 
     def __post_init__(self) -> None:
         """Brings times to the one form in which every database keeps them: whole milliseconds, and no -0.0.
 
-        The hash of a row covers its values; SQLite stores -0.0 as 0.0, and the row would no longer fit its hash.
+        The hash of a row covers its values; SQLite stores -0.0 as 0.0, and the row would no longer fit its hash. The
+        same holds for a comment: PostgreSQL takes no NUL.
         """
+        object.__setattr__(self, "comment", canonical(self.comment))
         for name in ("seconds", "hidden_seconds"):
             object.__setattr__(self, name, round(float(getattr(self, name)), 3) + 0.0)
 
@@ -76,28 +90,47 @@ class Progress:
         locked: How many places, practice included, are locked.
         draft: What was saved of the current one.
         closed: Whether the study takes no more readings.
+        again: Whether the last of them was taken back, and is the current one until it is answered again.
+        undoable: Whether it can be taken back.
     """
 
     locked: int
     draft: Draft | None
     closed: bool
+    again: bool = False
+    undoable: bool = False
+
+    @property
+    def place(self) -> int:
+        """The place of the current image."""
+        return self.locked - 1 if self.again else self.locked
 
 
 def progress(connection: Connection, order: Order) -> Progress:
     """How far this reader is: one statement, so one view of the data."""
     reader = order.seat.reader
-    count = select(func.count()).select_from(readings).where(readings.c.reader == reader).scalar_subquery()
-    kept = (drafts.c.item, drafts.c.answer, drafts.c.second, drafts.c.confidence)
+    rows = select(func.count()).select_from(readings).where(readings.c.reader == reader)
+    back = select(func.count()).select_from(undone).where(undone.c.reader == reader)
+    last = select(readings.c.item).where(readings.c.reader == reader).order_by(readings.c.n.desc()).limit(1)
+    kept = (drafts.c.item, drafts.c.answer, drafts.c.second, drafts.c.confidence, drafts.c.comment)
     row = connection.execute(
-        select(count.label("locked"), study.c.closed_at, *kept).select_from(
-            study.outerjoin(drafts, drafts.c.reader == reader)
-        )
+        select(
+            rows.where(readings.c.attempt == 1).scalar_subquery().label("locked"),
+            rows.where(readings.c.attempt == 2).scalar_subquery().label("repeated"),
+            back.scalar_subquery().label("undone"),
+            back.where(undone.c.item == last.scalar_subquery()).scalar_subquery().label("last_undone"),
+            study.c.closed_at,
+            *kept,
+        ).select_from(study.outerjoin(drafts, drafts.c.reader == reader))
     ).one()
     if row.locked > len(order.places):
         raise ReaderError("the database holds more readings of a reader than the worklist has images; check both")
-    current = order.places[row.locked].item if row.locked < len(order.places) else None
-    draft = Draft(row.answer, row.second, row.confidence) if row.item is not None and row.item == current else None
-    return Progress(row.locked, draft, row.closed_at is not None)
+    undoable = row.locked > order.practice and not row.last_undone
+    now = Progress(row.locked, None, row.closed_at is not None, row.undone > row.repeated, undoable)
+    current = order.places[now.place].item if now.place < len(order.places) else None
+    if row.item is None or row.item != current:
+        return now
+    return replace(now, draft=Draft(row.answer, row.second, row.confidence, row.comment))
 
 
 def is_closed(connection: Connection) -> bool:
@@ -140,14 +173,15 @@ def lock_answer(
         found = connection.execute(select(readings).where(either)).all()
         if any(_is_this(row, reader, item, answer) for row in found if row.nonce == answer.nonce):
             return now_at
-        locked = _expect_current(now_at, order, item, marked)
+        place = _expect_current(now_at, order, item, marked)
         last = max((row.locked_at for row in found), default=now)
         row: dict[str, Any] = {
             "n": end.rows + 1,
             "reader": reader,
             "item": item,
-            "practice": locked < order.practice,
-            "position": order.position(locked),
+            "attempt": 2 if now_at.again else 1,
+            "practice": place < order.practice,
+            "position": order.position(place),
             **asdict(answer),
             "locked_at": max(now, last),  # a clock set back between two servers turns no order round
             "previous": end.sha256,
@@ -157,7 +191,36 @@ def lock_answer(
         connection.execute(update(head).values(rows=row["n"], sha256=row["sha256"]))
         if now_at.draft is not None:
             connection.execute(delete(drafts).where(drafts.c.reader == reader))
-        return Progress(locked + 1, None, closed=False)
+        return Progress(place + 1, None, closed=False, undoable=place >= order.practice and not now_at.again)
+
+
+def undo_answer(database: Database, order: Order, item: str, now: str, marked: bool = False) -> Progress:
+    """Takes back the reader's last answer, which becomes the draft of the one to come; arguments as of `lock_answer`.
+
+    Practice is excepted: its truth was told.
+
+    Raises:
+        Refused: There is no such item for this reader.
+        OutOfTurn: It is not the last answer, or was taken back before, or the study is closed.
+    """
+    reader = order.seat.reader
+    with database.write() as connection:
+        connection.execute(select(head).with_for_update()).one()
+        now_at, place = progress(connection, order), order.index.get(item)
+        if place is None or place > now_at.locked:
+            raise nothing_here()
+        if now_at.again and place == now_at.place:
+            return now_at  # a resend
+        if marked or now_at.closed:
+            raise closed()
+        if not now_at.undoable or place != now_at.locked - 1:
+            raise OutOfTurn("Only the last answer can be changed, and only once.")
+        mine = (readings.c.reader == reader) & (readings.c.item == item)
+        first = connection.execute(select(readings).where(mine)).one()
+        connection.execute(insert(undone).values(reader=reader, item=item, at=now))
+        draft = Draft(first.answer, first.second, first.confidence, first.comment)
+        _keep_draft(connection, reader, item, draft, now)
+        return Progress(now_at.locked, draft, closed=False, again=True)
 
 
 def save_draft(database: Database, order: Order, item: str, draft: Draft, now: str, marked: bool = False) -> None:
@@ -170,10 +233,14 @@ def save_draft(database: Database, order: Order, item: str, draft: Draft, now: s
     reader = order.seat.reader
     with database.write(synced=False) as connection:  # the browser keeps it, too
         _expect_current(progress(connection, order), order, item, marked)
-        row = {"reader": reader, "item": item, "saved_at": now, **asdict(draft)}
-        upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-        statement = upsert(drafts).values(row)
-        connection.execute(statement.on_conflict_do_update(index_elements=[drafts.c.reader], set_=row))
+        _keep_draft(connection, reader, item, draft, now)
+
+
+def _keep_draft(connection: Connection, reader: str, item: str, draft: Draft, now: str) -> None:
+    row = {"reader": reader, "item": item, "saved_at": now, **asdict(draft)}
+    upsert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = upsert(drafts).values(row)
+    connection.execute(statement.on_conflict_do_update(index_elements=[drafts.c.reader], set_=row))
 
 
 def note_event(connection: Connection, reader: str, kind: str, now: str, seconds: float | None = None) -> None:
@@ -183,16 +250,16 @@ def note_event(connection: Connection, reader: str, kind: str, now: str, seconds
 
 def _expect_current(now_at: Progress, order: Order, item: str, marked: bool) -> int:
     """The place of the current item, when it is the one named."""
-    locked, place = now_at.locked, order.index.get(item)
-    if place is None or place > locked + 1:  # what was not shown yet is as unknown as another reader's
+    current, place = now_at.place, order.index.get(item)
+    if place is None or place > current + 1:  # what was not shown yet is as unknown as another reader's
         raise nothing_here()
-    if place < locked:
+    if place < current:
         raise OutOfTurn("This answer is locked and can no longer be changed.")
     if marked or now_at.closed:
         raise closed()
-    if place > locked:
+    if place > current:
         raise OutOfTurn("Another image comes first; the page now shows it.")
-    return locked
+    return current
 
 
 def _is_this(row: Row[Any], reader: str, item: str, answer: Answer) -> bool:

@@ -22,7 +22,7 @@ from sqlalchemy import (
     event,
 )
 
-FORMAT = 1
+FORMAT = 2
 START = "0" * 64
 """What stands as the hash before the first reading."""
 
@@ -74,6 +74,7 @@ drafts = Table(
     Column("answer", Integer),
     Column("second", Integer),
     Column("confidence", Integer),
+    Column("comment", Text, nullable=False),
     Column("saved_at", Text, nullable=False),
 )
 
@@ -83,11 +84,13 @@ readings = Table(
     Column("n", BigInteger, primary_key=True, autoincrement=False),
     Column("reader", Text, nullable=False),
     Column("item", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),  # 2: given again after the first was taken back
     Column("practice", Boolean, nullable=False),
     Column("position", Integer, nullable=False),
     Column("answer", Integer, nullable=False),
     Column("second", Integer),
     Column("confidence", Integer),
+    Column("comment", Text, nullable=False),
     Column("seconds", Double, nullable=False),
     Column("hidden_seconds", Double, nullable=False),
     Column("window_changes", Integer, nullable=False),
@@ -96,8 +99,17 @@ readings = Table(
     Column("locked_at", Text, nullable=False),
     Column("previous", Text, nullable=False),
     Column("sha256", Text, nullable=False),
-    UniqueConstraint("reader", "item"),
+    UniqueConstraint("reader", "item", "attempt"),
     CheckConstraint("answer BETWEEN 1 AND 6"),
+    CheckConstraint("attempt BETWEEN 1 AND 2"),
+)
+
+undone = Table(  # answers that were taken back, to be given again; the first stands until the second is locked
+    "undone",
+    metadata,
+    Column("reader", Text, primary_key=True),
+    Column("item", Text, primary_key=True),
+    Column("at", Text, nullable=False),
 )
 
 head = Table(  # the end of the chain: how many rows there are, and the hash of the last
@@ -130,7 +142,7 @@ FOR EACH STATEMENT EXECUTE FUNCTION scansynth_append_only()"""
 
 
 def _add_triggers(_: MetaData, connection: Connection, **__: Any) -> None:
-    names = (readings.name, events.name)
+    names = (readings.name, undone.name, events.name)
     if connection.dialect.name == "postgresql":
         statements = [_FUNCTION, *(_POSTGRES.format(table=name) for name in names)]
     else:

@@ -127,6 +127,7 @@ class Worklist:
         break_every: Images after which a break is proposed; 0: never.
         administrator_sha256: Hash of the administrator's token.
         readers: In the order of their names.
+        comments: Whether readers may write a comment to each image.
     """
 
     study: str
@@ -140,6 +141,7 @@ class Worklist:
     break_every: int
     administrator_sha256: str
     readers: tuple[Seat, ...]
+    comments: bool = True
 
     def as_json(self) -> dict[str, Any]:
         """As `worklist.json` holds it."""

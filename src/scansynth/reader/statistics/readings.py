@@ -32,8 +32,12 @@ COLUMNS = (
     "hidden_seconds",
     "window_changes",
     "locked_at",
+    "first_answer",
+    "comment",
 )
 """Of readings.csv; practice is not in it. `truth` is 1 for synthetic, 0 for real."""
+
+_FORMULA = ("=", "+", "-", "@")
 
 _LONGEST = 31 * 86_400.0  # seconds; what the server takes, so that no answer that was locked ends the analysis
 
@@ -58,6 +62,8 @@ class Reading:
         hidden_seconds: With the page out of sight.
         window_changes: Of window and level.
         locked_at: When the server took the answer.
+        first_answer: What was answered at first, where the reader took that back; times are those of the first look.
+        comment: In free words.
     """
 
     reader: str
@@ -75,6 +81,8 @@ class Reading:
     hidden_seconds: float
     window_changes: int
     locked_at: str
+    first_answer: int | None = None
+    comment: str = ""
 
     @property
     def image(self) -> tuple[bool, str]:
@@ -128,8 +136,10 @@ def write_readings(path: Path, readings: Iterable[Reading]) -> None:
 
 def _row(reading: Reading) -> dict[str, Any]:
     row = {name: getattr(reading, name) for name in COLUMNS if name != "truth"}
-    optional = {name: "" for name in ("second", "confidence") if row[name] is None}
-    return {**row, **optional, "truth": int(reading.synthetic)}
+    row |= {name: "" for name in ("second", "confidence", "first_answer") if row[name] is None}
+    if reading.comment.startswith(_FORMULA):  # a spreadsheet would run it
+        row["comment"] = f" {reading.comment}"
+    return {**row, "truth": int(reading.synthetic)}
 
 
 def _whole(row: Mapping[str, Any], name: str, low: int, high: int) -> int:
@@ -186,6 +196,8 @@ def _reading(row: Mapping[str, Any]) -> Reading:
         hidden_seconds=_seconds(row, "hidden_seconds"),
         window_changes=_whole(row, "window_changes", 0, 10**6),
         locked_at=str(row["locked_at"]),
+        first_answer=_optional(row, "first_answer"),
+        comment=str(row["comment"]).strip(),
     )
 
 
