@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from pathlib import Path
 
 import mlcroissant
@@ -12,11 +14,13 @@ from cyclonedx.validation.json import JsonStrictValidator
 from releasable_study import CLEAN, UNSEARCHED, make_releasable, put_evidence, put_real
 from rocrate.rocrate import ROCrate
 
+from scansynth.claims.rules import RULES
 from scansynth.config import GovernanceSettings
 from scansynth.files import read_csv, read_json, sha256_file
 from scansynth.release.bill import installed
 from scansynth.release.cards import DATA_CARD, MODEL_CARD, NOT_PROVIDED
-from scansynth.release.manifest import MANIFEST, listing
+from scansynth.release.checklists import checklists
+from scansynth.release.manifest import CHECKLISTS, MANIFEST, listing
 from scansynth.release.package import Override, Released, Wishes, release
 from scansynth.release.policy import Policy
 from scansynth.statistics import Verdict
@@ -88,6 +92,34 @@ def test_the_data_card_states_all_of_the_governance(released: Path) -> None:
     text = (released / DATA_CARD).read_text()
     assert all(f"as written by a person: {key}" in text for key in GovernanceSettings.model_fields)
     assert "| kept back | 2 images" in text
+
+
+def test_the_checklists_are_filled_and_linked(released: Path) -> None:
+    text = (released / CHECKLISTS).read_text()
+    lists = checklists()
+    assert [len(one.items) for one in lists] == [44, 7, 20, 15]
+    for one in lists:
+        part = text.split(f"## {one.name}\n")[1].split("\n## ")[0]
+        rows = [line for line in part.splitlines() if line.startswith("| ")][2:]
+        assert len(rows) == len(one.items)
+        for item, row in zip(one.items, rows, strict=True):
+            assert (NOT_PROVIDED in row) == (not item.answer and not item.claims), row
+    assert "as written by a person: intended_use" in text
+    assert "[`copies.flag_rate`](report/index.html#claim-" in text
+    page = (released / "report" / "index.html").read_text()
+    links = re.findall(r"\]\(([^)#]+)(?:#([\w-]+))?\)", text)
+    assert len(links) > 40
+    for place, anchor in links:
+        assert (released / place).exists(), place
+        assert not anchor or f'id="{anchor}"' in page
+    for claim, number in re.findall(r"\[`([\w.]+)`\]\(report/index.html#claim-(\d+)\)", text):
+        table = page.split(f'id="claim-{number}"')[1].split("</table>")[0]
+        assert html.escape(RULES[claim].question, quote=False) in html.unescape(table), claim
+
+
+@pytest.mark.parametrize("card", [DATA_CARD, MODEL_CARD])
+def test_the_cards_name_the_checklists(released: Path, card: str) -> None:
+    assert f"]({CHECKLISTS})" in (released / card).read_text()
 
 
 def test_an_override_and_what_a_policy_let_pass_stand_on_every_card(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from scansynth.claims.questions import EVERY_QUESTION, HOUSE
 from scansynth.data.sets import LABEL_SEPARATOR
 from scansynth.ledger import Role
 from scansynth.release.candidate import Candidate
-from scansynth.release.manifest import BUNDLE, DICOM, ONNX, TABLE, Manifest
+from scansynth.release.manifest import BUNDLE, CHECKLISTS, DICOM, ONNX, TABLE, Manifest
 from scansynth.stage import read_record
 from scansynth.statistics import Verdict
 
@@ -34,7 +34,7 @@ def data_card(candidate: Candidate, about: Manifest) -> str:
     counts = ", ".join(f"{labels.count(label)} {label or 'without a label'}" for label in sorted(set(labels)))
     masks = sum(bool(row["mask"]) for row in candidate.leaving)
     return _page(
-        f"# Data card: synthetic images of {_plain(about.study)}",
+        f"# Data card: synthetic images of {plain(about.study)}",
         *_notices(about, candidate),
         EXPLANATION,
         "## What it is",
@@ -64,6 +64,7 @@ def data_card(candidate: Candidate, about: Manifest) -> str:
             ("responsible", governance.responsible_person),
             ("kept for", governance.retention),
         ),
+        f"Reporting checklists (CLAIM, the FDA's scorecard, STANDING Together, TEHDAS2): [{CHECKLISTS}]({CHECKLISTS}).",
         "## What a person must add",
         _lacking(
             "how patients were selected for the cohort, and who is missing in it",
@@ -79,7 +80,7 @@ def model_card(candidate: Candidate, about: Manifest) -> str:
     facts, governance = candidate.source.facts, candidate.study.config.governance
     run = read_record(candidate.source.folder)
     return _page(
-        f"# Model card: the generator of {_plain(about.study)}",
+        f"# Model card: the generator of {plain(about.study)}",
         *_notices(about, candidate),
         "## Model details",
         _table(
@@ -109,6 +110,7 @@ def model_card(candidate: Candidate, about: Manifest) -> str:
         "the seed of the set, also those that were kept back. The "
         f"claims `copies.*` and `membership.*` are of the set; attacks on the weights themselves: {NOT_PROVIDED}. "
         "Discriminator, encoders and checkpoints are not released.",
+        f"Reporting checklists (CLAIM, the FDA's scorecard, STANDING Together, TEHDAS2): [{CHECKLISTS}]({CHECKLISTS}).",
         "## What a person must add",
         _lacking(
             "ethical considerations of the use that is intended",
@@ -128,14 +130,14 @@ def _as_onnx(about: Manifest) -> str:
 def _notices(about: Manifest, candidate: Candidate) -> Iterable[str]:
     """What every card says first: who overruled what, and which refuted claims were let pass."""
     if about.override is not None:
-        against = "; ".join(_plain(text) for text in about.override["against"])
+        against = "; ".join(plain(text) for text in about.override["against"])
         yield (
-            f"> **Released against the gate** by {_plain(about.override['by'])}, who gave as the reason: "
-            f"{_plain(about.override['reason'])}. The gate's reasons: {against}."
+            f"> **Released against the gate** by {plain(about.override['by'])}, who gave as the reason: "
+            f"{plain(about.override['reason'])}. The gate's reasons: {against}."
         )
     if about.refuted:
         yield (
-            f"> **Refuted, and released by a policy of {_plain(about.decided_by)}:** {', '.join(about.refuted)}. "
+            f"> **Refuted, and released by a policy of {plain(about.decided_by)}:** {', '.join(about.refuted)}. "
             "See below what that means."
         )
 
@@ -168,7 +170,7 @@ def _line(claim: Claim) -> str:
     whose = ", ".join(part for part in (claim.judge, claim.attribute) if part)
     value = "" if claim.value is None else f", {sensible(claim.value)} {claim.unit}"
     ends = "" if claim.interval is None else f" ({sensible(claim.interval.low)} to {sensible(claim.interval.high)})"
-    return f"- `{claim.claim}`{f' by {_plain(whose)}' if whose else ''}{value}{ends}: {_plain(claim.why)}"
+    return f"- `{claim.claim}`{f' by {plain(whose)}' if whose else ''}{value}{ends}: {plain(claim.why)}"
 
 
 def _spacing(spacing: Sequence[float]) -> str:
@@ -180,11 +182,11 @@ def _lacking(*what: str) -> str:
 
 
 def _table(*rows: tuple[str, object]) -> str:
-    lines = [f"| {_plain(name)} | {_plain(value) or NOT_PROVIDED} |" for name, value in rows]
+    lines = [f"| {plain(name)} | {plain(value) or NOT_PROVIDED} |" for name, value in rows]
     return "\n".join(["| | |", "| --- | --- |", *lines])
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
     """Text that stays within its cell, and is no markup of HTML."""
     return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
 

@@ -18,6 +18,8 @@ MANIFEST, SIGNATURE = "manifest.json", "manifest.sig.json"
 TABLE, DICOM, PNG, GENERATOR, BUNDLE = "images.csv", "dicom", "png", "generator", "bundle"
 """The table of images, and folders."""
 
+CHECKLISTS = "CHECKLISTS.md"
+
 ONNX = f"{BUNDLE}/models/model.onnx"
 """The generator as ONNX."""
 

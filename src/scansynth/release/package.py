@@ -32,10 +32,12 @@ from scansynth.release.bill import BILL, bill
 from scansynth.release.bundle import write_bundle
 from scansynth.release.candidate import Candidate, gather
 from scansynth.release.cards import DATA_CARD, MODEL_CARD, data_card, model_card
+from scansynth.release.checklists import filled
 from scansynth.release.crate import CRATE, crate
 from scansynth.release.croissant import CROISSANT, croissant
 from scansynth.release.gate import Reason, named, read_by, reasons_against
 from scansynth.release.manifest import (
+    CHECKLISTS,
     DICOM,
     GENERATOR,
     MANIFEST,
@@ -177,6 +179,7 @@ def _describe(candidate: Candidate, folder: Path, manifest: Manifest) -> None:
     """Cards, and what machines read of a data set: Croissant, bill of materials, and RO-Crate over all of them."""
     write_text(folder / DATA_CARD, data_card(candidate, manifest))
     write_text(folder / MODEL_CARD, model_card(candidate, manifest))
+    write_text(folder / CHECKLISTS, filled(candidate, manifest))
     write_json(folder / CROISSANT, croissant(candidate, manifest))
     write_json(folder / BILL, bill(manifest.weights_sha256, manifest.made))
     write_json(folder / CRATE, crate(candidate, replace(manifest, files=_hashes(folder))))
