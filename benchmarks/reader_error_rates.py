@@ -55,7 +55,7 @@ def coverage(readers: int, spread: float, runs: int, seed: int) -> dict[str, Any
         held["ours"] += holds(found.general.interval(LEVEL), 0.5)
         held["these_readers"] += holds(found.these.interval(LEVEL), 0.5)
         away = abs(found.general.auc - 0.5)
-        for name, freedom in (("hillis", found.squares.freedom), ("r_minus_1", readers - 1.0)):
+        for name, freedom in (("hillis", found.hillis), ("r_minus_1", readers - 1.0)):
             held[name] += away <= quantile((1 + LEVEL) / 2, freedom) * found.general.error
         outcomes[decide(found.general, MARGIN, LEVEL).outcome] += 1
     return {

@@ -42,7 +42,7 @@ CANDIDATES, FIT = "candidates.csv", "fit.json"
 PROTOCOL, PROBE, SEALED, WORKLIST_FOLDER = "protocol.json", "probe.json", "sealed.bin", "worklist"
 """Of a reader study, from its making on."""
 
-READINGS, MACHINE, CLOSING, IMRMC = "readings.csv", "machine.json", "closing.json", "imrmc.csv"
+READINGS, MACHINE, CLOSING, IMRMC = "readings.csv", "machine.json", "closing.json", "readings.imrmc"
 """Of a reader study, from its closing on."""
 
 PAGE = "index.html"

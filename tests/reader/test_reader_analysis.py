@@ -83,14 +83,46 @@ def test_one_reader_is_a_study_of_one() -> None:
     assert found.beside["agreement"]["between"] is None
 
 
-def test_a_reader_who_did_not_finish_voids_the_plan_and_is_listed() -> None:
-    readings = [one for one in study(World(0.8)) if one.reader != "r03" or one.position <= 50]
+def test_a_reader_who_left_late_counts_with_what_was_read() -> None:
+    everything = study(World(0.8))
+    readings = [one for one in everything if one.reader != "r03" or one.position <= 80]
     found = outcome(readings, protocol())
-    assert found.decision.outcome is Outcome.NOT_ASSESSABLE
-    assert "5 of 6 read all 120 images" in found.decision.why
-    assert found.primary is not None  # told all the same
+    assert found.decision.outcome is Outcome.DISTINGUISHABLE
     assert [row["finished"] for row in found.readers] == [True, True, False, True, True, True]
-    assert found.n["readers"] == 5
+    assert all(row["counts"] for row in found.readers)
+    assert (found.n["readers"], found.n["readers who read all"]) == (6, 5)
+    assert "1 of them answered at least 50% of the images and counts" in " ".join(found.notes)
+    # the mean of the readers' AUCs, each of what the reader saw
+    assert found.primary is not None
+    assert found.primary["auc"] == pytest.approx(np.mean([row["auc"] for row in found.readers]))
+
+
+def test_a_reader_who_left_early_does_not_count_and_voids_nothing() -> None:
+    everything = study(World(0.8))
+    readings = [one for one in everything if one.reader != "r03" or one.position <= 50]
+    found = outcome(readings, protocol())
+    without = outcome([one for one in everything if one.reader != "r03"], protocol(5))
+    assert found.decision == without.decision
+    assert found.primary is not None
+    assert without.primary is not None
+    assert found.primary["interval"] == without.primary["interval"]
+    assert [row["counts"] for row in found.readers] == [True, True, False, True, True, True]
+    assert "None of them is part of the primary result" in " ".join(found.notes)
+
+
+def test_readers_who_were_set_aside_do_not_count_however_much_they_read() -> None:
+    readings = study(World(0.8))
+    found = outcome(readings, replace(protocol(), excluded=("r02",)))
+    assert [row["counts"] for row in found.readers] == [True, False, True, True, True, True]
+    alone = outcome([one for one in readings if one.reader != "r02"], protocol(5))
+    assert found.decision.interval == alone.decision.interval
+
+
+def test_too_few_readers_who_count_support_no_verdict_on_others() -> None:
+    readings = [one for one in study(World(0.8), 3) if one.reader != "r03" or one.position <= 20]
+    found = outcome(readings, protocol(3))
+    assert found.decision.outcome is Outcome.NOT_ASSESSABLE
+    assert "2 of at least 3 readers" in found.decision.why
 
 
 def test_readers_who_always_say_the_same_show_no_equivalence() -> None:

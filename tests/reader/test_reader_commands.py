@@ -88,7 +88,7 @@ def test_a_study_from_invitations_to_the_verdict(tmp_path: Path, command: Callab
     (claim,) = read_claims(study.reader / "claims.json")
     # three readers who gave one answer to everything show nothing, whatever their AUC
     assert claim.verdict is Verdict.NOT_ASSESSABLE
-    assert (study.reader / "imrmc.csv").read_text().count("\n") > 3 * IMAGES
+    assert (study.reader / "readings.imrmc").read_text().count("\n") > 3 * IMAGES
     record = read_record(study.reader)
     assert record is not None
     assert record.outputs["readings.csv"] == sha256_file(study.reader / "readings.csv")

@@ -13,6 +13,7 @@ from scansynth.errors import ReaderError
 from scansynth.files import read_csv
 from scansynth.reader.server.api import SentLock
 from scansynth.reader.statistics import imrmc
+from scansynth.reader.statistics.counting import counting
 from scansynth.reader.statistics.readings import COLUMNS, parse_rows, read_readings, repeats, table, write_readings
 from scansynth.reader.statistics.simulation import World
 
@@ -130,35 +131,65 @@ def test_the_table_does_not_depend_on_the_order_of_rows() -> None:
     assert (one.answers == other.answers).all()
 
 
-def test_readers_who_did_not_finish_are_left_out_and_the_images_of_the_others_stay() -> None:
+def test_images_that_a_reader_did_not_answer_stay_open() -> None:
     readings = [one for one in study(World(0.6), readers=3, images=40) if one.reader != "r02" or one.position <= 12]
-    assert table(readings, least=40).readers == ("r01", "r03")
-    assert len(table(readings, least=40).images) == 40
-    assert len(table(readings).images) == 12
+    found = table(readings)
+    assert found.readers == ("r01", "r02", "r03")
+    assert (found.answers > 0).sum(axis=1).tolist() == [40, 12, 40]
+    assert np.isnan(found.scores).sum(axis=1).tolist() == [0, 28, 0]
+    assert found.complete().readers == ("r01", "r03")
+    assert found.complete().images == found.images
+    assert found.only(found.synthetic).answers.shape == (3, 20)
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "excluded", "counts"),
+    [
+        (40, 40, (), True),
+        (40, 20, (), False),  # half of them, and fewer than ten of a class
+        (120, 60, (), True),
+        (120, 59, (), False),
+        (120, 120, ("r01",), False),
+        (12, 12, (), True),  # all there is: the study is judged by its own least number
+    ],
+)
+def test_who_answered_half_of_the_images_counts(
+    asked: int, given: int, excluded: tuple[str, ...], counts: bool
+) -> None:
+    found = study(World(0.6), readers=1, images=asked, repeated=0)
+    kept = [one for one in found if one.synthetic][: given - given // 2]
+    kept += [one for one in found if not one.synthetic][: given // 2]
+    if asked == 40 and given == 20:
+        kept = [one for one in found if one.synthetic][:11] + [one for one in found if not one.synthetic][:9]
+    assert counting(kept, asked, excluded) == ({"r01"} if counts else set())
 
 
 def test_imrmc_comes_back_and_holds_a_truth_for_each_case(tmp_path: Path) -> None:
     readings = study(World(0.6), readers=3, images=30)
-    imrmc.write_imrmc(tmp_path / "imrmc.csv", readings)
-    found = imrmc.read_imrmc(tmp_path / "imrmc.csv")
+    imrmc.write_imrmc(tmp_path / "readings.imrmc", readings)
+    found = imrmc.read_imrmc(tmp_path / "readings.imrmc")
     assert found == imrmc.rows(readings)
-    truths = {case: score for reader, case, modality, score in found if reader == modality == "truth"}
+    truths = {case: score for reader, case, modality, score in found if (reader, modality) == (-1, 0)}
     assert sorted(truths.values()) == [0] * 15 + [1] * 15
-    seen = [row for row in found if row[0] != "truth"]
+    seen = [row for row in found if row[0] != -1]
     assert len(seen) == 3 * 30  # repeats left out: iMRMC knows one reading of a case
     whole = table(readings)
     names = sorted(truths)
     for reader, case, _, score in seen:
         place = names.index(case)
-        assert score == whole.answers[whole.readers.index(reader), place]
+        assert score == whole.answers[reader - 1, place]
         assert truths[case] == whole.synthetic[place]
-    head = (tmp_path / "imrmc.csv").read_text().splitlines()
-    assert {"N0: 15", "N1: 15", "NR: 3", "NM: 1"} <= set(head[: head.index("BEGIN DATA:")])
+    head = (tmp_path / "readings.imrmc").read_text().splitlines()
+    assert {"N0: 15", "N1: 15", "NR: 3", "NM: 1", "reader 2 is r02"} <= set(head[: head.index("BEGIN DATA:")])
+    # RJafroc takes every name for a number
+    assert all(
+        part.lstrip("-").isdecimal() for line in head[head.index("BEGIN DATA:") + 1 :] for part in line.split(",")
+    )
 
 
 def test_imrmc_holds_nothing_of_the_cohort(tmp_path: Path) -> None:
-    imrmc.write_imrmc(tmp_path / "imrmc.csv", study(World(0.6)))
-    text = (tmp_path / "imrmc.csv").read_text()
+    imrmc.write_imrmc(tmp_path / "readings.imrmc", study(World(0.6)))
+    text = (tmp_path / "readings.imrmc").read_text()
     assert "case0" not in text
     assert "patient" not in text
 
@@ -166,20 +197,14 @@ def test_imrmc_holds_nothing_of_the_cohort(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("r1, c1, m", "is not reader, case, modality, score"),
-        ("r1, c1, m, high", "is not reader, case, modality, score"),
-        ("r1, c2, m, 3", "one row of truth"),
-        ("truth, c1, truth, 0", "one row of truth"),
-        ("r1, c1, m, 2\nr1, c1, m, 3", "read a case twice"),
+        ("1,1,1", "is not reader, case, modality, score"),
+        ("1,1,1,high", "is not reader, case, modality, score"),
+        ("1,2,1,3", "one row of truth"),
+        ("-1,1,0,0", "one row of truth"),
+        ("1,1,1,2\n1,1,1,3", "read a case twice"),
     ],
 )
 def test_a_damaged_imrmc_file_is_refused(tmp_path: Path, line: str, message: str) -> None:
-    (tmp_path / "imrmc.csv").write_text(f"about\nBEGIN DATA:\ntruth, c1, truth, 1\n{line}\n")
+    (tmp_path / "readings.imrmc").write_text(f"about\nBEGIN DATA:\n-1,1,0,1\n{line}\n")
     with pytest.raises(ReaderError, match=message):
-        imrmc.read_imrmc(tmp_path / "imrmc.csv")
-
-
-def test_a_reader_named_like_the_truth_is_refused(tmp_path: Path) -> None:
-    readings = [replace(one, reader="truth") for one in study(World(0.6), readers=1, images=10)]
-    with pytest.raises(ReaderError, match="rename the reader"):
-        imrmc.write_imrmc(tmp_path / "imrmc.csv", readings)
+        imrmc.read_imrmc(tmp_path / "readings.imrmc")

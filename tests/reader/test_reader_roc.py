@@ -14,8 +14,8 @@ from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.weightstats import DescrStatsW
 
 from scansynth.errors import ReaderError
-from scansynth.reader.statistics.mrmc import FEW_READERS, Squares, average, squares
-from scansynth.reader.statistics.roc import Estimate, delong, placements, pseudovalues, reader_estimates
+from scansynth.reader.statistics.mrmc import FEW_READERS, areas, average, mean_of, squares
+from scansynth.reader.statistics.roc import Estimate, delong, placements, reader_estimates
 from scansynth.reader.statistics.simulation import World, readings
 
 
@@ -52,22 +52,25 @@ def test_delong_by_hand() -> None:
     assert delong(placed)[0, 0] == pytest.approx((1 / 12) / 3 + (1 / 36) / 3, abs=1e-12)
 
 
-def test_pseudovalues_are_those_of_leaving_each_image_out() -> None:
+def pseudovalues(answers: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """C theta - (C - 1) theta_(c) (Dorfman, Berbaum and Metz 1992)."""
+    found, count = areas(answers, truth), len(truth)
+    return count * found.values[:, None] - (count - 1) * found.left_out
+
+
+def test_figures_without_each_image_are_those_of_leaving_it_out() -> None:
     answers, truth = made_up()
-    values = pseudovalues(placements(answers, truth))
-    count = len(truth)
-    order = np.r_[np.flatnonzero(truth), np.flatnonzero(~truth)]
+    found = areas(answers, truth)
     for reader, own in enumerate(answers):
-        auc = roc_auc_score(truth, own)
-        for column, image in enumerate(order):
-            kept = np.arange(count) != image
+        assert found.values[reader] == pytest.approx(roc_auc_score(truth, own), abs=1e-12)
+        for image in range(len(truth)):
+            kept = np.arange(len(truth)) != image
             without = roc_auc_score(truth[kept], own[kept])
-            assert values[reader, column] == pytest.approx(count * auc - (count - 1) * without, abs=1e-9)
+            assert found.left_out[reader, image] == pytest.approx(without, abs=1e-12)
 
 
 def test_mean_squares_are_statsmodels() -> None:
-    answers, truth = made_up()
-    values = pseudovalues(placements(answers, truth))
+    values = pseudovalues(*made_up())
     cells = pd.DataFrame(
         [(r, c, values[r, c]) for r in range(values.shape[0]) for c in range(values.shape[1])],
         columns=["reader", "image", "value"],
@@ -79,21 +82,15 @@ def test_mean_squares_are_statsmodels() -> None:
     assert ours.rest == pytest.approx(outside["Residual"], rel=1e-6)
 
 
-def test_it_is_the_analysis_of_obuchowski_and_rockette() -> None:
-    # variance (MS_R + R max(Cov2, 0)) / R with jackknife covariances of the AUCs (Hillis et al. 2005)
+def test_it_is_the_analysis_of_dorfman_berbaum_and_metz() -> None:
+    # the two-way ANOVA of the pseudovalues, readers by images, comes to the same (Hillis et al. 2005)
     answers, truth = made_up(5)
-    placed = placements(answers, truth)
-    count = len(truth)
-    values = pseudovalues(placed)
-    without = (count * placed.auc[:, None] - values) / (count - 1)
-    jackknife = (count - 1) / count * (without - placed.auc[:, None]) @ (without - placed.auc[:, None]).T
-    shared = jackknife[~np.eye(5, dtype=bool)].mean()
-    between = placed.auc.var(ddof=1)
+    table = squares(pseudovalues(answers, truth))
     found = average(answers, truth)
-    assert found.general.error**2 == pytest.approx((between + 5 * max(shared, 0.0)) / 5, rel=1e-9)
-    assert found.general.freedom == pytest.approx((between + 5 * max(shared, 0)) ** 2 / (between**2 / 4), rel=1e-9)
-    assert found.these.error**2 == pytest.approx(jackknife.mean(), rel=1e-9)
-    assert found.spread**2 == pytest.approx(max(between - np.diag(jackknife).mean() + shared, 0.0), rel=1e-6)
+    assert found.general.error**2 == pytest.approx(table.variance, rel=1e-9)
+    assert found.general.freedom == pytest.approx(table.freedom, rel=1e-9)
+    assert found.these.error**2 == pytest.approx(table.images / (5 * len(truth)), rel=1e-9)
+    assert found.spread**2 == pytest.approx(max(table.readers - table.rest, 0.0) / len(truth), rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -108,9 +105,9 @@ def test_the_study_of_van_dyke_is_analysed_as_published(
 ) -> None:
     # Van Dyke et al., RSNA 1993: 5 readers, 114 patients; AUC, MS(R), Cov2 and results of each method as printed by
     # OR-DBM MRMC 2.5 (University of Iowa), trapezoidal area, jackknife, readers and cases random
-    rest = 0.05
-    ours = Squares(114 * between, rest + 5 * 114 * shared, rest, (5, 114))
-    estimate = Estimate(auc, math.sqrt(ours.variance), ours.freedom, 45)
+    steps = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])  # any five figures with this mean and variance
+    figures = auc + steps * math.sqrt(between / steps.var(ddof=1))
+    estimate = mean_of(figures, np.full((5, 5), shared) + 0.001 * np.eye(5), 114, 45).general
     assert estimate.error == pytest.approx(error, abs=1e-6)
     assert estimate.freedom == pytest.approx(freedom, abs=1e-2)
     assert estimate.interval(0.95).low == pytest.approx(low, abs=1e-5)

@@ -200,5 +200,5 @@ def _analyse(opened: Study, study: Path) -> None:
     console.say(f"{found.decision.outcome.value}: {found.decision.why}")
     for note in found.notes:
         console.warn(note)
-    console.result(f"wrote {opened.reader / 'analysis.json'}, claims.json and imrmc.csv beside it")
+    console.result(f"wrote {opened.reader / 'analysis.json'}, claims.json and readings.imrmc beside it")
     console.result(f"next: scansynth report {study}")

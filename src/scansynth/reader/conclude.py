@@ -36,7 +36,7 @@ STAGE = "reader analyse"
 
 
 def conclude(study: Study) -> Analysis:
-    """Analyses a closed study and writes analysis.json, claims.json, imrmc.csv and the record; the caller has the lock.
+    """Analyses a closed study and writes what it found, with the record; the caller has the lock.
 
     Raises:
         ReaderError: The study is not closed, or protocol, probe or readings were changed since.

@@ -15,6 +15,7 @@ from scansynth.data.tensors import CohortFacts
 from scansynth.errors import ReaderError
 from scansynth.files import read_json, sha256_file
 from scansynth.reader.server.worklist import Preset, SecondQuestion
+from scansynth.reader.statistics.counting import LEAST_IMAGES, LEAST_SHARE
 from scansynth.study import PROTOCOL
 
 FORMAT = 1
@@ -35,7 +36,8 @@ QUESTION = "Is this image a real scan, or synthetic?"
 
 PRIMARY = {
     "figure": "the readers' mean AUC for distinguishing synthetic from real images, first answers only",
-    "variance": "two-way random effects: readers and images are both random samples",
+    "variance": "readers and images are both random samples (Obuchowski and Rockette, jackknife covariances)",
+    "readers": f"whoever answered all images, or at least {LEAST_SHARE:.0%} of them and {LEAST_IMAGES} of either kind",
     "verdicts": [
         "distinguishable",
         "equivalent within the margin",

@@ -6,19 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from scansynth.claims.claim import Claim, Control, Floor, Measurement, not_assessable, stated
 from scansynth.errors import ReaderError
 from scansynth.reader.statistics import agreement, controls, strata
+from scansynth.reader.statistics.alone import reader_rows
 from scansynth.reader.statistics.arrival import impossible, longest
+from scansynth.reader.statistics.counting import LEAST_IMAGES, LEAST_SHARE, counting, finished
 from scansynth.reader.statistics.course import course
 from scansynth.reader.statistics.crossed import crossed_logit
-from scansynth.reader.statistics.detection import detect
 from scansynth.reader.statistics.mrmc import Average, average
 from scansynth.reader.statistics.readings import Reading, Table, counted, repeats, table
-from scansynth.reader.statistics.roc import reader_estimates
 from scansynth.reader.statistics.strata import Attributes
 from scansynth.reader.statistics.verdict import (
     CLAIMED,
@@ -33,8 +30,6 @@ from scansynth.seeds import generator
 from scansynth.statistics import Interval
 
 CLAIM = "reader.indistinguishable"
-LEAST_IMAGES = 10
-"""Of either class, for there to be a verdict at all."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +44,7 @@ class Protocol:
         break_every: Images after which a break was proposed.
         override: Who overruled the probe's refusal, and why; empty where it did not refuse.
         refused: What the refusal said.
+        excluded: Readers whose answers were set aside when they left, before the seal was opened.
     """
 
     margin: float
@@ -58,6 +54,7 @@ class Protocol:
     break_every: int = 0
     override: str = ""
     refused: str = ""
+    excluded: tuple[str, ...] = ()
 
 
 def read_protocol_values(values: Mapping[str, Any]) -> Protocol:
@@ -150,9 +147,10 @@ def analyse(
     ordered = sorted(readings, key=lambda reading: (reading.reader, reading.position))
     if not ordered:
         raise ReaderError("there are no readings yet")
-    whole = table(ordered, protocol.images)
+    kept = counting(ordered, protocol.images, protocol.excluded)
+    whole = table(one for one in ordered if one.reader in kept)
     n = _numbers(ordered, whole, protocol)
-    found = average(whole.answers, whole.synthetic) if _two_by_two(whole) else None
+    found = average(whole.scores, whole.synthetic) if _two_by_two(whole) else None
     checks = _controls(whole, ordered, protocol, seed) if found is not None else ()
     decision = _decision(whole, found, checks, protocol)
     notes = _notes(whole, ordered, protocol, checks)
@@ -162,7 +160,7 @@ def analyse(
         claim=_claim(decision, found, floor, checks, protocol, n, notes, inputs or {}),
         protocol=protocol,
         primary=None if found is None else _primary(found, floor, checks, protocol),
-        readers=_reader_rows(ordered, whole, protocol),
+        readers=reader_rows(ordered, whole, protocol.images, protocol.margin, protocol.level),
         beside=_beside(ordered, whole, protocol, attributes or {}, seed),
         machine=machine,
         n=n,
@@ -171,15 +169,17 @@ def analyse(
 
 
 def _two_by_two(whole: Table) -> bool:
-    """Whether there is something to average: two readers, and two images of each class."""
-    made = int(whole.synthetic.sum())
-    return len(whole.readers) >= 2 and min(made, len(whole.synthetic) - made) >= 2
+    """Whether there is something to average: two readers, and for each two images of each class."""
+    seen = whole.answers > 0
+    made, real = seen[:, whole.synthetic].sum(axis=1), seen[:, ~whole.synthetic].sum(axis=1)
+    return len(whole.readers) >= 2 and int(min(made.min(), real.min())) >= 2
 
 
 def _numbers(readings: Sequence[Reading], whole: Table, protocol: Protocol) -> dict[str, int]:
     first = counted(readings)
     return {
         "readers": len(whole.readers),
+        "readers who read all": len(finished(whole, protocol.images)),
         "readers who began": len({reading.reader for reading in readings}),
         "readers planned": protocol.readers,
         "synthetic images": int(whole.synthetic.sum()),
@@ -202,10 +202,6 @@ def _decision(whole: Table, found: Average | None, checks: tuple[Control, ...], 
     if whole.readers and not real:
         return missing(
             "F is missing: no real image was read, so it is not known how often real images are called synthetic."
-        )
-    if len(whole.readers) < protocol.readers:
-        return missing(
-            f"fewer readers than planned: {len(whole.readers)} of {protocol.readers} read all {protocol.images} images."
         )
     if min(made, real) < LEAST_IMAGES:
         return missing(f"too few images: {made} synthetic and {real} real ones, and {LEAST_IMAGES} of each are needed.")
@@ -235,7 +231,7 @@ def _notes(whole: Table, readings: Sequence[Reading], protocol: Protocol, checks
             f"Before reading began, the probe refused this study: {refused}. It was run anyway, by decision of: "
             f"{protocol.override}."
         )
-    notes += _missing_readers(protocol.readers, len({reading.reader for reading in readings}), len(whole.readers))
+    notes += _missing_readers(readings, whole, protocol)
     notes += [
         f"{count} answers of {reader} report more time than passed on the server between two answers."
         for reader, count in sorted(impossible(readings).items())
@@ -248,17 +244,22 @@ def _notes(whole: Table, readings: Sequence[Reading], protocol: Protocol, checks
     return tuple(notes)
 
 
-def _missing_readers(planned: int, began: int, finished: int) -> list[str]:
+def _missing_readers(readings: Sequence[Reading], whole: Table, protocol: Protocol) -> list[str]:
     """A note on the readers who did not read all images, those who never began among them."""
-    began, missing = max(began, finished), max(planned, began) - finished
-    if not missing:
+    began, ended = len({reading.reader for reading in readings}), len(finished(whole, protocol.images))
+    everyone = max(protocol.readers, began)
+    absent = everyone - ended
+    if not absent:
         return []
-    never = max(planned - began, 0)
-    told = f" ({'none of them began' if never == missing else f'{never} of them never began'})" if never else ""
-    return [
-        f"{missing} of {max(planned, began)} readers did not read all images{told}. They are not part of the primary "
-        "result."
-    ]
+    never, partly = max(protocol.readers - began, 0), len(whole.readers) - ended
+    told = f" ({'none of them began' if never == absent else f'{never} of them never began'})" if never else ""
+    counts = (
+        f"{partly} of them answered at least {LEAST_SHARE:.0%} of the images and {'counts' if partly == 1 else 'count'}"
+        " with what they answered"
+        if partly
+        else "None of them is part of the primary result"
+    )
+    return [f"{absent} of {everyone} readers did not read all images{told}. {counts}."]
 
 
 def _primary(found: Average, floor: Floor | None, checks: tuple[Control, ...], protocol: Protocol) -> dict[str, Any]:
@@ -274,10 +275,10 @@ def _primary(found: Average, floor: Floor | None, checks: tuple[Control, ...], p
         "degrees_of_freedom": min(found.general.freedom, 1e9),
         "interval_for_these_readers": [these.low, these.high],
         "reader_sd": found.spread,
-        "mean_squares": {
-            "readers": found.squares.readers,
-            "images": found.squares.images,
-            "readers_by_images": found.squares.rest,
+        "variances": {
+            "between_readers": found.between,
+            "one_reader_over_images": found.own,
+            "shared_by_readers": found.shared,
         },
         "floor": None if floor is None else {"low": floor.low, "mean": floor.mean, "high": floor.high},
         "controls": [
@@ -287,51 +288,13 @@ def _primary(found: Average, floor: Floor | None, checks: tuple[Control, ...], p
     }
 
 
-def _reader_rows(readings: Sequence[Reading], whole: Table, protocol: Protocol) -> tuple[dict[str, Any], ...]:
-    """Each reader alone: of this reader, on images like these."""
-    rows = []
-    for name in sorted({reading.reader for reading in readings}):
-        own = table(reading for reading in readings if reading.reader == name)
-        made, real = int(own.synthetic.sum()), int((~own.synthetic).sum())
-        row: dict[str, Any] = {
-            "reader": name,
-            "images": len(own.images),
-            "finished": name in whole.readers,
-            "answers": _counts(own.answers),
-            "answers_real": _counts(own.answers[:, ~own.synthetic]),
-            "answers_synthetic": _counts(own.answers[:, own.synthetic]),
-        }
-        if min(made, real) < 2:
-            decision = missing(
-                "F is missing: this reader read no real image." if not real else "too few images of a class were read."
-            )
-        else:
-            estimate = reader_estimates(own.answers, own.synthetic)[0]
-            interval = estimate.interval(protocol.level)
-            row |= detect(own.answers[0], own.synthetic).as_row(protocol.level)
-            row |= {"auc": estimate.auc, "auc_interval": [interval.low, interval.high]}
-            if min(made, real) < LEAST_IMAGES:
-                decision = missing(f"{LEAST_IMAGES} images of each class are needed.")
-            elif controls.used_the_scale(own.answers)[0] == 0.0:
-                decision = missing("this reader gave nearly the same answer to all images.")
-            else:
-                decision = decide(estimate, protocol.margin, protocol.level)
-        rows.append({**row, "verdict": decision.as_row()})
-    return tuple(rows)
-
-
-def _counts(answers: NDArray[np.int64]) -> list[int]:
-    """How often each of the six answers was given, in order."""
-    return [int(amount) for amount in np.bincount(answers.ravel(), minlength=7)[1:]]
-
-
 def _beside(
     readings: Sequence[Reading], whole: Table, protocol: Protocol, attributes: Attributes, seed: int
 ) -> dict[str, Any]:
     """What is told beside the primary result."""
-    first, level = counted(readings), protocol.level
+    first, level, done = counted(readings), protocol.level, whole.complete()
     everyone = sorted({reading.reader for reading in readings})
-    alike = agreement.between(whole.answers, level, generator(seed, "kappa between")) if whole.images else None
+    alike = agreement.between(done.answers, level, generator(seed, "kappa between")) if done.readers else None
     again = repeats(readings, everyone)
     same = agreement.within(again, level, generator(seed, "kappa within"))
     alone = {
@@ -345,11 +308,11 @@ def _beside(
             "within_readers": {name: None if found is None else found.as_row() for name, found in alone.items()},
         },
         "course": course(first, protocol.break_every, level),
-        "labels": strata.by_label(whole, level) if whole.images else {},
-        "groups": strata.by_group(whole, attributes, level) if whole.images else {},
-        "images": strata.by_image(whole) if whole.images else {},
+        "labels": strata.by_label(done, level) if done.readers else {},
+        "groups": strata.by_group(done, attributes, level) if done.readers else {},
+        "images": strata.by_image(done) if done.readers else {},
         "second_question": strata.second_question(first),
-        "crossed_logit": crossed_logit(whole.answers, whole.synthetic).as_row(level) if _two_by_two(whole) else None,
+        "crossed_logit": crossed_logit(done.answers, done.synthetic).as_row(level) if _two_by_two(done) else None,
     }
 
 

@@ -29,12 +29,15 @@ _LARGEST = 0.4  # planted distance from chance, however wide the margin
 
 def floor(table: Table, rng: np.random.Generator) -> Floor:
     """Distance of the readers' mean AUC from 0.5 when the truth is shuffled among the images."""
-    ranks = stats.rankdata(table.answers, axis=1).mean(axis=0)
-    made, real = int(table.synthetic.sum()), int((~table.synthetic).sum())
+    seen = table.answers > 0
+    ranks = np.where(seen, stats.rankdata(table.scores, axis=1, nan_policy="omit"), 0.0)
     draws = np.empty(SHUFFLES)
     for place in range(SHUFFLES):
-        chosen = rng.permutation(len(ranks))[:made]
-        draws[place] = abs((ranks[chosen].mean() - (made + 1) / 2.0) / real - 0.5)
+        synthetic = table.synthetic[rng.permutation(len(table.synthetic))].astype(np.float64)
+        made = seen @ synthetic
+        real = seen.sum(axis=1) - made
+        pairs = ranks @ synthetic - made * (made + 1.0) / 2.0
+        draws[place] = abs(float(np.mean(pairs / (made * real))) - 0.5)
     return floor_of("the same answers, with randomly permuted truth", draws)
 
 
@@ -45,7 +48,7 @@ def plant(answers: NDArray[np.int64], synthetic: Mask, distance: float, rng: np.
     makes the AUC 0.5 + `distance`, less what ties blunt. A reader who always says the same is not changed.
 
     Args:
-        answers: Without any difference, (R, C).
+        answers: Without any difference; 0 where there is none, (R, C).
         synthetic: Class of each image, (C,).
         distance: Of the AUC from 0.5, at most 0.4.
         rng: Draws which images and answers.
@@ -54,8 +57,9 @@ def plant(answers: NDArray[np.int64], synthetic: Mask, distance: float, rng: np.
     share = distance / ((more + 1) / (more + 2) - 0.5)
     planted = answers.copy()
     for own in planted:
-        raised = np.flatnonzero(synthetic & (rng.random(len(own)) < share))
-        others = own[rng.integers(len(own), size=(more, len(raised)))]
+        given = own[own > 0]
+        raised = np.flatnonzero(synthetic & (own > 0) & (rng.random(len(own)) < share))
+        others = given[rng.integers(len(given), size=(more, len(raised)))]
         own[raised] = np.maximum(own[raised], others.max(axis=0))
     return planted
 
@@ -69,14 +73,15 @@ def found_when_planted(table: Table, margin: float, level: float, rng: np.random
     found = 0
     for _ in range(PLANTED_DRAWS):
         synthetic = table.synthetic[rng.permutation(len(table.synthetic))]
-        estimate = average(plant(table.answers, synthetic, distance, rng), synthetic).general
+        planted = plant(table.answers, synthetic, distance, rng)
+        estimate = average(np.where(planted > 0, planted, np.nan), synthetic).general
         found += decide(estimate, margin, level).outcome is Outcome.DISTINGUISHABLE
     return Control(f"an AUC of {0.5 + distance:.2f} planted in the answers", found / PLANTED_DRAWS, PLANTED_NEEDED)
 
 
 def used_the_scale(answers: NDArray[np.int64]) -> Floats:
-    """Whether each reader gave more than one answer often enough, 1 or 0, (R,)."""
-    most = [np.bincount(own).max() / len(own) for own in answers]
+    """Whether each reader gave more than one answer often enough, 1 or 0, (R,); an answer of 0 is none."""
+    most = [np.bincount(own[own > 0]).max() / (own > 0).sum() for own in answers]
     return (np.array(most) <= MONOTONE).astype(np.float64)
 
 

@@ -1,8 +1,9 @@
-"""The readings in the format of iMRMC, the program of the FDA for multi-reader studies.
+"""The readings in the format of iMRMC, the program of the FDA for multi-reader studies; RJafroc reads it as well.
 
 Rows of readerID, caseID, modalityID and score under a line `BEGIN DATA:`. For each case one row says the truth: its
-reader and its modality are `truth`, its score is 1 (signal present: synthetic) or 0. Format: the iMRMC user manual and
-its R package's `dfMRMC_example`. iMRMC knows no second reading of a case, so repeats are left out.
+reader is -1, its modality 0, its score 1 (signal present: synthetic) or 0. All names are whole numbers, as RJafroc
+wants them; lines before the data say which reader is which. Format: the iMRMC user manual, and `DfReadDataFile` of
+RJafroc. Neither knows a second reading of a case, so repeats are left out; RJafroc wants every reader to have read all.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from scansynth.files import write_text
 from scansynth.reader.statistics.readings import Reading, counted
 
 BEGIN = "BEGIN DATA:"
-TRUTH = "truth"
-MODALITY = "scansynth"
-"""The one modality; iMRMC compares two where there are two."""
+TRUTH = -1
+"""In the place of the reader, for rows of truth."""
 
-Row = tuple[str, str, str, int]
+MODALITY = 1
+"""The modality of a study of one set of images; rows of truth have 0."""
+
+Row = tuple[int, int, int, int]
 
 
 def rows(readings: Iterable[Reading]) -> list[Row]:
@@ -29,36 +32,37 @@ def rows(readings: Iterable[Reading]) -> list[Row]:
     """
     kept = counted(readings)
     images = sorted({reading.image for reading in kept})
-    names = {image: f"c{number:04d}" for number, image in enumerate(images, start=1)}
-    truths: list[Row] = [(TRUTH, names[image], TRUTH, int(image[0])) for image in images]
-    answers: list[Row] = [(reading.reader, names[reading.image], MODALITY, reading.answer) for reading in kept]
+    numbers = {image: number for number, image in enumerate(images, start=1)}
+    readers = _numbers(kept)
+    truths: list[Row] = [(TRUTH, numbers[image], 0, int(image[0])) for image in images]
+    answers = [(readers[reading.reader], numbers[reading.image], MODALITY, reading.answer) for reading in kept]
     return truths + sorted(answers)
 
 
-def write_imrmc(path: Path, readings: Iterable[Reading]) -> None:
-    """Writes the file, whole or not at all.
+def _numbers(readings: Iterable[Reading]) -> dict[str, int]:
+    """The number of each reader, in the order of their names."""
+    return {name: number for number, name in enumerate(sorted({reading.reader for reading in readings}), start=1)}
 
-    Raises:
-        ReaderError: A reader's name has a comma, or is the word that marks the truth.
-    """
-    found = rows(readings)
-    kept = [row for row in found if row[2] != TRUTH]
-    if any("," in row[0] or row[0] in {TRUTH, "-1"} for row in kept):
-        raise ReaderError("a reader's name must not contain a comma or be truth or -1; rename the reader")
-    cases = [row for row in found if row[2] == TRUTH]
+
+def write_imrmc(path: Path, readings: Iterable[Reading]) -> None:
+    """Writes the file, whole or not at all."""
+    kept = tuple(readings)
+    found, readers = rows(kept), _numbers(kept)
+    cases = [row for row in found if row[0] == TRUTH]
     head = [
         "Reader study of synthetic images; 1 is synthetic, and a higher score means synthetic",
+        *(f"reader {number} is {name}" for name, number in readers.items()),
         f"N0: {sum(row[3] == 0 for row in cases)}",
         f"N1: {sum(row[3] == 1 for row in cases)}",
-        f"NR: {len({row[0] for row in kept})}",
+        f"NR: {len({row[0] for row in found} - {TRUTH})}",
         "NM: 1",
         BEGIN,
     ]
-    write_text(path, "\n".join([*head, *(f"{r}, {c}, {m}, {s}" for r, c, m, s in found)]) + "\n")
+    write_text(path, "\n".join([*head, *(",".join(map(str, row)) for row in found)]) + "\n")
 
 
 def read_imrmc(path: Path) -> list[Row]:
-    """The rows of an iMRMC file.
+    """The rows of an iMRMC file whose names are whole numbers.
 
     Raises:
         ReaderError: A row is not of the format, a case has no truth or two, or a reading comes twice.
@@ -68,12 +72,13 @@ def read_imrmc(path: Path) -> list[Row]:
         raise ReaderError(f"{path.name} has no line {BEGIN}")
     found: list[Row] = []
     for line in filter(None, (line.strip() for line in lines[lines.index(BEGIN) + 1 :])):
-        parts = [part.strip() for part in line.split(",")]
-        if len(parts) != 4 or not parts[3].isdecimal():
-            raise ReaderError(f"{path.name}: {line!r} is not reader, case, modality, score")
-        found.append((parts[0], parts[1], parts[2], int(parts[3])))
-    truths = [row[1] for row in found if row[0] in {TRUTH, "-1"}]
-    readings = [row[:3] for row in found if row[0] not in {TRUTH, "-1"}]
+        try:
+            reader, case, modality, score = (int(part) for part in line.split(","))
+        except ValueError:
+            raise ReaderError(f"{path.name}: {line!r} is not reader, case, modality, score") from None
+        found.append((reader, case, modality, score))
+    truths = [row[1] for row in found if row[0] == TRUTH]
+    readings = [row[:3] for row in found if row[0] != TRUTH]
     if len(set(truths)) != len(truths) or {row[1] for row in readings} - set(truths):
         raise ReaderError(f"{path.name}: each case needs one row of truth")
     if len(set(readings)) != len(readings):

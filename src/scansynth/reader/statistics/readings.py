@@ -245,13 +245,13 @@ def _first_shown(readings: list[Reading]) -> list[Reading]:
 
 @dataclass(frozen=True)
 class Table:
-    """First answers of readers who saw the same images.
+    """First answers of readers by image.
 
     Attributes:
         readers: In order of their names, (R,).
         images: (synthetic, case) in order, (C,).
         labels: Of the images, (C,).
-        answers: 1..6, (R, C).
+        answers: 1..6; 0 where a reader did not answer, (R, C).
         synthetic: Class of each image, (C,).
     """
 
@@ -260,6 +260,11 @@ class Table:
     labels: tuple[str, ...]
     answers: NDArray[np.int64]
     synthetic: Mask
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """The answers, not a number where there is none, (R, C)."""
+        return np.where(self.answers > 0, self.answers, np.nan)
 
     def only(self, chosen: Mask) -> Table:
         """The table of some of the images."""
@@ -272,34 +277,40 @@ class Table:
             self.synthetic[chosen],
         )
 
+    def complete(self) -> Table:
+        """The table of the readers who answered all images."""
+        kept = np.flatnonzero(np.all(self.answers > 0, axis=1)).tolist()
+        names = tuple(self.readers[place] for place in kept)
+        return Table(names, self.images, self.labels, self.answers[kept], self.synthetic)
+
 
 def counted(readings: Iterable[Reading]) -> tuple[Reading, ...]:
     """Readings that count in the primary analysis: of each image what came first."""
     return tuple(reading for reading in readings if not reading.repeat_of)
 
 
-def table(readings: Iterable[Reading], least: int = 1) -> Table:
+def table(readings: Iterable[Reading]) -> Table:
     """Readers by images, from first answers; the order of the rows does not matter.
 
     Args:
         readings: Of any readers; repeats are passed over.
-        least: Readers with fewer answered images are left out.
 
     Returns:
-        The images that all kept readers answered; it may be empty.
+        Every image that any of them answered; it may be empty.
     """
-    by_reader: dict[str, dict[tuple[bool, str], Reading]] = {}
-    for reading in counted(readings):
-        by_reader.setdefault(reading.reader, {})[reading.image] = reading
-    kept = {name: own for name, own in sorted(by_reader.items()) if len(own) >= least}
-    images = sorted(set.intersection(*(set(own) for own in kept.values()))) if kept else []
-    rows = [[own[image].answer for image in images] for own in kept.values()]
-    first = next(iter(kept.values()), {})
+    kept = counted(readings)
+    readers = sorted({reading.reader for reading in kept})
+    labels = {reading.image: reading.label for reading in kept}
+    images = sorted(labels)
+    rows, columns = ({name: place for place, name in enumerate(names)} for names in (readers, images))
+    answers = np.zeros((len(readers), len(images)), dtype=np.int64)
+    for reading in kept:
+        answers[rows[reading.reader], columns[reading.image]] = reading.answer
     return Table(
-        tuple(kept),
+        tuple(readers),
         tuple(images),
-        tuple(first[image].label for image in images),
-        np.array(rows, dtype=np.int64).reshape(len(kept), len(images)),
+        tuple(labels[image] for image in images),
+        answers,
         np.array([synthetic for synthetic, _ in images], dtype=np.bool_),
     )
 

@@ -97,21 +97,6 @@ def delong(placed: Placements) -> Floats:
     return np.asarray(sum(np.atleast_2d(np.cov(part)) / part.shape[1] for part in parts), dtype=np.float64)
 
 
-def pseudovalues(placed: Placements) -> Floats:
-    """Jackknife pseudovalues of each reader's AUC over all images, synthetic ones first, (R, C).
-
-    C theta - (C - 1) theta_(c) (Dorfman, Berbaum and Metz, Invest. Radiol. 27, 1992). Leaving out one image changes
-    the mean of its class's placement values and nothing else, so no AUC is computed again. Their mean is the AUC.
-    """
-    count = placed.positive.shape[1] + placed.negative.shape[1]
-    auc = placed.auc[:, None]
-    rows = []
-    for part in (placed.positive, placed.negative):
-        without = (part.shape[1] * auc - part) / (part.shape[1] - 1)
-        rows.append(count * auc - (count - 1) * without)
-    return np.concatenate(rows, axis=1)
-
-
 def reader_estimates(scores: NDArray[Any], synthetic: Mask) -> tuple[Estimate, ...]:
     """Each reader's AUC with DeLong's standard error: of this reader, on images like these.
 
