@@ -9,6 +9,8 @@ the role test is never read. A cohort of too few patients has no tune patients: 
 out, of the same patients, and `held_out` says so.
 
 * kid: against tune, with pairs of one patient left out; kid_real is train against tune.
+* varied: the collapse monitor's figures of a last look at the same network, and the figures among them at which a
+  training would be said to have collapsed; the reals beside it are the tune images.
 * coverage, recall (k = 3) and pair (median distance of two images, over that of tune): as many synthetic images as tune
   patients, one image of each, mean of 20 draws; coverage_real and so on have train patients in their place.
 """
@@ -33,7 +35,9 @@ from scansynth.data import augment
 from scansynth.data.tensors import load_cohort, select, to_signed, to_stored
 from scansynth.data.transforms import permission
 from scansynth.files import read_json, write_bytes, write_json
+from scansynth.gan.collapse import SAMPLES, STEPPED, RealImages, look, new_monitor
 from scansynth.gan.grid import grid, png
+from scansynth.gan.health import CRITICAL
 from scansynth.gan.models.families import complete, family_of
 from scansynth.gan.models.family import Batch, Form
 from scansynth.gan.sampling import Latent, images_of
@@ -143,6 +147,19 @@ def judged(made: NDArray[np.float32], found: Material) -> dict[str, float]:
     return {name: round(value, 4) for name, value in result.items()}
 
 
+def varied(network: nn.Module, length: int, found: Material, seed: int) -> dict[str, Any]:
+    """What the collapse monitor says of the generator at its end."""
+    random = torch.Generator().manual_seed(derive_seed(seed, "watched"))
+    labels = np.resize(np.random.default_rng(1).permutation(found.train.labels), 2 * SAMPLES)
+    latent = Latent(torch.randn(2 * SAMPLES, length, generator=random), torch.from_numpy(labels))
+    tune = RealImages(found.train.images, found.tune.images, tuple(found.tune.patients.tolist()), found.held_out)
+    step = torch.randn(STEPPED, length, generator=random)
+    monitor = new_monitor(tune, latent.part(0, SAMPLES), step, seed)
+    figures = look(monitor, network, latent.part(SAMPLES, 2 * SAMPLES))
+    low = [name for name, limit in CRITICAL.items() if not figures[name] >= limit]
+    return {"varied": {name: round(value, 3) for name, value in figures.items()}, "collapsed": low}
+
+
 def _of_draw(
     tune: NDArray[np.float64],
     patients: NDArray[np.str_],
@@ -199,7 +216,7 @@ def main() -> None:
             "study": asked.study.name, "shape": made.shape[2:], "classes": asked.classes, "recipe": name,
             "set": json.loads(asked.set), "seed": asked.seed, "cpu_seconds": asked.seconds, "wall_seconds": round(wall),
             "images": seen, "train": len(found.train.images), "tune": len(found.tune.images),
-            "held_out": found.held_out, **judged(made, found),
+            "held_out": found.held_out, **judged(made, found), **varied(network, length, found, asked.seed),
         }  # fmt: skip
         print(json.dumps(row), flush=True)
         if asked.out:
