@@ -116,6 +116,9 @@ class GeneratorSettings(Settings):
     run: str = Field("main", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$", description="Name of the run: gan/<run>/.")
     recipe: str = Field("dcgan", description="A recipe of scansynth, or a path to a recipe's TOML file.")
     classes: tuple[str, ...] = Field((), description="Labels the generator sees; empty: the positive label.")
+    masks: bool = Field(
+        False, description="Make the lesion's mask with each image, in recipes that can, such as compact."
+    )
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         1.0, description="Share of the train patients used to train the generator, chosen by the seed."
     )
@@ -144,6 +147,9 @@ class SyntheticSettings(Settings):
     name: str = Field("main", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$", description="Name of the set: synthetic/<set>/.")
     images: int | None = Field(
         None, gt=0, description="Number of images; unset: as many as real images of the test role, at least 400."
+    )
+    labels: tuple[str, ...] = Field(
+        (), description="Labels of the images, by turns; empty: all that the generator tells apart."
     )
 
 

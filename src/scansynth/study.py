@@ -138,7 +138,11 @@ class Study:
         Raises:
             ConfigError: There is no such recipe, or a key is wrong.
         """
-        return load_recipe(self.config.generator.recipe, self.config.generator.overrides, self.folder)
+        own = self.config.generator
+        recipe = load_recipe(own.recipe, own.overrides, self.folder)
+        if not own.masks:
+            return recipe
+        return recipe.model_copy(update={"network": {**recipe.network, "masks": True}})
 
     def source(self, path: str) -> Path:
         """A path of `study.toml`, taken from the study folder unless it is absolute."""

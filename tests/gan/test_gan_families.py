@@ -16,7 +16,7 @@ from scansynth.config import Settings
 from scansynth.console import silent
 from scansynth.data.tensors import CohortFacts, to_signed
 from scansynth.dicom.write import CT_IMAGE_STORAGE
-from scansynth.errors import ConfigError
+from scansynth.errors import ConfigError, TrainingError
 from scansynth.files import read_csv
 from scansynth.gan.collapse import RealImages
 from scansynth.gan.generate import generate
@@ -217,7 +217,7 @@ class Toy(Family):
         return Networks(ToyGenerator(shape, made, classes, 6), ToyDiscriminator(shape, made, classes), 6)
 
     def fit(self, networks: Networks, images: Any) -> None:
-        networks.generator.spread.fill_(float(to_signed(images).std()))
+        networks.generator.spread.fill_(float(to_signed(images[:, :-1]).std()))
 
     def step(self, state: TrainingState, batch: Batch, recipe: Recipe, device: Device) -> Tensor:
         fakes = state.generator(batch.noise, batch.labels)
@@ -261,7 +261,7 @@ def test_labels_masks_and_constants_reach_the_networks(tmp_path: Path, toy: Reci
     rounds = [labels for labels in seen if len(labels) == BATCH]
     assert len(rounds) == job.total // BATCH
     assert {label for labels in rounds for label in labels} == {0, 1}
-    assert state.generator.spread.item() == pytest.approx(to_signed(job.grey).std(), rel=1e-6)
+    assert state.generator.spread.item() == pytest.approx(to_signed(job.images[:, :2]).std(), rel=1e-6)
     made = np.stack(list(draw(Sampler(state.sampler, 6, 2, 2), 0, 4)))
     assert made.shape == (4, 3, *WIDE)
 
@@ -300,4 +300,23 @@ def test_the_manifest_says_the_class_of_each_image(tmp_path: Path, toy: Recipe) 
         (0.7, 0.7), 16, True, 1.0, 0.0, "0" * 12,
     )  # fmt: skip
     generate(tmp_path / "run", tmp_path / "set", cohort, 7, 4, CPU, silent)
-    assert [row["label"] for row in read_csv(tmp_path / "set" / "manifest.csv")] == ["clear", "nodule"] * 2
+    both = read_csv(tmp_path / "set" / "manifest.csv")
+    assert [row["label"] for row in both] == ["clear", "nodule"] * 2
+    record = generate(tmp_path / "run", tmp_path / "asked", cohort, 7, 4, CPU, silent, labels=("nodule",))
+    asked = read_csv(tmp_path / "asked" / "manifest.csv")
+    assert [row["label"] for row in asked] == ["nodule"] * 4
+    assert not {row["sop_instance_uid"] for row in both} & {row["sop_instance_uid"] for row in asked}
+    assert record.settings == {"images": 4, "labels": ["nodule"]}
+    assert record.seed == 7
+    with pytest.raises(TrainingError, match=r"has learned no images of mass: it knows clear, nodule") as fault:
+        generate(tmp_path / "run", tmp_path / "none", cohort, 7, 4, CPU, silent, labels=("mass",))
+    assert "\n" not in str(fault.value)
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_asked_label_is_drawn_from_its_class_alone(toy: Recipe) -> None:
+    state = new_state(toy, Form(WIDE, 1, 2), 0, CPU)
+    with torch.no_grad():
+        state.generator.of_class.weight.copy_(torch.tensor([[-9.0, 0.0], [9.0, 0.0]]))
+    made = np.stack(list(draw(Sampler(state.sampler, 6, 1, 2, wanted=(1,)), 0, 20)))
+    assert (made[:, 0] > 0.0).all()

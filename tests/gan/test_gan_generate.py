@@ -105,6 +105,17 @@ def test_the_files_say_the_plane_of_the_cohort(run: Path, tmp_path: Path, plane:
         assert (plane_of(read_header(path, Limits())) or "") == plane
 
 
+def test_labels_that_are_not_told_apart_are_refused(run: Path, tmp_path: Path) -> None:
+    generate(run, tmp_path / "all", FACTS, 7, 2, CPU, silent, labels=("nodule",))
+    assert [row["label"] for row in read_csv(tmp_path / "all" / MANIFEST)] == ["nodule"] * 2
+    sampler, facts = load_generator(run)
+    save_generator(tmp_path / "run", sampler.network, replace(facts, classes=("clear", "nodule")))
+    with pytest.raises(TrainingError, match="does not tell clear, nodule apart") as fault:
+        generate(tmp_path / "run", tmp_path / "set", FACTS, 7, 2, CPU, silent, labels=("nodule",))
+    assert "\n" not in str(fault.value)
+    generate(tmp_path / "run", tmp_path / "set", FACTS, 7, 2, CPU, silent, labels=("nodule", "clear"))
+
+
 def test_altered_weights_make_nothing(run: Path, tmp_path: Path) -> None:
     for path in run.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())

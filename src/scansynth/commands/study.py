@@ -157,9 +157,15 @@ def generate(
     even_if_collapsed: Annotated[
         bool, typer.Option("--even-if-collapsed", help="Use a generator that collapsed.")
     ] = False,
+    label: Annotated[
+        list[str] | None, typer.Option(help="Draw a set of this label beside the other; repeat for several.")
+    ] = None,
     key: KeyFile = None,
 ) -> None:
     """Generates the synthetic set as DICOM."""
+    if label:
+        _generate_labels(study, tuple(label), key, even_if_collapsed=even_if_collapsed)
+        return
     one_stage(
         study,
         "generate",
@@ -167,6 +173,25 @@ def generate(
         lambda opened: opened.synthetic().parent,
         f"scansynth audit {study}",
         even_if_collapsed=even_if_collapsed,
+    )
+
+
+def _generate_labels(folder: Path, labels: tuple[str, ...], key: Path | None, *, even_if_collapsed: bool) -> None:
+    """Draws a set of asked-for labels, and says how to have it judged."""
+    from scansynth.dicom.deidentify import load_key
+    from scansynth.pipeline.asked import generate_labels
+    from scansynth.study import open_study
+
+    opened = open_study(folder)
+    use_device(opened)
+    with opened.lock():
+        around = surroundings(load_key(opened.key_file(key)), even_if_collapsed=even_if_collapsed)
+        name = generate_labels(opened, labels, around)
+    console.result(f"wrote {folder / opened.synthetic(name).relative_to(opened.folder)}")
+    asked = ", ".join(f'"{label}"' for label in labels)
+    console.result(
+        f'next: scansynth export {folder} {name}; or, to judge it, set name = "{name}" and labels = [{asked}] under '
+        f"[synthetic] in study.toml, then: scansynth run {folder}"
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ from scansynth.gan.health import Level
 from scansynth.gan.sampling import Sampler, draw
 from scansynth.gan.weights import GeneratorFacts, load_generator
 from scansynth.learning.device import Device
+from scansynth.seeds import derive_seed
 from scansynth.stage import StageRecord, hash_outputs, versions, write_record
 
 
@@ -40,12 +43,12 @@ def generate(
     device: Device,
     progress: Progress,
     *,
+    labels: tuple[str, ...] = (),
     even_if_collapsed: bool = False,
 ) -> StageRecord:
     """Draws a synthetic set.
 
-    The same weights, seed and index give the same pixels on the CPU, however many images are asked for. On a GPU
-    that is not tested.
+    The same weights, seed and index give the same pixels on the CPU, however many images; on a GPU untested.
 
     Args:
         run: Folder of the training.
@@ -55,10 +58,11 @@ def generate(
         count: Images.
         device: Where the generator runs.
         progress: Told after each image.
+        labels: Those to draw, by turns; none: all that the generator tells apart.
         even_if_collapsed: Draw from a generator that had collapsed when its training ended.
 
     Raises:
-        TrainingError: The generator had collapsed.
+        TrainingError: The generator had collapsed, or cannot draw one of the labels.
         CheckpointError: The generator is missing or damaged.
         StorageError: The disk is full; an older set is intact.
     """
@@ -66,12 +70,59 @@ def generate(
     sampler, made_by = load_generator(run)
     if made_by.level == Level.CRITICAL and not even_if_collapsed:
         raise _collapsed(run.name)
+    drawn_by = seed
+    if labels:  # drawn by another seed: no image and no UID of the set of all labels
+        sampler = replace(sampler, wanted=_wanted(run.name, made_by, sampler, labels))
+        drawn_by = derive_seed(seed, "asked for", *labels)
     sampler.network.to(device.torch_device)
     with new_directory(target) as folder:
-        known = _write_set(folder, sampler, made_by, facts, (seed, count), progress)
-        record = _record(folder, made_by, seed, count, time.monotonic() - began, known)
+        known = _write_set(folder, sampler, made_by, facts, (drawn_by, count), progress)
+        settings = {"images": count, **({"labels": list(labels)} if labels else {})}
+        record = _record(folder, made_by, seed, settings, time.monotonic() - began, known)
         write_record(folder, record)
     return record
+
+
+def _record(
+    folder: Path,
+    made_by: GeneratorFacts,
+    seed: int,
+    settings: Mapping[str, object],
+    seconds: float,
+    known: Mapping[str, str],
+) -> StageRecord:
+    return StageRecord(
+        stage="generate",
+        inputs={"weights": made_by.weights_sha256},
+        settings=settings,
+        outputs=hash_outputs(folder, [path for path in folder.rglob("*") if path.is_file()], known),
+        seed=seed,
+        seconds=round(seconds, 2),
+        versions=versions(),
+    )
+
+
+def _wanted(run: str, made_by: GeneratorFacts, sampler: Sampler, labels: tuple[str, ...]) -> tuple[int, ...]:
+    """The classes of labels.
+
+    Raises:
+        TrainingError: The generator has not learned one of them, or does not tell them apart.
+    """
+    unknown = [label for label in labels if label not in made_by.classes]
+    if unknown:
+        known = f"it knows {', '.join(made_by.classes)}" if made_by.classes else "its cohort has no labels"
+        raise TrainingError(
+            f"the generator of the run {run} has learned no images of {unknown[0]}: {known}; ask for these, or name "
+            f"more in generator.classes and train again"
+        )
+    if sampler.classes:
+        return tuple(made_by.classes.index(label) for label in labels)
+    if set(labels) == set(made_by.classes):
+        return ()
+    raise TrainingError(
+        f"the generator of the run {run} does not tell {', '.join(made_by.classes)} apart: train one of the recipe "
+        f"compact, or one with generator.classes = {json.dumps(list(labels))}"
+    )
 
 
 def _write_set(
@@ -105,20 +156,6 @@ def _write_set(
         **{str(row["file"]): str(row["sha256"]) for row in files},
         **{str(row["mask"]): str(row["mask_sha256"]) for row in files if row["mask"]},
     }
-
-
-def _record(
-    folder: Path, made_by: GeneratorFacts, seed: int, count: int, seconds: float, known: Mapping[str, str]
-) -> StageRecord:
-    return StageRecord(
-        stage="generate",
-        inputs={"weights": made_by.weights_sha256},
-        settings={"images": count},
-        outputs=hash_outputs(folder, [path for path in folder.rglob("*") if path.is_file()], known),
-        seed=seed,
-        seconds=round(seconds, 2),
-        versions=versions(),
-    )
 
 
 def _collapsed(run: str) -> TrainingError:

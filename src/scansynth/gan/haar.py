@@ -23,6 +23,9 @@ _FLOOR = 1.0 / 128.0
 _LEAST_REACH = 0.1
 """Least reach of the generator at a place, over the spread of the band."""
 
+_MASK_WEIGHT = 0.5
+"""Weight of a lesion mask's bands beside those of a grey channel."""
+
 _KNEE = 2.0
 """Values up to about so many scales pass nearly unchanged; beyond, their logarithm counts."""
 
@@ -68,6 +71,13 @@ def join(bands: Tensor, levels: int) -> Tensor:
     return bands
 
 
+def _blurred(masks: Tensor) -> Tensor:
+    """Masks (n, 1, rows, columns), each pixel a mean of its 3 x 3 neighbours with weights 1, 2, 1 on either axis."""
+    row = torch.tensor([0.25, 0.5, 0.25], dtype=masks.dtype, device=masks.device)
+    padded = functional.pad(masks, (1, 1, 1, 1), mode="replicate")
+    return functional.conv2d(padded, torch.outer(row, row)[None, None])
+
+
 class _Clamp(torch.autograd.Function):
     """Values kept within -1 and 1; beyond, a gradient passes where a step down it leads back inside."""
 
@@ -104,6 +114,9 @@ class Bands(nn.Module):
     share its weight: were every band to count alike, the many fine ones would drown the shape. What lies many spreads
     out is read by its logarithm, since a band of mostly flat images has few but great values.
 
+    A lesion mask is one channel more. It is read through a slight blur, so that the steps of its edge, which a
+    generator finds hardest, do not give it away; and counts half as much as a grey channel.
+
     Attributes:
         shape: Rows and columns of the images.
         levels: Of the transform that the discriminator reads.
@@ -123,18 +136,21 @@ class Bands(nn.Module):
     reach: Tensor
     share: Tensor
 
-    def __init__(self, shape: tuple[int, int], channels: int) -> None:
-        """Of images (n, channels, *shape); nothing is known of them until `fit`."""
+    def __init__(self, shape: tuple[int, int], channels: int, *, masks: bool = False) -> None:
+        """Of images (n, channels, *shape), and a mask as the last channel; nothing is known of them until `fit`."""
         super().__init__()
+        grey, channels = channels, channels + masks
         self.shape, self.levels = shape, levels_for(shape)
         step = 1 << self.levels
         self.grid = (-(-shape[0] // step), -(-shape[1] // step))
         self.count = channels << (2 * self.levels)
-        self._channels = channels
+        self._grey, self.channels = grey, channels
         self.register_buffer("mean", torch.zeros(self.count, 1, 1))
         self.register_buffer("scale", torch.ones(self.count, 1, 1))
         share = octave_sizes(self.levels).repeat_interleave(channels).rsqrt()
-        self.register_buffer("share", share[:, None, None])
+        weights = torch.ones(channels)
+        weights[grey:] = _MASK_WEIGHT
+        self.register_buffer("share", (share * weights.repeat(len(share) // channels))[:, None, None])
         self.fine = (self.grid[0] * step // 2, self.grid[1] * step // 2)
         self.register_buffer("centre", torch.zeros(4 * channels, *self.fine))
         self.register_buffer("reach", torch.ones(4 * channels, *self.fine))
@@ -156,8 +172,14 @@ class Bands(nn.Module):
 
     def read(self, images: Tensor) -> Tensor:
         """Images (n, channels, *shape) to what the discriminator reads, (n, count, *grid)."""
-        far = (self.split(images) - self.mean) / (self.scale * _KNEE)
+        far = (self.split(self._seen(images)) - self.mean) / (self.scale * _KNEE)
         return _KNEE * torch.asinh(far) * self.share
+
+    def _seen(self, images: Tensor) -> Tensor:
+        """Images with their mask as it is read."""
+        if self._grey == self.channels:
+            return images
+        return torch.cat([images[:, : self._grey], _blurred(images[:, self._grey :])], 1)
 
     def write(self, bands: Tensor) -> Tensor:
         """What the generator makes, (n, 4 channels, *fine), to images (n, channels, *shape) in [-1, 1]."""
@@ -167,21 +189,22 @@ class Bands(nn.Module):
     @torch.no_grad()
     def fit(self, images: list[Tensor]) -> None:
         """Takes mean and spread of the bands from training images in [-1, 1], given in parts."""
-        grey = torch.arange(self.count) < self._channels
+        first = torch.arange(self.count) < self.channels  # the means of the channels
         total, square = (torch.zeros(self.centre.shape, dtype=torch.float64) for _ in range(2))
         plain, strong, seen = (torch.zeros(self.count, dtype=torch.float64) for _ in range(3))
         images_seen = 0
         for part in images:
-            fine, bands = self.split(part, 1).double(), self.split(part).double()
+            fine, bands = self.split(part, 1).double(), self.split(self._seen(part)).double()
             total += fine.sum(0)
             square += fine.square().sum(0)
-            something = (bands[:, ~grey].square().mean(1, keepdim=True) > _FLOOR**2).double()
-            weight = torch.where(grey[:, None, None], torch.ones_like(something), something)
+            details = bands[:, ~first].reshape(len(bands), -1, self.channels, *self.grid)
+            something = (details.square().mean(1) > _FLOOR**2).double().repeat(1, self.count // self.channels, 1, 1)
+            weight = torch.where(first[:, None, None], torch.ones_like(something), something)
             plain += bands.sum((0, 2, 3))
             strong += (bands.square() * weight).sum((0, 2, 3))
             seen += weight.sum((0, 2, 3))
             images_seen += len(part)
-        mean = torch.where(grey, plain / seen.clamp(min=1.0), torch.zeros_like(plain))
+        mean = torch.where(first, plain / seen.clamp(min=1.0), torch.zeros_like(plain))
         spread = (strong / seen.clamp(min=1.0) - mean.square()).clamp(min=0.0).sqrt()
         self.mean.copy_(mean[:, None, None])
         self.scale.copy_(spread.clamp(min=_FLOOR)[:, None, None])

@@ -45,8 +45,8 @@ def material_of(cohort: Cohort, selection: Selection, classes: tuple[str, ...], 
     drawn = cohort.masks(selection.cases)
     if drawn is None:
         raise TrainingError(
-            "the recipe makes lesion masks, but the cohort has none: give masks or boxes in labels.csv and ingest "
-            "again, or switch the masks off under generator.overrides"
+            "generator.masks asks for lesion masks, but the cohort has none: give masks or boxes in labels.csv and "
+            "ingest again, or take generator.masks out"
         )
     chosen = drawn.astype(np.uint16) * np.uint16(_INSIDE)
     return Material(np.concatenate([images, chosen[:, None]], axis=1), labels)

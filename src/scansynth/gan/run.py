@@ -201,7 +201,13 @@ def _job(study: Study, cohort: Cohort, reals: Selection, classes: tuple[str, ...
     """The training that the study asks for."""
     settings = study.config.generator
     recipe = complete(study.recipe())
-    material = material_of(cohort, reals, classes, masks=family_of(recipe).masks)
+    masks = family_of(recipe).masks
+    material = material_of(cohort, reals, classes, masks=masks)
+    if masks and not material.images[:, -1].any():
+        raise TrainingError(
+            f"generator.masks asks for lesion masks, but no train image of {', '.join(classes)} has one: "
+            "name more labels in generator.classes, or take generator.masks out"
+        )
     _, channels, rows, columns = reals.images.shape
     return TrainingJob(
         folder=study.run(),

@@ -54,6 +54,7 @@ class Sampler:
         channels: Grey channels of an image; a further one is its lesion mask.
         classes: Classes that it tells apart; 0: it heeds no labels.
         masks: It makes lesion masks, too.
+        wanted: The classes to draw, by turns; none: all that it tells apart.
     """
 
     network: nn.Module
@@ -61,10 +62,12 @@ class Sampler:
     channels: int
     classes: int
     masks: bool = False
+    wanted: tuple[int, ...] = ()
 
     def label_of(self, index: int) -> int:
         """Class of the image `index` of a set: the classes by turns."""
-        return index % self.classes if self.classes else 0
+        by_turns = self.wanted or tuple(range(self.classes)) or (0,)
+        return by_turns[index % len(by_turns)]
 
 
 def noise_of(seed: int, index: int, length: int) -> Tensor:

@@ -96,11 +96,6 @@ class TrainingJob:
         return self.recipe.schedule.epochs * self.steps_per_epoch * self.batch
 
     @property
-    def grey(self) -> NDArray[np.uint16]:
-        """The images without their masks."""
-        return self.images[:, : self.form.channels]
-
-    @property
     def checkpoints(self) -> Path:
         """Where its checkpoints lie."""
         return self.folder / "checkpoints"
@@ -175,7 +170,7 @@ def train_attempt(
     found = checkpoint.load_newest(job.checkpoints, job.identity, warn)
     recipe = recipe_after(job.recipe, changes_in(found))
     family, length = family_of(recipe), monitor.latent.noise.shape[1]
-    state = new_state(recipe, job.form, job.seed, device, job.grey)
+    state = new_state(recipe, job.form, job.seed, device, job.images)
     if found is not None:
         restore(state, found)
     run_log.cut(job.folder, state.attempt, state.images)
@@ -351,7 +346,7 @@ def _go_back(
     if change is None:
         return None
     healthy = checkpoint.load_healthy(job.checkpoints, job.identity, warn)
-    earlier = new_state(recipe_after(job.recipe, changes_in(healthy)), job.form, job.seed, device, job.grey)
+    earlier = new_state(recipe_after(job.recipe, changes_in(healthy)), job.form, job.seed, device, job.images)
     if healthy is not None:
         restore(earlier, healthy)
     # all that was changed since that checkpoint is changed again, and then the new thing

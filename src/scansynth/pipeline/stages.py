@@ -121,7 +121,11 @@ def synthetic_count(study: Study) -> int:
     if study.config.synthetic.images is not None:
         return study.config.synthetic.images
     cohort = load_cohort(study.cohort)
-    classes = study.config.generator.classes or ((cohort.facts.positive,) if cohort.facts.positive else None)
+    classes = (
+        study.config.synthetic.labels
+        or study.config.generator.classes
+        or ((cohort.facts.positive,) if cohort.facts.positive else None)
+    )
     return max(LEAST_SYNTHETIC, len(cases_for(cohort, Use.REALISM, classes)))
 
 
@@ -139,9 +143,15 @@ def _generate(study: Study, around: Surroundings, progress: Progress) -> None:
         count,
         pick_device(),
         progress,
+        labels=study.config.synthetic.labels,
         even_if_collapsed=around.even_if_collapsed,
     )
     study.log("generate", "written", seconds=record.seconds, images=count)
+
+
+def _generate_settings(study: Study) -> dict[str, Any]:
+    labels = study.config.synthetic.labels
+    return {"images": synthetic_count(study), **({"labels": list(labels)} if labels else {})}
 
 
 def _audit(study: Study, around: Surroundings, progress: Progress) -> None:
@@ -217,7 +227,7 @@ STAGES: tuple[Stage, ...] = (
         "generating images",
         lambda study: study.synthetic(),
         lambda study, _: _weights(study),
-        lambda study: {"images": synthetic_count(study)},
+        _generate_settings,
         _generate,
     ),
     Stage(

@@ -72,6 +72,7 @@ class NetworkSettings(Settings):
     )
     most: int = Field(128, ge=4, description="Channels of the coarsest feature maps.")
     labels: bool = Field(True, description="Ask for images by their label, where training images have several.")
+    masks: bool = Field(False, description="Make the lesion's mask with each image; `generator.masks` sets it.")
 
 
 class LossSettings(Settings):
@@ -92,6 +93,7 @@ class Compact(Family):
     """Small networks in the Haar domain."""
 
     changes: ClassVar[frozenset[Change]] = frozenset({Change.PENALTY, Change.RATE})
+    can_mask: ClassVar[bool] = True
     network: NetworkSettings = NetworkSettings()
     loss: LossSettings = LossSettings()
 
@@ -99,6 +101,11 @@ class Compact(Family):
     def labelled(self) -> bool:
         """See `Family.labelled`."""
         return self.network.labels
+
+    @property
+    def masks(self) -> bool:
+        """See `Family.masks`."""
+        return self.network.masks
 
     def build(self, shape: tuple[int, int], channels: int, classes: int) -> Networks:
         """See `Family.build`."""
@@ -108,10 +115,9 @@ class Compact(Family):
                 f"{_SIDES[0]} and {_SIDES[1]}; set cohort.size accordingly and ingest again"
             )
         asked = classes if self.network.labels and classes > 1 else 0
-        generator = Generator(Bands(shape, channels), asked, self.network)
-        return Networks(
-            generator, Discriminator(Bands(shape, channels), asked, self.network, self.loss), generator.noise
-        )
+        inside, outside = (Bands(shape, channels, masks=self.network.masks) for _ in range(2))
+        generator = Generator(inside, asked, self.network)
+        return Networks(generator, Discriminator(outside, asked, self.network, self.loss), generator.noise)
 
     def fit(self, networks: Networks, images: NDArray[np.uint16]) -> None:
         """See `Family.fit`: mean and spread of the bands."""

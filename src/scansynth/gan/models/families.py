@@ -23,13 +23,18 @@ def family_of(recipe: Recipe) -> Family:
     """The recipe's family with its settings.
 
     Raises:
-        ConfigError: There is no such family, or one of its settings is unknown or ill-typed, or a roll-back is to
-            change what the family does not have.
+        ConfigError: There is no such family, or one of its settings is unknown or ill-typed, or it is to make
+            masks or a roll-back is to change what the family does not have.
     """
     kind = FAMILIES.get(recipe.family)
     if kind is None:
         raise ConfigError(
             f"recipe {recipe.name}: there is no family {recipe.family}; known are {', '.join(sorted(FAMILIES))}"
+        )
+    if recipe.network.get("masks") and not kind.can_mask:
+        raise ConfigError(
+            f"the recipe {recipe.name} makes no lesion masks; set generator.recipe to compact, "
+            "or take generator.masks out"
         )
     values = {name: table for name, table in (("network", recipe.network), ("loss", recipe.loss)) if table}
     family = parse(kind, values, f"recipe {recipe.name}")

@@ -84,9 +84,11 @@ class Family(Settings):
         changes: What a roll-back may change in a training of this family; `collapse.changes` of its recipes may name no
             other. `replay` and `rate` act on the recipe's tables `replay` and `optimiser`, and `step` must obey them;
             the others act on the family's own settings, see `altered`.
+        can_mask: Its table `network` has a key `masks`, with which images carry their lesion mask.
     """
 
     changes: ClassVar[frozenset[Change]] = frozenset({Change.RATE})
+    can_mask: ClassVar[bool] = False
 
     @property
     def labelled(self) -> bool:
@@ -133,7 +135,7 @@ class Family(Settings):
         Args:
             networks: As `build` gave them, on the CPU.
             images: All images of the train role that the generator learns from, (n, channels, rows, columns), 0..65535
-                for -1..1, without masks.
+                for -1..1; with `masks` the last channel is the mask.
         """
 
     def altered(self, change: Change) -> Self | None:
