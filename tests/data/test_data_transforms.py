@@ -89,6 +89,19 @@ def test_percentiles_are_of_the_whole_series() -> None:
     assert second[0, 3] == 3  # the images were not sorted in place
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_percentiles_are_those_of_numpy_to_the_bit(whole: bool) -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(60):
+        low = int(rng.integers(-3000, 1000))
+        values = rng.integers(low, low + int(rng.integers(2, 4000)), (1, int(rng.integers(2, 5000)))).astype(np.float32)
+        values += 0.0 if whole else 0.25
+        ends = sorted(rng.uniform(0.0, 100.0, 2))
+        wanted = np.percentile(values, ends)
+        if wanted[0] < wanted[1]:
+            assert series_window([values], (ends[0], ends[1])) == tuple(wanted)
+
+
 def test_percentiles_of_a_huge_series_are_sampled_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scansynth.data.transforms._SAMPLE", 1000)
     draw = np.random.default_rng(0)

@@ -19,6 +19,8 @@ def misbehave(path: str) -> tuple[dict[str, Any], bytes]:
     _SEEN.append(path)
     if path == "hang":
         time.sleep(600)
+    if path == "nap":
+        time.sleep(1.5)
     if path == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if path == "segfault":

@@ -67,6 +67,23 @@ def test_a_hanging_decoder_is_ended_in_time() -> None:
     assert time.monotonic() - began < 300, "it hangs for 600 s"
 
 
+@pytest.mark.parametrize("job", ["kill", "die later", "hoard"])
+def test_jobs_that_wait_in_a_failed_child_are_done_by_another(job: str) -> None:
+    outcomes = _run(["a", job, *"bcdefg"], workers=2)
+    assert [item for item, _ in outcomes] == ["a", job, *"bcdefg"]
+    assert _reasons(outcomes)[:1] + _reasons(outcomes)[2:] == ["ok"] * 7
+
+
+def test_the_time_of_a_job_begins_when_the_one_before_is_done() -> None:
+    outcomes = _run(["nap", "nap"], seconds=2.8)  # both are in the child at once, and together they take longer
+    assert _reasons(outcomes) == ["ok"] * 2
+
+
+def test_a_request_larger_than_a_socket_holds_waits_until_the_child_is_free() -> None:
+    jobs = [f"{number}".ljust(1 << 19) for number in range(4)]  # its answer is large, too
+    assert _reasons(_run(jobs)) == ["ok"] * 4
+
+
 def test_a_slow_consumer_costs_no_file() -> None:
     with Sandbox[str]("hostile_tasks:misbehave", lambda job: {"path": job}, 2, 1 << 28, 3.0) as sandbox:
         outcomes = []

@@ -23,6 +23,8 @@ Floats = npt.NDArray[np.float32]
 _SAMPLE = 1 << 24
 """Values of a series above which its percentiles come from every k-th pixel: bounds the memory."""
 
+_WHOLE = float(1 << 23)  # below it float32 holds every whole number, and those beside it
+
 _WIDENINGS = 24
 """Halvings of the tails after which less than one of `_SAMPLE` values is outside."""
 
@@ -143,7 +145,7 @@ def series_window(images: Sequence[Floats], percentiles: tuple[float, float]) ->
     total = sum(image.size for image in images)
     step = 1 if total <= _SAMPLE else (total // _SAMPLE + 1) | 1
     values = np.concatenate([image.reshape(-1)[::step] for image in images])
-    low, high = np.percentile(values, percentiles, overwrite_input=True)
+    low, high = _percentiles(values, percentiles)
     if low < high:
         return float(low), float(high)
     ends = float(min(image.min() for image in images)), float(max(image.max() for image in images))
@@ -156,6 +158,33 @@ def series_window(images: Sequence[Floats], percentiles: tuple[float, float]) ->
         if low < high:
             return float(low), float(high)
     return ends
+
+
+def _percentiles(values: Floats, percentiles: Sequence[float]) -> list[float]:
+    """As `numpy.percentile` gives them, to the bit: of whole numbers by counting them, which is far quicker.
+
+    Args:
+        values: (n,), any unit; may be reordered.
+        percentiles: Each in [0, 100].
+    """
+    least, most = float(values.min()), float(values.max())
+    if least > -_WHOLE and most < _WHOLE and most - least < values.size:
+        whole = values.astype(np.int32)
+        if np.array_equal(whole, values):
+            whole -= int(least)
+            upto = np.cumsum(np.bincount(whole))
+            return [_ranked(upto, int(least), values.size, percentile) for percentile in percentiles]
+    return [float(found) for found in np.percentile(values, percentiles, overwrite_input=True)]
+
+
+def _ranked(upto: npt.NDArray[np.int64], least: int, count: int, percentile: float) -> float:
+    """One percentile of `count` whole numbers, of which `upto[k]` are at most `least + k` (linear between ranks)."""
+    place = (count - 1) * (percentile / 100)
+    below = math.floor(place)
+    lower, upper = (least + int(at) for at in np.searchsorted(upto, (below, min(below + 1, count - 1)), side="right"))
+    part = place - below
+    step = upper - lower
+    return upper - step * (1 - part) if part >= 0.5 else lower + step * part  # as numpy rounds
 
 
 def to_window(values: Floats, low: float, high: float) -> Floats:

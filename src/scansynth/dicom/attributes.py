@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import asdict
 from typing import Any
 
 from pydicom.datadict import keyword_for_tag
@@ -106,7 +105,7 @@ def whitelisted(dataset: Dataset, syntax: str, pixel_offset: int, pixel_length: 
         magnetic_field_strength=_float(dataset, "MagneticFieldStrength"),
         pixel_offset=pixel_offset,
         pixel_length=pixel_length,
-        **asdict(frame_group(dataset)),
+        **vars(frame_group(dataset)),
         **_person(dataset),
     )
 
@@ -149,9 +148,10 @@ def text(dataset: Dataset, tag: BaseTag) -> str:
 
 def _value(dataset: Dataset, tag: BaseTag) -> Any:
     """A value as the parser gives it, or none when it is missing, too long or malformed."""
+    if tag not in dataset.keys():  # noqa: SIM118 - a dataset's own test makes a tag of the tag first, and takes longer
+        return None
     try:
-        element = dataset.get(tag)
-        return None if element is None else element.value
+        return dataset[tag].value
     except Exception:  # a malformed value may raise anything while it is converted
         return None
 

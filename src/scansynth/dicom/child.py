@@ -74,6 +74,8 @@ def main() -> None:
     handle, memory, seconds, place = sys.argv[1:5]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     module, function = place.split(":")
+    # pydicom's downloads: a fifth of the start, and no work here
+    sys.modules["requests"] = None  # type: ignore[assignment]
     task: Task = getattr(importlib.import_module(module), function)
     connection = Connection(int(handle))
     confine(int(memory))

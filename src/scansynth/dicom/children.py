@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -28,6 +29,8 @@ from scansynth.errors import DicomError
 _START_SECONDS = 120.0
 _MAX_ANSWER = 1 << 23  # bytes of JSON: the header of a file with thousands of frames
 _MAX_IMAGE = 1 << 30  # bytes of one decoded image
+_AHEAD = 2  # jobs that a child has: the one that it works on, and the next, so that it need not wait
+_SMALL = 1 << 15  # bytes of a request that always fit into a socket, whose other end may be busy
 _START_FAILURES = 3  # in a row, before it is a fault of the installation
 
 J = TypeVar("J")
@@ -61,7 +64,7 @@ _NONSENSE = (EOFError, OSError, ValueError, KeyError, TypeError, RecursionError)
 
 
 class _Child(Generic[J]):
-    """One child process and the job it has."""
+    """One child process and the jobs it has: it works on the first, and the next waits in its socket."""
 
     def __init__(self, arguments: list[str], seconds: float) -> None:
         ours, theirs = socket.socketpair()
@@ -80,14 +83,18 @@ class _Child(Generic[J]):
         self.seconds = seconds
         self.started = False
         self.answered = 0
-        self.job: _Job[J] | None = None
+        self.jobs: deque[_Job[J]] = deque()
         self.deadline = time.monotonic() + _START_SECONDS
+
+    def takes(self, job: _Job[J]) -> bool:
+        """Whether it may be sent this job now."""
+        return not self.jobs or (len(self.jobs) < _AHEAD and len(job.request) <= _SMALL)
 
     def give(self, job: _Job[J]) -> None:
         """Sends a job; a child that is still starting finds it in its socket."""
-        self.job = job
-        if self.started:
+        if self.started and not self.jobs:
             self.deadline = time.monotonic() + self.seconds
+        self.jobs.append(job)
         with contextlib.suppress(OSError):  # a dead child is noticed when its answer is awaited
             self.connection.send_bytes(job.request)
 
@@ -109,6 +116,12 @@ class _Child(Generic[J]):
             return DicomError(_one_line(answer["reason"], 80), _one_line(answer["detail"], 200))
         payload = self.connection.recv_bytes(_MAX_IMAGE) if answer["bytes"] else b""
         return Answer(answer["value"], payload)
+
+    def settle(self) -> _Job[J]:
+        """The job that it has answered; the time of the next one begins."""
+        self.answered += 1
+        self.deadline = time.monotonic() + self.seconds
+        return self.jobs.popleft()
 
     def end(self) -> None:
         """Kills the process; safe to call twice."""
@@ -136,6 +149,7 @@ class Sandbox(Generic[J]):
         self._seconds = seconds
         self._children: list[_Child[J] | None] = [None] * max(1, workers)
         self._failed_starts = 0
+        self._next: _Job[J] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -171,25 +185,24 @@ class Sandbox(Generic[J]):
                     return
                 self._collect(done)
         finally:
-            for place, _child, _job in self._busy():
+            self._next = None
+            for place, _child in self._busy():
                 self._end(place)
 
-    def _busy(self) -> list[tuple[int, _Child[J], _Job[J]]]:
-        return [(place, child, child.job) for place, child in enumerate(self._children) if child and child.job]
+    def _busy(self) -> list[tuple[int, _Child[J]]]:
+        return [(place, child) for place, child in enumerate(self._children) if child and child.jobs]
 
     def _hand_out(self, source: Iterator[_Job[J]], most: int) -> int:
-        """Gives a job to each idle child, at most `most` jobs; how many were given."""
+        """Gives jobs to the children that may have one more, idle ones first, at most `most`; how many were given."""
         given = 0
-        for place, child in enumerate(self._children):
-            if given == most:
-                break
-            if child and child.job:
-                continue
-            job = next(source, None)
-            if job is None:
-                break
-            self._give(place, job)
-            given += 1
+        for ahead in range(_AHEAD):
+            for place, child in enumerate(self._children):
+                self._next = self._next or (next(source, None) if given < most else None)
+                if self._next is None or given >= most:
+                    return given
+                if len(child.jobs if child else ()) <= ahead and (child is None or child.takes(self._next)):
+                    self._give(place, self._next)
+                    self._next, given = None, given + 1
         return given
 
     def _give(self, place: int, job: _Job[J]) -> None:
@@ -200,41 +213,44 @@ class Sandbox(Generic[J]):
     def _collect(self, done: dict[int, tuple[J, Outcome]]) -> None:
         """Waits until a child answers, dies or has had its time, and settles its job."""
         busy = self._busy()
-        until = min(child.deadline for _, child, _ in busy)
-        readable = wait([child.connection for _, child, _ in busy], max(0.0, until - time.monotonic()))
-        for place, child, job in busy:
+        until = min(child.deadline for _, child in busy)
+        readable = wait([child.connection for _, child in busy], max(0.0, until - time.monotonic()))
+        for place, child in busy:
             if child.connection in readable:
                 try:
                     outcome = child.receive()
                 except _NONSENSE:
-                    self._replace(place, job, done, DicomError("decoder crashed"))
+                    self._replace(place, child, done, DicomError("decoder crashed"))
                     continue
                 if isinstance(outcome, DicomError) and outcome.reason == MEMORY:
-                    self._replace(place, job, done, DicomError("decoding needs too much memory"))
+                    self._replace(place, child, done, DicomError("decoding needs too much memory"))
                 elif outcome is not None:
                     self._failed_starts = 0
-                    child.answered += 1
-                    child.job = None
+                    job = child.settle()
                     done[job.index] = (job.item, outcome)
             elif time.monotonic() >= child.deadline:
                 refusal = DicomError("decoding took too long", f"more than {self._seconds:g} s")
-                self._replace(place, job, done, refusal, final=child.started)
+                self._replace(place, child, done, refusal, final=child.started)
 
     def _replace(
-        self, place: int, job: _Job[J], done: dict[int, tuple[J, Outcome]], refusal: DicomError, final: bool = False
+        self,
+        place: int,
+        child: _Child[J],
+        done: dict[int, tuple[J, Outcome]],
+        refusal: DicomError,
+        final: bool = False,
     ) -> None:
-        """Ends a failed child; its file is refused, or tried once more by a fresh child."""
-        child = self._children[place]
-        fresh = child is not None and child.started and child.answered == 0
-        failed_start = child is not None and not child.started
+        """Ends a failed child; its file is refused, or tried once more by a fresh child, which has its next job too."""
+        fresh = child.started and child.answered == 0
         self._end(place)
-        if failed_start:
+        if not child.started:
             self._failed_starts += 1
             if self._failed_starts >= _START_FAILURES:
                 raise RuntimeError("the program that reads DICOM files does not start: scansynth.dicom.child")
         if fresh or final:
+            job = child.jobs.popleft()
             done[job.index] = (job.item, refusal)
-        else:
+        for job in child.jobs:
             self._give(place, job)
 
     def _end(self, place: int) -> None:

@@ -58,9 +58,10 @@ def removal_report(headers: Iterable[Header]) -> list[dict[str, object]]:
     """
     files: Counter[int] = Counter()
     summed: Counter[str] = Counter()
-    for header in headers:
-        files.update(tag for tag in header.present if tag in actions())
-        summed.update({name for tag in header.present if (name := _summed(tag))})
+    known = actions()
+    for present, count in Counter(header.present for header in headers).items():  # a series' files hold the same
+        files.update({tag: count for tag in present if tag in known})
+        summed.update(dict.fromkeys({name for tag in present if (name := _summed(tag))}, count))
     rows: list[dict[str, object]] = []
     for tag, count in sorted(files.items()):
         keyword = keyword_for_tag(tag)

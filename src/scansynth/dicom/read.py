@@ -13,7 +13,7 @@ import mmap
 import stat
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -41,6 +41,10 @@ ENCAPSULATED = frozenset(
 
 DEFLATED = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.8.1"})
 _DICOMDIR = "1.2.840.10008.1.3.10"
+_FIRST_PIXELS = int(attr.FLOAT_PIXEL_DATA)
+_PIXELS = frozenset(map(int, (attr.FLOAT_PIXEL_DATA, attr.DOUBLE_PIXEL_DATA, attr.PIXEL_DATA)))
+_WHITELIST: list[BaseTag | int] = list(map(int, attr.WHITELIST))
+_META = 2  # group of the file meta information
 _UNDEFINED = 0xFFFFFFFF
 _MOST_ELEMENTS = 4096  # of a file, whose tags are kept
 _LONG_VALUE = 1 << 16  # bytes; no whitelisted value is longer
@@ -103,7 +107,8 @@ def read_header(path: Path, limits: Limits) -> Header:
 
 def read_task(path: str, limits: Mapping[str, int]) -> tuple[dict[str, Any], bytes]:
     """`read_header` in the form in which `scansynth.dicom.child` calls it."""
-    return asdict(read_header(Path(path), Limits(**limits))), b""
+    header = read_header(Path(path), Limits(**limits))
+    return {**vars(header), "groups": [vars(group) for group in header.groups]}, b""
 
 
 @contextlib.contextmanager
@@ -161,7 +166,7 @@ def _functional_groups(source: BinaryIO, syntax: str) -> Dataset:
     """The sequences of functional groups, however long they are: a second pass, for enhanced files alone."""
     source.seek(0)
     read_preamble(source, force=True)
-    read_dataset(source, False, True, stop_when=lambda tag, _vr, _length: tag >> 16 != 2)
+    read_dataset(source, False, True, stop_when=_after_meta)
     wanted: list[BaseTag | int] = [attr.SHARED_FUNCTIONAL_GROUPS, attr.PER_FRAME_FUNCTIONAL_GROUPS]
     implicit, little = layout(source, syntax)
     return read_dataset(
@@ -171,7 +176,7 @@ def _functional_groups(source: BinaryIO, syntax: str) -> Dataset:
 
 def _transfer_syntax(source: BinaryIO, marked: bool) -> str:
     """The transfer syntax named by the file meta group (PS3.10 section 7.1); empty when there is none."""
-    meta = read_dataset(source, False, True, stop_when=lambda tag, _vr, _length: tag >> 16 != 2)
+    meta = read_dataset(source, False, True, stop_when=_after_meta)
     if attr.text(meta, attr.MEDIA_STORAGE_SOP_CLASS_UID) == _DICOMDIR:
         raise DicomError("DICOMDIR")
     syntax = attr.text(meta, attr.TRANSFER_SYNTAX_UID)
@@ -190,18 +195,17 @@ def _dataset(source: BinaryIO, syntax: str) -> tuple[Dataset, _PixelElement | No
     present: list[int] = []
 
     def stop(tag: int, vr: str | None, length: int) -> bool:
-        if tag < attr.FLOAT_PIXEL_DATA:
-            present.append(int(tag))
+        number = int(tag)  # compared as a number: a tag's own comparisons take longer than all else here
+        if number < _FIRST_PIXELS:
+            present.append(number)
             return False
-        if tag in {attr.FLOAT_PIXEL_DATA, attr.DOUBLE_PIXEL_DATA, attr.PIXEL_DATA}:
+        if number in _PIXELS:
             known = None if length == _UNDEFINED else length
-            found.append(_PixelElement(int(tag), vr, source.tell(), known))
+            found.append(_PixelElement(number, vr, source.tell(), known))
         return True
 
     implicit, little = layout(source, syntax)
-    dataset = read_dataset(
-        source, implicit, little, stop_when=stop, defer_size=_LONG_VALUE, specific_tags=list(attr.WHITELIST)
-    )
+    dataset = read_dataset(source, implicit, little, stop_when=stop, defer_size=_LONG_VALUE, specific_tags=_WHITELIST)
     return dataset, found[-1] if found else None, tuple(present[:_MOST_ELEMENTS])
 
 
@@ -215,6 +219,11 @@ def layout(source: BinaryIO, syntax: str) -> tuple[bool, bool]:
     # groups up to 00FF come first in every image; read with the wrong byte order they are 0100 and above
     big = explicit and int.from_bytes(start[:2], "little") >= 0x0400
     return not explicit, not big
+
+
+def _after_meta(tag: int, _vr: str | None, _length: int) -> bool:
+    """Whether the file meta group is over."""
+    return int(tag) >> 16 != _META
 
 
 def _encoding(dataset: Dataset) -> str:

@@ -32,6 +32,8 @@ MOST_IMAGES = 50_000
 """Above so many images only equal pixels are looked for: the search takes the square of their number."""
 _CANDIDATES = 5
 _LEAST = 0.75  # likeness of two descriptors; that of a copy found by `ALIKE` is 0.83 and more, but for strong blur
+_COARSE, _SLACK = 2, 0.07
+"""Pairs are first compared by every second pixel that counts; one that stays so far below `ALIKE` there is no copy."""
 _WAVES = 12  # frequencies of the descriptor, each way
 _SMALLEST = 2 * ncc.RADIUS + 8  # side of an image that can be shifted and compared
 _TILE, _READ, _ROWS = 512, 64, 64  # pairs compared, images read, and images held beside all others, at a time
@@ -111,6 +113,8 @@ def find_twins(own: Pictures, other: Pictures | None = None, progress: Progress 
         for twin in _near(bands, vectors, codes, len(own.images), progress)
         if (twin.first, twin.second) not in known
     ]
+    if not near:
+        return Twins(tuple(equal), ALIKE, True)
     usual = _usual_distance(bands, vectors, codes, len(own.images))
     if usual < _TOO_CLOSE:
         return Twins(tuple(equal), None, True)
@@ -225,6 +229,15 @@ def _usual_distance(bands: _Bands, vectors: Floats, codes: npt.NDArray[np.int64]
     return float(1.0 - np.median(second)) if second else 1.0
 
 
+def _scores(bands: _Bands, places: npt.NDArray[np.int64], step: int) -> npt.NDArray[np.float64]:
+    """Aligned correlation of pairs (n, 2), from every `step`-th pixel of every `step`-th row."""
+    scores = np.empty(len(places))
+    for start in range(0, len(places), _TILE):
+        part = places[start : start + _TILE]
+        scores[start : start + _TILE] = ncc.aligned(bands[part[:, 0]], bands[part[:, 1]], step=step).score
+    return scores
+
+
 def _near(bands: _Bands, vectors: Floats, codes: npt.NDArray[np.int64], own: int, progress: Progress) -> list[Twin]:
     """Pairs of different patients whose aligned correlation is at least `ALIKE`."""
     chosen: set[tuple[int, int]] = set()
@@ -239,10 +252,9 @@ def _near(bands: _Bands, vectors: Floats, codes: npt.NDArray[np.int64], own: int
         chosen |= {(min(pair), max(pair)) for pair in pairs}
         progress(min(start + _ROWS, own), own, "same pictures")
     places = np.array(sorted(chosen), np.int64).reshape(-1, 2)
-    scores = np.empty(len(places))
-    for start in range(0, len(places), _TILE):
-        part = places[start : start + _TILE]
-        scores[start : start + _TILE] = ncc.aligned(bands[part[:, 0]], bands[part[:, 1]]).score
+    coarse = _scores(bands, places, _COARSE * ncc.STEP)
+    places = places[coarse >= ALIKE - _SLACK]
+    scores = _scores(bands, places, ncc.STEP)
     return [
         Twin(int(first), int(second), float(score), False)
         for (first, second), score in zip(places, scores, strict=True)

@@ -12,6 +12,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from scansynth.data.labels.read import LabelRow
 from scansynth.data.labels.table import composed
@@ -38,6 +39,7 @@ class Person:
     also: tuple[str, ...] = ()
 
 
+@lru_cache(maxsize=1 << 12)
 def same_person(patient_id: str) -> str:
     """A patient's number without what is lost or changed on the way through spreadsheets and archives.
 
