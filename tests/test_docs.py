@@ -447,7 +447,7 @@ def test_the_rules_of_a_collapse_are_the_programs() -> None:
     reached = " and ".join(", ".join(f"{health.ARMED_AT * x:.2f}" for x in health.CRITICAL.values()).rsplit(", ", 1))
     assert f"{health.ARMED_AT} times their fixed limits ({reached})" in page.replace("\n", " ")
     assert f"the {collapse.NULL_QUANTILE:.1%} quantile" in page
-    assert f"{collapse.NULL_QUANTILE * len(health.WATCHED):.1%} of the looks" in page
+    assert f"{collapse.NULL_QUANTILE * len(health.WATCHED):.1%} of the evaluations" in page
 
 
 # Links, results, privacy, pages

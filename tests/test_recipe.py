@@ -66,7 +66,7 @@ def test_a_wrong_key_is_refused_in_one_line(overrides: dict[str, Any], word: str
 
 def test_a_change_that_the_family_has_not_is_refused_with_those_it_has() -> None:
     recipe = load_recipe("compact", {"collapse": {"changes": ["spectral_norm"]}})
-    with pytest.raises(ConfigError, match=r"has no spectral_norm to change; set it to some of penalty, rate$"):
+    with pytest.raises(ConfigError, match=r"has no spectral_norm to change; choose from penalty, rate$"):
         complete(recipe)
 
 

@@ -214,7 +214,9 @@ class UtilitySettings(Settings):
         0.05, description="Largest permitted rise of the false-alarm rate."
     )
     draws: int = Field(2000, ge=200, description="Bootstrap resamples of the patients.")
-    external: tuple[str, ...] = Field((), description="Studies on whose cohorts the trained detectors are tested.")
+    external: tuple[str, ...] = Field(
+        (), description="Other studies; the trained detectors are tested on their cohorts."
+    )
     resample: bool = Field(False, description="Accept external images of another spacing or modality.")
     other_key: bool = Field(
         False, description="Accept external cohorts of another institution key: shared patients cannot be detected."
@@ -232,7 +234,7 @@ class UtilitySettings(Settings):
         if self.ratios[0] == 0.0:
             raise ValueError("ratios must begin with a value above 0: it is used for the primary comparison")
         if not {"basic", "basic-synthetic"} <= set(self.arms):
-            raise ValueError("arms must hold basic and basic-synthetic: the primary comparison is between them")
+            raise ValueError("arms must include basic and basic-synthetic: the primary comparison is between them")
         if self.batch % 2:
             raise ValueError("batch must be even: half of it is positive")
         return self
@@ -288,14 +290,14 @@ UNFILLED = "TO FILL IN"
 class GovernanceSettings(Settings):
     """What a person must say before images may leave; other commands than `release` do not read it."""
 
-    legal_basis: str = Field("", description="On what law the images are processed and released.")
+    legal_basis: str = Field("", description="Legal basis for processing and releasing the images.")
     ethics_reference: str = Field("", description="Number of the ethics vote or waiver, and who gave it.")
     data_use_terms: str = Field("", description="Terms under which others may use the release.")
-    licence: str = Field("", description="Licence of the release: an SPDX identifier or a URL.")
+    licence: str = Field("", description="Licence of the release: SPDX identifier or URL.")
     intended_use: str = Field("", description="What the images are for.")
     excluded_use: str = Field("", description="What they must not be used for.")
     responsible_person: str = Field("", description="Who answers for the release, and how to reach them.")
-    retention: str = Field("", description="How long study and release are kept, and what then.")
+    retention: str = Field("", description="How long study and release are kept, and what happens then.")
 
 
 class TrackingSettings(Settings):

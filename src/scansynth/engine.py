@@ -33,7 +33,7 @@ LOCAL_RAY = "local"
 
 _TRIES = 2  # of a job whose process was killed: memory may be short only briefly
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-_KILLED = "its process was killed twice (often: too little memory); lower engine.workers and run again"
+_KILLED = "its process was killed twice (most often for lack of memory); lower engine.workers and run again"
 
 
 @dataclass(frozen=True)
@@ -306,7 +306,7 @@ def _cluster(settings: EngineSettings, jobs: int) -> Iterator[Any]:
     """
     ray, asked = _ray(), os.environ.get(DEVICE, "") or "auto"
     if ":" in asked:
-        raise ConfigError(f"Ray gives each job its GPU, and device is {asked}; set device to auto, cuda or cpu")
+        raise ConfigError(f"Ray assigns each job its GPU, but device is {asked}; set device to auto, cuda or cpu")
     variables = {**_ONE_THREAD, DEVICE: asked}
     if settings.address == LOCAL_RAY:  # the same modules as here; another machine has its own installation
         variables["PYTHONPATH"] = os.pathsep.join(place for place in sys.path if place)

@@ -85,16 +85,16 @@ class ScheduleSettings(Settings):
 class ChoiceSettings(Settings):
     """Choice of the state that images are drawn from, on images of tune patients."""
 
-    on: bool = Field(False, description="Choose the best state, and end when none is better; else take the last one.")
-    every_images: int = Field(10_000, ge=1, description="Images between two looks at tune patients.")
-    patience: int = Field(5, ge=1, description="Looks without a better state after which training ends.")
+    on: bool = Field(False, description="Keep the best state, and end when none is better; else take the last one.")
+    every_images: int = Field(10_000, ge=1, description="Images between two evaluations on tune patients.")
+    patience: int = Field(5, ge=1, description="Evaluations without a better state after which training ends.")
 
 
 class Recipe(Settings):
     """A complete recipe."""
 
     name: str = Field(description="Name of the recipe.")
-    family: str = Field(description="Family of networks; it decides about the keys of network and loss.")
+    family: str = Field(description="Family of networks; it determines the keys of network and loss.")
     about: str = Field(description="What it is and where it comes from, one sentence.")
     network: dict[str, Any] = Field(default_factory=dict, description="The family's networks.")
     loss: dict[str, Any] = Field(default_factory=dict, description="The family's losses.")

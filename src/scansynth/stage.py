@@ -132,7 +132,7 @@ def _text(value: Any) -> str:
     """
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(f"{type(value).__name__} is no JSON value")
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
 
 
 def versions() -> dict[str, str]:

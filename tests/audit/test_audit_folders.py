@@ -54,7 +54,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SCANSYNTH_INSTITUTION_KEY", str(tmp_path_factory.mktemp("key") / "institution.key"))
         patch.setattr(loose, "EvidenceSettings", lambda: EvidenceSettings(draws=20, pairs=4))
-        patch.setattr(audit_run, "QUESTIONS", tuple(q for q in audit_run.QUESTIONS if q.name in QUICK))
+        patch.setattr(audit_run, "CLAIM_GROUPS", tuple(m for m in audit_run.CLAIM_GROUPS if m.name in QUICK))
         patch.setattr(audit_run, "make_encoders", fixed_filters_alone)
         yield
 
@@ -150,7 +150,7 @@ def claims_of(folder: Path) -> dict[str, dict[str, Any]]:
     rows = read_json(folder / "claims.json")
     jsonschema.validate(rows, schema())
     rows = rows["claims"]
-    assert {row["claim"] for row in rows} == {name for question in audit_run.QUESTIONS for name in question.claims}
+    assert {row["claim"] for row in rows} == {name for part in audit_run.CLAIM_GROUPS for name in part.claims}
     return {row["claim"]: row for row in reversed(rows)}  # of several judges the first
 
 

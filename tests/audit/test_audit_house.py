@@ -1,4 +1,4 @@
-"""What must stay in the house: scores and encoders that know who was trained on are found out, others are not."""
+"""What must stay in-house: scores and encoders that know who was trained on are found out, others are not."""
 
 from __future__ import annotations
 

@@ -144,5 +144,5 @@ def test_the_network_counts_and_not_its_place(tmp_path: Path) -> None:
 
 def test_paths_are_plain_text_and_nothing_else_is() -> None:
     assert plain({"path": Path("a/b"), "many": (1, 2)}) == {"path": "a/b", "many": [1, 2]}
-    with pytest.raises(TypeError, match="set is no JSON value"):
+    with pytest.raises(TypeError, match="set is not a JSON value"):
         plain({"x": {1}})

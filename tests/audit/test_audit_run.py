@@ -39,7 +39,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four questions, one judge: the others have tests of their own."""
     monkeypatch.setattr(diversity, "CONTROL_DRAWS", 3)
     monkeypatch.setattr(diversity, "CONTROL_IMAGES", 32)
-    monkeypatch.setattr(audit_run, "QUESTIONS", tuple(q for q in audit_run.QUESTIONS if q.name in QUICK))
+    monkeypatch.setattr(audit_run, "CLAIM_GROUPS", tuple(m for m in audit_run.CLAIM_GROUPS if m.name in QUICK))
     monkeypatch.setattr(audit_run, "make_encoders", fixed_filters_alone)
 
 
@@ -82,7 +82,7 @@ def healthy() -> Compared:
 
 def asked() -> tuple[str, ...]:
     """The claims of the questions that are asked here, in order."""
-    names = {name for question in audit_run.QUESTIONS for name in question.claims}
+    names = {name for part in audit_run.CLAIM_GROUPS for name in part.claims}
     return tuple(name for name in CLAIMS if name in names)
 
 
@@ -94,7 +94,7 @@ def verdicts(compared: Compared) -> dict[str, Claim]:
 
 def test_every_claim_belongs_to_one_question(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    assert sorted(name for question in audit_run.QUESTIONS for name in question.claims) == sorted(CLAIMS)
+    assert sorted(name for part in audit_run.CLAIM_GROUPS for name in part.claims) == sorted(CLAIMS)
 
 
 def test_new_patients_pass_for_a_good_set(healthy: Compared) -> None:

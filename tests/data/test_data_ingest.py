@@ -301,7 +301,7 @@ def test_a_chest_ct_without_air_is_noted_and_one_beyond_bone_left_out(
         write_dicom(dicom / f"p{number}/i0", pixels, "CT", PatientID=f"PID-{number}", RescaleIntercept=intercept)
     summary = ingest(study_of(tmp_path / "study", dicom, view="chest"), KEY)
     assert dict(summary.facts.excluded) == {"no Hounsfield units": 1}
-    assert [note for note in summary.warnings if note.startswith("2 chest images hold next to no air")]
+    assert [note for note in summary.warnings if note.startswith("2 chest images hold almost no air")]
     summary = ingest(study_of(tmp_path / "study", dicom, view="patch"), KEY)
     assert not [note for note in summary.warnings if "air" in note]
 
@@ -365,7 +365,7 @@ def test_masks_that_do_not_fit_are_refused(tmp_path: Path, tiny_dicom_folder: Fa
             ingest(study_of(tmp_path / "study", dicom), KEY)
     box = {"x": 30, "y": 1, "width": 5, "height": 5}
     write(dicom / "labels.csv", [{**row, **(box if i == 2 else {})} for i, row in enumerate(good)])
-    with pytest.raises(CohortError, match=r"row 4: the box leaves"):
+    with pytest.raises(CohortError, match=r"row 4: the box extends beyond"):
         ingest(study_of(tmp_path / "study", dicom), KEY)
 
 

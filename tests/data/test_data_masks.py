@@ -119,7 +119,7 @@ def test_a_box_paints_what_it_touches_and_stays_in_its_image() -> None:
     assert part.sum() == 32
     assert paint_box(2, Box(0, 0, 1.0005, 1.0005, fraction=True), SHAPE).all()
     for box in (Box(60, 0, 64.5, 5), Box(0, 40, 5, 49)):
-        with pytest.raises(CohortError, match="row 2: the box leaves the image of 64 x 48 pixels"):
+        with pytest.raises(CohortError, match="row 2: the box extends beyond the image of 64 x 48 pixels"):
             paint_box(2, box, SHAPE)
 
 

@@ -68,7 +68,7 @@ def test_only_the_one_file_that_fits_is_taken(tmp_path: Path) -> None:
     root = folder_of(tmp_path, "x/a.dcm", "x/A.dcm", "1.2.3", "1.2.4")
     assert matched(root, "x/a.dcm", "x/A.dcm")[0] == {"x/a.dcm": 2, "x/A.dcm": 3}
     assert matched(root, "x/A.dcm", "x/a")[0] == {"x/A.dcm": 2, "x/a.dcm": 3}
-    assert "2 files have this name but for case" in refusal(root, "X/A.DCM")
+    assert "2 files have this name apart from case" in refusal(root, "X/A.DCM")
     assert "row 2: there is no such file" in refusal(root, "1.2.5")  # a UID's last part is no ending
     assert "rows 2 and 3 name the same file" in refusal(root, "1.2.3.dcm", "1.2.3.DCM")
 
@@ -78,7 +78,7 @@ def test_absent_images_are_counted(tmp_path: Path) -> None:
     assert all(word in refusal(root, "a", "y", "z") for word in ("row 3", "2 rows"))
     assert "one folder higher" in refusal(root, "dicom/a")
     (root / ".hidden").write_bytes(b"x")
-    assert "passed over" in refusal(root, ".hidden")
+    assert "is skipped" in refusal(root, ".hidden")
     assert all(word in refusal(root, "1.2", "1.3", column="sop_instance_uid") for word in ("row 2", "2 rows"))
 
 

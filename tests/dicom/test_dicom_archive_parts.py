@@ -41,7 +41,7 @@ def test_a_login_goes_over_tls_to_the_address_alone() -> None:
     for wrong in ("http://archive.example", "ftp://archive.example", "https://", "https://a.example/?x=1", "archive"):
         with pytest.raises(ArchiveError):
             check_url(wrong, token)
-    with pytest.raises(ArchiveError, match="never name a user or password") as told:
+    with pytest.raises(ArchiveError, match="do not put a user or password") as told:
         check_url("https://me:hidden@archive.example", Login())
     assert "hidden" not in str(told.value)
 

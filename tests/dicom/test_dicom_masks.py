@@ -460,7 +460,7 @@ def test_lidc_outlines_lie_outside_and_half_of_the_readers_decide(tmp_path: Path
     lidc(path, [("TRUE", edge + 60)])
     assert "leaves the image" in refusal(path)
     path.write_text("<html></html>")
-    assert "no LIDC reading" in refusal(path)
+    assert "not an LIDC reading" in refusal(path)
     path.write_text("<a>")
     assert "not XML" in refusal(path)
 

@@ -228,7 +228,7 @@ def test_a_second_trouble_is_told_besides_the_first(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(training_loop, "judge", unbalanced)
     _, said = run(job)
     assert [line.partition(" at ")[0] for line in said] == [
-        "warning of losses that run apart",
+        "warning: the losses diverge",
         "warning of lost variety",
     ]
 

@@ -144,7 +144,7 @@ def test_a_release_that_the_patient_touched_is_named_with_a_notice(study: Study)
     found = plan_withdrawal(study, "7", KEY)
     told = {trace.name: (trace.how, trace.todo) for trace in found.traces}
     assert told.keys() == {"releases/touched"}
-    assert "tell everybody who has it" in told["releases/touched"][1]
+    assert "send the notice in this folder" in told["releases/touched"][1]
     withdraw(study, found)
     notice = (study.release("touched") / "withdrawal.md").read_text()
     assert "Lung" in notice

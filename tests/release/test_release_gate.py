@@ -118,8 +118,8 @@ def unassessed(study: Study) -> None:
 
 
 FINAL: dict[Callable[[Study], None], str] = {
-    another_generator: "of weights that no run of this study has",
-    another_set: "the evidence is of another set",
+    another_generator: "drawn with weights that no run of this study has",
+    another_set: "the evidence is on another set",
     no_evidence: "was not audited",
     older_rules: "claims.json is altered",
     rewritten_verdict: "claims.json is altered",

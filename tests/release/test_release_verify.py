@@ -246,7 +246,7 @@ def test_an_image_that_the_weights_did_not_draw_is_found(changed: Path) -> None:
         ("PatientIdentityRemoved", "NO", "Patient Identity Removed"),
         ("SyntheticData", None, "SyntheticData"),
         ("ContributingEquipmentSequence", None, "Contributing Equipment"),
-        ("SOPInstanceUID", "2.25.1", "its UID is not that of"),
+        ("SOPInstanceUID", "2.25.1", "its UID does not follow from"),
         ("private", "Anna", "unexpected attribute (0011,0010)"),
     ],
 )

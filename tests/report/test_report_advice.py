@@ -25,7 +25,7 @@ def evidence(*refuted: str, figures: Mapping[str, Mapping[str, Any]] | None = No
 
 def test_patients_come_before_readers_and_readers_before_use() -> None:
     order = ["copies.real_files", "copies.flag_rate", PIXELS, "fidelity.kid", "diversity.near_pairs", "fairness.share"]
-    starts = ["Do not release it: real", "Do not release it: it gives", "Not for readers yet", "Improve the images",
+    starts = ["Do not release it: real", "Do not release it: it reveals", "Not for readers yet", "Improve the images",
               "Train for more variety", "Do not use it for the groups"]  # fmt: skip
     for place, start in enumerate(starts):
         assert advise(evidence(*order[place:])).step.startswith(start)

@@ -168,7 +168,7 @@ def test_every_claim_stands_in_full_once(html: str) -> None:
     assert sorted(map(int, tables)) == list(range(1, len(claims) + 1))
     for name in {claim.claim for claim in claims}:
         assert html.count(f"<td>{name}</td>") == sum(claim.claim == name for claim in claims)
-    assert html.count('class="full-group"') == len(QUESTIONS) + 1  # and what must stay in the house
+    assert html.count('class="full-group"') == len(QUESTIONS) + 1  # and what must stay in-house
 
 
 def test_the_first_screen_answers_every_question(html: str) -> None:

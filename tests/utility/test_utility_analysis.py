@@ -17,7 +17,7 @@ from scansynth.errors import EvidenceError
 from scansynth.files import write_json
 from scansynth.statistics import Verdict
 from scansynth.utility.statistics.analysis import analyse
-from scansynth.utility.statistics.answers import QUESTIONS
+from scansynth.utility.statistics.answers import COMPARED
 from scansynth.utility.statistics.froc import Detections, Marks
 from scansynth.utility.statistics.groups import NOT_STATED, OTHERS, by_group, in_thirds, part_of, row_of
 from scansynth.utility.statistics.outcomes import COLUMNS, Block, Scored, read_scores, stack
@@ -62,9 +62,9 @@ def test_a_planted_gain_is_shown_and_the_controls_do_their_part(gained: Analysis
 
 
 def test_claims_honour_the_contract(gained: Analysis, tmp_path: Path) -> None:
-    assert [claim.claim for claim in gained.claims] == list(QUESTIONS)
-    assert set(QUESTIONS) == set(UTILITY_RULES) <= set(EVERY_RULE)
-    assert not set(QUESTIONS) & set(CLAIMS)  # the audit asks none of it
+    assert [claim.claim for claim in gained.claims] == list(COMPARED)
+    assert set(COMPARED) == set(UTILITY_RULES) <= set(EVERY_RULE)
+    assert not set(COMPARED) & set(CLAIMS)  # the audit asks none of it
     write_claims(tmp_path / "claims.json", gained.claims)
     jsonschema.validate(json.loads((tmp_path / "claims.json").read_text()), schema())
     assert read_claims(tmp_path / "claims.json") == gained.claims

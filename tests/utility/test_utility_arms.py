@@ -218,7 +218,7 @@ def test_a_generator_of_other_train_patients_is_refused(study: Study) -> None:
     assert pair_seed(3, 0) == 3, "the study's own generator serves the first pair"
     right = train_part(cohort, 0.25, pair_seed(3, 1))
     assert check_set(study, cohort, quarter, right).known
-    with pytest.raises(LedgerError, match="learned from 24 patients, of whom 18 are none of the 6"):
+    with pytest.raises(LedgerError, match="learned from 24 patients, of whom 18 are not among the 6"):
         check_set(study, cohort, whole, right)
     with pytest.raises(LedgerError, match="learned from 6 patients"):
         check_set(study, cohort, quarter, train_part(cohort, 0.25, pair_seed(3, 2)))

@@ -232,7 +232,7 @@ def test_a_set_whose_generator_saw_the_site_is_refused(study: Study) -> None:
     def of_all(fraction: float, pair: int, without: tuple[str, str]) -> tuple[Path, ...]:
         return (study.synthetic("trial-p0"),)
 
-    with pytest.raises(LedgerError, match=r"learned from 24 patients, of whom 12 are none of the 12"):
+    with pytest.raises(LedgerError, match=r"learned from 24 patients, of whom 12 are not among the 12"):
         declare(changed(study, leave_out="site"), of_all)
 
 

@@ -115,7 +115,7 @@ def test_a_gain_must_stand_among_the_other_claims(trial: Block, outcomes: Outcom
     for family, verdict in ((rows[:3], SHOWN), (rows, NOT_SHOWN)):
         found = judge(trial, outcomes, adjust([family], 0.05)[0], 0.1, 0.05)[0]
         assert found.verdict is verdict
-    assert "comparisons (p among all of them 0.1" in found.why
+    assert "comparisons (adjusted p 0.1" in found.why
 
 
 def test_a_positive_control_that_shows_nothing_voids_all_but_itself(trial: Block, outcomes: Outcomes) -> None:
@@ -164,7 +164,7 @@ def test_a_harm_must_stand_among_the_other_claims(trial: Block, outcomes: Outcom
         assert found.verdict is verdict
     rows[0] = replace(rows[0], gain=estimate(*bare))
     why = judge(trial, outcomes, adjust([rows], 0.05)[0], 0.1, 0.05)[0].why
-    assert "the harm does not stand among so many comparisons (p among all of them 0.1" in why
+    assert "the harm does not hold among so many comparisons (adjusted p 0.1" in why
 
 
 def test_the_p_of_a_harm_is_that_of_either_interval() -> None:

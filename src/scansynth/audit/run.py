@@ -45,8 +45,8 @@ MADE = "synthetic images"
 
 
 @dataclass(frozen=True)
-class Question:
-    """A part of the context.
+class ClaimGroup:
+    """The claims of one file of `questions/`.
 
     Attributes:
         name: What the progress bar calls it.
@@ -59,19 +59,19 @@ class Question:
     answer: Callable[[Context, Progress], tuple[Finding, ...]]
 
 
-QUESTIONS: tuple[Question, ...] = (
-    Question("realism", fidelity.CLAIMS, fidelity.answer),
-    Question("classifiers", discrimination.CLAIMS, discrimination.answer),
-    Question("variety", diversity.CLAIMS, diversity.answer),
-    Question("neighbours", coverage.CLAIMS, coverage.answer),
-    Question("real files", identical.CLAIMS, identical.answer),
-    Question("copies", copies.CLAIMS, copies.answer),
-    Question("membership", membership.CLAIMS, membership.answer),
-    Question("groups of patients", subgroups.CLAIMS, subgroups.answer),
-    Question("tell-tales", telltales.CLAIMS, telltales.answer),
-    Question("what must stay", house.CLAIMS, house.answer),
+CLAIM_GROUPS: tuple[ClaimGroup, ...] = (
+    ClaimGroup("realism", fidelity.CLAIMS, fidelity.answer),
+    ClaimGroup("classifiers", discrimination.CLAIMS, discrimination.answer),
+    ClaimGroup("variety", diversity.CLAIMS, diversity.answer),
+    ClaimGroup("neighbours", coverage.CLAIMS, coverage.answer),
+    ClaimGroup("real files", identical.CLAIMS, identical.answer),
+    ClaimGroup("copies", copies.CLAIMS, copies.answer),
+    ClaimGroup("membership", membership.CLAIMS, membership.answer),
+    ClaimGroup("groups of patients", subgroups.CLAIMS, subgroups.answer),
+    ClaimGroup("tell-tales", telltales.CLAIMS, telltales.answer),
+    ClaimGroup("what must stay", house.CLAIMS, house.answer),
 )
-_PARTS = 100  # of the bar for each question
+_PARTS = 100  # of the bar for each group
 
 
 def judge(
@@ -105,7 +105,7 @@ def judge(
         CohortError: The cohort or the set is missing or damaged.
         StorageError: `out` cannot be written.
     """
-    progress(0, _PARTS * (len(QUESTIONS) + 1), "reading")
+    progress(0, _PARTS * (len(CLAIM_GROUPS) + 1), "reading")
     compared = gather(cohort_folder, set_folder, scores)
     with new_directory(out) as folder:
         return judge_compared(compared, folder, settings, seed, progress, cache)
@@ -171,16 +171,16 @@ def measure(
 ) -> tuple[Finding, ...]:
     """All findings in the order of `CLAIMS`; only a learned encoder is written, to `cache`."""
     missing = {**_missing(compared), **compared.withheld}
-    total = _PARTS * (len(QUESTIONS) + 1)
+    total = _PARTS * (len(CLAIM_GROUPS) + 1)
     progress(0, total, "looking")
     context, lacking = _context(compared, settings, seed, missing, cache)
     findings: list[Finding] = []
-    for place, question in enumerate(QUESTIONS, start=1):
-        asked = [name for name in question.claims if name not in missing]
+    for place, group in enumerate(CLAIM_GROUPS, start=1):
+        asked = [name for name in group.claims if name not in missing]
         if asked:
-            found = question.answer(context, _part_of(progress, place, total, question.name))
+            found = group.answer(context, _part_of(progress, place, total, group.name))
             findings += [finding for finding in found if finding.claim.claim not in missing]
-        findings += [_unasked(compared, name, missing[name]) for name in question.claims if name in missing]
+        findings += [_unasked(compared, name, missing[name]) for name in group.claims if name in missing]
     progress(total, total, "judged")
     order = {name: place for place, name in enumerate(CLAIMS)}
     ordered = sorted(findings, key=lambda finding: order[finding.claim.claim])
@@ -201,7 +201,7 @@ def _context(
 
 
 def _part_of(progress: Progress, place: int, whole: int, name: str) -> Progress:
-    """The progress of one question as part of the total."""
+    """The progress of one group as part of the total."""
 
     def tell(done: int, total: int, note: str = "") -> None:
         progress(_PARTS * place + _PARTS * done // max(total, 1), whole, f"{name}: {note}" if note else name)

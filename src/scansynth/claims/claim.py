@@ -162,7 +162,7 @@ def decide(name: str, measured: Measurement, why: Mapping[Verdict, str], ruling:
         )
     elif result is Verdict.REFUTED and missed:
         reason = (
-            f"{reason} Planted faults were missed ({words}): so a good figure would prove nothing, but a fault that "
+            f"{reason} Planted faults were missed ({words}): a good figure would prove nothing, but a fault that "
             "was found stands, since real images against real images raise no false alarm."
         )
     elif missed:

@@ -44,7 +44,7 @@ QUESTIONS: tuple[Question, ...] = (
 )
 """Of the audit, in the order of the report."""
 
-HOUSE = Question("house", "What must stay in the house", ("house",))
+HOUSE = Question("house", "What must stay in-house", ("house",))
 """Of files that are never released. No verdict of its own, and part of no other question's."""
 
 UTILITY = Question("help", "Does it help?", ("utility",), "utility.gain")

@@ -27,7 +27,7 @@ Web = Annotated[
     typer.Option("--dicomweb", help="Archive by DICOMweb: its address, such as https://archive.example/dicom-web."),
 ]
 Title = Annotated[str, typer.Option("--aet", help="Our AE title, as the archive knows it.")]
-Rate = Annotated[float, typer.Option(help="Images and queries a second at most; 0: as fast as it goes.", min=0.0)]
+Rate = Annotated[float, typer.Option(help="Most images and queries per second; 0: no limit.", min=0.0)]
 LoginFile = Annotated[
     Path | None,
     typer.Option(
@@ -55,16 +55,19 @@ def pull(
         Path | None,
         typer.Option(
             "--list",
-            help="CSV of the studies: StudyInstanceUID, AccessionNumber, PatientID or SeriesInstanceUID beside one.",
+            help="CSV of the studies: StudyInstanceUID, AccessionNumber or PatientID, and SeriesInstanceUID beside it.",
         ),
     ] = None,
-    most: Annotated[int, typer.Option(help="Series at most; 0: all.", min=0)] = 0,
+    most: Annotated[int, typer.Option(help="Most series to pull; 0: all.", min=0)] = 0,
     accept_missing: Annotated[
-        bool, typer.Option("--accept-missing", help="Finish although some images did not come; says how many, and why.")
+        bool,
+        typer.Option("--accept-missing", help="Finish although some images did not arrive; says how many, and why."),
     ] = False,
-    by: Annotated[Retrieval, typer.Option(help="DIMSE: over our own association, or sent to us.")] = Retrieval.GET,
+    by: Annotated[
+        Retrieval, typer.Option(help="DIMSE: get over our own association, or have the archive send to us.")
+    ] = Retrieval.GET,
     aet: Title = "SCANSYNTH",
-    listen: Annotated[str, typer.Option(help="For --by move: where we take images, HOST:PORT.")] = "0.0.0.0:11112",
+    listen: Annotated[str, typer.Option(help="For --by move: where we receive images, HOST:PORT.")] = "0.0.0.0:11112",
     rate: Rate = 25.0,
     login: LoginFile = None,
     ca: Authority = None,
@@ -79,9 +82,9 @@ def pull(
     with _archive(pacs, dicomweb, f"{aet}@{listen}", by, rate, login, ca, tls=tls) as archive:
         pulled = fetch(archive, pacs or dicomweb or "", wanted, folder, console.bar, accept_missing=accept_missing)
     if pulled.malformed:
-        console.warn(f"left out: {pulled.malformed} x UID that is none")
+        console.warn(f"left out: {pulled.malformed} x invalid UID")
     for why, count in pulled.missed.items():
-        console.warn(f"did not come: {count} x {why}")
+        console.warn(f"did not arrive: {count} x {why}")
     console.result(f"wrote {pulled.images} images of {pulled.series} series, {pulled.fetched} of them now: {folder}")
     console.result(f"next: scansynth init STUDY --dicom {pulled.scans} --labels-template labels.csv")
 
@@ -143,6 +146,6 @@ def _archive(
     from scansynth.dicom.archive.dimse import DimseArchive
 
     if load_login(login, {}) != Login():
-        raise ArchiveError("DIMSE knows no login: the archive knows us by AE title and address; leave out --login")
+        raise ArchiveError("DIMSE has no login: the archive identifies us by AE title and address; leave out --login")
     context = tls_context(authority) if tls else None
     return DimseArchive(Node.parse(pacs or ""), Node.parse(own), by, Pace(rate), context)

@@ -90,7 +90,7 @@ def say_created(made: Created, study: Path, address: str | None = None) -> None:
 def serve(
     study: WorklistFolder,
     host: Annotated[str, typer.Option(help="Address to listen on; default: this machine only.")] = HOST,
-    port: Annotated[int, typer.Option(help="0: any free one.", min=0, max=65535)] = PORT,
+    port: Annotated[int, typer.Option(help="Port; 0: any free one.", min=0, max=65535)] = PORT,
     database: Database = None,
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate and its chain, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="The certificate's private key, PEM.")] = None,

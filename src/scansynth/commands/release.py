@@ -24,11 +24,9 @@ def release(
         Path | None, typer.Option("--sign", metavar="KEY", help="The institution's Ed25519 key, a PEM file.")
     ] = None,
     png: Annotated[bool, typer.Option("--png", help="Write 16-bit PNG files beside the DICOM files.")] = False,
-    policy: Annotated[
-        Path | None, typer.Option(help="TOML file with what may stay open; default: nothing may.")
-    ] = None,
+    policy: Annotated[Path | None, typer.Option(help="TOML file with what may remain open; default: nothing.")] = None,
     override: Annotated[
-        str | None, typer.Option(metavar="REASON", help="Release against what was found; needs --by.")
+        str | None, typer.Option(metavar="REASON", help="Release in spite of the reasons found; needs --by.")
     ] = None,
     by: Annotated[str | None, typer.Option(metavar="NAME", help="Who answers for the override.")] = None,
 ) -> None:
@@ -71,7 +69,7 @@ def verify(
     public_key: Annotated[
         Path | None, typer.Option(help="The institution's public key, a PEM file from the institution itself.")
     ] = None,
-    images: Annotated[int, typer.Option(help="Images drawn again from the weights, at least.", min=0)] = 64,
+    images: Annotated[int, typer.Option(help="Least number of images to draw again from the weights.", min=0)] = 64,
 ) -> None:
     """Verifies a release, without a study: files, signature, DICOM marks, and images drawn again."""
     from scansynth.errors import ReleaseError
@@ -92,7 +90,9 @@ def verify(
 @app.command()
 def whose(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="DICOM, PNG, JPEG or TIFF.")],
-    folder: Annotated[Path, typer.Argument(metavar="STUDY_OR_RELEASE", help="A study that released, or a release.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="STUDY_OR_RELEASE", help="A study that made a release, or a release.")
+    ],
 ) -> None:
     """Says whether an image is one that was released: by its UID, by its pixels, or by likeness."""
     from scansynth.release.register import registers_of

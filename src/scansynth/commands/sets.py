@@ -96,7 +96,7 @@ def add_set(
             metavar="DIR", help="Folder of synthetic images: DICOM, grey PNG, JPEG or TIFF, or an image set."
         ),
     ],
-    name: Annotated[str, typer.Option(help="Name of the set: small letters, digits and hyphens.")],
+    name: Annotated[str, typer.Option(help="Name of the set: lower-case letters, digits and hyphens.")],
     label: Annotated[
         str | None, typer.Option(help="Label of all the images; default: the classes of the study's generator.")
     ] = None,

@@ -230,7 +230,7 @@ def withdraw(
         for trace in found.traces:
             console.result(f"{trace.name:<18} {trace.how}: {trace.todo}")
         if found.again:
-            console.say("the patient is marked as withdrawn already; what is left is removed")
+            console.say("the patient is already marked as withdrawn; what is left is removed now")
         if not yes and not typer.confirm("Remove the images, and never take this patient in again?", err=True):
             console.result("nothing was removed")
             return

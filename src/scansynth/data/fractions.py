@@ -35,7 +35,7 @@ def train_part(cohort: Cohort, fraction: float, seed: int, without: Without = NO
         ValueError: The share is no share.
     """
     if not 0.0 < fraction <= 1.0:
-        raise ValueError(f"a share of patients lies over 0 and at most at 1, not {fraction}")
+        raise ValueError(f"a share of patients must be above 0 and at most 1, not {fraction}")
     train = [case for case in cohort.cases if case.role is Role.TRAIN]
     positive = {case.patient for case in train if case.label == cohort.facts.positive}
     kept: set[str] = set()

@@ -212,8 +212,8 @@ def _check_labels(settings: CohortSettings, scans: Sequence[Scan]) -> None:
     """Refuses a cohort whose labels can answer no question."""
     if not scans:
         raise CohortError(
-            "no image is left that can be decoded and whose UID is its own; look at the files with a DICOM viewer, and "
-            "into private/ for files that share a UID"
+            "no image is left that can be decoded and has a UID of its own; check the files with a DICOM viewer, and "
+            "private/ for files that share a UID"
         )
     present = sorted({scan.label for scan in scans})
     if settings.unlabelled:

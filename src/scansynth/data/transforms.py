@@ -88,7 +88,7 @@ def _patch(modality: str) -> Permission:
         intensity=False,
         searched=tuple(Flip),
         reasons={
-            "rotation_degrees": "a larger turn would bring the padding of the corners into the picture",
+            "rotation_degrees": "a larger rotation would bring the padding of the corners into the image",
             "intensity": _GREY[modality],
         },
     )
@@ -103,8 +103,8 @@ def _any(modality: str) -> Permission:
         searched=tuple(Flip),
         reasons={
             "flip_left_right": "the view is not known, so laterality may matter; set cohort.view",
-            "flip_up_down": "the view is not known, so what lies up may matter; set cohort.view",
-            "rotation_degrees": "the view is not known, so only slight turns are safe; set cohort.view",
+            "flip_up_down": "the view is not known, so up and down may matter; set cohort.view",
+            "rotation_degrees": "the view is not known, so only slight rotations are safe; set cohort.view",
             "intensity": _GREY[modality],
         },
     )

@@ -57,7 +57,7 @@ class InstitutionKey:
         return f"InstitutionKey({self.fingerprint})"
 
     def __reduce__(self) -> str:
-        raise TypeError("an institution key is not pickled")
+        raise TypeError("an institution key must not be pickled")
 
     @property
     def fingerprint(self) -> str:

@@ -78,7 +78,7 @@ def _read(path: Path, _changed: int, size: int) -> Volume:
             start = stream.read(_HEADER)
             kind = _kind(start)
             if kind is None:
-                raise DicomError("not NIfTI", "the file holds something else than its name says")
+                raise DicomError("not NIfTI", "the file is not what its name says")
             header = kind.header_class.from_fileobj(io.BytesIO(start), check=True)
             shape, depth = header.get_data_shape(), header.get_data_dtype()
             if int(np.prod(shape, dtype=np.int64)) * depth.itemsize > most:

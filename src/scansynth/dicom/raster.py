@@ -77,7 +77,7 @@ def read_raster_header(path: Path, limits: Limits) -> RasterHeader:
         raise DicomError("cannot be read", fault.strerror or "") from None
     kind = kind_of_raster(start)
     if kind is None:
-        raise DicomError("not a picture", "the file holds something else than its name says")
+        raise DicomError("not a picture", "the file is not what its name says")
     header = _png(start) if kind == "PNG" else _other(path, kind)
     if header.rows * header.columns > limits.max_pixels:
         raise DicomError("too large", f"{header.rows} x {header.columns} pixels, the limit is {limits.max_pixels}")
@@ -191,7 +191,7 @@ def layers(file: bytes, header: RasterHeader) -> tuple[Array, Array | None]:
     if values.ndim == 2:
         values = values[..., None]
     if values.ndim != 3 or values.shape[:2] != (header.rows, header.columns) or not 1 <= values.shape[2] <= 4:
-        raise DicomError("cannot be decoded", "the decoder gave another image than the header names")
+        raise DicomError("cannot be decoded", "the decoded image does not match the header")
     opacity = values.shape[2] in {2, 4}
     return (values[..., :-1], values[..., -1]) if opacity else (values, None)
 

@@ -116,7 +116,7 @@ def mapped(path: Path, limits: Limits) -> Iterator[BinaryIO]:
     """The file as a read-only map: a claimed length of 4 GB reads no more than the file holds."""
     found = path.stat()
     if stat.S_ISDIR(found.st_mode):
-        raise DicomError(CLOSED_FOLDER, "give this user leave to read it, and what is in it")
+        raise DicomError(CLOSED_FOLDER, "grant this user read permission for it and its contents")
     if not stat.S_ISREG(found.st_mode):
         raise DicomError("not a file")
     if found.st_size == 0:

@@ -30,7 +30,7 @@ _SYNTHESIZING = ("109100", "DCM")  # PS3.16 CID 7005
 
 
 def read_released(path: Path) -> Dataset | None:
-    """A file of a release; none where it is no DICOM file as scansynth writes them."""
+    """A file of a release; none where it is not a DICOM file as scansynth writes them."""
     if path.stat().st_size > MOST_BYTES:
         return None
     try:

@@ -40,7 +40,7 @@ def join_fragments(data: bytes | memoryview, frames: int = 1, frame: int = 0) ->
         mine = [fragments[n] for n, place in enumerate(places[:-1]) if starts[frame] <= place < ends[frame]]
         stream = b"".join(mine)
     else:
-        raise DicomError("cannot be decoded", "it cannot be told which fragments belong to which frame")
+        raise DicomError("cannot be decoded", "it is not clear which fragments belong to which frame")
     if not stream:
         raise DicomError("truncated", "there is no compressed image")
     return stream

@@ -183,7 +183,7 @@ def _check_memory(job: TrainingJob, device: Device, warn: Callable[[str], None])
         try:
             check_fits(recipe, job.form, count, device)
         except ConfigError as fault:
-            warn(f"it fits, but not what a collapse would change ({WORDS[change]}): {fault}")
+            warn(f"it fits, but a change after a collapse would not ({WORDS[change]}): {fault}")
             return
 
 
@@ -250,7 +250,7 @@ def _classes(study: Study, cohort: Cohort) -> tuple[str, ...]:
     named = study.config.generator.classes
     if not named and cohort.facts.positive is None:
         raise ConfigError(
-            "set generator.classes or cohort.positive in study.toml, so that the generator has its classes"
+            "set generator.classes or cohort.positive in study.toml, so that the generator has classes to learn"
         )
     return named or (str(cohort.facts.positive),)
 
@@ -306,7 +306,7 @@ def _set_aside(job: TrainingJob, device: Device, warn: Callable[[str], None]) ->
     while (aside := job.folder.with_name(f"{job.folder.name}.before-{number}")).exists():
         number += 1
     job.folder.rename(aside)
-    warn(f"the run {job.folder.name} was of other settings or another cohort; it is kept as {aside.name}")
+    warn(f"the run {job.folder.name} had other settings or another cohort; it is kept as {aside.name}")
 
 
 def _words(device: Device) -> str:

@@ -27,9 +27,9 @@ T = TypeVar("T", np.uint16, np.float32)
 LEVELS = tuple(Level)
 _TITLES = {
     Level.CRITICAL: "collapse of the generator",
-    Trouble.COLLAPSE: "warning of a collapse that a change may mend",
+    Trouble.COLLAPSE: "warning of a collapse; a change may still cure it",
     Trouble.VARIETY: "warning of lost variety",
-    Trouble.LOSSES: "warning of losses that run apart",
+    Trouble.LOSSES: "warning: the losses diverge",
 }
 """Words that a file name may hold; trackers take "warning" for the milder kind."""
 _GAUGE = 10

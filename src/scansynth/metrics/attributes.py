@@ -90,7 +90,7 @@ def learn_groups(features: Floats, truth: Codes, patients: NDArray[Any], seed: i
     """
     count = int(truth.max()) + 1
     if count < 2:
-        raise ValueError("to tell groups apart takes two of them")
+        raise ValueError("telling groups apart needs two of them")
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed % 2**32)
     unseen, models = np.zeros((len(truth), count)), []
     for seen, new in folds.split(features, truth, patients):

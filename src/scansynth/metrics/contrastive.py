@@ -156,7 +156,7 @@ def learned_encoder(train: Images, cache: Path | None = None, device: str = "cpu
         StorageError: The cache cannot be written.
     """
     if len(train) < LEAST_IMAGES:
-        raise ValueError(f"{len(train)} images teach an encoder nothing; {LEAST_IMAGES} are needed")
+        raise ValueError(f"{len(train)} images are too few to train an encoder; {LEAST_IMAGES} are needed")
     if not np.isfinite(train).all():
         raise ValueError("an image holds a value that is not finite")
     path = None if cache is None else cache / f"{content_digest(train)}.safetensors"

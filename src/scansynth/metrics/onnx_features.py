@@ -68,7 +68,7 @@ class OnnxEncoder:
         except Exception as fault:  # onnxruntime's own exceptions have no common parent
             size = "x".join(str(number) for number in batch.shape[1:])
             raise EvidenceError(
-                f"the network of {_SETTING} fails on images of {size}; give one that takes them"
+                f"the network of {_SETTING} fails on images of {size}; give one that accepts them"
             ) from fault
         if found.ndim != 2 or len(found) != len(images):
             raise EvidenceError(f"the network of {_SETTING} gives {found.shape}; it must have {_WANTED}")

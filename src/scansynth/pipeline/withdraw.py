@@ -32,14 +32,14 @@ PLACES: tuple[tuple[str, str], ...] = (
     ("trial", "run utility again, then remove the old jobs"),
     ("reader", "close it and create a new one with --replace, then remove the old folder"),
     ("report", "write the report again"),
-    ("releases/*", "tell everybody who has it, with the notice in this folder; release again"),
+    ("releases/*", "send the notice in this folder to everybody who has it; release again"),
 )
 """Where artefacts with a record lie in a study, and what to do with one that a patient touched. A new kind of
 artefact gets one line here."""
 
 
 _LEARNED = "learned from images of the patient"
-_MEASURED = "was measured on images of the patient, and learned from none"
+_MEASURED = "was measured on images of the patient, but learned from none"
 _SHOWN = "has figures or pictures of the patient"
 _READ = {
     "gan": _LEARNED,
@@ -217,7 +217,7 @@ def _traces(study: Study, patients: frozenset[str], roles: Collection[str]) -> t
         elif inputs & touched:
             how = "was made from what the patient touched"
         elif inputs & of_cohort:
-            how = "stands on the cohort as it was, and read no image of the patient"
+            how = "rests on the cohort as it was, but read no image of the patient"
         else:
             continue
         traces.append(Trace(folder.relative_to(study.folder).as_posix(), how, todo))

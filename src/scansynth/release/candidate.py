@@ -166,7 +166,7 @@ def _source(study: Study, made: Made) -> Source:
             sampler, facts = load_generator(folder)
             return Source(folder, sampler, facts, record)
     raise ReleaseError(
-        f"the set {study.config.synthetic.name} is of weights that no run of this study has; generate it again"
+        f"the set {study.config.synthetic.name} was drawn with weights that no run of this study has; generate it again"
     )
 
 
@@ -183,7 +183,9 @@ def _evidence(study: Study, made: Made) -> Evidence:
     sources = {"set": made.record, "cohort": read_record(study.cohort)}
     changed = [key for key in sources if key not in record.inputs] or outdated(record.inputs, sources)
     if changed:
-        raise EvidenceError(f"the evidence is of another {changed[0]} than this; run: scansynth audit {study.folder}")
+        raise EvidenceError(
+            f"the evidence is on another {changed[0]} than this one; run: scansynth audit {study.folder}"
+        )
     altered = stale(folder, record.inputs, exact=(CLAIMS_FILE, QUARANTINE))
     if altered:
         raise EvidenceError(f"of the evidence, {altered[0]}; run: scansynth audit {study.folder}")

@@ -69,7 +69,7 @@ def data_card(candidate: Candidate, about: Manifest) -> str:
         _lacking(
             "how patients were selected for the cohort, and who is missing in it",
             "who labelled the real images, and how far they agreed",
-            "known artefacts that a reader saw in the synthetic images",
+            "known artefacts in the synthetic images, as a radiologist saw them",
             "where errors in the set are to be reported, and how it will be maintained",
         ),
     )

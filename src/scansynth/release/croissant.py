@@ -112,7 +112,7 @@ def _distribution(about: Manifest) -> list[dict[str, Any]]:
             "@type": "cr:FileObject",
             "@id": TABLE,
             "name": TABLE,
-            "description": "One row an image.",
+            "description": "One row per image.",
             "contentUrl": TABLE,
             "encodingFormat": "text/csv",
             "sha256": about.files[TABLE],

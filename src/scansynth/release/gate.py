@@ -86,7 +86,7 @@ def _copies(parts: Parts, policy: Policy) -> Iterable[str]:
         yield "the evidence holds no claim on copies; run the audit again"
     for claim in claims:
         if claim.verdict not in enough:
-            yield f"copies are not shown to be within bound: {claim.claim} is {claim.verdict.value}"
+            yield f"copies are not shown to be within bounds: {claim.claim} is {claim.verdict.value}"
 
 
 def _assessed(parts: Parts, policy: Policy) -> Iterable[str]:

@@ -104,7 +104,7 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest(**{**values, "refuted": tuple(values["refuted"])}, drawing=drawing)
         outside = [name for name in manifest.files if not _inside(name)]
     except FileNotFoundError:
-        raise ReleaseError(f"{folder} is no release: it has no {MANIFEST}") from None
+        raise ReleaseError(f"{folder} is not a release: it has no {MANIFEST}") from None
     except (ValueError, TypeError, KeyError, AttributeError, OSError) as fault:
         raise ReleaseError(f"{MANIFEST} is damaged: get the release again") from fault
     if outside:

@@ -20,7 +20,7 @@ class Policy(Settings):
     refuted: tuple[str, ...] = Field(
         (), description="Claims that may be refuted, and are then named on every card; never one on copies."
     )
-    decided_by: str = Field("", description="Who decided so; needed as soon as one of the others is set.")
+    decided_by: str = Field("", description="Who decided; needed as soon as one of the others is set.")
 
     @model_validator(mode="after")
     def _answered_for(self) -> Self:
@@ -30,7 +30,7 @@ class Policy(Settings):
         if any(name.startswith("copies.") for name in self.refuted):
             raise ValueError("a set with copies is not released by policy; remove them, or override by name")
         if (self.refuted or self.copies != "shown") and not self.decided_by.strip():
-            raise ValueError("decided_by must say who decided so")
+            raise ValueError("decided_by must name who decided")
         return self
 
 

@@ -42,7 +42,7 @@ def load_private(path: Path) -> Ed25519PrivateKey:
         raise ReleaseError(f"the signing key cannot be read: {fault.strerror}; make one with: {_HOW}") from None
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise ReleaseError(
-            f"the signing key is no private key in PEM, or its passphrase is not that in {PASSPHRASE}; "
+            f"the signing key is not a PEM private key, or its passphrase is not the one in {PASSPHRASE}; "
             f"make one with: {_HOW}"
         ) from None
     if not isinstance(key, Ed25519PrivateKey):
@@ -85,7 +85,7 @@ def load_public(path: Path) -> Ed25519PublicKey:
     except OSError as fault:
         raise ReleaseError(f"the public key cannot be read: {fault.strerror}") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise ReleaseError("the public key is no public key in PEM; write it with: openssl pkey -pubout") from None
+        raise ReleaseError("the public key is not a PEM public key; write it with: openssl pkey -pubout") from None
     if not isinstance(key, Ed25519PublicKey):
         raise ReleaseError("the public key is not an Ed25519 key")
     return key
@@ -115,7 +115,7 @@ def signed_by(folder: Path, expected: Ed25519PublicKey | None) -> str:
     if named != ("Ed25519", MANIFEST, key_name(key)):
         raise ReleaseError(f"wrong signature: {SIGNATURE} is damaged")
     if expected is not None and key_name(expected) != key_name(key):
-        raise ReleaseError(f"wrong signature: it is of another key than yours, {key_name(key)}")
+        raise ReleaseError(f"wrong signature: it was made with another key than yours, {key_name(key)}")
     try:
         (expected or key).verify(signature, _PURPOSE + (folder / MANIFEST).read_bytes())
     except (InvalidSignature, OSError):

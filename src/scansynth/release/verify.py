@@ -71,7 +71,7 @@ def verify(
     changed = differences(folder, manifest.files)
     faults += changed
     if changed:
-        return Verified(tuple(faults), (*notes, "files differ, so nothing more was looked at"), manifest.images, 0)
+        return Verified(tuple(faults), (*notes, "files differ, so nothing more was checked"), manifest.images, 0)
     rows = tuple(read_csv(folder / TABLE))
     faults += _of_table(rows, manifest)
     faults += _of_files(folder, rows, manifest, progress)
@@ -89,7 +89,7 @@ def verify(
 
 def _of_signature(name: str, *, compared: bool) -> str:
     if not name:
-        return "not signed: nothing says who released this"
+        return "not signed, so nothing shows who released this"
     if compared:
         return f"signed with the key that you gave, {name}"
     return f"signed with the key {name}; compare that with the institution, or give --public-key"
@@ -112,7 +112,7 @@ def _of_table(rows: Sequence[Mapping[str, str]], manifest: Manifest) -> list[str
     if named != listed:
         faults.append(f"{TABLE} and the manifest name different DICOM files")
     if manifest.files.get(f"{GENERATOR}/{WEIGHTS}") != manifest.weights_sha256:
-        faults.append("the generator's weights are not those that the manifest names")
+        faults.append("the generator's weights are not the ones the manifest names")
     return faults
 
 
@@ -124,12 +124,12 @@ def _of_files(folder: Path, rows: Sequence[Mapping[str, str]], manifest: Manifes
     for done, name in enumerate(files, start=1):
         found = read_released(folder / name)
         if found is None:
-            faults.append(f"{name}: no DICOM file as scansynth writes them")
+            faults.append(f"{name}: not a DICOM file as scansynth writes them")
             continue
         faults += [f"{name}: {fault}" for fault in faults_of(found)]
         row = uids.get(name)
         if row is not None and instance_uid(found) != _uid(row, manifest):
-            faults.append(f"{name}: its UID is not that of its weights, seed and index")
+            faults.append(f"{name}: its UID does not follow from its weights, seed and index")
         progress(done, len(files))
     return faults
 
@@ -178,7 +178,7 @@ def _drawn_again(
     except (ScansynthError, DicomError) as fault:
         return [f"the generator cannot draw: {fault}"], 0
     if sha256_file(folder / GENERATOR / WEIGHTS) != facts.weights_sha256:
-        return ["the generator's weights are not those that it names"], 0
+        return ["the generator's weights are not the ones it names"], 0
     faults = []
     for rows in chosen:
         first = int(rows[0]["index"]) // BATCH * BATCH

@@ -1,4 +1,4 @@
-"""What must stay in the house: files of a study that are never handed on, and what each gives away, measured."""
+"""What must stay in-house: files of a study that are never handed on, and what each gives away, measured."""
 
 from __future__ import annotations
 

@@ -142,11 +142,13 @@ def _fits(found: Survey, known: DetectorFacts) -> tuple[str, ...]:
         CohortError: They show something else, such as a whole slice where the cohort has patches.
     """
     if found.modality != known.modality:
-        raise CohortError(f"the scans are {found.modality} and the detector learned from {known.modality}")
+        raise CohortError(
+            f"the scans are {found.modality}, but the detector learned from {known.modality}; give scans of that kind"
+        )
     ours = max(step * side for step, side in zip(known.spacing, known.shape, strict=True))
     if found.reach is None:
         return (
-            "the scans do not say their pixel spacing: that they show as much as those learned from cannot be told",
+            "the scans do not state their pixel spacing, so their field of view cannot be compared with the training's",
         )
     ratio = found.reach / ours
     words = f"the scans show {found.reach:.0f} mm and the images that the detector learned from {ours:.0f} mm"

@@ -90,7 +90,9 @@ def _named(study: Study) -> list[tuple[str, Path]]:
     folders = [study.source(path) for path in study.config.utility.external]
     names = [re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-") or "cohort" for folder in folders]
     if len(set(names)) != len(names):
-        raise CohortError("utility.external names two studies whose folders bear one name; rename one of the folders")
+        raise CohortError(
+            "utility.external names two studies whose folders have the same name; rename one of the folders"
+        )
     return list(zip(names, folders, strict=True))
 
 
@@ -177,8 +179,8 @@ def check_strangers(ours: Cohort, other: Cohort, name: str, other_key: bool) -> 
         if other_key:
             return
         raise LedgerError(
-            f"the patients of the external cohort {name} were hashed with another institution key: that none of them "
-            "is a patient of this study cannot be told; ingest it with this study's key, or set utility.other_key = "
+            f"the patients of the external cohort {name} were hashed with another institution key, so nobody can check "
+            "that none of them is a patient of this study; ingest it with this study's key, or set utility.other_key = "
             "true if they are of another institution"
         )
     shared = {case.patient for case in ours.cases} & {case.patient for case in other.cases}
@@ -195,7 +197,7 @@ def check_comparable(ours: Cohort, other: Cohort, name: str, resample: bool) -> 
         CohortError: It has no labels, lacks a class, has pixels of another shape, or differs and may not be resampled.
     """
     if other.facts.unlabelled or other.facts.positive is None:
-        raise CohortError(f"the external cohort {name} has no labels; detectors cannot be tried on it")
+        raise CohortError(f"the external cohort {name} has no labels; detectors cannot be tested on it")
     shown = positives(other, other.cases)
     if not shown.any() or shown.all():
         raise CohortError(f"the external cohort {name} lacks {'negative' if shown.any() else 'positive'} images")

@@ -264,7 +264,7 @@ def run_grid(study: Study, grid: Grid, progress: Progress = silent) -> tuple[Out
         ConfigError: The engine cannot be reached.
     """
     if read_plan(study)["sha256"] != grid.plan["sha256"]:
-        raise StudyError(f"{PLAN} says another trial than is to be run; run: scansynth utility {study.folder}")
+        raise StudyError(f"{PLAN} declares another trial than the settings; run: scansynth utility {study.folder}")
     todo = [spec for spec in grid.specs if not is_done(spec)]
     before = len(grid.specs) - len(todo)
 

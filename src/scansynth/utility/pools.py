@@ -108,7 +108,7 @@ def _check_classes(cohort: Cohort, groups: Mapping[str, Sequence[Case]], left_ou
         if lacking:
             raise CohortError(
                 f"the role {name} has no {lacking} image{where} ({len(positive)} images; positive means "
-                f"{cohort.facts.positive}): a detector cannot be tried; add cases, or change cohort.shares"
+                f"{cohort.facts.positive}): a detector cannot be tested; add cases, or change cohort.shares"
             )
 
 
@@ -206,7 +206,7 @@ def read_sets(cohort: Cohort, sets: Sequence[Path]) -> Drawn:
         for row in made.rows:
             label = row["label"]
             if label not in cohort.facts.labels:
-                what = "several labels that were not told apart" if LABEL_SEPARATOR in label else "an unknown label"
+                what = "several labels that were not distinguished" if LABEL_SEPARATOR in label else "an unknown label"
                 raise CohortError(f"the set {folder.name} shows {what}; make one set for each label")
             shown.append(label == cohort.facts.positive)
         images.append(made.planes)

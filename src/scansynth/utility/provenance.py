@@ -67,7 +67,7 @@ def check_set(study: Study, cohort: Cohort, folder: Path, subset: frozenset[str]
     if seen & held_out or not seen <= subset:
         raise LedgerError(
             f"the generator of the set {folder.name} learned from {len(seen)} patients, of whom "
-            f"{len(seen - subset)} are none of the {len(subset)} that its detectors learn from; "
+            f"{len(seen - subset)} are not among the {len(subset)} that its detectors learn from; "
             "make the set with a generator of the same share and seed"
         )
     return Origin(made.digest, True)

@@ -67,7 +67,9 @@ def source_notes(headers: Sequence[Header]) -> list[str]:
     """What the user should know of how the kept images were stored; a sentence each."""
     notes = orientation_notes(headers)
     if pictures := sum(header.transfer_syntax_uid in PICTURE_KINDS for header in headers):
-        notes.append(f"{pictures} images are pictures: nothing says whether a name stands in the pixels; look at them")
+        notes.append(
+            f"{pictures} images are pictures: nothing says whether a name is burned into the pixels; look at them"
+        )
     if turned_over := sum(inverted(header) for header in headers):
         notes.append(f"{turned_over} images are MONOCHROME1 and have no unit; they were inverted: higher is brighter")
     return notes
@@ -75,7 +77,7 @@ def source_notes(headers: Sequence[Header]) -> list[str]:
 
 def air_notes(airless: int) -> list[str]:
     """What is odd about CT slices of the whole chest, of which `airless` hold next to nothing below -300 HU."""
-    words = "chest images hold next to no air (below -300 HU): look at their Rescale Intercept, or set cohort.view"
+    words = "chest images hold almost no air (below -300 HU): check their Rescale Intercept, or set cohort.view"
     return [f"{airless} {words}"] if airless else []
 
 

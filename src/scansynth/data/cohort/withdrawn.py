@@ -61,7 +61,9 @@ def read_withdrawn(study: Path) -> Withdrawn:
         for row in read_csv(path):
             keys[row["kind"]].add(row["key"])
     except (KeyError, ValueError):
-        raise StudyError(f"{WITHDRAWN} is damaged; restore it, as it says who may not be read") from None
+        raise StudyError(
+            f"{WITHDRAWN} is damaged; restore it from a backup: it lists the patients who must stay out"
+        ) from None
     return Withdrawn(frozenset(keys[_PATIENT]), frozenset(keys[_PIXELS]))
 
 

@@ -80,7 +80,7 @@ def screen(
         if sure and (plain_name(name) in asked or name in free):
             raise CohortError(
                 f"labels.csv: the column {name} may identify a patient ({sure}) and would be kept with the cohort; "
-                "remove it from cohort.attributes, or change what stands in it"
+                "remove it from cohort.attributes, or change its contents"
             )
         reason = sure
         if not reason and plain_name(name) not in asked and name not in free:
@@ -110,7 +110,7 @@ def _suspect(name: str) -> str:
     if plain_name(name) in confidential():
         return "PS3.15 table E.1-1 removes such an attribute"
     words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
-    return "its name may stand for something that identifies" if _WORDS & set(words) else ""
+    return "its name may stand for an identifier" if _WORDS & set(words) else ""
 
 
 def _looks_like(cells: Sequence[str]) -> str:
@@ -136,7 +136,7 @@ def _too_many(filled: Sequence[tuple[str, str]]) -> str:
     whole = all(cell.isdigit() and len(cell) >= _LONG for cell in values)
     apart = "" not in of_patient and all(len(found) == 1 for found in of_patient.values())
     if whole and apart and len(values) == people >= _FEW_TEXTS:
-        return "it holds another long number for each patient"
+        return "it holds a different long number for each patient"
     return ""
 
 

@@ -153,7 +153,7 @@ def read_box(where: str, cell: Mapping[str, str], form: BoxForm | None) -> Box |
         box = Box(a, b, a + c, b + d)
     slack = 1e-6 * max(abs(box.right), abs(box.bottom), 1.0)  # a centre and a half size need not add up to 0 exactly
     if not (-slack <= box.left < box.right < _MOST and -slack <= box.top < box.bottom < _MOST):
-        raise CohortError(f"{where}: the box must start at 0 or more and be wider and higher than 0; correct it")
+        raise CohortError(f"{where}: the box must start at 0 or more, and its width and height be above 0; correct it")
     return Box(max(box.left, 0.0), max(box.top, 0.0), box.right, box.bottom)
 
 
@@ -203,7 +203,7 @@ def paint_box(row: int, box: Box, shape: tuple[int, int]) -> np.ndarray:
         right, bottom = min(right, float(columns)), min(bottom, float(rows))
     if right > columns or bottom > rows:
         raise CohortError(
-            f"labels.csv row {row}: the box leaves the image of {columns} x {rows} pixels; give {_WANTED}"
+            f"labels.csv row {row}: the box extends beyond the image of {columns} x {rows} pixels; give {_WANTED}"
         )
     mask = np.zeros(shape, np.uint8)
     mask[int(np.floor(top)) : int(np.ceil(bottom)), int(np.floor(left)) : int(np.ceil(right))] = 1

@@ -95,8 +95,8 @@ def _together(rows: Sequence[LabelRow | None], own: Sequence[str], given: Sequen
             numbers[0] for mine in {mine for _, mine in empty} & torn.keys() for numbers in torn[mine].values()
         )
         raise CohortError(
-            f"labels.csv {_named(unclear)}: patient_id is empty, and by {_named(others)} the same Patient ID of the "
-            "files belongs to different patients; fill patient_id in"
+            f"labels.csv {_named(unclear)}: patient_id is empty, and according to {_named(others)} the Patient ID in "
+            "the files belongs to different patients; fill in patient_id"
         )
     notes = []
     filled = [row for row, mine in empty if mine in of_file and next(iter(of_file[mine])) != mine]

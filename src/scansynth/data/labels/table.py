@@ -92,7 +92,9 @@ def _text(path: Path) -> tuple[str, list[str]]:
     try:
         data = path.read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise CohortError(f"there is no {path.name} where study.toml says; set cohort.labels to the file") from None
+        raise CohortError(
+            f"there is no {path.name} where study.toml says it is; set cohort.labels to the file"
+        ) from None
     except OSError as fault:
         raise CohortError(f"{path.name} cannot be read: {fault.strerror}; grant read permission") from None
     for start, kind in _BINARY.items():
@@ -103,7 +105,7 @@ def _text(path: Path) -> tuple[str, list[str]]:
         try:
             return data.decode(encoding), []
         except UnicodeDecodeError:
-            raise CohortError(f"{path.name} is damaged: it is not the {encoding.upper()} that it begins as") from None
+            raise CohortError(f"{path.name} is damaged: it begins as {encoding.upper()}, but is not valid") from None
     if b"\0" in data:
         raise CohortError(f"{path.name} is not a text file; save it as CSV from the spreadsheet")
     try:

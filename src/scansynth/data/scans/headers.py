@@ -27,7 +27,7 @@ def find_headers(
     """Every image of every file with its header, or the fault that stopped the file.
 
     A PNG, JPEG, TIFF or NIfTI file is an image of the cohort where a row of labels.csv names it, and is passed over
-    otherwise: beside scans such files commonly are masks.
+    otherwise: beside scans such files are commonly masks.
 
     Raises:
         CohortError: There is no file that may be a scan, or a picture has no spacing.
@@ -37,7 +37,7 @@ def find_headers(
     passed = marked | {row.path for row, _ in listed}
     sources = [source for source in find_sources(folder) if source.relative not in passed]
     if not sources and not listed:
-        raise CohortError("the DICOM folder holds no file that may be a scan; point cohort.dicom at the scans")
+        raise CohortError("the DICOM folder holds no file that could be a scan; point cohort.dicom at the scans")
     limits = Limits(max_pixels=settings.max_pixels)
     everything = [*sources, *(source for _, source in listed)]
     jobs = [_job(row, source, settings) for row, source in listed]

@@ -167,8 +167,8 @@ def _without_identifiers(usable: Sequence[_Usable]) -> tuple[list[_Usable], tupl
     said = [(header.identifying, row) for _, header, row in usable if row is not None]
     if named_in_headers([({"label": row.label}, secrets) for secrets, row in said]):
         raise CohortError(
-            "labels.csv: labels repeat what the files say of their patients, such as a name or a number; give labels "
-            "that say what an image shows"
+            "labels.csv: labels repeat what the files say about their patients, such as a name or a number; give "
+            "labels that say what an image shows"
         )
     columns = named_in_headers([(row.attributes or {}, secrets) for secrets, row in said])
     if not columns:

@@ -72,7 +72,7 @@ def _by_path(labels: Labels, sources: Sequence[Source]) -> tuple[dict[str, Label
                 raise CohortError(f"labels.csv rows {first.row} and {second.row} name the same file; remove one")
             if len(fitting) > 1:
                 raise CohortError(
-                    f"labels.csv row {same[0].row}: {len(fitting)} files have this name but for case, ending or "
+                    f"labels.csv row {same[0].row}: {len(fitting)} files have this name apart from case, ending or "
                     "accents; give the name as the file has it"
                 )
             if fitting:
@@ -148,8 +148,8 @@ def _account_for_paths(lost: Sequence[LabelRow], found: Found) -> list[str]:
         sources = [source for source, _ in found]
         if sources and (_root(sources) / path).exists():
             raise CohortError(
-                f"{where}: the file is there and passed over: hidden, of an ending such as .csv or .png, named twice, "
-                f"or in a study's folder {affected}; give it another name or place, or remove the rows"
+                f"{where}: the file exists but is skipped: it is hidden, ends in .csv, .png or the like, is named "
+                f"twice, or lies in a study folder {affected}; rename or move it, or remove the rows"
             )
         below = path.partition("/")[2] in {source.relative for source in sources}
         raise CohortError(

@@ -104,5 +104,5 @@ def orientation_notes(headers: Sequence[Header]) -> list[str]:
         notes.append(f"the images are of several planes ({found}); set cohort.plane to keep those of one")
     if unsaid:
         what = "no image says" if unsaid == len(headers) else f"{unsaid} images do not say"
-        notes.append(f"{what} how the patient lies (Image Orientation (Patient)): mirrored ones cannot be told")
+        notes.append(f"{what} how the patient lies (Image Orientation (Patient)): mirrored ones cannot be recognised")
     return notes

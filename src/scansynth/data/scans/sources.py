@@ -69,7 +69,7 @@ def find_images(folder: Path, option: str) -> list[Source]:
     )
     if not found:
         raise CohortError(
-            f"{option} holds no file that may be an image; give a folder with DICOM, or grey PNG, JPEG or TIFF files"
+            f"{option} holds no file that could be an image; give a folder with DICOM, or grey PNG, JPEG or TIFF files"
         )
     return found
 

@@ -24,7 +24,7 @@ _SCALE = 3  # letters of 8 pixels are read at 24
 _LARGE = 1 << 18  # pixels; such pictures are read as they are: small letters stand in small pictures
 _EDGE = 20
 LETTERS = 4
-"""Letters and digits that make a text: a side marker is none."""
+"""Letters and digits that make a text: a side marker is not text."""
 _SURE = 40.0
 """Confidence in percent from which a word counts."""
 

@@ -50,7 +50,9 @@ class Node:
         """
         found = _PEER.fullmatch(text)
         if found is None:
-            raise ArchiveError(f"{text} is no address of an archive; give TITLE@HOST:PORT, such as PACS@10.0.0.5:104")
+            raise ArchiveError(
+                f"{text} is not the address of an archive; give TITLE@HOST:PORT, such as PACS@10.0.0.5:104"
+            )
         return cls(found["title"], found["six"] or found["host"], int(found["port"]))
 
 
@@ -68,9 +70,11 @@ class Login:
         if bool(self.user) != bool(self.password):
             raise ArchiveError("the archive's login needs both a user and a password")
         if self.token and not _VISIBLE.fullmatch(self.token):
-            raise ArchiveError("the archive's token has blanks or letters that no token has")
+            raise ArchiveError("the archive's token has blanks or characters that no token may have")
         if ":" in self.user or not (self.user + self.password).isprintable():
-            raise ArchiveError("the archive's user has a colon, or user or password an unprintable character")
+            raise ArchiveError(
+                "the archive's user name has a colon, or user name or password has an unprintable character"
+            )
 
     def __bool__(self) -> bool:
         return bool(self.token or self.user)
@@ -98,7 +102,9 @@ def load_login(file: Path | None, environment: Mapping[str, str]) -> Login:
         told = {}
     known = {"token", "user", "password"}
     if not told or not told.keys() <= known or not all(isinstance(value, str) for value in told.values()):
-        raise ArchiveError(f'{file} is no login; give a line token = "...", or two: user = "..." and password = "..."')
+        raise ArchiveError(
+            f'{file} holds no login; give a line token = "...", or two: user = "..." and password = "..."'
+        )
     return Login(**told)
 
 
@@ -114,7 +120,7 @@ def check_url(url: str, login: Login) -> str:
     except ValueError:
         host, parts = None, urlsplit("")
     if parts.username is not None or parts.password is not None:
-        raise ArchiveError(f"never name a user or password in an address; set {USER} and {PASSWORD}, or use --login")
+        raise ArchiveError(f"do not put a user or password in an address; set {USER} and {PASSWORD}, or use --login")
     if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment:
         raise ArchiveError("give the address of a DICOMweb service, such as https://archive.example/dicom-web")
     if login and parts.scheme == "http" and not is_loopback(host):

@@ -112,14 +112,14 @@ class DimseArchive:
             yield from (Missed(image, why) for image in group if image.instance not in got)
 
     def send(self, file: Path, image: Image) -> str:
-        """Sends one file by C-STORE; returns why the archive did not take it, empty when it did."""
+        """Sends one file by C-STORE; returns why the archive did not accept it, empty when it did."""
         self._pace.wait()
         for left in reversed(range(RETRIES + 1)):
             association = self._associated((image.sop_class,))
             try:
                 status = association.send_c_store(dcmread(file))
             except ValueError:  # no presentation context was accepted
-                return "the archive takes no images of this class"
+                return "the archive accepts no images of this class"
             if "Status" in status:
                 return "" if status.Status in _STORED else f"status 0x{status.Status:04X}"
             self._lost(left)
@@ -141,7 +141,7 @@ class DimseArchive:
             yield None, "the connection was lost"
         elif self._by is Retrieval.MOVE and status.Status == 0xA801:
             raise ArchiveError(
-                f"{self._name} does not know {self._own.title} as a place to move images to; enter it there with this "
+                f"{self._name} does not know {self._own.title} as a move destination; register it there with this "
                 "machine's address and port, or use --by get"
             )
         else:
@@ -226,7 +226,7 @@ class DimseArchive:
         """The line broke, or the time is up."""
         self._hang_up()
         if not left:
-            raise ArchiveError(f"{self._name} stopped answering; what came is kept, run the same command again")
+            raise ArchiveError(f"{self._name} stopped answering; what has arrived is kept, run the same command again")
 
     def _hang_up(self, *, abort: bool = False) -> None:
         """Ends the association; in the middle of an operation it can only be aborted."""

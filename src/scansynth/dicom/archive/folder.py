@@ -178,7 +178,7 @@ def open_folder(root: Path, asked: str) -> Iterator[PullFolder]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ArchiveError(f"another command pulls into {root}; wait for it to finish") from None
+            raise ArchiveError(f"another command is pulling into {root}; wait for it to finish") from None
         state = root / STATE
         if state.exists():
             try:
@@ -186,7 +186,7 @@ def open_folder(root: Path, asked: str) -> Iterator[PullFolder]:
             except (ValueError, KeyError, TypeError):
                 raise ArchiveError(f"{state} is damaged; pull into another folder") from None
             if before != asked:
-                raise ArchiveError(f"{root} holds what was asked differently or elsewhere; pull into another folder")
+                raise ArchiveError(f"{root} holds the result of another query or archive; pull into another folder")
         elif any(path.name != ".lock" for path in root.iterdir()):
             raise ArchiveError(f"{root} is not empty; pull into a new folder")
         else:

@@ -19,7 +19,7 @@ from scansynth.files import sha256_json
 Bar = Callable[[str], AbstractContextManager[Progress]]
 """Opens a progress bar with a title."""
 
-_OTHER = "another image than was asked for"
+_OTHER = "not the image that was asked for"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def pull(
         with bar("asking the archive") as progress:
             listing = list_series(archive, wanted, lambda images: progress(images, 0, "images found"))
         if not listing.series:
-            raise ArchiveError("the archive holds nothing that was asked for; check modality, days and list")
+            raise ArchiveError("the archive holds nothing that matches; check --modality, the dates and --list")
         _set_aside_damaged(folder, bar)
         before = len(folder)
         missing = [(series, [image for image in series.images if image not in folder]) for series in listing.series]
@@ -88,7 +88,7 @@ def pull(
 def _set_aside_damaged(folder: PullFolder, bar: Bar) -> None:
     """What was pulled before and has changed since is pulled again."""
     if len(folder):
-        _changed(folder, bar, "checking what is there")
+        _changed(folder, bar, "checking what is already here")
 
 
 def _changed(folder: PullFolder, bar: Bar, title: str) -> list[bool]:

@@ -41,7 +41,7 @@ def push(archive: Archive, files: Sequence[Outgoing], sent_file: Path, bar: Bar)
         bar: Opens a progress bar.
 
     Raises:
-        ArchiveError: A file is not synthetic or has changed (nothing is sent then); or the archive did not take or
+        ArchiveError: A file is not synthetic or has changed (nothing is sent then); or the archive did not accept or
             does not hold all of them.
     """
     checked = _checked(files, bar)
@@ -58,7 +58,7 @@ def push(archive: Archive, files: Sequence[Outgoing], sent_file: Path, bar: Bar)
             progress(number, len(todo), f"{refused.total()} refused" if refused else "")
     if refused:
         reasons = ", ".join(f"{count} x {why}" for why, count in refused.most_common())
-        raise ArchiveError(f"the archive did not take {refused.total()} of {len(todo)} files ({reasons})")
+        raise ArchiveError(f"the archive did not accept {refused.total()} of {len(todo)} files ({reasons})")
     _find_again(archive, checked, sent_file, bar)
     return Pushed(len(checked), len(todo))
 
@@ -97,4 +97,4 @@ def _find_again(archive: Archive, files: Sequence[Outgoing], sent_file: Path, ba
     if lost:
         for instance in sorted(lost):
             append_json_line(sent_file, {"instance": instance, "sha256": ""})
-        raise ArchiveError(f"the archive took {len(lost)} files that it does not show; run the same command again")
+        raise ArchiveError(f"the archive took {len(lost)} files that it does not list; run the same command again")

@@ -86,7 +86,7 @@ class Archive(Protocol):
         """Fetches some images of a series, or all, into files in `inbox`, in any order."""
 
     def send(self, file: Path, image: Image) -> str:
-        """Sends one file; returns why the archive did not take it, empty when it did."""
+        """Sends one file; returns why the archive did not accept it, empty when it did."""
 
 
 class Pace:

@@ -49,9 +49,9 @@ class Wanted:
     def __post_init__(self) -> None:
         for day in (self.since, self.until):
             if day and _day(day) is None:
-                raise ArchiveError(f"{day} is no day; give it as 2024-01-31 or 20240131")
+                raise ArchiveError(f"{day} is not a date; give it as 2024-01-31 or 20240131")
         if self.since and self.until and self.since > self.until:
-            raise ArchiveError("the first day lies after the last one")
+            raise ArchiveError("--since is later than --until")
         if _WILD & set(self.modality):
             raise ArchiveError("a modality is one code such as MR")
         if not (self.modality or self.since or self.until or self.description or self.each):
@@ -128,7 +128,7 @@ def read_list(path: Path) -> tuple[dict[str, str], ...]:
     names = {_plain(name): name for name in EXACT}
     header = [names.get(_plain(cell), "") for cell in rows[0]] if rows else []
     if not any(header):
-        raise ArchiveError(f"{path} has no column of {', '.join(EXACT)}; name one in its first line")
+        raise ArchiveError(f"{path} has none of the columns {', '.join(EXACT)}; name one in its first line")
     entries = []
     for number, row in enumerate(rows[1:], 2):
         entry = {name: cell.strip() for name, cell in zip(header, row, strict=False) if name and cell.strip()}

@@ -90,7 +90,7 @@ class WebArchive:
                 yield Missed(image, fault.reason)
 
     def send(self, file: Path, image: Image) -> str:
-        """Sends one file (STOW-RS); returns why the archive did not take it, empty when it did."""
+        """Sends one file (STOW-RS); returns why the archive did not accept it, empty when it did."""
         self._pace.wait()
         kind, body = pack(file.read_bytes())
         headers = {"Content-Type": kind, "Accept": "application/dicom+json"}
@@ -145,7 +145,7 @@ class WebArchive:
         try:
             return [_values(item) for item in json.loads(text)]
         except (ValueError, TypeError, AttributeError, RecursionError):
-            raise ArchiveError("the archive answered a query with something that is no DICOM JSON") from None
+            raise ArchiveError("the archive answered a query with something other than DICOM JSON") from None
 
     @contextlib.contextmanager
     def _asked(self, method: str, path: str, **request: Any) -> Iterator[httpx.Response]:
@@ -177,7 +177,9 @@ class WebArchive:
                 "SCANSYNTH_ARCHIVE_USER and SCANSYNTH_ARCHIVE_PASSWORD, or give a file with --login"
             )
         if answer.is_redirect:
-            raise ArchiveError("the archive answers with another address; give that one, for a login follows none")
+            raise ArchiveError(
+                "the archive redirects to another address; give that address, because a login follows no redirect"
+            )
 
     def _unreachable(self, fault: httpx.TransportError) -> ArchiveError:
         if "CERTIFICATE" in str(fault).upper():
@@ -228,10 +230,10 @@ def _read(answer: httpx.Response, most: int) -> bytes:
         for part in answer.iter_bytes():
             size += len(part)
             if size > most:
-                raise ArchiveError("the archive answered a query with far more than fits; narrow the query")
+                raise ArchiveError("the archive answered a query with more than can be held; narrow the query")
             parts.append(part)
     except (httpx.TransportError, httpx.DecodingError):
-        raise ArchiveError("the connection broke within an answer; run the same command again") from None
+        raise ArchiveError("the connection broke during an answer; run the same command again") from None
     return b"".join(parts)
 
 

@@ -60,7 +60,7 @@ def _open(path: Path, _changed: int) -> tuple[_Outlines, ...]:
         raise DicomError("not XML", "the file is damaged") from None
     sessions = [node for node in root.iter() if _name(node) == "readingSession"]
     if not sessions:
-        raise DicomError("no LIDC reading", "it must hold readingSession elements")
+        raise DicomError("not an LIDC reading", "it must hold readingSession elements")
     return tuple(_session(session) for session in sessions)
 
 

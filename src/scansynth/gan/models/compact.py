@@ -63,7 +63,7 @@ class NetworkSettings(Settings):
     """Settings of both networks."""
 
     latent: int = Field(64, ge=1, description="Length of the noise that decides what an image shows.")
-    style: int = Field(128, ge=4, description="Length of the style that is made of it.")
+    style: int = Field(128, ge=4, description="Length of the style vector made from it.")
     grain: int = Field(4, ge=1, description="Channels of fresh noise in each of the two finest layers.")
     width: int = Field(
         48,
@@ -71,8 +71,8 @@ class NetworkSettings(Settings):
         description="Channels of the finest feature map at 40 pixels; doubled at each coarser map, up to `most`.",
     )
     most: int = Field(128, ge=4, description="Channels of the coarsest feature maps.")
-    labels: bool = Field(True, description="Ask for images by their label, where training images have several.")
-    masks: bool = Field(False, description="Make the lesion's mask with each image; `generator.masks` sets it.")
+    labels: bool = Field(True, description="Condition both networks on the label, where training images have several.")
+    masks: bool = Field(False, description="Draw the lesion's mask with each image; `generator.masks` sets it.")
 
 
 class LossSettings(Settings):
@@ -82,11 +82,13 @@ class LossSettings(Settings):
     penalty_every: int = Field(2, ge=1, description="Steps between two penalties; each is scaled up by this number.")
     sureness: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(
         0.85,
-        description="How sure of its pairs the discriminator may be; above, the penalty rises.",
+        description="How sure of its pairs the discriminator may be; above this the penalty rises.",
     )
-    follow: float = Field(0.01, ge=0, le=0.1, description="Most that the penalty changes in a round; 0 leaves it.")
-    dense: float = Field(1.0, gt=0, description="Weight of the answers about places beside that about the whole.")
-    rate: float = Field(0.4, gt=0, description="The discriminator's learning rate, over the generator's.")
+    follow: float = Field(0.01, ge=0, le=0.1, description="Largest change of the penalty in a round; 0: none.")
+    dense: float = Field(
+        1.0, gt=0, description="Weight of the logits about places, relative to that about the whole image."
+    )
+    rate: float = Field(0.4, gt=0, description="The discriminator's learning rate divided by the generator's.")
 
 
 class Compact(Family):

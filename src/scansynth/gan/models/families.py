@@ -42,7 +42,7 @@ def family_of(recipe: Recipe) -> Family:
     if unknown:
         raise ConfigError(
             f"recipe {recipe.name}: collapse.changes: the family {recipe.family} has no {unknown[0].value} to change; "
-            f"set it to some of {', '.join(change.value for change in Change if change in kind.changes)}"
+            f"choose from {', '.join(change.value for change in Change if change in kind.changes)}"
         )
     return family
 

@@ -82,5 +82,5 @@ def read_imrmc(path: Path) -> list[Row]:
     if len(set(truths)) != len(truths) or {row[1] for row in readings} - set(truths):
         raise ReaderError(f"{path.name}: each case needs one row of truth")
     if len(set(readings)) != len(readings):
-        raise ReaderError(f"{path.name}: a reader read a case twice, which iMRMC does not know")
+        raise ReaderError(f"{path.name}: a reader read a case twice, which iMRMC does not allow")
     return found

@@ -76,7 +76,7 @@ def _step(evidence: EvidenceView, refuted: set[str]) -> str:
         )
     if refuted & {"copies.flag_rate", "membership.distance", "linkage.singling_out"}:
         return (
-            "Do not release it: it gives training patients away. Look at the pairs, withhold what quarantine.csv "
+            "Do not release it: it reveals training patients. Look at the pairs, withhold what quarantine.csv "
             "lists, and train on more patients or stop earlier."
         )
     told = _auc(evidence, PIXELS)

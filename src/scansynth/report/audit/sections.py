@@ -76,7 +76,7 @@ def _unassessed(answer: Answer) -> dict[str, Any] | None:
     for place, claim in rows:
         reasons.setdefault(clean(claim.why), []).append({"place": place, **tables.claim_row(claim)})
     few = sum(any(word in claim.why for word in _WANTING) for _, claim in rows)
-    parts = [(few, "for want of patients or data"), (len(rows) - few, "for another reason")]
+    parts = [(few, "for lack of patients or data"), (len(rows) - few, "for another reason")]
     return {
         "line": f"{count(len(rows), 'claim')} could not be assessed: "
         + ", ".join(f"{amount} {words}" for amount, words in parts if amount),
@@ -205,7 +205,7 @@ _PICTURES: Mapping[str, Callable[[EvidenceView], dict[str, Any]]] = {
 
 
 def full_claims(evidence: EvidenceView) -> list[dict[str, Any]]:
-    """Every claim with all its figures, by question; last those on what must stay in the house."""
+    """Every claim with all its figures, by question; last those on what must stay in-house."""
     found = [
         _full(answer.question.title, answer.tally, answer.claims)
         for answer in answers(evidence.judged)
@@ -216,7 +216,7 @@ def full_claims(evidence: EvidenceView) -> list[dict[str, Any]]:
 
 
 def of_house(evidence: EvidenceView) -> list[tuple[int, Claim]]:
-    """The claims on what must stay in the house, with the number that each has on the page."""
+    """The claims on what must stay in-house, with the number that each has on the page."""
     return [(place, claim) for place, claim in enumerate(evidence.claims, start=1) if HOUSE.holds(claim)]
 
 

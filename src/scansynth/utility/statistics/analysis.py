@@ -78,7 +78,7 @@ def _check(blocks: Sequence[Block]) -> None:
         raise EvidenceError("there is nothing to analyse: no block of jobs is finished; run the trial again")
     for name in ("cases", "patients"):
         if not all(np.array_equal(getattr(one.test, name), getattr(blocks[0].test, name)) for one in blocks):
-            raise EvidenceError("the blocks were tried on different test images; run the trial again")
+            raise EvidenceError("the blocks were tested on different images; run the trial again")
 
 
 def _rng(block: Block, seed: int, purpose: str) -> np.random.Generator:

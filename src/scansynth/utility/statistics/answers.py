@@ -14,7 +14,7 @@ from scansynth.utility.statistics.outcomes import BASIC, PLACEBO, POSITIVE_CONTR
 from scansynth.utility.statistics.rulings import PRIMARY, Contrast, points
 
 GAIN, ALARMS = "utility.gain", "utility.false_alarms"
-QUESTIONS: Mapping[str, tuple[str, str]] = {
+COMPARED: Mapping[str, tuple[str, str]] = {
     GAIN: PRIMARY,
     ALARMS: PRIMARY,
     "utility.published": (PUBLISHED, REAL),
@@ -71,7 +71,7 @@ def counts(block: Block) -> dict[str, int]:
 
 def answer(context: Context) -> tuple[Claim, ...]:
     """All claims of the trial, in the order of the rules."""
-    return tuple(_answer(context, name, *arms) for name, arms in QUESTIONS.items())
+    return tuple(_answer(context, name, *arms) for name, arms in COMPARED.items())
 
 
 def _answer(context: Context, name: str, arm: str, other: str) -> Claim:

@@ -132,7 +132,7 @@ class Wish:
             if not 0.0 < getattr(self, name) < 1.0:
                 raise ConfigError(f"{name} lies between 0 and 1, not at {getattr(self, name)}; 6.4 points are 0.064")
         if self.comparisons < 1:
-            raise ConfigError("comparisons is a whole number from 1 on")
+            raise ConfigError("comparisons must be a whole number of 1 or more")
 
     @property
     def first_level(self) -> float:

@@ -170,7 +170,7 @@ def as_plain(value: Any) -> Any:
         return float(value) if math.isfinite(value) else None
     if isinstance(value, Sequence | np.ndarray):
         return [as_plain(one) for one in value]
-    raise TypeError(f"{type(value).__name__} is no JSON value")
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
 
 
 def _point(block: BlockAnalysis, by: str) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def obstacle(block: Block, rate: float) -> str | None:
         rate: Of false alarms at which thresholds are set.
     """
     if block.pairs < 2:
-        return "There is one pair only, so the luck of a training cannot be told from a gain; two are needed."
+        return "There is one pair only, so a gain cannot be told from the luck of a training; two are needed."
     for name, part in (("calibrate", block.calibrate), ("test", block.test)):
         for positive, what in ((True, "with a lesion"), (False, "without a lesion")):
             if not (part.positive == positive).any():
@@ -261,8 +261,8 @@ def _failed_control(control: Contrast | None) -> str | None:
     """Why no gain could have been shown: a positive control that is absent, or shows nothing."""
     if control is None:
         return (
-            f"The trial has no positive control (the arm {POSITIVE_CONTROL}), so nobody knows what gain it could have "
-            "seen."
+            f"The trial has no positive control (the arm {POSITIVE_CONTROL}), so it is not known what gain it could "
+            "have seen."
         )
     if control.verdict is Verdict.SHOWN:
         return None
@@ -305,13 +305,13 @@ def _ruled(one: Contrast, margin: float, level: float, rate: float, silent: set[
         return replace(one, verdict=Verdict.REFUTED, why=f"{figures}: {' and '.join(harms)}.")
     doubts = []
     if harms:
-        doubts.append(f"the harm does not stand among so many comparisons (p among all of them {one.p_harm:.3f})")
+        doubts.append(f"the harm does not hold among so many comparisons (adjusted p {one.p_harm:.3f})")
     if gain.low <= 0 and not harms:
-        doubts.append("the interval of the gain holds 0")
+        doubts.append("the interval of the gain includes 0")
     if alarms.high >= margin and not harms:
         doubts.append(f"false alarms may rise by {limit} or more")
     if not doubts and one.p_holm is not None and one.p_holm >= 1 - level:
-        doubts.append(f"the gain does not stand among so many comparisons (p among all of them {one.p_holm:.3f})")
+        doubts.append(f"the gain does not hold among so many comparisons (adjusted p {one.p_holm:.3f})")
     if doubts:
         return replace(one, verdict=Verdict.NOT_SHOWN, why=f"{figures}: {' and '.join(doubts)}.")
     return replace(
