@@ -241,7 +241,7 @@ def test_a_patient_is_withdrawn_and_what_learned_from_it_is_stale(
     assert all("stale" in lines[name] for name in ("train", "generate", "audit")), lines
 
     assert scansynth("withdraw", folder, case["patient"], "--yes") == 0, "by the keyed hash, and once more"
-    assert "withdrawn already" in capsys.readouterr().err
+    assert "already marked as withdrawn" in capsys.readouterr().err
     assert scansynth("withdraw", folder, "NOBODY-1", "--yes") == 2
     refused = capsys.readouterr().err
     assert "no patient of this study" in refused

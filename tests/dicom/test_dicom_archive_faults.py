@@ -265,7 +265,7 @@ def test_an_endless_image_is_cut_off(served: tuple[Web, str], tmp_path: Path, mo
 def test_an_answer_that_is_no_dicom_json(served: tuple[Web, str], tmp_path: Path, body: bytes) -> None:
     made, url = served
     made.changed["studies"] = lambda _: Answer(body)
-    with pytest.raises(ArchiveError, match="no DICOM JSON"):
+    with pytest.raises(ArchiveError, match="other than DICOM JSON"):
         pulled_by_web(url, tmp_path / "in")
 
 

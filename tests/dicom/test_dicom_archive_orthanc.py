@@ -280,7 +280,7 @@ def test_what_the_archive_lost_is_sent_again(
     assert scansynth(*command) == 0
     archive.empty()
     assert scansynth(*command) == 2
-    assert "took 5 files that it does not show" in capfd.readouterr().err
+    assert "took 5 files that it does not list" in capfd.readouterr().err
     assert scansynth(*command) == 0
     assert len(archive.instances()) == 5
 

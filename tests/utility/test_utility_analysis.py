@@ -131,7 +131,7 @@ def test_dose_low_data_and_families() -> None:
 
 def test_blocks_with_other_test_images_are_refused(trial: Block) -> None:
     other = replace(trial, test=part_of(trial.test, np.arange(len(trial.test.positive)) > 0), ratio=2.0)
-    with pytest.raises(EvidenceError, match="different test images"):
+    with pytest.raises(EvidenceError, match="different images"):
         analyse([trial, other], TERMS, 0)
     with pytest.raises(EvidenceError, match="nothing to analyse"):
         analyse([], TERMS, 0)
