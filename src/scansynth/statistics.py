@@ -116,6 +116,30 @@ def wilson(successes: float, trials: float, level: float = 0.95) -> Interval:
     return Interval(max(centre - half, 0.0), min(centre + half, 1.0))
 
 
+def difference_of_shares(
+    first: tuple[int, int], second: tuple[int, int], level: float = 0.95
+) -> tuple[float, Interval]:
+    """First share less the second, and its interval.
+
+    Ends of the two exact intervals, squared and added (Newcombe, Statistics in Medicine 17, 1998, method 10, with the
+    limits of Clopper and Pearson in the place of Wilson's).
+
+    Args:
+        first: Successes and trials.
+        second: The same of the share that is taken away.
+        level: Of the interval.
+
+    Raises:
+        ValueError: Counts are impossible.
+    """
+    rates = [successes / trials for successes, trials in (first, second)]
+    ends = [clopper_pearson(successes, trials, level) for successes, trials in (first, second)]
+    down = math.hypot(rates[0] - ends[0].low, ends[1].high - rates[1])
+    up = math.hypot(ends[0].high - rates[0], rates[1] - ends[1].low)
+    value = rates[0] - rates[1]
+    return value, Interval(value - down, value + up)
+
+
 def effective_trials(share: float, variance: float, trials: float) -> float:
     """Effective sample size of clustered trials (Korn and Graubard, Survey Methodology 24, 1998).
 

@@ -17,6 +17,7 @@ from scansynth.audit.context import Context, at_most, open_context
 from scansynth.audit.encoders import Encoders, make_encoders
 from scansynth.audit.fairness import subgroups
 from scansynth.audit.questions import (
+    anonymity,
     copies,
     coverage,
     discrimination,
@@ -67,6 +68,7 @@ CLAIM_GROUPS: tuple[ClaimGroup, ...] = (
     ClaimGroup("real files", identical.CLAIMS, identical.answer),
     ClaimGroup("copies", copies.CLAIMS, copies.answer),
     ClaimGroup("membership", membership.CLAIMS, membership.answer),
+    ClaimGroup("anonymity", anonymity.CLAIMS, anonymity.answer),
     ClaimGroup("groups of patients", subgroups.CLAIMS, subgroups.answer),
     ClaimGroup("tell-tales", telltales.CLAIMS, telltales.answer),
     ClaimGroup("what must stay", house.CLAIMS, house.answer),

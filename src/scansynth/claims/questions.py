@@ -38,7 +38,7 @@ class Question:
 QUESTIONS: tuple[Question, ...] = (
     Question("realism", "Do the images look real?", ("fidelity",)),
     Question("variety", "Are they varied?", ("diversity",)),
-    Question("copies", "Were they copied?", ("copies", "membership")),
+    Question("copies", "Were they copied?", ("copies", "membership", "anonymity")),
     Question("groups", "Are all patient groups represented?", ("fairness",)),
     Question("traces", "Do processing traces reveal them?", ("telltales",)),
 )

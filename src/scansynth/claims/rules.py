@@ -130,6 +130,24 @@ RULES: Mapping[str, Rule] = {
         _MOST,
         (Use.MEMBERSHIP,),
     ),
+    "anonymity.singling_out": Rule(
+        "Singling out: does what the set shows fit one training patient alone no more often than one other person?",
+        "difference of shares",
+        _MOST,
+        (Use.MEMBERSHIP,),
+    ),
+    "anonymity.linkability": Rule(
+        "Linkability: does the set link two parts of a training patient's scan no better than those of others?",
+        "difference of shares",
+        _MOST,
+        (Use.MEMBERSHIP,),
+    ),
+    "anonymity.inference": Rule(
+        "Inference: does the set tell the hidden part of a training patient's scan no better than that of others?",
+        "difference of shares",
+        _MOST,
+        (Use.MEMBERSHIP,),
+    ),
     "fairness.share": Rule(
         "Does each group of patients appear as often as among the training patients?",
         "log ratio of shares",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from scansynth.data.transforms import permission
 from scansynth.metrics import planted
 from scansynth.metrics.attributes import GroupPredictor
 from scansynth.metrics.search import Search, open_search
-from scansynth.statistics import Interval, Mask, Verdict, clopper_pearson
+from scansynth.statistics import Interval, Mask, Verdict, difference_of_shares
 
 NAME = "fairness.flag_rate"
 MARGIN = 0.05
@@ -79,25 +78,16 @@ def taken_for(said: Floats) -> NDArray[np.int64]:
 
 
 def differences(found: Flagged, judged: int, level: float) -> tuple[Floats, tuple[Interval, ...]]:
-    """Flag rate of each group less that of all other images, (judged,), and its interval.
-
-    Ends of the two exact intervals, squared and added (Newcombe, Statistics in Medicine 17, 1998, method 10, with the
-    limits of Clopper and Pearson in the place of Wilson's).
-    """
+    """Flag rate of each group less that of all other images, (judged,), and its interval."""
     value, spans = np.zeros(judged), []
     for group in range(judged):
         own = found.taken == group
         if not own.any() or own.all():
             spans.append(Interval(-1.0, 1.0))
             continue
-        rates, ends = [], []
-        for part in (found.flags[own], found.flags[~own]):
-            rates.append(float(part.mean()))
-            ends.append(clopper_pearson(int(part.sum()), len(part), level))
-        value[group] = rates[0] - rates[1]
-        down = math.hypot(rates[0] - ends[0].low, ends[1].high - rates[1])
-        up = math.hypot(ends[0].high - rates[0], rates[1] - ends[1].low)
-        spans.append(Interval(float(value[group]) - down, float(value[group]) + up))
+        counts = [(int(part.sum()), len(part)) for part in (found.flags[own], found.flags[~own])]
+        value[group], span = difference_of_shares(counts[0], counts[1], level)
+        spans.append(span)
     return value, tuple(spans)
 
 

@@ -140,8 +140,12 @@ def _taken(parts: tuple[Reals, ...], places: Places) -> Images:
     return np.stack([parts[k].images[place - starts[k]] for k, place in zip(which, places, strict=True)])
 
 
-def line_up(compared: Compared, rng: np.random.Generator) -> Lineup:
-    """At most `MOST_PATIENTS` patients of each side with at most `MOST_EACH` images, all drawn."""
+def people(compared: Compared, each: int, rng: np.random.Generator) -> tuple[Images, Places, NDArray[np.bool_]]:
+    """Real images of at most `MOST_PATIENTS` patients of each side with at most `each` images, all drawn.
+
+    Returns:
+        Images (n, rows, columns), the place of each image's patient (n,), and who was trained on (p,).
+    """
     sides = ((compared.train,), (compared.calibrate, compared.test))
     images: list[Images] = []
     patients: list[Places] = []
@@ -151,17 +155,22 @@ def line_up(compared: Compared, rng: np.random.Generator) -> Lineup:
         everyone = np.unique(names)
         for name in everyone[at_most(len(everyone), MOST_PATIENTS, rng)]:
             own = np.flatnonzero(names == name)
-            images.append(_taken(parts, own[at_most(len(own), MOST_EACH, rng)]))
+            images.append(_taken(parts, own[at_most(len(own), each, rng)]))
             patients.append(np.full(len(images[-1]), len(members), dtype=np.int64))
             members.append(member)
-    stack, place = np.concatenate(images), np.concatenate(patients)
+    return np.concatenate(images), np.concatenate(patients), np.array(members)
+
+
+def line_up(compared: Compared, rng: np.random.Generator) -> Lineup:
+    """People of both sides with at most `MOST_EACH` images each, and how alike they are."""
+    stack, place, members = people(compared, MOST_EACH, rng)
     bands = prepare(stack)
     shown = np.array([rng.choice(np.flatnonzero(place == patient)) for patient in range(len(members))])
     flips = permission("", compared.view).searched
     step = max(bands.shape[1] // 16, 1)
     alike = pairwise(bands, bands[shown], flips, step=step, device=str(pick_device().torch_device))
     alike[np.arange(len(place)), place] = -np.inf
-    return Lineup(stack, bands, place, np.array(members), shown, alike, flips, step)
+    return Lineup(stack, bands, place, members, shown, alike, flips, step)
 
 
 def by_distance(context: Context, progress: Progress) -> Finding:

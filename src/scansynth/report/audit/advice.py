@@ -74,7 +74,7 @@ def _step(evidence: EvidenceView, refuted: set[str]) -> str:
             "Do not release it: real images are among the synthetic ones. Remove those in quarantine.csv, and find how "
             "they came in."
         )
-    if refuted & {"copies.flag_rate", "membership.distance", "linkage.singling_out"}:
+    if any(name.partition(".")[0] in ("copies", "membership", "anonymity") for name in refuted):
         return (
             "Do not release it: it reveals training patients. Look at the pairs, withhold what quarantine.csv "
             "lists, and train on more patients or stop earlier."

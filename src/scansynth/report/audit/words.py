@@ -145,6 +145,21 @@ WORDS: Mapping[str, Words] = {
         "closeness to the set reveals who was a training patient",
         _WHO,
     ),
+    "anonymity.singling_out": Words(
+        "singling out",
+        "what the set says fits training patients alone more often than other people",
+        "How many more of the training patients than of others are the only one whom a synthetic image describes.",
+    ),
+    "anonymity.linkability": Words(
+        "linking two parts of a scan",
+        "the set links two parts of a training patient’s scan more often than of other people’s",
+        "How many more of the training patients than of others have two halves that lead to the same synthetic image.",
+    ),
+    "anonymity.inference": Words(
+        "inferring what was hidden",
+        "the set tells the hidden part of training patients’ scans more often than of other people’s",
+        "For how many more of the training patients than of others the set tells the hidden half of the scan.",
+    ),
     "fairness.share": Words(
         "how often groups appear",
         "groups appear too often or too rarely",
