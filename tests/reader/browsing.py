@@ -78,7 +78,7 @@ def lock_of(answer: int = 3, **values: Any) -> dict[str, Any]:
 
 def code_in(page: str) -> str:
     """The personal code on the page that shows it."""
-    return page.split("<code>")[1].split("</code>", maxsplit=1)[0]
+    return page.split('<code id="code">')[1].split("</code>", maxsplit=1)[0]
 
 
 @contextmanager

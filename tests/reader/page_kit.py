@@ -20,7 +20,10 @@ from scansynth.reader.server.app import create_app
 WIDE, SMALL, UPRIGHT = (1280, 800), (1024, 768), (820, 1180)
 """A screen on a worklist, a tablet lying, a tablet standing; CSS pixels."""
 
-READY = "#worklist:not([hidden]) #lock:enabled"
+READY = "#worklist:not([hidden]) #answers:not([hidden]) #lock:enabled"
+BEFORE = ("#check-yes", "#summary-next")
+"""What may stand before an image: the check of the screen, and the end of the practice."""
+
 TAKEN = ("reader", "item", "practice", "answer", "second", "confidence", "seconds", "hidden_seconds", "window_changes")
 
 
@@ -94,8 +97,15 @@ class Device:
         return page
 
     def ready(self) -> None:
-        """Waits until an image can be answered."""
-        self.page.wait_for_selector(READY)
+        """Waits until an image can be answered, and goes past whatever stands before it."""
+        for _ in range(3000):
+            if self.page.is_visible(READY):
+                return
+            for button in BEFORE:
+                if self.page.is_visible(button):
+                    self.page.press(button, "Enter")
+            self.page.wait_for_timeout(10)
+        raise AssertionError("no image can be answered")
 
     def keys(self, *keys: str) -> None:
         """Presses keys one after another."""
@@ -121,6 +131,8 @@ class Device:
         for _ in range(3000):
             if self.page.is_visible("#screen") or self.text("#where") != before:
                 return
+            if self.page.is_visible("#summary-next"):
+                self.page.press("#summary-next", "Enter")
             self.page.wait_for_timeout(10)
         raise AssertionError(f"the page stays at {before!r}")
 
@@ -162,7 +174,7 @@ def begin(study: Served, at: Device, reader: str = "r01") -> str:
     at.page.goto(f"{study.address}/i/{study.kit.tokens[reader]}")
     at.page.focus("button")
     at.keys("Enter")
-    code = at.text(".code")
+    code = at.text("#code")
     at.page.focus("a.main-button")
     at.keys("Enter")
     at.ready()

@@ -41,7 +41,8 @@ def test_a_study_is_read_from_the_invitation_to_the_last_image(
     for number, place in enumerate(seat.practice):
         assert state["item"] == {"id": place.item, "position": number + 1}
         locked = browser.lock(place.item).json()
-        assert locked["feedback"] == {"truth": "synthetic" if kit.truth[place.item] else "real"}
+        truth = {"truth": "synthetic" if kit.truth[place.item] else "real", "nearest": False, "mask": False}
+        assert locked["feedback"] == truth
         state = locked
     for number, place in enumerate(seat.sequence):
         assert (state["phase"], state["done"], state["practice_done"]) == ("reading", number, 2)

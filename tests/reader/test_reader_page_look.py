@@ -125,6 +125,9 @@ def test_every_page_is_dark_readable_and_within_reach(browser: Any, study: Serve
         at.page.click("button")
         check_look(at)
         at.page.click("a.main-button")
+        at.page.wait_for_selector("#check-yes:visible")
+        at.page.click("#check-no")
+        check_look(at)
         at.ready()
         check_look(at)
         lock = at.page.locator("#lock").bounding_box()
@@ -144,6 +147,8 @@ def test_every_page_is_dark_readable_and_within_reach(browser: Any, study: Serve
         at.page.wait_for_selector("#feedback:not([hidden])")
         check_look(at)
         at.keys("Enter")
+        at.page.click("#summary-look")
+        check_look(at)
         for _ in range(3):
             at.answer("5", "n", "7")
             if at.page.is_visible("#rest"):
@@ -194,8 +199,8 @@ def test_tab_reaches_everything_and_arrows_choose(browser: Any, study: Served) -
         begin(study, at, "r05")
         at.keys("Tab", "Shift+Tab")  # the browser shows the focus to who uses keys
         assert tabbed(at) == [
-            "stage", "preset", "drag-mode", "zoom-out", "zoom-in", "smooth", "invert", "reset",
-            "answer", "second", "confidence", "lock", "pause", "help",
+            "stage", "preset", "drag-mode", "zoom-out", "zoom-in", "fit", "one", "magnify", "smooth", "invert", "reset",
+            "answer", "second", "confidence", "comment-open", "lock", "pause", "help",
         ]  # fmt: skip
         at.page.focus("#scale input")
         at.keys("ArrowDown", "ArrowDown", "Tab", "Space", "Tab", "Space", "ArrowRight", "Enter")
@@ -257,9 +262,9 @@ def test_a_double_click_spends_one_invitation(browser: Any, study: Served) -> No
     with device(browser) as at:
         at.page.goto(f"{study.address}/i/{study.kit.tokens['r09']}")
         at.page.dblclick("button")
-        at.page.wait_for_selector(".code")
+        at.page.wait_for_selector("#code")
         at.page.wait_for_timeout(200)
-        assert re.fullmatch(r"[0-9A-Z-]{19}", at.text(".code"))
+        assert re.fullmatch(r"[0-9A-Z-]{19}", at.text("#code"))
 
 
 @pytest.mark.parametrize("path", sorted([*STATIC.glob("*"), *TEMPLATES.glob("*")]), ids=lambda path: path.name)

@@ -104,7 +104,8 @@ def test_the_next_image_stands_there_at_once(browser: Any, study: Served) -> Non
 
 WORDS = re.compile(r"synthetic|\breal\b|repeat|truth|class|label|fake|generated|case|patient", re.IGNORECASE)
 STATE = {"csrf", "title", "image", "presets", "scale", "second_question", "break_every", "phase", "done", "total"}
-STATE |= {"practice_done", "practice_total", "item", "next", "draft", "last", "again", "comments"}
+STATE |= {"practice_done", "practice_total", "item", "next", "draft", "last", "again"}
+STATE |= {"comments", "references", "review", "teaching"}
 
 
 def test_nothing_that_a_browser_receives_tells_class_repeat_or_order(browser: Any, study: Served) -> None:
@@ -127,10 +128,12 @@ def test_nothing_that_a_browser_receives_tells_class_repeat_or_order(browser: An
     for state in states:
         assert state.keys() == STATE
         assert state["draft"] is None
+        assert state["review"] == []
         rest = {key: value for key, value in state.items() if key not in {"scale", "csrf", "title"}}
         assert not WORDS.search(json.dumps(rest))
         # of the order, no more than where the reader is: the image on the screen and the one after it
         named = {entry["id"] for entry in (state["item"], state["next"]) if entry}
+        assert state["last"]["id"] == first[-1 if state["item"] is None else state["done"] - 1]
         assert named == set(first[state["done"] : state["done"] + 2])
     constant = [{key: value for key, value in headers.items() if key != "date"} for _, headers, _ in buffers]
     assert all(headers == constant[0] for headers in constant)

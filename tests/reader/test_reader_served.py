@@ -30,7 +30,7 @@ def test_a_worklist_is_opened_with_the_order_of_each_reader(kit: Kit) -> None:
         assert order.places == (*seat.practice, *seat.sequence)
         assert [order.position(place) for place in range(4)] == [1, 1, 2, 3]
         assert [order.index[place.item] for place in order.places] == [0, 1, 2, 3]
-        assert {len(served.buffer(place)) for place in order.places} == {128}
+        assert {len(served.buffer(place.buffer)) for place in order.places} == {128}
     (kit.folder / CLOSED).write_text("{}")
     assert served.closed()
 
@@ -102,7 +102,7 @@ def test_a_buffer_of_another_length_is_refused(kit: Kit, damage: bytes | None) -
     with pytest.raises(ReaderError, match="copy the worklist again"):
         open_worklist(kit.folder)
     with pytest.raises(ReaderError, match="copy the worklist again"):
-        served.buffer(place)  # also when it happens while the study is served
+        served.buffer(place.buffer)  # also when it happens while the study is served
 
 
 def test_a_clock_that_is_turned_back_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,12 @@ def pictures(count: int, side: int, seed: int = 0) -> np.ndarray:
     return np.array(made, np.uint16)
 
 
+def disc(rows: int, columns: int) -> np.ndarray:
+    """A mask as buffers hold it: 65535 within a quarter of the side around the middle."""
+    y, x = np.mgrid[:rows, :columns]
+    return (np.hypot(y - rows / 2, x - columns / 2) < columns / 4).astype(np.uint16) * 65535
+
+
 def make_worklist(
     folder: Path,
     images: np.ndarray | None = None,
@@ -69,6 +75,8 @@ def make_worklist(
     now: datetime.datetime | None = None,
     days: float = 14.0,
     seed: int = 0,
+    told: bool = False,
+    references: int = 0,
     **changes: Any,
 ) -> Kit:
     """Writes a worklist into `folder`.
@@ -84,6 +92,8 @@ def make_worklist(
         now: When it is made; none: the clock's time, so that invitations are valid.
         days: Until the invitations end.
         seed: Of truth and orders.
+        told: Practice cases have the image nearest to them, and a mask: a disc in the middle.
+        references: Real images to look at beside.
         changes: Fields of `Worklist` set otherwise, such as `break_every=5`.
     """
     rng = np.random.default_rng(seed)
@@ -92,13 +102,18 @@ def make_worklist(
     names = [secrets.token_hex(16) for _ in images]
     expires = expiry(now or datetime.datetime.now(datetime.UTC), days)
     tokens, truth, seats = {}, {}, []
+    aside = pictures(1 + references, images.shape[1], seed + 99) if images.shape[1] == images.shape[2] else images[:1]
+    extra = {secrets.token_hex(16): picture for picture in aside}
+    nearest = next(iter(extra)) if told else ""
+    masked = secrets.token_hex(16) if told else ""
     for number in range(1, readers + 1):
         reader = f"r{number:02d}"
         tokens[reader] = new_token()
         items = [secrets.token_hex(16) for _ in images]
         truth |= {item: bool(is_synthetic) for item, is_synthetic in zip(items, synthetic, strict=True)}
         cases = [
-            Place(items[k], names[k], SYNTHETIC if synthetic[k] else REAL) for k in rng.permutation(practice).tolist()
+            Place(items[k], names[k], SYNTHETIC if synthetic[k] else REAL, nearest, masked)
+            for k in rng.permutation(practice).tolist()
         ]
         order = (practice + rng.permutation(len(images) - practice)).tolist()
         sequence = tuple(Place(items[k], names[k]) for k in order)
@@ -119,8 +134,12 @@ def make_worklist(
         "administrator_sha256": token_sha256(administrator),
         "readers": tuple(seats),
     }
+    values["references"] = tuple(extra)[1:]
     worklist = Worklist(**(values | changes))
+    shown = {**dict(zip(names, images, strict=True)), **extra, masked: disc(rows, columns)}
     write_worklist(
-        folder, worklist, {name: image.astype("<u2").tobytes() for name, image in zip(names, images, strict=True)}
+        folder,
+        worklist,
+        {name: image.astype("<u2").tobytes() for name, image in shown.items() if name in worklist.buffers},
     )
     return Kit(folder, worklist, tokens, administrator, truth)

@@ -32,10 +32,12 @@ from scansynth.reader.server.store import (
     Progress,
     lock_answer,
     note_event,
+    practice_answers,
     progress,
     save_draft,
     undo_answer,
 )
+from scansynth.reader.server.worklist import Place
 
 router = APIRouter(prefix="/api")
 
@@ -81,6 +83,12 @@ class SentPause(Sent):
     seconds: Seconds = 0.0
 
 
+class SentScreen(Sent):
+    """How the screen shows the test picture."""
+
+    seen: bool
+
+
 S = TypeVar("S", bound=Sent)
 
 
@@ -111,9 +119,55 @@ def buffer(item: str, request: Request) -> Response:
     """The pixels of the current or the next image: headers and length are the same for every image."""
     service, visit = service_of(request), visit_of(request)
     done, place = _progress(service, visit), visit.order.index.get(item)
-    if place is None or done.closed or place not in {done.place, done.place + 1}:
+    if place is None or done.closed or not (place in {done.place, done.place + 1} or _was_told(visit, done, place)):
         raise nothing_here()
-    return Response(service.served.buffer(visit.order.places[place]), media_type="application/octet-stream")
+    return _pixels(service, visit.order.places[place].buffer)
+
+
+@router.get("/nearest/{item}")
+def nearest(item: str, request: Request) -> Response:
+    """The real image nearest to a practice case whose truth was told."""
+    return _pixels(service_of(request), _told(request, item).nearest)
+
+
+@router.get("/mask/{item}")
+def mask(item: str, request: Request) -> Response:
+    """The mask of a practice case whose truth was told."""
+    return _pixels(service_of(request), _told(request, item).mask)
+
+
+@router.get("/reference/{number}")
+def reference(number: int, request: Request) -> Response:
+    """A real image of another patient, to look at beside."""
+    service, visit = service_of(request), visit_of(request)
+    names = service.served.worklist.references
+    if not 0 <= number < len(names) or _progress(service, visit).closed:
+        raise nothing_here()
+    return _pixels(service, names[number])
+
+
+def _pixels(service: Service, name: str) -> Response:
+    if not name:
+        raise nothing_here()
+    return Response(service.served.buffer(name), media_type="application/octet-stream")
+
+
+def _told(request: Request, item: str) -> Place:
+    """A practice case whose truth was told.
+
+    Raises:
+        Refused: It is none, or the reading has begun.
+    """
+    service, visit = service_of(request), visit_of(request)
+    done, place = _progress(service, visit), visit.order.index.get(item)
+    if place is None or done.closed or not _was_told(visit, done, place):
+        raise nothing_here()
+    return visit.order.places[place]
+
+
+def _was_told(visit: Visit, done: Progress, place: int) -> bool:
+    """Whether the truth of a place was told; it can be looked at again until the first answer that counts."""
+    return place < done.locked <= visit.order.practice
 
 
 @router.put("/draft/{item}")
@@ -145,8 +199,8 @@ def lock(item: str, request: Request, body: Body) -> Response:
         now = lock_answer(service.database, visit.order, item, answer, service.stamp(), marked)
     except OutOfTurn as refusal:
         return _out_of_turn(service, visit, refusal)
-    truth = visit.order.places[visit.order.index[item]].answer  # of practice cases alone
-    feedback = {"feedback": {"truth": truth}} if truth else {}
+    place = visit.order.places[visit.order.index[item]]
+    feedback = {"feedback": _truth(place)} if place.answer else {}  # of practice cases alone
     return JSONResponse(_state(service, visit, replace(now, closed=now.closed or marked)) | feedback)
 
 
@@ -160,6 +214,16 @@ def undo(item: str, request: Request) -> Response:
     except OutOfTurn as refusal:
         return _out_of_turn(service, visit, refusal)
     return JSONResponse(_state(service, visit, replace(now, closed=now.closed or marked)))
+
+
+@router.post("/screen")
+def screen(request: Request, body: Body) -> Response:
+    """Notes whether the test picture of the screen was seen as it should be."""
+    service, visit = service_of(request), changing_visit_of(request)
+    kind = "screen good" if _checked(SentScreen, body).seen else "screen poor"
+    with service.database.write() as connection:
+        note_event(connection, visit.order.seat.reader, kind, service.stamp())
+    return JSONResponse({})
 
 
 @router.post("/pause")
@@ -220,8 +284,23 @@ def _state(service: Service, visit: Visit, now: Progress) -> dict[str, Any]:
         "last": _named(visit, now.locked - 1) if now.undoable and not now.closed else None,
         "again": now.again,
         "comments": worklist.comments,
+        "references": len(worklist.references),
+        "teaching": worklist.teaching,
+        "review": _review(service, visit) if 0 < practice == now.locked and not now.closed else [],
         "draft": asdict(now.draft) if going_on and now.draft else None,
     }
+
+
+def _truth(place: Place) -> dict[str, Any]:
+    return {"truth": place.answer, "nearest": bool(place.nearest), "mask": bool(place.mask)}
+
+
+def _review(service: Service, visit: Visit) -> list[dict[str, Any]]:
+    """What the practice was, and what this reader answered: told until the first answer that counts."""
+    with service.database.read() as connection:
+        given = practice_answers(connection, visit.order.seat.reader)
+    cases = visit.order.seat.practice
+    return [{"id": case.item, "answer": given[case.item], **_truth(case)} for case in cases if case.item in given]
 
 
 def _named(visit: Visit, place: int) -> dict[str, Any]:

@@ -81,6 +81,8 @@ def export_readings(worklist: Path, database_url: str | None = None) -> Export:
         ReaderError: The worklist is damaged, the database cannot be used, or a reading was tampered with.
     """
     served = open_worklist(worklist)
+    if served.worklist.teaching:
+        raise ReaderError("these images are for teaching: the truth was told with each, so there is nothing to analyse")
     database = open_database(worklist, served.worklist, database_url)
     try:
         with database.snapshot() as connection:

@@ -75,13 +75,13 @@ class ServedWorklist:
         """Whether `reader close` has left its mark in the worklist."""
         return (self.folder / CLOSED).exists()
 
-    def buffer(self, place: Place) -> bytes:
-        """The bytes of one presentation.
+    def buffer(self, name: str) -> bytes:
+        """The bytes of one buffer.
 
         Raises:
             ReaderError: The file is gone or of another length.
         """
-        path = self.folder / BUFFERS / f"{place.buffer}.bin"
+        path = self.folder / BUFFERS / f"{name}.bin"
         try:
             data = path.read_bytes()
         except OSError:
@@ -129,8 +129,10 @@ def _faults(worklist: Worklist) -> Iterator[str]:
         yield "the scale needs six labels, and windows a width"
     if worklist.break_every < 0 or (worklist.second_question and len(worklist.second_question.options) < 2):
         yield "break_every or the second question"
-    if not seats or any(not seat.sequence for seat in seats):
+    if not seats or any(not (seat.practice if worklist.teaching else seat.sequence) for seat in seats):
         yield "a reader has no images"
+    if worklist.teaching and any(seat.sequence for seat in seats):
+        yield "teaching has images to read"
     if len({seat.reader for seat in seats}) < len(seats) or not all(_READER.fullmatch(seat.reader) for seat in seats):
         yield "names of readers"
     if not all(_SHA256.fullmatch(text) for text in (*hashes, worklist.protocol_sha256)) or len(set(hashes)) < len(
@@ -139,15 +141,16 @@ def _faults(worklist: Worklist) -> Iterator[str]:
         yield "a hash is not valid, or occurs twice"
     if not all(_ITEM.fullmatch(place.item) for place in places) or len({p.item for p in places}) < len(places):
         yield "an item is not valid, or occurs twice"
-    if not all(_BUFFER.fullmatch(place.buffer) for place in places):
+    if not all(_BUFFER.fullmatch(name) for name in worklist.buffers) or any(not place.buffer for place in places):
         yield "the name of a buffer"
     answers = {place.answer for seat in seats for place in seat.practice}
-    if not answers <= {REAL, SYNTHETIC} or any(place.answer for seat in seats for place in seat.sequence):
+    told = (place for seat in seats for place in seat.sequence if place.answer or place.nearest or place.mask)
+    if not answers <= {REAL, SYNTHETIC} or any(told):
         yield "practice cases need an answer, other images must have none"
 
 
 def _check_buffers(folder: Path, worklist: Worklist, size: int) -> None:
-    for name in {place.buffer for seat in worklist.readers for place in (*seat.practice, *seat.sequence)}:
+    for name in worklist.buffers:
         try:
             found = (folder / BUFFERS / f"{name}.bin").stat().st_size
         except OSError:

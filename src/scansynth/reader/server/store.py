@@ -133,6 +133,12 @@ def progress(connection: Connection, order: Order) -> Progress:
     return replace(now, draft=Draft(row.answer, row.second, row.confidence, row.comment))
 
 
+def practice_answers(connection: Connection, reader: str) -> dict[str, int]:
+    """What a reader answered in the practice, by item."""
+    mine = (readings.c.reader == reader) & readings.c.practice
+    return {row.item: row.answer for row in connection.execute(select(readings.c.item, readings.c.answer).where(mine))}
+
+
 def is_closed(connection: Connection) -> bool:
     """Whether the database has been closed."""
     return connection.execute(select(study.c.closed_at)).scalar_one() is not None
@@ -244,7 +250,7 @@ def _keep_draft(connection: Connection, reader: str, item: str, draft: Draft, no
 
 
 def note_event(connection: Connection, reader: str, kind: str, now: str, seconds: float | None = None) -> None:
-    """Adds one event: opened, resumed, paused, unpaused, left."""
+    """Adds one event: opened, resumed, paused, unpaused, left, screen good, screen poor."""
     connection.execute(insert(events).values(reader=reader, kind=kind, at=now, seconds=seconds))
 
 

@@ -85,11 +85,20 @@ class Place:
         item: What the browser calls it: 32 hexadecimal digits, of one reader and one place only.
         buffer: Name of its file in `buffers/`, without the ending.
         answer: Of a practice case, real or synthetic; empty for every other.
+        nearest: Of a practice case, the buffer of the most similar real image of another patient; may be empty.
+        mask: Of a practice case, the buffer of its mask, 0 or 65535; may be empty.
     """
 
     item: str
     buffer: str
     answer: str = ""
+    nearest: str = ""
+    mask: str = ""
+
+    @property
+    def buffers(self) -> tuple[str, ...]:
+        """Every buffer that it names."""
+        return tuple(name for name in (self.buffer, self.nearest, self.mask) if name)
 
 
 @dataclass(frozen=True)
@@ -128,6 +137,8 @@ class Worklist:
         administrator_sha256: Hash of the administrator's token.
         readers: In the order of their names.
         comments: Whether readers may write a comment to each image.
+        references: Buffers of real images of other patients that may be looked at beside each image.
+        teaching: All images are practice, and nothing is read for a study.
     """
 
     study: str
@@ -142,6 +153,14 @@ class Worklist:
     administrator_sha256: str
     readers: tuple[Seat, ...]
     comments: bool = True
+    references: tuple[str, ...] = ()
+    teaching: bool = False
+
+    @property
+    def buffers(self) -> frozenset[str]:
+        """Names of all buffers."""
+        places = (place for seat in self.readers for place in (*seat.practice, *seat.sequence))
+        return frozenset((*self.references, *(name for place in places for name in place.buffers)))
 
     def as_json(self) -> dict[str, Any]:
         """As `worklist.json` holds it."""
@@ -170,9 +189,8 @@ def write_worklist(folder: Path, worklist: Worklist, buffers: Mapping[str, bytes
         ReaderError: Buffers differ in length, or are not those that the worklist names.
         StorageError: The folder cannot be written.
     """
-    named = {place.buffer for seat in worklist.readers for place in (*seat.practice, *seat.sequence)}
     size = worklist.image.rows * worklist.image.columns * 2
-    if named != buffers.keys() or any(len(data) != size for data in buffers.values()):
+    if worklist.buffers != buffers.keys() or any(len(data) != size for data in buffers.values()):
         raise ReaderError("the images of the worklist do not agree with its list; create the reader study again")
     with storage_faults(folder):
         (folder / BUFFERS).mkdir(parents=True)
@@ -224,6 +242,7 @@ def _worklist(values: dict[str, Any]) -> Worklist:
             "image": Display(**{**values["image"], "spacing": tuple(values["image"]["spacing"])}),
             "presets": tuple(Preset(**preset) for preset in values["presets"]),
             "scale": tuple(values["scale"]),
+            "references": tuple(values["references"]),
             "second_question": second and SecondQuestion(**{**second, "options": tuple(second["options"])}),
             "readers": tuple(_seat(seat) for seat in values["readers"]),
         }

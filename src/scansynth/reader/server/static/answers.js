@@ -2,7 +2,8 @@
 
 export const SURENESS = ["Unsure", "Fairly sure", "Sure"];
 const SURE_KEYS = ["7", "8", "9"];
-const TAKEN = "IRWSMP"; // keys of the image and of the pause
+const TAKEN = "IRWSMPFOGBUT"; // keys of the image, the pause, the last answer and the comment
+const KEYBOARD = globalThis.matchMedia("(hover: hover) and (pointer: fine)"); // else keys are not spoken of
 
 /** A letter for each option: its first letter where that is free, else the next free one of its letters. */
 export function optionKeys(options) {
@@ -45,7 +46,8 @@ function group(fieldset, name, labels, keys, inRow) {
 export function createAnswers(form, state, changed) {
   const groups = { answer: group(form.querySelector("#scale"), "answer", state.scale, ["1", "2", "3", "4", "5", "6"]) };
   const byKey = new Map(groups.answer.map((input) => [input.value, input]));
-  const asked = { answer: "First choose how the image looks to you (keys 1 to 6)." };
+  const asked = { answer: `First choose how the image looks to you${KEYBOARD.matches ? " (keys 1 to 6)" : ""}.` };
+  const comment = form.querySelector("#comment");
   const question = state.second_question;
   if (question) {
     form.querySelector("#second-text").textContent = question.text;
@@ -60,12 +62,22 @@ export function createAnswers(form, state, changed) {
     }
   }
   form.addEventListener("change", changed);
+  form.querySelector("#extras").hidden = false;
+  form.querySelector("#comment-open").hidden = !state.comments;
+  form.querySelector("#comment-open").addEventListener("click", () => unfold(comment.hidden));
+
+  function unfold(open) {
+    comment.hidden = !open;
+    form.querySelector("#comment-open").setAttribute("aria-expanded", String(open));
+    if (open) comment.focus();
+  }
 
   const chosen = (name) => groups[name]?.find((input) => input.checked)?.value;
 
   function value() {
     const read = (name) => (chosen(name) ? Number(chosen(name)) : null);
-    return { answer: read("answer"), second: read("second"), confidence: read("confidence") };
+    const said = { answer: read("answer"), second: read("second"), confidence: read("confidence") };
+    return { ...said, comment: comment.value };
   }
 
   return {
@@ -74,6 +86,15 @@ export function createAnswers(form, state, changed) {
       for (const [name, inputs] of Object.entries(groups)) {
         for (const input of inputs) input.checked = draft?.[name] === Number(input.value);
       }
+      comment.value = draft?.comment ?? "";
+      comment.hidden = !comment.value;
+      form.querySelector("#comment-open").setAttribute("aria-expanded", String(!comment.hidden));
+    },
+    /** Opens the field of the comment. */
+    comment() {
+      if (!state.comments || comment.disabled) return false;
+      unfold(true);
+      return true;
     },
     /** What is still to be said, and where; null when all is said. */
     missing() {
@@ -89,7 +110,7 @@ export function createAnswers(form, state, changed) {
       return true;
     },
     freeze(frozen) {
-      for (const input of Object.values(groups).flat()) input.disabled = frozen;
+      for (const input of [...Object.values(groups).flat(), comment]) input.disabled = frozen;
     },
     focusFirst: () => groups.answer[0].focus(),
     label: (answer) => state.scale[answer - 1],

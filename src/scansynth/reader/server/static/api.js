@@ -1,7 +1,7 @@
 // The server, as the page speaks to it.
 
 const PATIENCE = 15000; // milliseconds until a request counts as lost
-const LOCKED = ["answer", "second", "confidence", "seconds", "hidden_seconds", "window_changes", "zoomed", "nonce"];
+const LOCKED = ["answer", "second", "confidence", "seconds", "hidden_seconds", "window_changes", "zoomed", "comment", "nonce"];
 
 let csrf = "";
 
@@ -55,12 +55,13 @@ async function change(method, path, value) {
 }
 
 /** Stored values of one image. The length is checked, because a cut answer must never look like an image. */
-export async function getBuffer(item, length) {
-  const bytes = await send("GET", `/api/buffer/${item}`, undefined, "bytes");
+export async function getPixels(path, length) {
+  const bytes = await send("GET", path, undefined, "bytes");
   if (bytes.byteLength !== length * 2) throw new ApiError("The image did not arrive completely.", 0, null);
   return new Uint16Array(bytes);
 }
 
+export const getBuffer = (item, length) => getPixels(`/api/buffer/${item}`, length);
 export const putDraft = (item, draft) => change("PUT", `/api/draft/${item}`, draft);
 
 /** Locks an answer. A resend with the same nonce gives the same result, so nothing is ever counted twice. */
@@ -71,6 +72,9 @@ export async function postLock(kept) {
   return state;
 }
 
+/** Takes back the last answer; a resend changes nothing. */
+export const postUndo = (item) => change("POST", `/api/undo/${item}`);
+export const postScreen = (seen) => change("POST", "/api/screen", { seen });
 export const postPause = (paused, seconds) => change("POST", "/api/pause", { paused, seconds });
 export const postLogout = () => change("POST", "/api/logout");
 export const getAdmin = () => send("GET", "/api/admin");

@@ -1,7 +1,27 @@
 // Gestures: mouse, pen and fingers on the stage.
 
 const PER_PIXEL = 1 / 250; // share of the window's width for each pixel of a drag
-const WHEEL_STEP = 1.15;
+const PER_WHEEL = Math.log(1.15) / 100; // zoom for each pixel of the wheel; a notch of a mouse is about 100
+const PER_PINCH = Math.log(1.15) / 12; // a pinch on a trackpad comes as a wheel with Ctrl, in small steps
+const MOST_A_SECOND = Math.log(2.5); // a flick on a trackpad goes no further
+const LINE = 34; // pixels of a line, where a browser counts in lines: three are a notch
+
+/** Zoom by the distance that the wheel went, whatever steps it came in; sideways scrolling is none. */
+export function createWheel() {
+  let past = []; // [moment, zoom as a logarithm] of the last second
+
+  /** @returns {number} the factor by which to zoom */
+  return (event, now = performance.now()) => {
+    if (Math.abs(event.deltaX) >= Math.abs(event.deltaY)) return 1;
+    const unit = event.deltaMode === 1 ? LINE : event.deltaMode === 2 ? 10 * LINE : 1;
+    const wanted = -event.deltaY * unit * (event.ctrlKey ? PER_PINCH : PER_WHEEL);
+    past = past.filter(([moment]) => now - moment < 1000);
+    const gone = past.reduce((sum, [, step]) => sum + step, 0);
+    const step = Math.min(Math.max(gone + wanted, -MOST_A_SECOND), MOST_A_SECOND) - gone;
+    past.push([now, step]);
+    return Math.exp(step);
+  };
+}
 
 /**
  * Drag: window. Right or middle button, Shift, two fingers, or move mode: place. Wheel or pinch: zoom.
@@ -14,6 +34,7 @@ export function attachGestures(stage, viewer, moving) {
   const down = new Map(); // pointers on the stage, by their id
   let drag = null; // {kind, x, y, from, changed}
   let pinch = null; // {distance, x, y}
+  const wheel = createWheel();
 
   function middle() {
     const box = stage.getBoundingClientRect();
@@ -74,7 +95,7 @@ export function attachGestures(stage, viewer, moving) {
     event.preventDefault();
     if (!viewer.image()) return;
     const about = middle();
-    viewer.zoomBy(event.deltaY < 0 ? WHEEL_STEP : 1 / WHEEL_STEP, event.clientX - about.x, event.clientY - about.y);
+    viewer.zoomBy(wheel(event), event.clientX - about.x, event.clientY - about.y);
   }, { passive: false });
   stage.addEventListener("dblclick", () => viewer.image() && viewer.reset());
   stage.addEventListener("contextmenu", (event) => event.preventDefault());

@@ -72,3 +72,23 @@ const LETTERS = "scansynth-reader-letters";
 /** Whether single keys act; some voice controls and screen readers need them off (WCAG 2.1.4). */
 export const letters = () => get(LETTERS) !== false;
 export const keepLetters = (on) => put(LETTERS, on);
+
+const SCREEN = "scansynth-reader-screen"; // for this sitting: another day, the light is another
+
+/** Whether the screen was checked in this sitting. */
+export function checkedScreen() {
+  try {
+    return sessionStorage.getItem(SCREEN) === "yes";
+  } catch {
+    return memory.has(SCREEN);
+  }
+}
+
+export function keepScreen() {
+  memory.set(SCREEN, "true");
+  try {
+    sessionStorage.setItem(SCREEN, "yes");
+  } catch {
+    // As above.
+  }
+}

@@ -5,6 +5,7 @@ import { keepLetters, letters } from "./kept.js";
 const byId = (id) => document.getElementById(id);
 const OWN_ENTER = "a, button, select, summary, input";
 const OWN_ARROWS = "input, select, dialog";
+const OWN_LETTERS = "select, input[type=text]";
 
 /** The digit of a key, on any keyboard: number pads, and rows where digits need Shift. */
 function plain(event) {
@@ -13,7 +14,8 @@ function plain(event) {
 }
 
 /**
- * @param {object} acts `answer(key)` and `image(key, shift)` tell whether the key was theirs; `enter()`, `pause()`
+ * @param {object} acts `answer(key)` and `image(key, shift)` tell whether the key was theirs; `enter()`, `pause()`, `undo()`,
+ *   `comment()`, `leave()` a field of text
  */
 export function attachKeys(acts) {
   const dialog = byId("keys");
@@ -33,7 +35,11 @@ export function attachKeys(acts) {
       return true;
     }
     if (key.startsWith("Arrow")) return !inside(OWN_ARROWS) && acts.image(key, event.shiftKey);
-    if (!letters() || inside("select, input[type=text]")) return false;
+    if (key === "Escape" && inside("input[type=text]")) {
+      acts.leave();
+      return true;
+    }
+    if (!letters() || inside(OWN_LETTERS)) return false;
     if (key === "?") {
       dialog.showModal();
       return true;
@@ -43,12 +49,15 @@ export function attachKeys(acts) {
       acts.pause();
       return true;
     }
+    if (key.toLowerCase() === "u") return acts.undo();
+    if (key.toLowerCase() === "t") return acts.comment();
     return acts.answer(key) || acts.image(key, event.shiftKey);
   }
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
     if (document.querySelector("dialog[open]")) return;
+    document.body.classList.add("keyboard"); // whoever presses a key has one
     if (act(event)) event.preventDefault();
   });
 }
@@ -57,7 +66,7 @@ export function attachKeys(acts) {
 export function listKeys(pairs) {
   const list = byId("answer-keys");
   list.replaceChildren();
-  for (const [key, label] of [...pairs, ["Enter", "lock the answer; it is final"], ["P", "pause"]]) {
+  for (const [key, label] of [...pairs, ["Enter", "lock the answer"], ["U", "change the last answer, once"], ["T", "comment"], ["P", "pause"]]) {
     const term = document.createElement("dt");
     const cap = document.createElement("kbd");
     cap.textContent = key;

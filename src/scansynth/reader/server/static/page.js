@@ -1,18 +1,24 @@
 // The reading page: which image is on the screen, and what happens when its answer is locked.
 
-import { getState, postLogout } from "./api.js";
+import { getState, postLogout, postUndo } from "./api.js";
 import { createAnswers } from "./answers.js";
+import { createBeside } from "./beside.js";
 import { createBuffers } from "./buffers.js";
+import { checkScreen } from "./check.js";
 import { createDrafts } from "./drafts.js";
 import { attachGestures } from "./gestures.js";
 import { attachKeys, listKeys } from "./keys.js";
+import { createLoupe } from "./loupe.js";
 import { nonce } from "./nonce.js";
 import { createPause } from "./pause.js";
 import { createRest } from "./rest.js";
+import { createReview, showTruth } from "./review.js";
+import { tellScale } from "./scale.js";
 import { showWorklist, showScreen } from "./screens.js";
 import { createSender } from "./sender.js";
 import { hint, say, tellNetwork, tellPlace, tellTruth } from "./status.js";
 import { createStopwatch } from "./stopwatch.js";
+import { createTimeLeft } from "./timeleft.js";
 import { createTools } from "./tools.js";
 import { createViewer } from "./viewer.js";
 
@@ -21,17 +27,22 @@ const byId = (id) => document.getElementById(id);
 
 let state = null; // the server's word
 let shown = null; // {item, practice, number, ready}: the image on the screen, maybe one ahead of the server
-let held = null; // the state after a practice case, until the reader has seen what the case was
+let onward = null; // what Enter does while something stands there to be read: the truth, or the end of the practice
+let begun = false; // the end of the practice was seen
 let ended = false; // a screen stands in the place of the image for good
 let answers = null;
+let beside = null;
+let review = null;
 let home = "stage"; // where the focus goes with the next image: to where the reader works
 
 const stage = byId("stage");
 const form = byId("answers");
 const stopwatch = createStopwatch();
 const buffers = createBuffers();
-const tools = createTools(say);
-const viewer = createViewer(stage, byId("canvas"), tools.changed);
+const tools = createTools(say, { magnify: () => loupe.toggle(), beside: () => beside.toggle() });
+const viewer = createViewer(stage, byId("canvas"), viewed);
+const loupe = createLoupe(stage, viewer);
+const timeLeft = createTimeLeft();
 const measures = () => ({ ...stopwatch.read(), ...viewer.counts() });
 const drafts = createDrafts(measures, () => tellNetwork(sender.left(), null), draftFailed);
 const focusStage = () => stage.focus({ preventScroll: true });
@@ -39,11 +50,19 @@ const pause = createPause(stopwatch, paused, () => end("left"));
 const rest = createRest(pause.begin, focusStage);
 const sender = createSender({ confirmed, elsewhere, stopped, waiting: tellNetwork, aside });
 
+function viewed(view) {
+  tools.changed(view);
+  beside?.follow(view);
+  loupe.draw();
+  tellScale(stage, viewer);
+}
+
 function end(name, more) {
   ended = true;
   stopwatch.stop();
   viewer.clear();
-  showScreen(name, more, () => (name === "done" ? signOut() : location.reload()));
+  const leave = name === "done" || name === "taught";
+  showScreen(name, more, () => (leave ? signOut() : location.reload()), name === "done" && state.last ? undo : null);
 }
 
 async function signOut() {
@@ -72,9 +91,11 @@ function lockable(yes) {
 /** Takes the server's word: the image it names is shown, unless it is on the screen already. */
 function take(newState) {
   state = newState;
-  held = null;
+  onward = null;
+  byId("undo").hidden = !state.last;
   if (ended) return;
   if (state.phase === "closed") return end("closed");
+  if (state.review.length && !begun) return practised();
   if (!state.item) return end("done", `You have read ${state.done} of ${state.total} images.`);
   if (shown?.item === state.item.id && !shown.locked) {
     prepareNext();
@@ -82,6 +103,25 @@ function take(newState) {
   }
   const practice = state.phase === "practice";
   open(state.item.id, practice, practice ? state.practice_done + 1 : state.done + 1);
+}
+
+/** The practice is over: how it went, before the first image that counts. */
+function practised() {
+  shown = null;
+  stopwatch.stop();
+  viewer.clear();
+  cover(state.teaching ? "These were all images" : "Practice is over");
+  form.hidden = true;
+  byId("feedback").hidden = true;
+  beside.hide();
+  review.offer(state);
+  if (state.item) buffers.want(state.item.id).catch(() => {});
+  onward = () => {
+    begun = true;
+    review.hide();
+    if (state.item) take(state);
+    else end("taught");
+  };
 }
 
 function prepareNext() {
@@ -99,7 +139,11 @@ async function open(item, practice, number) {
   byId("feedback").hidden = true;
   form.hidden = false;
   hint("");
-  tellPlace(practice, number, practice ? state.practice_total : state.total);
+  const total = practice ? state.practice_total : state.total;
+  const again = state.again && state.item?.id === item;
+  tellPlace({ practice, teaching: state.teaching, again, number, total }, practice ? "" : timeLeft.text(total - number + 1));
+  byId("undo").hidden = !state.last || state.item?.id !== item;
+  beside.usual();
   let pixels = buffers.ready(item);
   if (!pixels) {
     lockable(false);
@@ -153,6 +197,7 @@ function lock() {
   stopwatch.stop();
   rest.hide();
   const record = { item: shown.item, ...answers.value(), ...measures(), nonce: nonce() };
+  if (!shown.practice) timeLeft.add(record.seconds);
   const next = state.item?.id === shown.item ? state.next?.id : null;
   const { practice, number } = shown;
   sender.push(record);
@@ -175,12 +220,26 @@ function confirmed(newState, record, left) {
 }
 
 function feedback(newState, record) {
-  held = newState;
-  tellTruth(newState.feedback.truth, answers.label(record.answer), newState.phase !== "practice", newState.total);
+  onward = () => take(newState);
+  tellTruth(newState.feedback, answers.label(record.answer));
+  showTruth(newState.feedback, record.item, newState.image, viewer, beside);
   form.hidden = true;
   byId("feedback").hidden = false;
   if (newState.item) buffers.want(newState.item.id).catch(() => {});
   byId("feedback-next").focus();
+}
+
+/** The last answer is taken back: its image comes again. Tells whether there was one. */
+function undo() {
+  if (!state?.last || sender.left() || onward || pause.open()) return false;
+  keepNow();
+  drafts.cancel();
+  postUndo(state.last.id).then((now) => {
+    ended = false;
+    showWorklist();
+    take(now);
+  }).catch((error) => (error.body?.phase ? take(error.body) : hint(error.message)));
+  return true;
 }
 
 /** What was left to send belongs to another reader of this browser, or was refused: the image comes again. */
@@ -206,11 +265,11 @@ function draftFailed(error) {
 
 /** Asks where the reader is: another window may have gone on. */
 async function refresh() {
-  if (ended || !state || held || sender.left()) return null;
+  if (ended || !state || onward || sender.left()) return null;
   const before = shown?.item;
   try {
     const now = await getState();
-    if (sender.left() || held || shown?.item !== before) return null;
+    if (sender.left() || onward || shown?.item !== before) return null;
     if (now.item?.id !== before && shown) shown.locked = true;
     take(now);
   } catch (error) {
@@ -230,6 +289,7 @@ function keepNow() {
 
 function build() {
   viewer.configure(state.image, state.presets);
+  beside = createBeside(viewer, state.image, state.references);
   buffers.configure(state.image);
   tools.bind(viewer, state.image, state.presets);
   attachGestures(stage, viewer, tools.moving);
@@ -237,18 +297,23 @@ function build() {
     hint("");
     if (shown?.ready && !shown.locked) drafts.changed(shown.item, answers.value());
   });
+  review = createReview({ buffers, viewer, beside, cover }, (answer) => answers.label(answer));
   listKeys(answers.keys());
   attachKeys({
     answer: (key) => Boolean(shown?.ready && !shown.locked) && answers.press(key),
-    image: (key, shift) => Boolean(shown?.ready) && tools.press(key, shift),
-    enter: () => (held ? take(held) : lock()),
+    image: (key, shift) => viewer.shows() && tools.press(key, shift),
+    enter: () => (onward ? onward() : lock()),
     pause: pause.begin,
+    undo,
+    comment: answers.comment,
+    leave: focusStage,
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     lock();
   });
-  byId("feedback-next").addEventListener("click", () => held && take(held));
+  for (const id of ["feedback-next", "summary-next"]) byId(id).addEventListener("click", () => onward?.());
+  byId("undo").addEventListener("click", undo);
   // A tool that was clicked gives the focus back, so that Enter locks and does not press the tool again.
   byId("worklist").addEventListener("click", (event) => {
     if (event.detail > 0 && event.target.closest(".tools button, .choice, #lock")) focusStage();
@@ -269,6 +334,7 @@ async function start() {
     }
   }
   build();
+  if (state.item && !sender.left()) await checkScreen();
   showWorklist();
   if (state.phase === "closed") return end("closed");
   pause.restore();

@@ -12,6 +12,11 @@ const WORDS = {
     title: "This study is closed",
     text: "No more answers are accepted. Thank you for taking part.",
   },
+  taught: {
+    title: "That was the last image",
+    text: "Nothing was counted. You can close this page, or go through the images again with your personal code.",
+    button: "Sign out",
+  },
   left: {
     title: "You are signed out",
     text: "All locked answers are saved. Continue later with your personal code, here or on another device.",
@@ -38,8 +43,9 @@ const WORDS = {
  * @param {string} name one of WORDS
  * @param {string} more a sentence below, or nothing
  * @param {() => void} act what the button does
+ * @param {(() => void)|null} undo changes the last answer; none: it cannot be changed
  */
-export function showScreen(name, more = "", act = () => {}) {
+export function showScreen(name, more = "", act = () => {}, undo = null) {
   const words = WORDS[name];
   for (const open of document.querySelectorAll("dialog[open]")) open.close();
   byId("worklist").hidden = true;
@@ -52,6 +58,8 @@ export function showScreen(name, more = "", act = () => {}) {
   button.hidden = !words.button;
   button.textContent = words.button ?? "";
   button.onclick = act;
+  byId("screen-undo").hidden = !undo;
+  byId("screen-undo").onclick = undo;
   byId("screen-link").hidden = !words.link;
   byId("screen-link").textContent = words.link ?? "";
   document.title = `${words.title} · ${document.title.split(" · ").slice(1).join(" · ")}`;

@@ -18,12 +18,15 @@ export function hint(text) {
   byId("hint").textContent = text;
 }
 
-/** How far the reader is: the image on the screen, of how many. */
-export function tellPlace(practice, number, total) {
-  byId("where").textContent = `${practice ? "Practice image" : "Image"} ${number} of ${total}`;
+/** How far the reader is: the image on the screen, of how many, and about how long the others take. */
+export function tellPlace({ practice, teaching, again, number, total }, left) {
+  byId("where").textContent = `${practice && !teaching ? "Practice image" : "Image"} ${number} of ${total}`;
+  byId("left").textContent = left;
   byId("progress").max = total;
   byId("progress").value = number - 1;
-  byId("practice").hidden = !practice;
+  byId("practice").hidden = !practice || teaching;
+  byId("teaching").hidden = !teaching;
+  byId("again").hidden = !again;
 }
 
 /** Where locked answers are: on their way, kept here while the network is cut, or at the server. */
@@ -46,12 +49,15 @@ export function tellNetwork(left, error) {
   }
 }
 
-/** After a practice case: what it was, and what the reader said. */
-export function tellTruth(truth, label, practiceOver, total) {
-  byId("feedback-title").textContent = truth === "synthetic" ? "This image was synthetic." : "This image was real.";
-  byId("feedback-text").textContent = practiceOver
-    ? `You answered: ${label}. Practice is over: the next image is the first of ${total} that count. There is no more feedback.`
-    : `You answered: ${label}.`;
-  byId("feedback-next").firstChild.textContent = practiceOver ? "Begin the study " : "Next ";
-  say(`${byId("feedback-title").textContent} ${byId("feedback-text").textContent}`);
+/** After a practice case: what it was, what the reader said, and what stands beside it. */
+export function tellTruth(told, label) {
+  byId("feedback-title").textContent = told.truth === "synthetic" ? "This image was synthetic." : "This image was real.";
+  byId("feedback-text").textContent = `You answered: ${label}.`;
+  const shown = [
+    told.nearest ? "Beside it stands the most similar real scan of another patient. Compare edges, vessels, noise and texture." : "",
+    told.mask ? "The line marks the finding." : "",
+  ];
+  byId("feedback-why").textContent = shown.filter(Boolean).join(" ");
+  byId("feedback-why").hidden = !byId("feedback-why").textContent;
+  say(`${byId("feedback-title").textContent} ${byId("feedback-text").textContent} ${byId("feedback-why").textContent}`);
 }

@@ -8,8 +8,12 @@ const SHIFT = 40; // one press of Shift and an arrow, CSS pixels
 
 const byId = (id) => document.getElementById(id);
 
-/** @param {(text: string) => void} say tells a screen reader, a moment after the last change by keyboard */
-export function createTools(say) {
+/**
+ * @param {() => boolean} others.magnify shows or hides the magnifier
+ * @param {() => boolean} others.beside shows or hides the references; false: there are none
+ * @param {(text: string) => void} say tells a screen reader, a moment after the last change by keyboard
+ */
+export function createTools(say, others) {
   let viewer = null;
   let presets = [];
   let timer = 0;
@@ -33,6 +37,9 @@ export function createTools(say) {
     byId("zoom-text").textContent = `${Math.round(view.zoom * 100)}%`;
     byId("preset").value = String(matching(view));
     byId("invert").setAttribute("aria-pressed", String(view.inverted));
+    byId("stages").classList.toggle("inverted", view.inverted);
+    byId("fit").setAttribute("aria-pressed", String(view.zoom === 1));
+    byId("one").setAttribute("aria-pressed", String(viewer.isOneToOne()));
     byId("smooth").setAttribute("aria-pressed", String(view.smooth));
   }
 
@@ -57,6 +64,14 @@ export function createTools(say) {
     i: () => { viewer.invert(); viewer.count(); say(viewer.view.inverted ? "Inverted" : "Not inverted"); },
     r: () => { viewer.reset(); say("Image reset"); },
     s: () => { viewer.smoothen(); say(viewer.view.smooth ? "Smooth" : "Each pixel as it is"); },
+    f: () => { viewer.zoomTo(false); say("Whole image"); },
+    o: () => { viewer.zoomTo(true); say("One to one"); },
+    g: () => {
+      const there = others.magnify();
+      byId("magnify").setAttribute("aria-pressed", String(there));
+      say(there ? "Magnifier" : "No magnifier");
+    },
+    b: () => others.beside(),
     w: nextPreset,
     m: () => {
       moves = !moves;
@@ -86,7 +101,7 @@ export function createTools(say) {
         return option;
       }));
       byId("preset").addEventListener("change", (event) => choosePreset(Number(event.target.value)));
-      const buttons = { "drag-mode": "m", "zoom-out": "-", "zoom-in": "+", smooth: "s", invert: "i", reset: "r" };
+      const buttons = { "drag-mode": "m", "zoom-out": "-", "zoom-in": "+", fit: "f", one: "o", magnify: "g", smooth: "s", invert: "i", reset: "r" };
       for (const [id, key] of Object.entries(buttons)) byId(id).addEventListener("click", acts[key]);
     },
     moving: () => moves,

@@ -3,6 +3,26 @@
 import { LEVELS, boundWindow, fillTable, fullWindow } from "./window.js";
 
 const MOST_ZOOM = 16;
+const EDGE = 0xff5ca4c9; // amber, as the machine's byte order has it
+
+/** A canvas with the pixels of a mask that have a neighbour outside of it. */
+function edgeOf(values, { rows, columns }) {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [columns, rows];
+  const pen = canvas.getContext("2d");
+  const raster = pen.createImageData(columns, rows);
+  const raster32 = new Uint32Array(raster.data.buffer);
+  const inside = (row, column) => row >= 0 && column >= 0 && row < rows && column < columns && values[row * columns + column] > 0;
+  for (let row = 0; row < rows; row += 1) {
+    for (let column = 0; column < columns; column += 1) {
+      const here = inside(row, column) && !(inside(row - 1, column) && inside(row + 1, column)
+        && inside(row, column - 1) && inside(row, column + 1));
+      if (here) raster32[row * columns + column] = EDGE;
+    }
+  }
+  pen.putImageData(raster, 0, 0);
+  return canvas;
+}
 
 /**
  * @param {HTMLElement} stage what the canvas fills
@@ -21,6 +41,7 @@ export function createViewer(stage, canvas, changed) {
   let raster32 = null;
   let stale = true; // the native canvas does not yet show the window
   let asked = 0; // pending animation frame
+  let outline = null; // canvas with the edge of a mask
   let counts = { window_changes: 0, zoomed: false };
   const view = { center: 0, width: 1, inverted: false, smooth: true, zoom: 1, x: 0, y: 0 };
 
@@ -61,10 +82,22 @@ export function createViewer(stage, canvas, changed) {
     if (stale) window16();
     const size = fitted();
     const [width, height] = [size.width * view.zoom * ratio, size.height * view.zoom * ratio];
-    pen.imageSmoothingEnabled = view.smooth;
-    pen.imageSmoothingQuality = "high";
-    pen.drawImage(native, Math.round((across - width) / 2 + view.x * ratio),
-      Math.round((down - height) / 2 + view.y * ratio), Math.round(width), Math.round(height));
+    put(pen, Math.round((across - width) / 2 + view.x * ratio), Math.round((down - height) / 2 + view.y * ratio),
+      Math.round(width), Math.round(height));
+  }
+
+  function put(on, left, top, width, height) {
+    on.imageSmoothingEnabled = view.smooth;
+    on.imageSmoothingQuality = "high";
+    on.drawImage(native, left, top, width, height);
+    if (!outline) return;
+    on.imageSmoothingEnabled = false;
+    on.drawImage(outline, left, top, width, height);
+  }
+
+  /** Zoom at which a pixel of the image is a pixel of the screen. */
+  function native1() {
+    return image.columns / (fitted().width * (globalThis.devicePixelRatio || 1));
   }
 
   function later() {
@@ -96,12 +129,12 @@ export function createViewer(stage, canvas, changed) {
 
   /** Zooms about a point given in CSS pixels from the middle of the stage. */
   function zoomBy(factor, x = 0, y = 0) {
-    const zoom = Math.min(Math.max(view.zoom * factor, 1), MOST_ZOOM);
+    const zoom = Math.min(Math.max(view.zoom * factor, Math.min(1, native1())), Math.max(MOST_ZOOM, native1()));
     const real = zoom / view.zoom;
     view.x = x - (x - view.x) * real;
     view.y = y - (y - view.y) * real;
     view.zoom = zoom;
-    if (zoom === 1) view.x = view.y = 0;
+    if (zoom <= 1) view.x = view.y = 0;
     if (zoom > 1) counts.zoomed = true;
     bound();
     later();
@@ -119,6 +152,7 @@ export function createViewer(stage, canvas, changed) {
     /** Shows new pixels at once, in the first window, fitted; smoothing stays as the reader set it. */
     show(newPixels, counted) {
       pixels = newPixels;
+      outline = null;
       counts = { window_changes: counted?.window_changes ?? 0, zoomed: counted?.zoomed ?? false };
       reset();
       draw();
@@ -127,6 +161,42 @@ export function createViewer(stage, canvas, changed) {
       pixels = null;
       draw();
     },
+    /** Draws the edge of a mask over the image: stored values, 0 outside of it. */
+    setMask(values) {
+      outline = values && edgeOf(values, image);
+      later();
+    },
+    /** Zooms to `one` pixel of the screen for each of the image, or to the whole image. */
+    zoomTo(one) {
+      zoomBy((one ? native1() : 1) / view.zoom);
+      view.x = view.y = 0;
+      later();
+    },
+    isOneToOne: () => Math.abs(view.zoom / native1() - 1) < 1e-9,
+    /** CSS pixels on the screen for each column of the image. */
+    scale: () => (fitted().width * view.zoom) / image.columns,
+    /** Shows the image here as another viewer shows its own. */
+    follow(other) {
+      if (!pixels) return;
+      stale ||= ["center", "width", "inverted"].some((name) => view[name] !== other[name]);
+      Object.assign(view, other);
+      later();
+    },
+    /** Draws around a point of the stage, larger by a factor, over the whole of another canvas. */
+    enlarge(on, at, factor) {
+      if (!pixels) return;
+      if (stale) window16();
+      const ratio = globalThis.devicePixelRatio || 1;
+      const size = fitted();
+      const [width, height] = [size.width * view.zoom * factor, size.height * view.zoom * factor];
+      const left = ((stage.clientWidth - size.width * view.zoom) / 2 + view.x - at.x) * factor;
+      const top = ((stage.clientHeight - size.height * view.zoom) / 2 + view.y - at.y) * factor;
+      on.fillStyle = "#000";
+      on.fillRect(0, 0, on.canvas.width, on.canvas.height);
+      put(on, on.canvas.width / 2 + left * ratio, on.canvas.height / 2 + top * ratio, width * ratio, height * ratio);
+      counts.zoomed = true;
+    },
+    shows: () => Boolean(pixels),
     moveBy(x, y) {
       view.x += x;
       view.y += y;
