@@ -42,6 +42,9 @@ CANDIDATES, FIT = "candidates.csv", "fit.json"
 PROTOCOL, PROBE, SEALED, WORKLIST_FOLDER = "protocol.json", "probe.json", "sealed.bin", "worklist"
 """Of a reader study, from its making on."""
 
+SPARES, AMENDMENTS = "spares.json", "amendments.json"
+"""Of a reader study: seats for readers who may be added, and what was decided about readers since."""
+
 READINGS, MACHINE, CLOSING, IMRMC = "readings.csv", "machine.json", "closing.json", "readings.imrmc"
 """Of a reader study, from its closing on."""
 

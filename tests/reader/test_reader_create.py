@@ -254,7 +254,7 @@ def test_a_leak_leaves_nothing_behind_and_an_override_is_printed(tmp_path: Path,
 
 @pytest.mark.parametrize(("level", "each"), [(0.95, "5%"), (0.9, "10%"), (0.975, "2.5%")])
 def test_the_protocol_says_the_level_of_its_tests(level: float, each: str) -> None:
-    fixed = Fixed("5" * 32, 50, 10, (), {}, "main", "c" * 64, "d" * 64, "e" * 64, None)
+    fixed = Fixed("5" * 32, 50, 10, (), {}, "main", "c" * 64, "d" * 64, "e" * 64, "f" * 64, None)
     primary = write_up(small(level=level), fixed, NOW)["primary"]
     assert primary["test"].endswith(f", {each} each")
     assert equivalence_level(level) == pytest.approx(1.0 - 2.0 * float(each[:-1]) / 100.0)

@@ -36,14 +36,16 @@ Database = Annotated[
     ),
 ]
 
+Address = Annotated[
+    str | None, typer.Option(help="Address at which readers will reach the server; default: this machine.")
+]
+
 
 @app.command()
 def create(
     study: StudyFolder,
     seal: SealFile = None,
-    address: Annotated[
-        str | None, typer.Option(help="Address at which readers will reach the server; default: this machine.")
-    ] = None,
+    address: Address = None,
     override_name: Annotated[
         str | None, typer.Option(help="Who overrules the probe's refusal; printed in the report.")
     ] = None,
@@ -59,8 +61,7 @@ def create(
     from scansynth.study import open_study
 
     opened = open_study(study)
-    if address is not None and not address.lower().startswith(("http://", "https://")):
-        raise ReaderError(f"--address {address} does not say how readers connect; give https://{address} or http://")
+    links_begin_with(address)
     from scansynth.reader.create import create as make
     from scansynth.reader.probe import Override
 
@@ -72,9 +73,20 @@ def create(
     say_created(made, study, address)
 
 
+def links_begin_with(address: str | None) -> str:
+    """What stands before the path of a link.
+
+    Raises:
+        ReaderError: The address has no scheme.
+    """
+    if address is not None and not address.lower().startswith(("http://", "https://")):
+        raise ReaderError(f"--address {address} does not say how readers connect; give https://{address} or http://")
+    return (address or f"http://{HOST}:{PORT}").rstrip("/")
+
+
 def say_created(made: Created, study: Path, address: str | None = None) -> None:
     """Prints what was made, and the links, which are shown only once."""
-    address = (address or f"http://{HOST}:{PORT}").rstrip("/")
+    address = links_begin_with(address)
     if made.probed.refusal:
         console.warn(f"created although the probe refused, which the report will say: {made.probed.refusal}")
     console.result(f"wrote {made.folder}: {made.presentations} images for each of {len(made.invitations)} readers")
@@ -109,7 +121,7 @@ def serve(
     """Serves the reading page until you press Ctrl-C; reads only the worklist, nothing else of the study."""
     import datetime
 
-    from scansynth.reader.server.serve import Address
+    from scansynth.reader.server.serve import Address as Where
     from scansynth.reader.server.serve import serve as run
     from scansynth.reader.server.worklist import mark_served
 
@@ -121,7 +133,7 @@ def serve(
         console.result(f"next, when all readers have finished: scansynth reader close {study}")
 
     names, proxies = (name,) if name else (), tuple(proxy or ())
-    where = Address(host, port, tls_cert, tls_key, without_tls, behind_tls, proxies, names)
+    where = Where(host, port, tls_cert, tls_key, without_tls, behind_tls, proxies, names)
     run(worklist, where, database, ready)
 
 

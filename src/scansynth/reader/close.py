@@ -17,6 +17,7 @@ from scansynth.console import Progress, silent
 from scansynth.data.tensors import load_facts
 from scansynth.errors import ReaderError
 from scansynth.files import read_json, read_json_lines, sha256_file, write_json
+from scansynth.reader.amendments import read_amendments, seated
 from scansynth.reader.buffers import decode
 from scansynth.reader.machine import MachineReading, read_by_machine
 from scansynth.reader.protocol import read_protocol
@@ -26,7 +27,7 @@ from scansynth.reader.server.locked import Export, close_database, export_readin
 from scansynth.reader.server.locked import Reading as Locked
 from scansynth.reader.server.worklist import BUFFERS, CLOSED, Worklist, load_worklist
 from scansynth.reader.statistics.readings import Reading, write_readings
-from scansynth.reader.truth import Entry, Truth, from_json
+from scansynth.reader.truth import Entry, Truth, from_json, reader_names
 from scansynth.seeds import generator
 from scansynth.study import CLOSING, MACHINE, PROTOCOL, READINGS, SEALED, WORKLIST_FOLDER, Study
 
@@ -82,6 +83,7 @@ def close(
     progress(0, _STEPS, "unsealing")
     worklist = load_worklist(place)
     protocol = read_protocol(folder, worklist.protocol_sha256)
+    decided = _decided(study, worklist, int(protocol["readers"]))
     truth = _unsealed(folder / SEALED, place, worklist, str(protocol["commitment"]), seal_file)
     progress(1, _STEPS, "readings")
     _expect_words(worklist, protocol)
@@ -93,7 +95,7 @@ def close(
     machine = _machine(study, place, truth, worklist, float(protocol["level"]))
     write_json(folder / MACHINE, machine.as_json())
     hashes = {f"{Path(name).stem}_sha256": sha256_file(folder / name) for name in (READINGS, MACHINE, PROTOCOL)}
-    write_json(folder / CLOSING, {**closing, **hashes, "chain": asdict(locked.end)})
+    write_json(folder / CLOSING, {**closing, "amendments": decided, **hashes, "chain": asdict(locked.end)})
     unfinished = {reader: (given, asked) for reader, (given, asked) in closing["unfinished"].items()}
     changed = sum(one.first_answer is not None for one in readings)
     told = {"readings": len(readings), "changed": changed, "early": bool(unfinished)}
@@ -119,9 +121,24 @@ def _unsealed(sealed: Path, place: Path, worklist: Worklist, commitment: str, se
         if not path.exists() or sha256_file(path) != digest:
             raise ReaderError("an image of the worklist is not the one that was sealed; restore the worklist")
     orders = [(seat.reader, place.item, place.buffer) for seat in worklist.readers for place in seat.sequence]
-    if orders != [(entry.reader, entry.item, entry.buffer) for entry in truth.entries]:
+    seats = {seat.reader for seat in worklist.readers}
+    if orders != [(entry.reader, entry.item, entry.buffer) for entry in truth.entries if entry.reader in seats]:
         raise ReaderError("the orders of the worklist are not those that were sealed; restore worklist.json")
     return truth
+
+
+def _decided(study: Study, worklist: Worklist, readers: int) -> list[dict[str, Any]]:
+    """What was decided about readers since the protocol, when the worklist has those readers and no others.
+
+    Raises:
+        ReaderError: It has others, or the amendments were altered.
+    """
+    amendments = read_amendments(study, worklist.protocol_sha256)
+    if tuple(seat.reader for seat in worklist.readers) != reader_names(seated(readers, amendments)):
+        raise ReaderError(
+            "the readers of the worklist are not those of the protocol and its amendments; restore worklist.json"
+        )
+    return [asdict(one) for one in amendments]
 
 
 def _expect_words(worklist: Worklist, protocol: Mapping[str, Any]) -> None:
@@ -149,7 +166,7 @@ def _end_reading(
         ReaderError: There are no readings, or readers have not finished.
     """
     locked = export_readings(place, database_url)
-    unfinished = _unfinished(worklist, locked.readings)
+    unfinished = _unfinished(worklist, locked)
     if unfinished and not (early or locked.closed):
         told = ", ".join(f"{reader} has answered {given} of {asked}" for reader, (given, asked) in unfinished.items())
         raise ReaderError(f"readers have not finished: {told}; wait, or give --early, which the report will state")
@@ -157,9 +174,9 @@ def _end_reading(
     # an answer may have been locked between the two: what counts is what is there now
     locked = export_readings(place, database_url)
     closed = moment(locked.closed).isoformat(timespec="seconds")
-    values = {"closed": closed, "unfinished": _unfinished(worklist, locked.readings)}
+    values = {"closed": closed, "unfinished": _unfinished(worklist, locked)}
     write_json(place / CLOSED, values)
-    return locked, values
+    return locked, {**values, "set_aside": [asdict(one) for one in locked.set_aside]}
 
 
 def _expect_the_same(study: Study, worklist: Worklist, now: Export) -> None:
@@ -193,17 +210,18 @@ def _closings(study: Study, worklist: Worklist) -> Iterator[dict[str, Any]]:
             yield line["chain"]
 
 
-def _unfinished(worklist: Worklist, locked: Iterable[Locked]) -> dict[str, tuple[int, int]]:
-    """Of each reader who has not finished: answers given, answers asked for.
+def _unfinished(worklist: Worklist, locked: Export) -> dict[str, tuple[int, int]]:
+    """Of each reader who has not finished and may still: answers given, answers asked for.
 
     Raises:
         ReaderError: There are no readings.
     """
-    given = Counter(reading.reader for reading in locked)
+    given = Counter(reading.reader for reading in locked.readings)
     if not given:
         raise ReaderError("there are no readings; give the database that the server used: --database URL")
-    asked = {seat.reader: len(seat.sequence) for seat in worklist.readers}
-    return {reader: (given[reader], count) for reader, count in asked.items() if given[reader] < count}
+    lost = Counter(one.reader for one in locked.set_aside)
+    asked = {seat.reader: len(seat.sequence) for seat in worklist.readers if seat.reader not in locked.withdrawn}
+    return {reader: (given[reader], count) for reader, count in asked.items() if given[reader] + lost[reader] < count}
 
 
 def _with_truth(locked: Iterable[Locked], truth: Truth) -> list[Reading]:

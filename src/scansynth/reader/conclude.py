@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from scansynth.data.tensors import cases_for, load_cohort
 from scansynth.errors import ReaderError, StudyError
 from scansynth.files import read_json, sha256_file, write_json
 from scansynth.ledger import Use
+from scansynth.reader.amendments import SET_ASIDE, Amendment, about_readings, excluded
 from scansynth.reader.protocol import read_protocol
+from scansynth.reader.server.locked import SetAside
 from scansynth.reader.server.worklist import load_worklist
-from scansynth.reader.statistics.analysis import Analysis, analyse, read_protocol_values
+from scansynth.reader.statistics.analysis import Analysis, Protocol, analyse, read_protocol_values
 from scansynth.reader.statistics.imrmc import write_imrmc
 from scansynth.reader.statistics.readings import read_readings
 from scansynth.stage import RECORD, StageRecord, hash_outputs, read_record, versions, write_record
@@ -49,7 +52,8 @@ def conclude(study: Study) -> Analysis:
     attributes = {case.case: case.attributes for case in test if case.attributes}
     machine = read_json(folder / MACHINE)
     inputs = {name.partition(".")[0]: sha256_file(folder / name) for name in (PROTOCOL, READINGS, MACHINE, PROBE)}
-    found = analyse(readings, read_protocol_values(protocol), machine, attributes, before.seed, inputs)
+    rule, remarks = _amended(read_protocol_values(protocol), closing)
+    found = analyse(readings, rule, machine, attributes, before.seed, inputs, remarks)
     told = {"closing": closing, "probe": _probe(folder, protocol), "protocol": _told(protocol)}
     write_json(folder / ANALYSIS, {**found.as_json(), **told})
     write_claims(folder / CLAIMS_FILE, (found.claim,))
@@ -68,6 +72,24 @@ def conclude(study: Study) -> Analysis:
     write_record(folder, record)
     study.log(STAGE, "written", verdict=found.decision.outcome.value)
     return found
+
+
+def _amended(rule: Protocol, closing: Mapping[str, Any]) -> tuple[Protocol, tuple[str, ...]]:
+    """What was decided about readers since the protocol was fixed, and what the report must say of it.
+
+    Raises:
+        ReaderError: The record of the closing is damaged.
+    """
+    try:
+        decided = tuple(Amendment(**values) for values in closing["amendments"])
+        lost = tuple(SetAside(**values) for values in closing["set_aside"])
+    except (KeyError, TypeError):
+        raise ReaderError(f"{CLOSING} is damaged; run: scansynth reader close STUDY") from None
+    remarks = [one.told for one in decided if one.kind != SET_ASIDE]
+    if lost:
+        by = "; ".join(sorted({f"{one.name}, {one.reason.rstrip('.')}" for one in lost}))
+        remarks.append(f"{about_readings(lost)}. They were set aside by decision of: {by}.")
+    return replace(rule, excluded=excluded(decided)), tuple(remarks)
 
 
 def _before(study: Study) -> StageRecord:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,19 +26,19 @@ from scansynth.reader.protocol import SCALE, Fixed, presets, second_question, wr
 from scansynth.reader.seal import Sealed, default_seal_path, new_key, seal
 from scansynth.reader.server.invitations import expiry, new_token, token_sha256
 from scansynth.reader.server.worklist import (
-    WORKLIST,
     Display,
     Place,
     Seat,
     Worklist,
     load_worklist,
+    places_as_json,
     was_served,
     write_worklist,
 )
 from scansynth.reader.truth import Secret, Truth, practice_places, reader_names, set_out
 from scansynth.seeds import derive_seed, generator
 from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_record
-from scansynth.study import PROBE, PROTOCOL, SEALED, WORKLIST_FOLDER, Study
+from scansynth.study import PROBE, PROTOCOL, SEALED, SPARES, WORKLIST_FOLDER, Study
 
 STAGE = "reader create"
 _STEPS = 4
@@ -196,10 +197,11 @@ def _write(folder: Path, plan: _Plan, sealed: Sealed, tokens: Mapping[str, str],
     """Writes the whole reader study into a new folder; the record last."""
     write_bytes(folder / SEALED, sealed.data)
     write_json(folder / PROBE, plan.probed.as_json(plan.override))
+    write_json(folder / SPARES, _spares(plan))
     write_json(folder / PROTOCOL, write_up(plan.settings, _fixed(folder, plan, sealed), plan.now))
     worklist = _worklist(plan, sha256_file(folder / PROTOCOL), tokens, administrator)
     write_worklist(folder / WORKLIST_FOLDER, worklist, plan.rendered.as_bytes())
-    named = [folder / SEALED, folder / PROBE, folder / PROTOCOL, folder / WORKLIST_FOLDER / WORKLIST]
+    named = [folder / SEALED, folder / PROBE, folder / SPARES, folder / PROTOCOL]
     readers = (Use.READER_STUDY, Use.READER_PRACTICE)
     record = StageRecord(
         stage=STAGE,
@@ -226,8 +228,22 @@ def _fixed(folder: Path, plan: _Plan, sealed: Sealed) -> Fixed:
         commitment=sealed.commitment,
         sealed_sha256=sha256_bytes(sealed.data),
         probe_sha256=sha256_file(folder / PROBE),
+        spares_sha256=sha256_file(folder / SPARES),
         override=plan.probed.as_json(plan.override)["override"],
     )
+
+
+def _spares(plan: _Plan) -> dict[str, Any]:
+    """What readers will see who are added later: orders, as in the worklist, and no invitation."""
+    everyone = reader_names(len(plan.design.orders))
+    return {reader: places_as_json(*_places(plan, reader)) for reader in everyone[plan.settings.readers :]}
+
+
+def _places(plan: _Plan, reader: str) -> tuple[tuple[Place, ...], tuple[Place, ...]]:
+    """Practice and sequence of one reader."""
+    truth = plan.truth
+    practice = practice_places(plan.design, plan.rendered, truth.study, truth.secret, reader)
+    return practice, tuple(Place(entry.item, entry.buffer) for entry in truth.entries if entry.reader == reader)
 
 
 def _worklist(plan: _Plan, protocol_sha256: str, tokens: Mapping[str, str], administrator: str) -> Worklist:
@@ -236,9 +252,7 @@ def _worklist(plan: _Plan, protocol_sha256: str, tokens: Mapping[str, str], admi
     expires = expiry(plan.now, settings.expiry_days)
     seats = []
     for reader, token in tokens.items():
-        mine = tuple(Place(entry.item, entry.buffer) for entry in truth.entries if entry.reader == reader)
-        practice = practice_places(plan.design, plan.rendered, truth.study, truth.secret, reader)
-        seats.append(Seat(reader, token_sha256(token), expires, practice, mine))
+        seats.append(Seat(reader, token_sha256(token), expires, *_places(plan, reader)))
     unit = "HU" if facts.modality == "CT" else ""
     rows, columns = plan.rendered.shown.shape[1:]
     return Worklist(

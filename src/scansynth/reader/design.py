@@ -24,6 +24,9 @@ MOST_PERCENT = 60
 LEAST_EACH = 10
 """Least number of images of each kind for the probe and the readers' figures."""
 
+SPARE_SEATS = 12
+"""Orders that are drawn and sealed beyond those of the readers, so that others can be added while the study is read."""
+
 _TRIES = 10_000
 _APART = 5  # a repeat comes after a fifth of the reading at least, where there is space
 
@@ -36,8 +39,8 @@ class Design:
         subjects: Images that are read, real and synthetic mixed.
         practice: Images of the practice, real and synthetic mixed.
         repeated: Places in `subjects` of the images that each reader sees twice.
-        orders: For each reader a permutation of the presentations: 0 to n - 1 is the first buffer of a subject,
-            n + k the second buffer of `repeated[k]`.
+        orders: For each reader, and for each spare seat, a permutation of the presentations: 0 to n - 1 is the first
+            buffer of a subject, n + k the second buffer of `repeated[k]`.
     """
 
     subjects: tuple[Subject, ...]
@@ -92,7 +95,7 @@ def draw(pool: Pool, settings: ReaderSettings, seed: int, secret: int) -> Design
     repeated = tuple(hidden.permutation(len(subjects))[:count].tolist())
     orders = tuple(
         _order(len(subjects), repeated, generator(secret, "reader", "order", number))
-        for number in range(settings.readers)
+        for number in range(settings.readers + SPARE_SEATS)
     )
     return Design(tuple(subjects), tuple(practice), repeated, orders)
 

@@ -68,6 +68,7 @@ class Fixed:
         commitment: Hash of the sealed truth.
         sealed_sha256: Of the file with it.
         probe_sha256: Of the file with what the probe found.
+        spares_sha256: Of the file with the seats for readers who may be added.
         override: Who overruled the probe's refusal, why, and what the refusal said.
     """
 
@@ -80,6 +81,7 @@ class Fixed:
     commitment: str
     sealed_sha256: str
     probe_sha256: str
+    spares_sha256: str
     override: Mapping[str, str] | None
 
 
@@ -117,6 +119,7 @@ def write_up(settings: ReaderSettings, fixed: Fixed, now: datetime.datetime) -> 
         "commitment": fixed.commitment,
         "sealed_sha256": fixed.sealed_sha256,
         "probe_sha256": fixed.probe_sha256,
+        "spares_sha256": fixed.spares_sha256,
         "override": None if fixed.override is None else dict(fixed.override),
     }
 

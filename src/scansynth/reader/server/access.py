@@ -16,8 +16,8 @@ from scansynth.reader.server.database import Database
 from scansynth.reader.server.invitations import expired, new_token, opens, token_sha256
 from scansynth.reader.server.refusals import Refused
 from scansynth.reader.server.store import note_event
-from scansynth.reader.server.tables import codes, head, invitations, sessions
-from scansynth.reader.server.worklist import Worklist
+from scansynth.reader.server.tables import codes, head, invitations, sessions, withdrawn
+from scansynth.reader.server.worklist import Seat, Worklist
 
 _LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O, U to be mistaken
 _CODE_LENGTH = 16  # 80 bits: too many to try, even without the limit on tries
@@ -34,12 +34,13 @@ _NOTE_AFTER = 60.0  # seconds: when a session was last seen is written no more o
 ADMINISTRATOR = ""
 """Stands for the administrator where a reader's name stands otherwise; no reader can have it."""
 
-ELSEWHERE, LEFT, OVER = "elsewhere", "left", "over"
+ELSEWHERE, LEFT, OVER, WITHDRAWN = "elsewhere", "left", "over", "withdrawn"
 
 WHY = {
     ELSEWHERE: "This study was opened on another device and is closed here. To continue here, use your personal code.",
     LEFT: "You signed out. To continue, use your personal code.",
     OVER: "Your session expired. To continue, use your personal code.",
+    WITHDRAWN: "You no longer take part in this study. Your answers are kept. Ask the study team if this is a mistake.",
 }
 NOT_SIGNED_IN = "You are not signed in. Open your invitation, or use your personal code."
 INVITATION_REFUSED = (
@@ -129,12 +130,40 @@ def renew_code(worklist: Worklist, database: Database, reader: str, now: datetim
         raise Refused(404, f"There is no reader {reader}.")
     with database.write() as connection:
         _take_turns(connection)
-        spent = select(invitations).where(invitations.c.reader == reader)
-        if connection.execute(spent).first() is None:
-            row = {"reader": reader, "invitation_sha256": seats[0].invitation_sha256, "spent_at": stamp(now)}
-            connection.execute(insert(invitations).values(row))
+        if connection.execute(select(withdrawn).where(withdrawn.c.reader == reader)).first() is not None:
+            raise Refused(404, f"{reader} was withdrawn and reads no more.")
+        _spend(connection, seats[0], now)
         _end_sessions(connection, reader, stamp(now), ELSEWHERE)
         return _new_code(connection, reader, stamp(now))
+
+
+def withdraw(worklist: Worklist, database: Database, reader: str, now: datetime.datetime) -> None:
+    """Ends a reader's part: sessions, codes and invitation open nothing any more, and no answer is taken.
+
+    What was locked stays. Done again, nothing changes.
+
+    Raises:
+        Refused: There is no such reader.
+    """
+    seats = [seat for seat in worklist.readers if seat.reader == reader]
+    if not seats:
+        raise Refused(404, f"There is no reader {reader}.")
+    with database.write() as connection:
+        _take_turns(connection)
+        if connection.execute(select(withdrawn).where(withdrawn.c.reader == reader)).first() is not None:
+            return
+        connection.execute(insert(withdrawn).values(reader=reader, at=stamp(now)))
+        _spend(connection, seats[0], now)
+        _end_sessions(connection, reader, stamp(now), WITHDRAWN)
+        old = (codes.c.reader == reader) & codes.c.withdrawn_at.is_(None)
+        connection.execute(update(codes).where(old).values(withdrawn_at=stamp(now)))
+
+
+def _spend(connection: Connection, seat: Seat, now: datetime.datetime) -> None:
+    """Uses up a reader's invitation, where it was not."""
+    if connection.execute(select(invitations).where(invitations.c.reader == seat.reader)).first() is None:
+        row = {"reader": seat.reader, "invitation_sha256": seat.invitation_sha256, "spent_at": stamp(now)}
+        connection.execute(insert(invitations).values(row))
 
 
 def let_administrator_in(worklist: Worklist, database: Database, token: str, now: datetime.datetime) -> Entry:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select
 
 from scansynth.errors import ReaderError
 from scansynth.files import sha256_json
-from scansynth.reader.server.tables import START, head, readings
+from scansynth.reader.server.tables import START, head, readings, set_aside
 
 HASHED = tuple(column.name for column in readings.columns if column.name != "sha256")
 """Every column of a reading but the hash itself."""
@@ -35,8 +35,22 @@ def row_sha256(row: Mapping[str, Any]) -> str:
     return sha256_json({name: row[name] for name in HASHED})
 
 
+def as_found(row: Mapping[str, Any]) -> str:
+    """A row's values, whatever their kinds are by now, as the evidence of a broken one holds them."""
+    return repr(sorted(row.items()))
+
+
+def broken_rows(connection: Connection) -> tuple[Mapping[str, Any], ...]:
+    """Rows whose values do not fit their hash, in order, those that were set aside among them."""
+    rows = (row._asdict() for row in connection.execute(select(readings).order_by(readings.c.n)))
+    return tuple(row for row in rows if not _fits(row))
+
+
 def verify_chain(connection: Connection) -> ChainEnd:
     """Recomputes the chain from its first row to its last.
+
+    A row that does not fit its hash passes when it was set aside just as it is now; the rows after it are linked to
+    its hash, and are checked as ever.
 
     Returns:
         Its end.
@@ -45,6 +59,7 @@ def verify_chain(connection: Connection) -> ChainEnd:
         ReaderError: A row was changed, removed, exchanged or added; names the first that does not fit.
     """
     previous, count = START, 0
+    aside = {row.n: row.found for row in connection.execute(select(set_aside))}
     for found in connection.execute(select(readings).order_by(readings.c.n)):
         row = found._asdict()
         count += 1
@@ -52,8 +67,11 @@ def verify_chain(connection: Connection) -> ChainEnd:
             raise _broken(f"reading {count} is missing")
         if row["previous"] != previous:
             raise _broken(f"reading {count} of {row['reader']} does not follow the one before; one was replaced")
-        if not _fits(row):
-            raise _broken(f"reading {count} of {row['reader']} was changed after it was locked")
+        if not _fits(row) and aside.get(count) != as_found(row):
+            raise _broken(
+                f"reading {count} of {row['reader']} was changed after it was locked",
+                ", or set that reading aside, with its evidence: scansynth reader set-aside STUDY",
+            )
         previous = row["sha256"]
     end = connection.execute(select(head.c.rows, head.c.sha256)).one_or_none()
     if end is None:
@@ -72,5 +90,5 @@ def _fits(row: Mapping[str, Any]) -> bool:
         return False
 
 
-def _broken(what: str) -> ReaderError:
-    return ReaderError(f"the readings were tampered with: {what}; restore an untouched copy of the database")
+def _broken(what: str, otherwise: str = "") -> ReaderError:
+    return ReaderError(f"the readings were tampered with: {what}; restore an untouched copy of the database{otherwise}")

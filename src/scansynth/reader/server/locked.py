@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from scansynth.errors import ReaderError
-from scansynth.reader.server.access import renew_code
-from scansynth.reader.server.chain import ChainEnd, verify_chain
+from scansynth.reader.server.access import renew_code, withdraw
+from scansynth.reader.server.chain import ChainEnd, as_found, broken_rows, verify_chain
 from scansynth.reader.server.clock import Clock, stamp, steady_clock
-from scansynth.reader.server.database import UNREACHABLE, open_database
+from scansynth.reader.server.database import UNREACHABLE, Database, open_database
 from scansynth.reader.server.refusals import Refused
 from scansynth.reader.server.served import ServedWorklist, open_worklist
 from scansynth.reader.server.store import close_readings
-from scansynth.reader.server.tables import readings, study, undone
+from scansynth.reader.server.tables import readings, set_aside, study, undone, withdrawn
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,25 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class SetAside:
+    """A reading that did not fit its hash and does not count; its row stays in the database.
+
+    Attributes:
+        n: Its number in the chain.
+        reader: Whose it is, as the row says.
+        name: Who decided to go on without it.
+        reason: Why.
+        at: When, UTC.
+    """
+
+    n: int
+    reader: str
+    name: str
+    reason: str
+    at: str
+
+
+@dataclass(frozen=True)
 class Export:
     """All readings of a study, practice left out.
 
@@ -63,11 +83,35 @@ class Export:
         readings: By the order in which they were locked.
         end: Of the chain, practice included.
         closed: When the database was closed, UTC; empty while it takes readings.
+        withdrawn: Readers who read no more, and since when.
+        set_aside: Readings that did not fit their hash.
     """
 
     readings: tuple[Reading, ...]
     end: ChainEnd
     closed: str = ""
+    withdrawn: Mapping[str, str] = field(default_factory=dict)
+    set_aside: tuple[SetAside, ...] = ()
+
+
+@contextlib.contextmanager
+def _opened(worklist: Path, database_url: str | None, verb: str) -> Iterator[tuple[ServedWorklist, Database]]:
+    """A worklist with its database, for one use.
+
+    Raises:
+        ReaderError: The worklist is damaged, or the database cannot be used.
+    """
+    served = open_worklist(worklist)
+    database = open_database(worklist, served.worklist, database_url)
+    try:
+        yield served, database
+    except Refused as refusal:
+        names = ", ".join(seat.reader for seat in served.worklist.readers)
+        raise ReaderError(f"{refusal.sentence[:-1]}; the readers are {names}") from None
+    except UNREACHABLE:
+        raise ReaderError(f"the database cannot be {verb}; check that it can be reached, and try again") from None
+    finally:
+        database.close()
 
 
 def export_readings(worklist: Path, database_url: str | None = None) -> Export:
@@ -80,24 +124,40 @@ def export_readings(worklist: Path, database_url: str | None = None) -> Export:
     Raises:
         ReaderError: The worklist is damaged, the database cannot be used, or a reading was tampered with.
     """
-    served = open_worklist(worklist)
-    if served.worklist.teaching:
-        raise ReaderError("these images are for teaching: the truth was told with each, so there is nothing to analyse")
-    database = open_database(worklist, served.worklist, database_url)
-    try:
-        with database.snapshot() as connection:
-            end = verify_chain(connection)
-            rows = [row._asdict() for row in connection.execute(select(readings).order_by(readings.c.n))]
-            closed = connection.execute(select(study.c.closed_at)).scalar_one()
-            back = {(row.reader, row.item) for row in connection.execute(select(undone))}
-    except UNREACHABLE:
-        raise ReaderError("the database cannot be read; check that it can be reached, and try again") from None
-    finally:
-        database.close()
-    _check_against(served, rows, back)
+    with _opened(worklist, database_url, "read") as (served, database), database.snapshot() as connection:
+        if served.worklist.teaching:
+            raise ReaderError(
+                "these images are for teaching: the truth was told with each, so there is nothing to analyse"
+            )
+        end = verify_chain(connection)
+        rows = [row._asdict() for row in connection.execute(select(readings).order_by(readings.c.n))]
+        closed = connection.execute(select(study.c.closed_at)).scalar_one()
+        back = {(row.reader, row.item) for row in connection.execute(select(undone))}
+        left = {row.reader: row.at for row in connection.execute(select(withdrawn))}
+        aside = {row.n: row for row in connection.execute(select(set_aside))}
+    whole = [row for row in rows if row["n"] not in aside]
+    _check_against(served, whole, back, sorted(aside))
+    lost = tuple(
+        SetAside(row["n"], str(row["reader"]), aside[row["n"]].name, aside[row["n"]].reason, aside[row["n"]].at)
+        for row in rows
+        if row["n"] in aside
+    )
+    return Export(_counted(whole, back if aside else ()), end, closed or "", left, lost)
+
+
+def _counted(rows: Sequence[Mapping[str, Any]], back: Collection[tuple[str, str]]) -> tuple[Reading, ...]:
+    """One reading for each image that was answered, practice left out.
+
+    Args:
+        rows: In their order, without those that were set aside.
+        back: Answers that were taken back, where the ones given again may be among those that were set aside.
+    """
     again = {(row["reader"], row["item"]): row for row in rows if row["attempt"] == 2}
-    kept = (row for row in rows if row["attempt"] == 1 and not row["practice"])
-    return Export(tuple(_reading(row, again.get((row["reader"], row["item"]))) for row in kept), end, closed or "")
+    kept = [row for row in rows if row["attempt"] == 1 and not row["practice"]]
+    keys = [(row["reader"], row["item"]) for row in kept]
+    return tuple(
+        _reading(row, again.get(key)) for row, key in zip(kept, keys, strict=True) if key in again or key not in back
+    )
 
 
 def _reading(row: Mapping[str, Any], again: Mapping[str, Any] | None) -> Reading:
@@ -118,16 +178,10 @@ def close_database(worklist: Path, database_url: str | None = None, clock: Clock
     Raises:
         ReaderError: The worklist is damaged, the database cannot be used, or a reading was tampered with.
     """
-    served = open_worklist(worklist)
-    database = open_database(worklist, served.worklist, database_url)
-    try:
+    with _opened(worklist, database_url, "written") as (_, database):
         close_readings(database, stamp((clock or steady_clock())()))
         with database.snapshot() as connection:
             return verify_chain(connection)
-    except UNREACHABLE:
-        raise ReaderError("the database cannot be written; check that it can be reached, and try again") from None
-    finally:
-        database.close()
 
 
 def new_code(worklist: Path, reader: str, database_url: str | None = None) -> str:
@@ -136,17 +190,18 @@ def new_code(worklist: Path, reader: str, database_url: str | None = None) -> st
     Raises:
         ReaderError: There is no such reader, or the worklist or the database cannot be used.
     """
-    served = open_worklist(worklist)
-    database = open_database(worklist, served.worklist, database_url)
-    try:
+    with _opened(worklist, database_url, "written") as (served, database):
         return renew_code(served.worklist, database, reader, steady_clock()())
-    except Refused as refusal:
-        names = ", ".join(seat.reader for seat in served.worklist.readers)
-        raise ReaderError(f"{refusal.sentence[:-1]}; the readers are {names}") from None
-    except UNREACHABLE:
-        raise ReaderError("the database cannot be written; check that it can be reached, and try again") from None
-    finally:
-        database.close()
+
+
+def withdraw_reader(worklist: Path, reader: str, database_url: str | None = None) -> None:
+    """Ends a reader's part, now and whatever server runs; what was locked stays.
+
+    Raises:
+        ReaderError: There is no such reader, or the worklist or the database cannot be used.
+    """
+    with _opened(worklist, database_url, "written") as (served, database):
+        withdraw(served.worklist, database, reader, steady_clock()())
 
 
 def answers_of(worklist: Path, reader: str, database_url: str | None = None) -> int:
@@ -155,31 +210,61 @@ def answers_of(worklist: Path, reader: str, database_url: str | None = None) -> 
     Raises:
         ReaderError: The worklist or the database cannot be used.
     """
-    served = open_worklist(worklist)
-    database = open_database(worklist, served.worklist, database_url)
-    try:
-        with database.read() as connection:
-            mine = (readings.c.reader == reader) & (readings.c.attempt == 1)
-            return int(connection.execute(select(func.count()).where(mine)).scalar_one())
-    except UNREACHABLE:
-        raise ReaderError("the database cannot be read; check that it can be reached, and try again") from None
-    finally:
-        database.close()
+    with _opened(worklist, database_url, "read") as (_, database), database.read() as connection:
+        mine = (readings.c.reader == reader) & (readings.c.attempt == 1)
+        return int(connection.execute(select(func.count()).where(mine)).scalar_one())
+
+
+def set_broken_aside(worklist: Path, name: str, reason: str, database_url: str | None = None) -> tuple[SetAside, ...]:
+    """Sets aside every reading whose values do not fit its hash; the rows stay as they are, and are copied beside.
+
+    Only what was changed can be set aside. Where rows are missing or were exchanged, the chain itself is broken, and
+    nothing that is left can be trusted.
+
+    Args:
+        worklist: Folder of the worklist.
+        name: Who decided.
+        reason: Why.
+        database_url: As it was given to the server.
+
+    Returns:
+        Those that were set aside now.
+
+    Raises:
+        ReaderError: None is broken, the chain is broken beyond that, or the database cannot be used.
+    """
+    with _opened(worklist, database_url, "written") as (_, database), database.write() as connection:
+        at, known = stamp(steady_clock()()), {row.n for row in connection.execute(select(set_aside))}
+        found = [row for row in broken_rows(connection) if row["n"] not in known]
+        for row in found:
+            values = {"n": row["n"], "found": as_found(row), "name": name, "reason": reason, "at": at}
+            connection.execute(insert(set_aside).values(values))
+        verify_chain(connection)  # a fault takes the whole transaction back
+        if not found:
+            raise ReaderError("every reading fits its hash; there is nothing to set aside")
+        return tuple(SetAside(row["n"], str(row["reader"]), name, reason, at) for row in found)
 
 
 def _check_against(
-    served: ServedWorklist, rows: Sequence[Mapping[str, Any]], back: Collection[tuple[str, str]]
+    served: ServedWorklist,
+    rows: Sequence[Mapping[str, Any]],
+    back: Collection[tuple[str, str]],
+    aside: Sequence[int] = (),
 ) -> None:
     """Each reading must stand where the worklist's order says: also a chain that was made again cannot name others.
 
-    An answer given again must follow the very one that was taken back.
+    An answer given again must follow the very one that was taken back. A reading that was set aside leaves one place
+    open, before those that were locked after it.
     """
     count: dict[str, int] = {}
+    skipped = 0
     for row in rows:
         reader, item, again = row["reader"], row["item"], row["attempt"] == 2
-        place = count.get(reader, 0) - again
+        order, place = served.orders.get(reader), count.get(reader, 0) - again
+        jump = order.index.get(item, -1) - place if order else -1
+        if 0 < jump <= sum(n < row["n"] for n in aside) - skipped:
+            place, skipped = place + jump, skipped + jump
         count[reader] = place + 1
-        order = served.orders.get(reader)
         fits = order is not None and 0 <= place < len(order.places) and order.places[place].item == item
         told = (row["position"], row["practice"])
         fits = fits and not (again and (row["practice"] or (reader, item) not in back))

@@ -21,7 +21,7 @@ from scansynth.reader.server.comment import canonical
 from scansynth.reader.server.database import Database
 from scansynth.reader.server.refusals import OutOfTurn, closed, nothing_here
 from scansynth.reader.server.served import Order
-from scansynth.reader.server.tables import drafts, events, head, readings, study, undone
+from scansynth.reader.server.tables import drafts, events, head, readings, study, undone, withdrawn
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Progress:
     Attributes:
         locked: How many places, practice included, are locked.
         draft: What was saved of the current one.
-        closed: Whether the study takes no more readings.
+        closed: Whether the study takes no more readings, of anybody or of this reader.
         again: Whether the last of them was taken back, and is the current one until it is answered again.
         undoable: Whether it can be taken back.
     """
@@ -112,6 +112,7 @@ def progress(connection: Connection, order: Order) -> Progress:
     rows = select(func.count()).select_from(readings).where(readings.c.reader == reader)
     back = select(func.count()).select_from(undone).where(undone.c.reader == reader)
     last = select(readings.c.item).where(readings.c.reader == reader).order_by(readings.c.n.desc()).limit(1)
+    left = select(func.count()).select_from(withdrawn).where(withdrawn.c.reader == reader)
     kept = (drafts.c.item, drafts.c.answer, drafts.c.second, drafts.c.confidence, drafts.c.comment)
     row = connection.execute(
         select(
@@ -119,6 +120,7 @@ def progress(connection: Connection, order: Order) -> Progress:
             rows.where(readings.c.attempt == 2).scalar_subquery().label("repeated"),
             back.scalar_subquery().label("undone"),
             back.where(undone.c.item == last.scalar_subquery()).scalar_subquery().label("last_undone"),
+            left.scalar_subquery().label("withdrawn"),
             study.c.closed_at,
             *kept,
         ).select_from(study.outerjoin(drafts, drafts.c.reader == reader))
@@ -126,7 +128,9 @@ def progress(connection: Connection, order: Order) -> Progress:
     if row.locked > len(order.places):
         raise ReaderError("the database holds more readings of a reader than the worklist has images; check both")
     undoable = row.locked > order.practice and not row.last_undone
-    now = Progress(row.locked, None, row.closed_at is not None, row.undone > row.repeated, undoable)
+    now = Progress(
+        row.locked, None, row.closed_at is not None or row.withdrawn > 0, row.undone > row.repeated, undoable
+    )
     current = order.places[now.place].item if now.place < len(order.places) else None
     if row.item is None or row.item != current:
         return now

@@ -22,7 +22,7 @@ from sqlalchemy import (
     event,
 )
 
-FORMAT = 2
+FORMAT = 3
 START = "0" * 64
 """What stands as the hash before the first reading."""
 
@@ -121,6 +121,23 @@ head = Table(  # the end of the chain: how many rows there are, and the hash of 
     CheckConstraint("id = 1"),
 )
 
+withdrawn = Table(  # readers who read no more
+    "withdrawn",
+    metadata,
+    Column("reader", Text, primary_key=True),
+    Column("at", Text, nullable=False),
+)
+
+set_aside = Table(  # readings that did not fit their hash: the evidence, and who decided to go on without them
+    "set_aside",
+    metadata,
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    Column("found", Text, nullable=False),  # the row as it was found
+    Column("name", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+
 events = Table(
     "events",
     metadata,
@@ -142,7 +159,7 @@ FOR EACH STATEMENT EXECUTE FUNCTION scansynth_append_only()"""
 
 
 def _add_triggers(_: MetaData, connection: Connection, **__: Any) -> None:
-    names = (readings.name, undone.name, events.name)
+    names = (readings.name, undone.name, withdrawn.name, set_aside.name, events.name)
     if connection.dialect.name == "postgresql":
         statements = [_FUNCTION, *(_POSTGRES.format(table=name) for name in names)]
     else:

@@ -164,15 +164,16 @@ class Worklist:
 
     def as_json(self) -> dict[str, Any]:
         """As `worklist.json` holds it."""
-        seats = [
-            {
-                **asdict(seat),
-                "practice": [asdict(place) for place in seat.practice],
-                "sequence": [{"item": place.item, "buffer": place.buffer} for place in seat.sequence],
-            }
-            for seat in self.readers
-        ]
+        seats = [{**asdict(seat), **places_as_json(seat.practice, seat.sequence)} for seat in self.readers]
         return {"format": FORMAT, **asdict(self), "readers": seats}
+
+
+def places_as_json(practice: tuple[Place, ...], sequence: tuple[Place, ...]) -> dict[str, Any]:
+    """What one reader is shown, as `worklist.json` holds it: an answer stands with the practice alone."""
+    return {
+        "practice": [asdict(place) for place in practice],
+        "sequence": [{"item": place.item, "buffer": place.buffer} for place in sequence],
+    }
 
 
 def write_worklist(folder: Path, worklist: Worklist, buffers: Mapping[str, bytes]) -> None:
@@ -244,12 +245,19 @@ def _worklist(values: dict[str, Any]) -> Worklist:
             "scale": tuple(values["scale"]),
             "references": tuple(values["references"]),
             "second_question": second and SecondQuestion(**{**second, "options": tuple(second["options"])}),
-            "readers": tuple(_seat(seat) for seat in values["readers"]),
+            "readers": tuple(seat_from_json(seat) for seat in values["readers"]),
         }
     )
 
 
-def _seat(values: dict[str, Any]) -> Seat:
+def seat_from_json(values: dict[str, Any]) -> Seat:
+    """A seat as `worklist.json` holds it.
+
+    Raises:
+        ValueError: The time is none.
+        KeyError: A value is missing.
+        TypeError: A value is not known.
+    """
     datetime.datetime.fromisoformat(values["expires"])
     practice, sequence = (tuple(Place(**place) for place in values[key]) for key in ("practice", "sequence"))
     return Seat(**{**values, "practice": practice, "sequence": sequence})

@@ -130,6 +130,7 @@ def analyse(
     attributes: Attributes | None = None,
     seed: int = 0,
     inputs: Mapping[str, str] | None = None,
+    remarks: Sequence[str] = (),
 ) -> Analysis:
     """Analyses a closed study by the rule of `docs/reader_statistics.md`.
 
@@ -140,6 +141,7 @@ def analyse(
         attributes: Of the real cases, for figures by group of patients.
         seed: Of bootstrap, shuffles and planted differences.
         inputs: Digests for the claim.
+        remarks: On readers who came and went; they stand with the notes.
 
     Raises:
         ReaderError: There is no reading.
@@ -153,7 +155,7 @@ def analyse(
     found = average(whole.scores, whole.synthetic) if _two_by_two(whole) else None
     checks = _controls(whole, ordered, protocol, seed) if found is not None else ()
     decision = _decision(whole, found, checks, protocol)
-    notes = _notes(whole, ordered, protocol, checks)
+    notes = (*remarks, *_notes(whole, ordered, protocol, checks))
     floor = controls.floor(whole, generator(seed, "reader floor")) if found is not None else None
     return Analysis(
         decision=decision,
