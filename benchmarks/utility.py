@@ -25,7 +25,7 @@ import torch
 
 from scansynth.config import ARMS
 from scansynth.console import Progress
-from scansynth.engine import worker_count
+from scansynth.engine.processes import worker_count
 from scansynth.files import read_json, write_json
 from scansynth.learning.device import pick_device
 from scansynth.pipeline.supply import Supply, make_supplies, supplied, supplies

@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from scansynth import engine
 from scansynth.config import DEVICE, EngineSettings
-from scansynth.engine import Job, run_jobs, worker_count
+from scansynth.engine import cluster, processes
+from scansynth.engine.job import Job
+from scansynth.engine.processes import beside, worker_count
+from scansynth.engine.run import run_jobs
 from scansynth.errors import CohortError, ConfigError
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray (an extra) is not installed")
@@ -146,14 +148,14 @@ def test_each_worker_has_a_gpu_of_its_own(
 ) -> None:
     gpus(count, device)
     started = worker_count(EngineSettings(workers=workers), 100)
-    assert [engine._place(number)[DEVICE] for number in range(started)] == expected
+    assert [processes._place(number)[DEVICE] for number in range(started)] == expected
 
 
 def test_a_worker_on_the_cpu_is_given_no_gpu(gpus: Callable[..., None]) -> None:
     gpus(4, "cpu")
-    assert DEVICE not in engine._place(3)  # and it inherits the variable, which says cpu
+    assert DEVICE not in processes._place(3)  # and it inherits the variable, which says cpu
     gpus(0)
-    assert DEVICE not in engine._place(0)
+    assert DEVICE not in processes._place(0)
 
 
 def tell_device(path: str) -> None:
@@ -235,4 +237,45 @@ def test_environment_of_the_parent_is_left_alone(tmp_path: Path, monkeypatch: py
     assert made(tmp_path) == {"made-0": "0 1"}
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert "MKL_NUM_THREADS" not in os.environ
-    assert engine.LOCAL_RAY == "local"
+    assert cluster.LOCAL_RAY == "local"
+
+
+# one function beside the rest
+
+
+def doubled(task: Task) -> tuple[int, int]:
+    """Twice the number and the process; the behaviour is that of a child alone."""
+    if os.getpid() != int(task.folder):
+        if task.behave == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if task.behave == "fails":
+            raise CohortError("never seen")
+        if task.behave == "sleeps":
+            time.sleep(600)
+    return 2 * task.number, os.getpid()
+
+
+def test_beside_works_in_another_process_while_this_one_goes_on() -> None:
+    with beside(doubled, Task(str(os.getpid()), 21)) as result:
+        number, place = result()
+    assert number == 42
+    assert place != os.getpid()
+
+
+@pytest.mark.parametrize("behave", ["dies", "fails"])
+def test_a_process_that_is_lost_beside_costs_only_its_time(behave: str) -> None:
+    with beside(doubled, Task(str(os.getpid()), 4, behave)) as result:
+        assert result() == (8, os.getpid())
+
+
+def test_a_fault_of_what_is_done_beside_is_seen_here() -> None:
+    task = Task("0", 1, "fails")
+    with pytest.raises(CohortError, match="never seen"), beside(doubled, task) as result:
+        result()
+
+
+def test_what_is_not_awaited_ends_with_the_block() -> None:
+    began = time.monotonic()
+    with beside(doubled, Task(str(os.getpid()), 1, "sleeps")):
+        pass
+    assert time.monotonic() - began < 300  # it would sleep for 600

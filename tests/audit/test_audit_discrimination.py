@@ -10,6 +10,7 @@ from scansynth.audit.context import Context, View, open_context
 from scansynth.audit.encoders import Encoders
 from scansynth.audit.questions import discrimination
 from scansynth.audit.questions.discrimination import FEATURES, MARGIN, NATIVE, PIXELS, Effort, assess, native_side
+from scansynth.claims.claim import Finding
 from scansynth.config import EvidenceSettings
 from scansynth.console import silent
 from scansynth.data.tensors import Case
@@ -63,6 +64,10 @@ def seen(heard: Context) -> Context:
     return replace(heard, views=(view,))
 
 
+def both(one: Context) -> tuple[Finding, ...]:
+    return (*discrimination.answer_by_features(one, silent), *discrimination.answer_by_pixels(one, silent))
+
+
 @pytest.fixture(autouse=True)
 def _little_effort(monkeypatch: pytest.MonkeyPatch) -> None:
     few = Effort(figure=1, floor=2, control=2, most=48)
@@ -73,7 +78,7 @@ def _little_effort(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_new_patients_are_not_told_and_a_blurred_set_is() -> None:
     good = seen(context())
-    fine = {finding.claim.claim: finding.claim for finding in discrimination.answer(good, silent)}
+    fine = {finding.claim.claim: finding.claim for finding in both(good)}
     assert set(fine) == {FEATURES, PIXELS}
     for claim in fine.values():
         assert claim.verdict in {Verdict.SHOWN, Verdict.NOT_SHOWN}, claim.why
@@ -83,7 +88,7 @@ def test_new_patients_are_not_told_and_a_blurred_set_is() -> None:
     assert fine[FEATURES].judge == "thumbnail"
     poor = planted.blur(good.synthetic, 1.0)
     view = replace(good.views[0], synthetic=good.views[0].encode(poor))
-    found = discrimination.answer(replace(good, synthetic=poor, views=(view,)), silent)
+    found = both(replace(good, synthetic=poor, views=(view,)))
     assert [finding.claim.verdict for finding in found] == [Verdict.REFUTED, Verdict.REFUTED]
     assert {"floor", "synthetic", "planted"} <= set(found[0].figures)
 
@@ -92,7 +97,7 @@ def test_networks_that_were_hardly_trained_prove_nothing_by_their_silence(monkey
     monkeypatch.setattr(c2st, "STEPS", 1)
     heard = context()
     silent_one, found = (
-        discrimination.answer(replace(heard, synthetic=synthetic), silent)[0].claim
+        discrimination.answer_by_pixels(replace(heard, synthetic=synthetic), silent)[0].claim
         for synthetic in (heard.synthetic, planted.blur(heard.synthetic, 1.0))
     )
     for claim in (silent_one, found):
@@ -104,7 +109,7 @@ def test_networks_that_were_hardly_trained_prove_nothing_by_their_silence(monkey
 def test_how_slight_a_fault_is_seen_is_told_and_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     few = Effort(figure=1, floor=2, control=2, most=48, slight=1)
     monkeypatch.setattr(discrimination, "EFFORT", {**discrimination.EFFORT, PIXELS: few})
-    (finding,) = discrimination.answer(context(), silent)
+    (finding,) = discrimination.answer_by_pixels(context(), silent)
     told = finding.figures["slight"]
     assert set(told) == {
         "noise of 1%", "blur of 0.35 pixels", "fine detail 2% weaker", "grey values in 256 steps"
@@ -117,14 +122,14 @@ def test_how_slight_a_fault_is_seen_is_told_and_decides_nothing(monkeypatch: pyt
 def test_the_steps_in_which_grey_values_were_stored_do_not_decide() -> None:
     heard = context()
     stored = replace(heard, synthetic=planted.eight_bits(heard.synthetic))
-    claims = [discrimination.answer(one, silent)[0].claim for one in (heard, stored)]
+    claims = [discrimination.answer_by_pixels(one, silent)[0].claim for one in (heard, stored)]
     assert Verdict.REFUTED not in {claim.verdict for claim in claims}
 
 
 def test_the_native_size_is_asked_where_images_were_enlarged_and_nowhere_else() -> None:
     for side, asked in ((0, [PIXELS]), (SIDE, [PIXELS]), (48, [PIXELS]), (20, [PIXELS, NATIVE]), (8, [PIXELS])):
         heard = context(PATIENTS if side == 20 else 12, side)
-        found = discrimination.answer(heard, silent)
+        found = discrimination.answer_by_pixels(heard, silent)
         assert [finding.claim.claim for finding in found] == asked
     few = Reals(
         tuple(replace(case, source_side=20 * (i % 3 == 0)) for i, case in enumerate(heard.real.cases)),
@@ -134,7 +139,7 @@ def test_the_native_size_is_asked_where_images_were_enlarged_and_nowhere_else() 
 
 
 def test_too_few_patients_train_nothing() -> None:
-    found = discrimination.answer(seen(context(patients=19)), silent)
+    found = both(seen(context(patients=19)))
     assert [(finding.claim.claim, finding.claim.judge) for finding in found] == [(FEATURES, "thumbnail"), (PIXELS, "")]
     for finding in found:
         assert finding.claim.verdict is Verdict.NOT_ASSESSABLE

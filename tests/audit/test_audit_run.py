@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +11,14 @@ from scipy import ndimage
 
 from scansynth.audit import run as audit_run
 from scansynth.audit.compared import Compared, Reals, check_numbers, flat_images, gather
+from scansynth.audit.context import Context
 from scansynth.audit.encoders import FIXED, Encoders, Judge
 from scansynth.audit.questions import diversity
 from scansynth.audit.run import judge, measure
-from scansynth.claims.claim import Claim
+from scansynth.claims.claim import Claim, Finding, not_assessable
 from scansynth.claims.judged import read_claims, schema
 from scansynth.claims.rules import CLAIMS, RULES
-from scansynth.config import EvidenceSettings
+from scansynth.config import EngineSettings, EvidenceSettings
 from scansynth.data.imageset import open_set
 from scansynth.data.tensors import CASE_COLUMNS, Case, CohortFacts, load_facts, to_stored
 from scansynth.errors import EvidenceError
@@ -102,6 +104,39 @@ def test_new_patients_pass_for_a_good_set(healthy: Compared) -> None:
         assert claim.verdict in {Verdict.SHOWN, Verdict.NOT_SHOWN}, claim.why
         assert all(control.passed for control in claim.control)
         assert claim.judge == (FIXED if RULES[claim.claim].by_judge else "")
+
+
+def seen_apart(context: Context) -> tuple[Finding, ...]:
+    """What reaches the process, in the place of an hour of networks."""
+    n = {
+        "synthetic images": len(context.synthetic),
+        "test images": len(context.real.images),
+        "training images": len(context.compared.train.images),
+        "process": os.getpid(),
+    }
+    return (Finding(not_assessable("fidelity.c2st_pixels", "looked at", n)),)
+
+
+def test_the_classifiers_of_pixels_work_apart_and_get_no_training_image(
+    healthy: Compared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    apart = audit_run.CLAIM_GROUPS[-1]
+    assert apart.name == "classifiers of pixels"
+    monkeypatch.setattr(audit_run, "make_encoders", fixed_filters_alone)
+    monkeypatch.setattr(audit_run, "CLAIM_GROUPS", (apart,))
+    monkeypatch.setattr(audit_run, "_answer_apart", seen_apart)
+    monkeypatch.setattr(audit_run, "WORTHWHILE", 240)
+    native = {"fidelity.c2st_native": "not asked"}
+    two = EngineSettings(workers=2)
+    (claim,) = (
+        finding.claim
+        for finding in measure(replace(healthy, withheld=native), SETTINGS, 7, engine=two)
+        if finding.claim.claim not in native
+    )
+    process = claim.n["process"]
+    assert claim.n == {"synthetic images": 120, "test images": 120, "training images": 0, "process": process}
+    assert process != os.getpid()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tiny_trial import PATIENTS, make_set, make_study, synthetic_images
 from scansynth.config import GeneratorSettings, UtilitySettings
 from scansynth.data.imageset import open_set
 from scansynth.data.tensors import load_cohort
-from scansynth.engine import Job, Outcome
+from scansynth.engine.job import Job, Outcome
 from scansynth.errors import CohortError, LedgerError, StudyError, TrainingError
 from scansynth.files import read_csv, read_json, write_json
 from scansynth.ledger import Role

@@ -6,13 +6,14 @@ The rules stand in `docs/evidence.md`. The judges' features are never those that
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from scansynth.audit import appearance
-from scansynth.audit.compared import LEAST_SYNTHETIC, MOST_IMAGES, Compared, gather
+from scansynth.audit.compared import LEAST_SYNTHETIC, MOST_IMAGES, Compared, Reals, gather
 from scansynth.audit.context import Context, at_most, open_context
 from scansynth.audit.encoders import Encoders, make_encoders
 from scansynth.audit.fairness import subgroups
@@ -32,8 +33,9 @@ from scansynth.audit.standing import audit_settings
 from scansynth.claims.claim import Claim, Finding, not_assessable
 from scansynth.claims.judged import write_claims
 from scansynth.claims.rules import CLAIMS, RULES
-from scansynth.config import EvidenceSettings
+from scansynth.config import EngineSettings, EvidenceSettings
 from scansynth.console import Progress, silent
+from scansynth.engine.processes import beside, worker_count
 from scansynth.files import new_directory, write_csv, write_json
 from scansynth.ledger import Use
 from scansynth.seeds import generator
@@ -62,7 +64,7 @@ class ClaimGroup:
 
 CLAIM_GROUPS: tuple[ClaimGroup, ...] = (
     ClaimGroup("realism", fidelity.CLAIMS, fidelity.answer),
-    ClaimGroup("classifiers", discrimination.CLAIMS, discrimination.answer),
+    ClaimGroup("classifiers of features", discrimination.BY_FEATURES, discrimination.answer_by_features),
     ClaimGroup("variety", diversity.CLAIMS, diversity.answer),
     ClaimGroup("neighbours", coverage.CLAIMS, coverage.answer),
     ClaimGroup("real files", identical.CLAIMS, identical.answer),
@@ -72,7 +74,14 @@ CLAIM_GROUPS: tuple[ClaimGroup, ...] = (
     ClaimGroup("groups of patients", subgroups.CLAIMS, subgroups.answer),
     ClaimGroup("tell-tales", telltales.CLAIMS, telltales.answer),
     ClaimGroup("what must stay", house.CLAIMS, house.answer),
+    ClaimGroup("classifiers of pixels", discrimination.BY_PIXELS, discrimination.answer_by_pixels),
 )
+_APART = CLAIM_GROUPS[-1]
+"""Asks nothing of the judges and takes as long as all others: it may run in a process of its own."""
+
+WORTHWHILE = 300
+"""Images, real and synthetic, below which a process costs more than it saves."""
+
 _PARTS = 100  # of the bar for each group
 
 
@@ -85,6 +94,7 @@ def judge(
     progress: Progress = silent,
     cache: Path | None = None,
     scores: Path | None = None,
+    engine: EngineSettings | None = None,
 ) -> tuple[Claim, ...]:
     """Judges a set and writes claims.json, pairs.json, distributions.json, quarantine.csv and stage.json.
 
@@ -97,6 +107,7 @@ def judge(
         progress: Called with the number of steps done.
         cache: Folder in which learned encoders are kept.
         scores: Discriminator scores of real images, from the run that made the set, or None.
+        engine: How many processes may be used; None: this one.
 
     Returns:
         The claims in the order of `CLAIMS`; one for each judge or attribute where a claim is asked of several.
@@ -110,7 +121,7 @@ def judge(
     progress(0, _PARTS * (len(CLAIM_GROUPS) + 1), "reading")
     compared = gather(cohort_folder, set_folder, scores)
     with new_directory(out) as folder:
-        return judge_compared(compared, folder, settings, seed, progress, cache)
+        return judge_compared(compared, folder, settings, seed, progress, cache, engine)
 
 
 def judge_compared(
@@ -120,10 +131,11 @@ def judge_compared(
     seed: int,
     progress: Progress = silent,
     cache: Path | None = None,
+    engine: EngineSettings | None = None,
 ) -> tuple[Claim, ...]:
     """Judges images of any origin and writes what `judge` writes into an empty folder."""
     start = time.monotonic()
-    findings = measure(compared, settings, seed, progress, cache)
+    findings = measure(compared, settings, seed, progress, cache, engine)
     claims = tuple(_signed(finding.claim, compared) for finding in findings)
     cases = [case for part in (compared.train, compared.calibrate, compared.test) for case in part.cases]
     figures = [
@@ -170,25 +182,54 @@ def measure(
     seed: int,
     progress: Progress = silent,
     cache: Path | None = None,
+    engine: EngineSettings | None = None,
 ) -> tuple[Finding, ...]:
     """All findings in the order of `CLAIMS`; only a learned encoder is written, to `cache`."""
     missing = {**_missing(compared), **compared.withheld}
     total = _PARTS * (len(CLAIM_GROUPS) + 1)
     progress(0, total, "looking")
-    context, lacking = _context(compared, settings, seed, missing, cache)
     findings: list[Finding] = []
-    for place, group in enumerate(CLAIM_GROUPS, start=1):
-        asked = [name for name in group.claims if name not in missing]
-        if asked:
-            found = group.answer(context, _part_of(progress, place, total, group.name))
-            findings += [finding for finding in found if finding.claim.claim not in missing]
-        findings += [_unasked(compared, name, missing[name]) for name in group.claims if name in missing]
+    with _apart(compared, settings, seed, missing, engine) as elsewhere:
+        context, lacking = _context(compared, settings, seed, missing, cache)
+        for place, group in enumerate(CLAIM_GROUPS, start=1):
+            asked = [name for name in group.claims if name not in missing]
+            if asked:
+                tell = _part_of(progress, place, total, group.name)
+                found = elsewhere() if elsewhere and group is _APART else group.answer(context, tell)
+                findings += [finding for finding in found if finding.claim.claim not in missing]
+            findings += [_unasked(compared, name, missing[name]) for name in group.claims if name in missing]
     progress(total, total, "judged")
     order = {name: place for place, name in enumerate(CLAIMS)}
     ordered = sorted(findings, key=lambda finding: order[finding.claim.claim])
     ordered = [_with_lacking(finding, lacking) for finding in ordered]
     flat = compared.flat
     return tuple(_with_flat(finding, flat, len(compared.synthetic)) if flat else finding for finding in ordered)
+
+
+@contextmanager
+def _apart(
+    compared: Compared,
+    settings: EvidenceSettings,
+    seed: int,
+    missing: Mapping[str, str],
+    engine: EngineSettings | None,
+) -> Iterator[Callable[[], tuple[Finding, ...]] | None]:
+    """`_APART` at work in a process of its own; None where it does not pay or is not allowed."""
+    pays = len(compared.synthetic) + len(compared.test.images) >= WORTHWHILE
+    asked = any(name not in missing for name in _APART.claims)
+    if not (engine and pays and asked and worker_count(engine, 2) > 1):
+        yield None
+        return
+    context = open_context(compared, Encoders((), None), settings, seed)
+    nobody = Reals((), compared.test.images[:0])
+    # what the group does not look at stays here
+    bare = replace(compared, synthetic=context.synthetic[:0], train=nobody, calibrate=nobody, test=nobody, scores={})
+    with beside(_answer_apart, replace(context, compared=bare)) as result:
+        yield result
+
+
+def _answer_apart(context: Context) -> tuple[Finding, ...]:
+    return _APART.answer(context, silent)
 
 
 def _context(

@@ -75,7 +75,7 @@ def _template(path: Path, dicom: Path, study: Path | None) -> None:
     """Writes a labels.csv to fill in."""
     from scansynth.config import EngineSettings
     from scansynth.data.scans.template import write_template
-    from scansynth.engine import worker_count
+    from scansynth.engine.processes import worker_count
 
     with console.bar("reading headers") as progress:
         files = write_template(path, dicom, worker_count(EngineSettings(), 16), progress)

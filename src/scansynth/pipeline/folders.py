@@ -21,7 +21,7 @@ from scansynth.audit.folders import (
 )
 from scansynth.audit.run import judge_compared
 from scansynth.claims.claim import Claim
-from scansynth.config import CohortSettings, EvidenceSettings
+from scansynth.config import CohortSettings, EngineSettings, EvidenceSettings
 from scansynth.console import Progress
 from scansynth.data.elsewhere.foreign import (
     DARK,
@@ -86,7 +86,7 @@ def audit_folders(
     with new_directory(folders.out) as out:
         with bar("auditing") as progress:
             # no encoder is cached: the result may be shared, and a network trained on real scans may not
-            claims = judge_compared(compared, out, settings, SEED, progress)
+            claims = judge_compared(compared, out, settings, SEED, progress, engine=EngineSettings())
         _write_excluded(out, reals, made)
         write_loose_page(out, compared, _facts(real, reals, side), loose, settings, SEED)
     return claims

@@ -12,7 +12,7 @@ import numpy as np
 from scansynth.data.augment import plan_augmentation
 from scansynth.data.tensors import Case, Cohort, cases_for, load_cohort
 from scansynth.data.transforms import permission
-from scansynth.engine import worker_count
+from scansynth.engine.processes import worker_count
 from scansynth.errors import CohortError
 from scansynth.gan.models.family import Form
 from scansynth.learning.device import pick_device

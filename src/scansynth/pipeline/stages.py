@@ -168,6 +168,7 @@ def _audit(study: Study, around: Surroundings, progress: Progress) -> None:
         progress,
         cache=study.encoders,
         scores=_scores(study),
+        engine=study.config.engine,
     )
     record = read_record(study.evidence())
     study.log("audit", "written", seconds=record.seconds if record else 0.0)

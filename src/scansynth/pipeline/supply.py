@@ -17,7 +17,8 @@ from typing import NamedTuple
 from scansynth.console import Progress, silent
 from scansynth.data.fractions import NOBODY, Without, train_part
 from scansynth.data.tensors import Cohort, cases_for, load_cohort
-from scansynth.engine import Job, Outcome, run_jobs
+from scansynth.engine.job import Job, Outcome
+from scansynth.engine.run import run_jobs
 from scansynth.errors import ConfigError, StudyError
 from scansynth.gan.generate import generate
 from scansynth.gan.run import train_run

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scansynth.console import Progress, silent
 from scansynth.data.tensors import Cohort, Selection, in_pixels, load_cohort, select, to_signed, to_stored
 from scansynth.data.transforms import Floats, Shape, from_window, resize, to_window
-from scansynth.engine import Job, run_jobs
+from scansynth.engine.job import Job
+from scansynth.engine.run import run_jobs
 from scansynth.errors import CohortError, LedgerError, StudyError, TrainingError
 from scansynth.files import read_json, sha256_file, sha256_json, write_csv, write_json
 from scansynth.learning.device import pick_device

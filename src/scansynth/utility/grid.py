@@ -12,7 +12,8 @@ from scansynth.config import UtilitySettings
 from scansynth.console import Progress, silent
 from scansynth.data.fractions import NOBODY, Without, train_part
 from scansynth.data.tensors import Case, Cohort, cases_for, load_cohort
-from scansynth.engine import Job, Outcome, run_jobs
+from scansynth.engine.job import Job, Outcome
+from scansynth.engine.run import run_jobs
 from scansynth.errors import CohortError, StudyError, TrainingError
 from scansynth.files import sha256_json, write_csv, write_json
 from scansynth.learning.device import pick_device

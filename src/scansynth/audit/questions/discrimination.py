@@ -28,7 +28,8 @@ from scansynth.metrics.native import at_native_size
 from scansynth.metrics.telltales import as_readers_see
 from scansynth.statistics import Interval, Verdict, group_masks
 
-FEATURES, PIXELS, NATIVE = CLAIMS = ("fidelity.c2st_features", "fidelity.c2st_pixels", "fidelity.c2st_native")
+FEATURES, PIXELS, NATIVE = "fidelity.c2st_features", "fidelity.c2st_pixels", "fidelity.c2st_native"
+BY_FEATURES, BY_PIXELS = (FEATURES,), (PIXELS, NATIVE)
 
 MARGIN = 0.6
 """AUC 0.6: the classifier picks the synthetic image of a pair six times in ten."""
@@ -73,26 +74,38 @@ EFFORT: Mapping[str, Effort] = {
 }
 
 
-def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
-    """The logistic model by each judge, then the network; at the native size where images were enlarged."""
-    native = native_side(context.real, context.synthetic.shape[-1])
-    asked = [name for name in (PIXELS, NATIVE) if name != NATIVE or native]
-    patients = context.real.patient_count
-    if patients < LEAST:
-        why = f"There are {patients} test patients; a classifier needs at least {LEAST} to learn anything."
-        n = {MADE: len(context.synthetic), "real patients": patients}
-        by_judge = [Finding(not_assessable(FEATURES, why, n)).by(view.judge) for view in context.views]
-        return (*by_judge, *(Finding(not_assessable(name, why, n)) for name in asked))
-    parts = len(context.views) + 10 * len(asked)
-    findings = _by_judges(context, lambda done: progress(done, parts, "features"))
-    for place, name in enumerate(asked):
-        start = len(context.views) + 10 * place
+def answer_by_features(context: Context, progress: Progress) -> tuple[Finding, ...]:
+    """The logistic model by each judge."""
+    few = _few(context)
+    if few:
+        return tuple(Finding(not_assessable(FEATURES, *few)).by(view.judge) for view in context.views)
+    return tuple(_by_judges(context, lambda done: progress(done, len(context.views))))
 
-        def tell(done: int, total: int, note: str = "", start: int = start) -> None:
-            progress(100 * start + 1000 * done // total, 100 * parts, note)
+
+def answer_by_pixels(context: Context, progress: Progress) -> tuple[Finding, ...]:
+    """The network; at the native size too where images were enlarged. Nothing is asked of the judges."""
+    native = native_side(context.real, context.synthetic.shape[-1])
+    asked = [name for name in BY_PIXELS if name != NATIVE or native]
+    few = _few(context)
+    if few:
+        return tuple(Finding(not_assessable(name, *few)) for name in asked)
+    findings = []
+    for place, name in enumerate(asked):
+
+        def tell(done: int, total: int, note: str = "", start: int = 1000 * place) -> None:
+            progress(start + 1000 * done // total, 1000 * len(asked), note)
 
         findings.append(_by_pixels(context, name, native if name == NATIVE else 0, tell))
     return tuple(findings)
+
+
+def _few(context: Context) -> tuple[str, Mapping[str, int]] | None:
+    """Why there are too few patients, and the numbers; none where there are enough."""
+    patients = context.real.patient_count
+    if patients >= LEAST:
+        return None
+    why = f"There are {patients} test patients; a classifier needs at least {LEAST} to learn anything."
+    return why, {MADE: len(context.synthetic), "real patients": patients}
 
 
 def native_side(reals: Reals, size: int) -> int:
