@@ -64,6 +64,7 @@ UNITS = {
     "reader.readers": "readers",
     "reader.images": "images",
     "reader.repeats": "share of images",
+    "reader.references": "images",
     "reader.practice": "images",
     "reader.margin": "AUC",
     "reader.level": "share",

@@ -256,8 +256,7 @@ class EngineSettings(Settings):
 
     workers: int = Field(0, ge=0, description="Processes at a time; 0: one for each GPU, or for each core without one.")
     address: str = Field(
-        "",
-        description='Empty: processes on this machine; "local": Ray started here; else the address of a Ray cluster.',
+        "", description='Empty: this machine; "local": Ray started here; else address of a Ray cluster.'
     )
 
 
@@ -278,6 +277,7 @@ class ReaderSettings(Settings):
     level: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(0.95, description="Confidence level of the intervals.")
     question: str | None = Field(None, description="A second question with the answers no and yes; unset: not asked.")
     confidence: bool = Field(False, description="Ask for confidence in the second answer.")
+    references: int = Field(0, ge=0, le=50, description="Real scans of train patients to look at beside each image.")
     comments: bool = Field(True, description="Offer a comment in free words to each image.")
     break_every: int = Field(40, ge=5, description="Number of images after which a break is suggested.")
     expiry_days: int = Field(60, ge=1, description="Days after which an invitation expires.")

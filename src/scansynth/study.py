@@ -113,6 +113,11 @@ class Study:
         return self.folder / READER
 
     @property
+    def teaching(self) -> Path:
+        """Images with their truth, to learn from."""
+        return self.folder / "teaching"
+
+    @property
     def report(self) -> Path:
         return self.folder / "report"
 

@@ -46,7 +46,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Created]:
     study = make_study(tmp_path_factory.mktemp("create") / "study", quarantine=(2,))
     seal = tmp_path_factory.mktemp("seal") / "key"
-    settings = small(question="Is there a nodule?", confidence=True, title="Chest MR")
+    settings = small(question="Is there a nodule?", confidence=True, title="Chest MR", references=2)
     return study, create(study, settings, seal_file=seal, now=NOW)
 
 
@@ -105,7 +105,8 @@ def test_buffers_are_alike_in_size_and_no_two_are_equal(made: tuple[Study, Creat
     files = sorted((made[1].folder / "worklist" / "buffers").iterdir())
     assert {path.stat().st_size for path in files} == {48 * 48 * 2}
     assert len({path.stat().st_mtime_ns for path in files}) == 1
-    assert len({path.read_bytes() for path in files}) == len(files) == 60 + 6
+    near = {place.nearest for seat in worklist.readers for place in seat.practice}
+    assert len({path.read_bytes() for path in files}) == len(files) == 60 + 6 + len(near) + len(worklist.references)
     assert len({path.name for path in files}) == len(files)
     for path in files:
         image = decode(path.read_bytes(), 48, 48)

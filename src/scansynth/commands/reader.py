@@ -145,6 +145,28 @@ def _worklist(folder: Path) -> Path:
 
 
 @app.command()
+def teach(
+    study: StudyFolder,
+    images: Annotated[int, typer.Option(help="Images, real and synthetic in equal parts.", min=2)] = 40,
+    people: Annotated[int, typer.Option(help="Number of people who learn.", min=1, max=100)] = 1,
+    address: Annotated[str | None, typer.Option(help="Address at which they will reach the server.")] = None,
+) -> None:
+    """Makes images for teaching: the truth after each answer, beside the nearest real scan. Nothing is analysed."""
+    from scansynth.reader.teach import make_teaching
+    from scansynth.study import open_study
+
+    opened = open_study(study)
+    with opened.lock():
+        made = make_teaching(opened, images, people)
+    where = (address or f"http://{HOST}:{PORT}").rstrip("/")
+    console.result(f"wrote {made.worklist}: {made.images} images for each of {len(made.invitations)} people")
+    for person, token in made.invitations.items():
+        console.result(f"  {person}  {where}/i/{token}")
+    console.result(f"  administrator  {where}/admin  with the token  {made.administrator}")
+    console.result(f"next: scansynth reader serve {made.worklist}    (then open a link)")
+
+
+@app.command()
 def code(
     study: WorklistFolder,
     reader: Annotated[str, typer.Argument(metavar="READER", help="r01, r02 and so on.")],

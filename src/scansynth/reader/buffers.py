@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from scansynth.metrics.telltales import as_readers_see
 from scansynth.reader.design import Design
+from scansynth.reader.nearest import nearest
 from scansynth.reader.pool import Pool, Subject
 
 Stored = NDArray[np.uint16]
@@ -25,20 +26,29 @@ class Rendered:
         practice: uint16 (practice images, side, side).
         names: A random name for each presentation's buffer.
         practice_names: The same of the practice.
+        aside: What stands beside, by the names of its buffers, uint16 (side, side) each.
+        nearest_names: For each practice image the buffer of the real image nearest to it; empty where there is none.
+        mask_names: For each practice image the buffer of its mask; empty where there is none.
+        reference_names: Of the real images to look at beside.
     """
 
     shown: Stored
     practice: Stored
     names: tuple[str, ...]
     practice_names: tuple[str, ...]
+    aside: Mapping[str, Stored]
+    nearest_names: tuple[str, ...]
+    mask_names: tuple[str, ...]
+    reference_names: tuple[str, ...]
 
     def as_bytes(self) -> dict[str, bytes]:
         """Every buffer by its name."""
-        return {
+        read = {
             name: encode(image)
             for names, images in ((self.names, self.shown), (self.practice_names, self.practice))
             for name, image in zip(names, images, strict=True)
         }
+        return read | {name: encode(image) for name, image in self.aside.items()}
 
 
 def render(design: Design, pool: Pool, rng: np.random.Generator) -> Rendered:
@@ -52,12 +62,42 @@ def render(design: Design, pool: Pool, rng: np.random.Generator) -> Rendered:
         rng: Of the noise; from the secret, else the noise could be subtracted again.
     """
     shown = _images(pool, [design.subject_of(number) for number in range(design.presentations)])
-    practice = _images(pool, design.practice, practice=True)
+    return render_told(pool, design.practice, design.references, rng, shown)
+
+
+def render_told(
+    pool: Pool, practice: Sequence[Subject], references: Sequence[Subject], rng: np.random.Generator, shown: Stored
+) -> Rendered:
+    """Renders images whose truth is told, with what stands beside them.
+
+    Args:
+        pool: The images.
+        practice: What the truth is told of.
+        references: Real images of the train role.
+        rng: Of the noise.
+        shown: Stored images that are read beside; may be none.
+    """
+    told = _images(pool, practice, practice=True)
+    reals = _images(pool, pool.practice, practice=True)
+    owners = [subject.patient for subject in pool.practice]
+    near = nearest(told, [subject.patient for subject in practice], reals, owners)
+    used = sorted({place for place in near if place >= 0})
+    near_names = dict(zip(used, _names(len(used)), strict=True))
+    masks = [pool.mask(subject) for subject in practice]
+    mask_names = tuple(secrets.token_hex(16) if mask is not None else "" for mask in masks)
+    reference_names = _names(len(references))
+    shown, told = as_readers_see(shown, rng), as_readers_see(told, rng)
+    beside = as_readers_see(np.concatenate([reals[used], _images(pool, references, practice=True)]), rng)
+    aside = dict(zip((*near_names.values(), *reference_names), beside, strict=True))
     return Rendered(
-        shown=as_readers_see(shown, rng),
-        practice=as_readers_see(practice, rng),
+        shown=shown,
+        practice=told,
         names=_names(len(shown)),
-        practice_names=_names(len(practice)),
+        practice_names=_names(len(told)),
+        aside=aside | {name: mask for name, mask in zip(mask_names, masks, strict=True) if mask is not None},
+        nearest_names=tuple(near_names.get(place, "") for place in near),
+        mask_names=mask_names,
+        reference_names=reference_names,
     )
 
 

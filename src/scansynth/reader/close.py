@@ -82,7 +82,7 @@ def close(
     folder, place = study.reader, worklist_folder or study.reader / WORKLIST_FOLDER
     progress(0, _STEPS, "unsealing")
     worklist = load_worklist(place)
-    protocol = read_protocol(folder, worklist.protocol_sha256)
+    protocol = _protocol(folder, worklist)
     decided = _decided(study, worklist, int(protocol["readers"]))
     truth = _unsealed(folder / SEALED, place, worklist, str(protocol["commitment"]), seal_file)
     progress(1, _STEPS, "readings")
@@ -102,6 +102,17 @@ def close(
     study.log(STAGE, "written", **told, **_kept(worklist, locked))
     progress(_STEPS, _STEPS, "closed")
     return Closed(len(readings), unfinished, machine)
+
+
+def _protocol(folder: Path, worklist: Worklist) -> dict[str, Any]:
+    """What was fixed before the reading of this worklist.
+
+    Raises:
+        ReaderError: The protocol was changed, or there is none: the worklist is for teaching.
+    """
+    if worklist.teaching:
+        raise ReaderError("these images are for teaching and were read with their truth; close a reader study instead")
+    return read_protocol(folder, worklist.protocol_sha256)
 
 
 def _unsealed(sealed: Path, place: Path, worklist: Worklist, commitment: str, seal_file: Path | None) -> Truth:

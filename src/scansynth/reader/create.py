@@ -268,4 +268,5 @@ def _worklist(plan: _Plan, protocol_sha256: str, tokens: Mapping[str, str], admi
         administrator_sha256=token_sha256(administrator),
         readers=tuple(seats),
         comments=settings.comments,
+        references=plan.rendered.reference_names,
     )

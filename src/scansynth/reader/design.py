@@ -38,6 +38,7 @@ class Design:
     Attributes:
         subjects: Images that are read, real and synthetic mixed.
         practice: Images of the practice, real and synthetic mixed.
+        references: Real images of other patients, to look at beside.
         repeated: Places in `subjects` of the images that each reader sees twice.
         orders: For each reader, and for each spare seat, a permutation of the presentations: 0 to n - 1 is the first
             buffer of a subject, n + k the second buffer of `repeated[k]`.
@@ -45,6 +46,7 @@ class Design:
 
     subjects: tuple[Subject, ...]
     practice: tuple[Subject, ...]
+    references: tuple[Subject, ...]
     repeated: tuple[int, ...]
     orders: tuple[tuple[int, ...], ...]
 
@@ -87,6 +89,7 @@ def draw(pool: Pool, settings: ReaderSettings, seed: int, secret: int) -> Design
     )
     train = generator(seed, "reader", "practice").permutation(len(pool.practice))
     practice = [pool.practice[place] for place in train[: settings.practice - practice_synthetic].tolist()]
+    references = [pool.practice[place] for place in train[len(practice) :][: settings.references].tolist()]
     practice += spare[:practice_synthetic]
     subjects = [*reals, *made]
     subjects = [subjects[place] for place in hidden.permutation(len(subjects)).tolist()]
@@ -97,7 +100,7 @@ def draw(pool: Pool, settings: ReaderSettings, seed: int, secret: int) -> Design
         _order(len(subjects), repeated, generator(secret, "reader", "order", number))
         for number in range(settings.readers + SPARE_SEATS)
     )
-    return Design(tuple(subjects), tuple(practice), repeated, orders)
+    return Design(tuple(subjects), tuple(practice), tuple(references), repeated, orders)
 
 
 def _synthetic_count(settings: ReaderSettings, rng: np.random.Generator) -> int:
@@ -146,6 +149,11 @@ def _check(pool: Pool, settings: ReaderSettings) -> None:
         raise ReaderError(
             f"there are {len(pool.practice)} train patients{labels} for {settings.practice} practice images; "
             f"set reader.practice to {2 * len(pool.practice)} or fewer"
+        )
+    if len(pool.practice) < half + settings.references:
+        raise ReaderError(
+            f"there are {len(pool.practice)} train patients{labels}, of whom the practice may need {half}; set "
+            f"reader.references to {len(pool.practice) - half} or fewer"
         )
 
 

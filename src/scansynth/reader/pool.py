@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +61,8 @@ class Pool:
         claims: Of the set's audit.
         patients: Keyed hash of every patient that was read.
         inputs: Digests of cohort, set and evidence.
+        practice_masks: uint8 (p, rows, columns), of the train role; none where the cohort has no masks.
+        synthetic_masks: uint8 (m, rows, columns), of the set; none where it has no masks.
     """
 
     facts: CohortFacts
@@ -75,6 +77,16 @@ class Pool:
     claims: tuple[Claim, ...]
     patients: tuple[str, ...]
     inputs: Mapping[str, str]
+    practice_masks: NDArray[np.uint8] | None = None
+    synthetic_masks: NDArray[np.uint8] | None = None
+
+    def mask(self, subject: Subject) -> Stored | None:
+        """Where the finding of a practice subject is, 65535 within, uint16 (rows, columns); none: it has no mask."""
+        masks = self.synthetic_masks if subject.synthetic else self.practice_masks
+        if masks is None or not masks[subject.place].any():
+            return None
+        channels = self.synthetic_images.shape[1] // masks.shape[1]  # which stand below each other
+        return np.tile(masks[subject.place].astype(np.uint16) * np.uint16(65535), (channels, 1))
 
     def image(self, subject: Subject, practice: bool = False) -> Stored:
         """The stored image of a subject, uint16 (rows, columns)."""
@@ -85,8 +97,12 @@ class Pool:
         return found
 
 
-def gather(study: Study) -> Pool:
+def gather(study: Study, uses: Sequence[Use] = (Use.READER_STUDY, Use.READER_PRACTICE)) -> Pool:
     """What of a study may be shown to readers.
+
+    Args:
+        study: The study.
+        uses: What for; real images of the test role are read for a study alone.
 
     Raises:
         ReaderError: The set was not audited, or has changed since.
@@ -99,7 +115,8 @@ def gather(study: Study) -> Pool:
     labels = () if cohort.facts.unlabelled else tuple(sorted({n for row in rows for n in _parts(row["label"])}))
     together = any(LABEL_SEPARATOR in row["label"] for row in rows) or cohort.facts.unlabelled
     wanted = labels or None
-    test, train = (select(cohort, reader, wanted) for reader in (Use.READER_STUDY, Use.READER_PRACTICE))
+    train = select(cohort, Use.READER_PRACTICE, wanted)
+    test = select(cohort, Use.READER_STUDY, wanted) if Use.READER_STUDY in uses else Selection((), train.images[:0])
     return Pool(
         facts=cohort.facts,
         labels=labels,
@@ -116,6 +133,8 @@ def gather(study: Study) -> Pool:
             name: _digest(folder)
             for name, folder in (("cohort", study.cohort), ("set", study.synthetic()), ("audit", study.evidence()))
         },
+        practice_masks=cohort.masks(train.cases),
+        synthetic_masks=made.masks,
     )
 
 

@@ -111,6 +111,7 @@ def write_up(settings: ReaderSettings, fixed: Fixed, now: datetime.datetime) -> 
         "second_question": None
         if second is None
         else {"text": second.text, "options": list(second.options), "confidence": second.confidence},
+        "references": settings.references,
         "comments": settings.comments,
         "break_every": settings.break_every,
         "expiry_days": settings.expiry_days,

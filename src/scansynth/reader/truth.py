@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from scansynth.errors import ReaderError
 from scansynth.files import sha256_bytes
 from scansynth.reader.buffers import Rendered
 from scansynth.reader.design import Design
+from scansynth.reader.pool import Subject
 from scansynth.reader.server.worklist import REAL, SYNTHETIC, Place
 
 FORMAT = 1
@@ -132,9 +133,21 @@ def set_out(design: Design, rendered: Rendered, study: str, secret: Secret) -> T
 
 def practice_places(design: Design, rendered: Rendered, study: str, secret: Secret, reader: str) -> tuple[Place, ...]:
     """The practice of one reader, with its answers: they are told, and not counted."""
+    return told_places(design.practice, rendered, lambda number: secret.item(study, reader, number))
+
+
+def told_places(practice: Sequence[Subject], rendered: Rendered, item: Callable[[int], str]) -> tuple[Place, ...]:
+    """Images whose truth is told, with what stands beside each.
+
+    Args:
+        practice: The images, in the order in which they are shown.
+        rendered: Their buffers, in the same order.
+        item: Names the item of a number from 1.
+    """
+    buffers = zip(rendered.practice_names, rendered.nearest_names, rendered.mask_names, strict=True)
     return tuple(
-        Place(secret.item(study, reader, number), name, SYNTHETIC if subject.synthetic else REAL)
-        for number, (subject, name) in enumerate(zip(design.practice, rendered.practice_names, strict=True), start=1)
+        Place(item(number), name, SYNTHETIC if subject.synthetic else REAL, near, mask)
+        for number, (subject, (name, near, mask)) in enumerate(zip(practice, buffers, strict=True), start=1)
     )
 
 

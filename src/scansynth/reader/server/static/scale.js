@@ -4,10 +4,10 @@ const LENGTHS = [1, 2, 5, 10, 20, 50, 100, 200];
 const byId = (id) => document.getElementById(id);
 
 /** @returns {{mm: number, pixels: number}|null} the longest bar that fits, in CSS pixels; null: the spacing is not known */
-export function barOf(spacing, scale, room) {
+export function barOf(spacing, scale, most) {
   if (!(spacing > 0) || !(scale > 0)) return null;
   const pixels = (mm) => (mm / spacing) * scale;
-  const mm = LENGTHS.findLast((length) => pixels(length) <= room);
+  const mm = LENGTHS.findLast((length) => pixels(length) <= most);
   return mm ? { mm, pixels: pixels(mm) } : null;
 }
 
