@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,11 @@ def searching(monkeypatch: pytest.MonkeyPatch, program: Tesseract | None) -> Non
     monkeypatch.setattr(stage, "TextSearch", lambda wish: TextSearch(wish, program))
 
 
+def case(number: int) -> Any:
+    """A scan, as far as the search knows it."""
+    return SimpleNamespace(case=str(number))
+
+
 def rows_of(study: Study, name: str) -> list[dict[str, str]]:
     return [row for row in read_csv(study.cohort / "deidentification.csv") if row["attribute"] == name]
 
@@ -114,7 +120,7 @@ def test_residue_after_blackening_leaves_the_image_out() -> None:
 
     image = Decoded(with_text(anatomy(128), "SMITH", (3, 3), 14), "0" * 64, ((0, 24, 0, 80),))
     search = TextSearch("blacken", Stubborn("", "0"))
-    ((_, result),) = search.search([(None, image)])  # type: ignore[list-item]
+    ((_, result),) = search.search([(case(0), image)])
     assert isinstance(result, DicomError)
     assert result.reason == "burned-in text that stays"
 
@@ -139,7 +145,8 @@ def test_a_program_that_fails_leaves_out_what_it_should_have_read() -> None:
             raise RuntimeError
 
     plain, suspect = Decoded(anatomy(64), "0" * 64), Decoded(anatomy(64), "1" * 64, ((0, 8, 0, 32),))
-    results = [result for _, result in TextSearch("keep", Broken("", "")).search([(None, plain), (None, suspect)])]  # type: ignore[list-item]
+    pairs = [(case(0), plain), (case(1), suspect)]
+    results = [result for _, result in TextSearch("keep", Broken("", "")).search(pairs)]
     assert results[0] is plain
     assert isinstance(results[1], DicomError)
     assert results[1].reason == "text not searched"
@@ -152,13 +159,14 @@ def test_order_and_memory_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     def decoded() -> Any:
         for number in range(20):
             taken.append(number)
-            yield number, Decoded(anatomy(64), str(number), ((0, 8, 0, 32),) * (number % 2))
+            yield case(number), Decoded(anatomy(64), str(number), ((0, 8, 0, 32),) * (number % 2))
 
     search = TextSearch("keep", Reader("", ""))
-    for place, (number, image) in enumerate(search.search(decoded())):
-        assert (number, image.file_sha256) == (place, str(place))  # type: ignore[comparison-overlap, union-attr]
+    for place, (scan, image) in enumerate(search.search(decoded())):
+        assert isinstance(image, Decoded)
+        assert (scan.case, image.file_sha256) == (str(place), str(place))
         assert len(taken) <= place + 4
-    assert search.images == 20
+    assert len(search.searched) == 20
 
 
 @needs_tesseract

@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -138,15 +138,18 @@ class SetWriter:
         shape: Rows and columns.
         channels: Names of the channels.
         masked: Whether the set has masks.
+        keep: Images that stand in the folder already; their masks are written anew.
     """
 
-    def __init__(self, folder: Path, shape: Shape, channels: tuple[str, ...] = _GREY, *, masked: bool = False) -> None:
-        self._folder, self._shape, self._channels, self._masked = folder, shape, channels, masked
+    def __init__(
+        self, folder: Path, shape: Shape, channels: tuple[str, ...] = _GREY, *, masked: bool = False, keep: int = 0
+    ) -> None:
+        self._folder, self._shape, self._channels, self._masked, self._keep = folder, shape, channels, masked, keep
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         whole = (len(self._channels), *self._shape)
-        self._images = self._stack.enter_context(StackWriter(self._folder / IMAGES, whole, "<u2"))
+        self._images = self._stack.enter_context(StackWriter(self._folder / IMAGES, whole, "<u2", self._keep))
         self._masks = (
             self._stack.enter_context(StackWriter(self._folder / MASKS, self._shape, "u1")) if self._masked else None
         )
@@ -162,9 +165,28 @@ class SetWriter:
         Raises:
             ValueError: Image or mask has another shape.
         """
+        self.append_image(image)
+        self.append_mask(mask)
+
+    def append_image(self, image: Images) -> None:
+        """Adds one image; its mask is added apart."""
         self._images.append(image if image.ndim == 3 else image[None])
+
+    def append_mask(self, mask: Masks | None) -> None:
+        """Adds the mask of the next image that has none yet."""
         if self._masks is not None:
             self._masks.append(np.zeros(self._shape, np.uint8) if mask is None else mask)
+
+    @property
+    def images(self) -> BinaryIO:
+        """The open file of the images."""
+        return self._images.stream
+
+    def move(self, folder: Path) -> None:
+        """Moves the files to another folder of the same disk, once all images are there."""
+        for name in (IMAGES, *((MASKS,) if self._masked else ())):
+            (self._folder / name).replace(folder / name)
+        self._folder = folder
 
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None

@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -38,9 +39,10 @@ from scansynth.data.scans.burned_in import TextSearch
 from scansynth.data.scans.duplicates import settle_duplicates
 from scansynth.data.scans.headers import find_headers
 from scansynth.data.scans.join import Left, Scan, asked_roles, join, leave_withdrawn, strata
-from scansynth.data.scans.made import Made, made_images
+from scansynth.data.scans.made import made_images
 from scansynth.data.scans.masks import LesionReader
 from scansynth.data.scans.orientation import turn_of
+from scansynth.data.scans.partial import PARTIAL, Became, Kept, Partial
 from scansynth.data.split import Stratum, assign_roles, patients_needed
 from scansynth.data.standing import ingest_inputs, ingest_settings, withdrawn_from
 from scansynth.data.tensors import (
@@ -54,8 +56,8 @@ from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.deidentify import facts as source_facts
 from scansynth.dicom.read import Limits
 from scansynth.dicom.sandbox import DecodePool
-from scansynth.errors import CohortError
-from scansynth.files import new_directory, write_csv
+from scansynth.errors import CohortError, ScansynthError
+from scansynth.files import new_directory, sha256_json, write_csv
 from scansynth.ledger import Role
 from scansynth.stage import StageRecord, hash_outputs, versions, write_record
 from scansynth.study import COHORT, Study
@@ -84,7 +86,9 @@ def ingest(study: Study, key: InstitutionKey, progress: Progress = silent) -> In
     with DecodePool(_workers(), _DECODE_BYTES, _DECODE_SECONDS) as pool, ExitStack() as stack:
         plan = _plan(study, key, pool, progress)
         folder = stack.enter_context(new_directory(study.cohort))
-        built = _build(plan, folder, pool, progress)
+        search = TextSearch(study.config.cohort.burned_in)
+        partial = stack.enter_context(_partial(plan, search, inputs))
+        built = _build(plan, folder, partial, pool, search, progress)
         facts, cases, left, scans = built.facts, built.cases, built.left, built.scans
         roles = {case["patient"]: case["role"] for case in cases}
         record = StageRecord(
@@ -177,16 +181,33 @@ class _Built(NamedTuple):
     notes: tuple[str, ...]
 
 
-def _build(plan: _Plan, folder: Path, pool: DecodePool, progress: Progress) -> _Built:
+@contextmanager
+def _partial(plan: _Plan, search: TextSearch, inputs: Mapping[str, str]) -> Iterator[Partial]:
+    """What an interrupted ingest of the same had decoded; it stays after another interruption alone."""
+    program = search.program.version if search.program else ""
+    basis = sha256_json([dict(inputs), ingest_settings(plan.study), versions(), program])
+    partial = Partial(plan.study.folder / PARTIAL, basis, plan.scans, plan.study.config.cohort.shape, search)
+    try:
+        yield partial
+    except (ScansynthError, OSError):  # a full disk needs the space
+        partial.remove()
+        raise
+    partial.remove()
+
+
+def _build(
+    plan: _Plan, folder: Path, partial: Partial, pool: DecodePool, search: TextSearch, progress: Progress
+) -> _Built:
     """Decodes the scans and writes every file of the cohort but the record."""
     study, key = plan.study, plan.key
-    search = TextSearch(study.config.cohort.burned_in)
-    writer, rows, faults, notes = _write_images(plan, folder, pool, search, progress)
+    writer, rows, faults, notes = _write_images(plan, partial, pool, search, progress)
     left = [*plan.left, *faults]
     write_burned_in(study.linkage, key, search.listed, left)
     _check_labels(study.config.cohort, [scan for scan, _ in rows])
     split_from = study.config.cohort.split_from
-    united = unite(rows, folder / IMAGES, None if split_from is None else study.source(split_from) / COHORT, progress)
+    united = unite(
+        rows, partial.folder / IMAGES, None if split_from is None else study.source(split_from) / COHORT, progress
+    )
     write_same_pictures(study.linkage, key, united.listed)
     scans = [scan for scan, _ in united.rows]
     given = one_role_a_group(plan.given, united.groups)
@@ -194,6 +215,7 @@ def _build(plan: _Plan, folder: Path, pool: DecodePool, progress: Progress) -> _
     cases = [{**row, "role": roles[scan.patient].value} for scan, row in united.rows]
     facts = cohort_facts(study.config.cohort, plan.modality, plan.files, key.fingerprint, scans, cases, left)
     facts = replace(facts, text_search=search.sentence())
+    writer.move(folder)
     made = write_cohort(writer, folder, facts, cases)
     _write_excluded(folder, key, left)
     write_removed(folder, scans, left, search)
@@ -243,39 +265,58 @@ def _roles(study: Study, patients: Mapping[str, Stratum], given: Mapping[str, Ro
 
 
 def _write_images(
-    plan: _Plan, folder: Path, pool: DecodePool, search: TextSearch, progress: Progress
+    plan: _Plan, partial: Partial, pool: DecodePool, search: TextSearch, progress: Progress
 ) -> tuple[SetWriter, list[tuple[Scan, dict[str, str]]], list[Left], tuple[str, ...]]:
-    """Decodes every scan into the cohort's set; rows of its table without roles, faults, and notes."""
+    """Decodes every scan into a set in the folder of `partial`; its table without roles, faults, and notes."""
     settings, masked = plan.study.config.cohort, plan.labels is not None and plan.labels.masked
     rows: list[tuple[Scan, dict[str, str]]] = []
     faults: list[Left] = []
     airless = 0
-    with SetWriter(folder, settings.shape, masked=masked) as writer, ExitStack() as stack:
-        reader = LesionReader(plan.study, stack.enter_context(DecodePool(1, _DECODE_BYTES, _DECODE_SECONDS)))
+    with (
+        SetWriter(partial.folder, settings.shape, masked=masked, keep=partial.images) as writer,
+        DecodePool(1, _DECODE_BYTES, _DECODE_SECONDS) as readers,
+    ):
+        reader = LesionReader(plan.study, readers)
         lesions = reader.masks(plan.scans) if masked else itertools.repeat(None)
-        jobs = ((scan.source.path, scan.header) for scan in plan.scans)
-        decoded = zip(plan.scans, pool.decode_all(jobs, text=search.program is not None), strict=True)
-        images = made_images(search.search(decoded), plan.modality, settings)
-        for done, (made, mask) in enumerate(zip(images, lesions, strict=False), start=1):
+        rest = plan.scans[len(partial.before) :]
+        new = partial.recorded(zip(rest, _decoded(plan, rest, pool, search, writer), strict=True), writer.images)
+        every = zip(itertools.chain(partial.before, new), plan.scans, lesions, strict=False)
+        for done, (became, scan, mask) in enumerate(every, start=1):
             progress(done, len(plan.scans), "decoding")
-            if isinstance(made, Left):
-                faults.append(made)
+            if isinstance(became, Left):
+                faults.append(became)
                 continue
-            row = _case_row(made, settings.shape, plan.key)
-            if row["pixels"] in plan.withdrawn.pixels:
-                faults.append(Left(made.scan.source, REASON, "the picture of a withdrawn patient"))
-                continue
-            airless += made.airless
-            turned = None if mask is None else turn_of(made.scan.header).apply(mask)
-            writer.append(made.image, None if turned is None else resize_mask(turned, settings.shape))
-            rows.append((made.scan, row))
+            airless += became.airless
+            turned = None if mask is None else turn_of(scan.header).apply(mask)
+            writer.append_mask(None if turned is None else resize_mask(turned, settings.shape))
+            rows.append((scan, _case_row(scan, became, settings.shape, plan.key)))
     chests = plan.modality == "CT" and settings.view == "chest"
-    return writer, rows, faults, (*air_notes(chests * airless), *reader.notes)
+    taken = len(partial.before)
+    again = (f"{taken} images were taken over from an ingest that was interrupted",) if taken else ()
+    return writer, rows, faults, (*again, *air_notes(chests * airless), *reader.notes)
 
 
-def _case_row(made: Made, shape: tuple[int, int], key: InstitutionKey) -> dict[str, str]:
+def _decoded(
+    plan: _Plan, scans: Sequence[Scan], pool: DecodePool, search: TextSearch, writer: SetWriter
+) -> Iterator[Became]:
+    """What becomes of each scan; an image that is kept stands in the set by then."""
+    jobs = ((scan.source.path, scan.header) for scan in scans)
+    decoded = zip(scans, pool.decode_all(jobs, text=search.program is not None), strict=True)
+    for made in made_images(search.search(decoded), plan.modality, plan.study.config.cohort):
+        if isinstance(made, Left):
+            yield made
+            continue
+        pixels = plan.key.pixel_key(made.pixels)
+        if pixels in plan.withdrawn.pixels:
+            yield Left(made.scan.source, REASON, "the picture of a withdrawn patient", made.scan.patient)
+            continue
+        writer.append_image(made.image)
+        yield Kept(made.low, made.high, made.source_sha256, made.airless, pixels, zlib.crc32(made.image.tobytes()))
+
+
+def _case_row(scan: Scan, kept: Kept, shape: tuple[int, int], key: InstitutionKey) -> dict[str, str]:
     """A row of cases.csv, but for the role."""
-    scan, header = made.scan, made.scan.header
+    header = scan.header
     if header.pixel_spacing is None:
         raise ValueError("a scan without pixel spacing was let through")
     turn = turn_of(header)
@@ -285,14 +326,14 @@ def _case_row(made: Made, shape: tuple[int, int], key: InstitutionKey) -> dict[s
         "id": scan.case,
         "patient": scan.patient,
         "label": scan.label,
-        "low": repr(made.low),
-        "high": repr(made.high),
+        "low": repr(kept.low),
+        "high": repr(kept.high),
         "spacing_row": f"{spacing[0]:.9g}",
         "spacing_col": f"{spacing[1]:.9g}",
         "sop": key.keyed_uid(header.image_uid),
-        "source_sha256": made.source_sha256,
+        "source_sha256": kept.source_sha256,
         "source_side": str(max(header.rows, header.columns)),
-        "pixels": key.pixel_key(made.pixels),
+        "pixels": kept.pixels,
         **{ATTRIBUTE + name: value for name, value in attributes.items() if value},
     }
 

@@ -15,6 +15,7 @@ from scansynth.data.cohort.withdrawn import REASON
 from scansynth.data.imageset import FACTS as SET_FACTS
 from scansynth.data.imageset import IMAGES, MASKS, TABLE, SetWriter
 from scansynth.data.roles import forget_roles
+from scansynth.data.scans.partial import PARTIAL
 from scansynth.data.tensors import (
     ATTRIBUTE,
     EXCLUDED,
@@ -48,6 +49,7 @@ def remove_patients(study: Study, patients: Collection[str], inputs: Mapping[str
         CohortError: The cohort is damaged.
         StorageError: The study cannot be written.
     """
+    shutil.rmtree(study.folder / PARTIAL, ignore_errors=True)  # images of an interrupted ingest
     if (study.cohort / FACTS).exists():
         cohort = load_cohort(study.cohort)
         if any(case.patient in patients for case in cohort.cases) or _named(study.cohort / ROLES, patients):

@@ -43,6 +43,6 @@ def _in_pixels(images: int, left: Iterable[Left], search: TextSearch) -> list[di
     else:
         found = Counter(what if text else "looks like text, nothing read: kept" for _, text, what, _ in search.listed)
         done += [(count, what) for what, count in sorted(found.items())]
-        done.append((search.images, f"searched with Tesseract {search.program.version}"))
+        done.append((len(search.searched), f"searched with Tesseract {search.program.version}"))
     pixels = [report_row("text in the pixels", "(7FE0,0010)", count, "", what, _PIXELS) for count, what in done]
     return [*pixels, report_row("recognizable faces", "(7FE0,0010)", images, "", "kept: none is removed", _FACES)]

@@ -36,13 +36,13 @@ class TextSearch:
     Attributes:
         program: Reads; none: nothing is searched.
         wish: What becomes of an image with text.
-        images: Images searched.
+        searched: Case of each image that was searched.
         listed: Scans with a spot that looks like text: whether text was read there, what was done, and the spots.
     """
 
     wish: BurnedIn
     program: Tesseract | None = field(default_factory=find_tesseract)
-    images: int = 0
+    searched: set[str] = field(default_factory=set)
     listed: list[tuple[Scan, bool, str, str]] = field(default_factory=list)
 
     def search(self, decoded: Iterable[Pair]) -> Iterator[Pair]:
@@ -64,7 +64,7 @@ class TextSearch:
     def _settle(self, pairs: list[Pair]) -> Iterator[Pair]:
         """Reads all spots of some images at once."""
         images = [image for _, image in pairs if isinstance(image, Decoded)]
-        self.images += len(images)
+        self.searched |= {scan.case for scan, image in pairs if isinstance(image, Decoded)}
         crops = [image.values[top:end, first:last] for image in images for top, end, first, last in image.text]
         read = self._texts(crops)
         if read is None:
@@ -112,7 +112,7 @@ class TextSearch:
         unread = sum(not text for _, text, _, _ in self.listed)
         looks = f"; {unread} more have a spot that looks like text and could not be read" if unread else ""
         return (
-            f"text in the pixels was searched with Tesseract {self.program.version} in {self.images} images: "
+            f"text in the pixels was searched with Tesseract {self.program.version} in {len(self.searched)} images: "
             f"{len(texts)} hold text{' (' + ', '.join(kinds) + ')' if kinds else ''}{looks}"
             + (" (private/burned_in.csv names the files)" if self.listed else "")
         )

@@ -27,12 +27,14 @@ class Source:
         relative: The same, relative to the DICOM folder, with forward slashes.
         size: Bytes.
         mtime_ns: Time of its last change, nanoseconds.
+        ctime_ns: The same as the system keeps it for itself: no program sets it back.
     """
 
     path: Path
     relative: str
     size: int
     mtime_ns: int
+    ctime_ns: int = 0
 
 
 def find_sources(folder: Path) -> list[Source]:
@@ -151,7 +153,7 @@ def _file(entry: os.DirEntry[str], relative: str) -> Iterator[Source]:
     try:
         if entry.is_file():
             facts = entry.stat()
-            yield Source(Path(entry.path), relative, facts.st_size, facts.st_mtime_ns)
+            yield Source(Path(entry.path), relative, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
     except OSError:
         if not entry.is_symlink():  # in a folder that may be listed and not entered
             yield Source(Path(entry.path), relative, 0, 0)
@@ -163,7 +165,7 @@ def source_of(folder: Path, relative: str) -> Source | None:
     if not path.is_file():
         return None
     facts = path.stat()
-    return Source(path, relative, facts.st_size, facts.st_mtime_ns)
+    return Source(path, relative, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
 
 
 def is_picture(name: str) -> bool:
