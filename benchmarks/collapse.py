@@ -139,6 +139,7 @@ def job_of(cohort_folder: Path, folder: Path, arm: Arm, seed: int) -> TrainingJo
         folder=folder,
         images=material.images,
         labels=material.labels,
+        patients=len(set(reals.patients)),
         form=Form((rows, columns), channels, len(classes)),
         watched=watched,
         chosen_on=None,

@@ -103,7 +103,7 @@ def trained(recipe: Recipe, found: Material, seconds: float, seed: int) -> tuple
     shape = found.train.images.shape
     form = Form((shape[2], shape[3]), shape[1], found.classes)
     length, size = shapes_of(family, form).noise, recipe.schedule.batch
-    state = new_state(recipe, form, seed, device, to_stored(found.train.images))
+    state = new_state(recipe, form, seed, device, to_stored(found.train.images), len(set(found.train.patients)))
     data, labels = torch.from_numpy(found.train.images), torch.from_numpy(found.train.labels)
     began, told, order, seen = time.process_time(), 0.0, torch.empty(0, dtype=torch.int64), 0
     sums, rounds = torch.zeros(4), 0

@@ -143,6 +143,7 @@ def run_ours(files: list[Path], recipe: Recipe, size: int, device: Device, watch
             folder=Path(folder),
             images=images,
             labels=np.zeros(len(images), np.int64),
+            patients=len(images),
             form=Form((size, size), 1, 1),
             watched=RealImages(to_signed(images), to_signed(images), tuple(map(str, range(len(images)))), "itself"),
             chosen_on=None,

@@ -216,7 +216,7 @@ class Toy(Family):
         made = channels + 1
         return Networks(ToyGenerator(shape, made, classes, 6), ToyDiscriminator(shape, made, classes), 6)
 
-    def fit(self, networks: Networks, images: Any) -> None:
+    def fit(self, networks: Networks, images: Any, patients: int) -> None:
         networks.generator.spread.fill_(float(to_signed(images[:, :-1]).std()))
 
     def step(self, state: TrainingState, batch: Batch, recipe: Recipe, device: Device) -> Tensor:

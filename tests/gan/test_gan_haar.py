@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 
-from scansynth.gan.haar import Bands, clamp, join, levels_for, octave_sizes, split
+from scansynth.gan.haar import Bands, clamp, coarser, join, levels_for, octave_sizes, split
+
+MANY = 500  # patients of whom every place is kept
 
 
 def _images(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -46,7 +48,7 @@ def test_any_sides_come_back(shape: tuple[int, int]) -> None:
     """What is split and joined again is the image, also where no block fills its last pixels."""
     bands = Bands(shape, 2)
     images = 0.9 * _images(4, 2, *shape)
-    bands.fit([images])
+    bands.fit([images], MANY)
     scaled = (bands.split(images, 1) - bands.centre) / bands.reach
     torch.testing.assert_close(bands.write(scaled), images, atol=1e-5, rtol=0.0)
 
@@ -55,7 +57,7 @@ def test_bands_are_brought_to_unit_spread() -> None:
     """Noise of any strength has spread 1 in each band; the grey has mean 0."""
     images = 0.3 + 0.05 * torch.randn(64, 1, 40, 40, generator=torch.Generator().manual_seed(1))
     bands = Bands((40, 40), 1)
-    bands.fit([images[:20], images[20:]])
+    bands.fit([images[:20], images[20:]], MANY)
     scaled = (bands.split(images) - bands.mean) / bands.scale
     torch.testing.assert_close(scaled.square().mean((0, 2, 3)), torch.ones(4), atol=0.01, rtol=0.0)
     assert abs(float(scaled[:, 0].mean())) < 1e-3
@@ -67,8 +69,8 @@ def test_flat_background_does_not_count() -> None:
     padded = torch.full_like(tissue, -1.0)
     padded[..., :10] = tissue[..., :10]
     alone, beside = Bands((40, 40), 1), Bands((40, 40), 1)
-    alone.fit([tissue])
-    beside.fit([padded])
+    alone.fit([tissue], MANY)
+    beside.fit([padded], MANY)
     torch.testing.assert_close(beside.scale[1:], alone.scale[1:], atol=0.0, rtol=0.05)
 
 
@@ -76,7 +78,7 @@ def test_a_band_without_content_is_not_blown_up() -> None:
     """Images that are constant in each 2 x 2 block: the finest scale is a grey level, not 0."""
     images = _images(8, 1, 20, 20).repeat_interleave(2, 2).repeat_interleave(2, 3)
     bands = Bands((40, 40), 1)
-    bands.fit([images])
+    bands.fit([images], MANY)
     assert bands.scale[1:].flatten().tolist() == [1 / 128] * 3
     assert float(bands.read(images).abs().max()) < 10.0
 
@@ -111,12 +113,29 @@ def test_the_start_is_the_mean_image_and_its_spread_place_by_place() -> None:
     images = 0.5 * _images(40, 1, 40, 40)
     images[..., 20:] = -1.0
     bands = Bands((40, 40), 1)
-    bands.fit([images[:10], images[10:]])
+    bands.fit([images[:10], images[10:]], MANY)
     made = bands.write(torch.zeros(1, 4, *bands.fine))
     torch.testing.assert_close(made[0], images.mean(0), atol=1e-5, rtol=0.0)
     spread = split(images, 1).std(0, correction=0)
     torch.testing.assert_close(bands.reach[..., :10], spread[..., :10], atol=1e-5, rtol=1e-4)
     assert 0.0 < float(bands.reach[0, :, 10:].max()) < 0.2 * float(bands.reach[0, :, :10].mean())
+
+
+def test_of_few_patients_no_mean_image_is_kept() -> None:
+    """Below 50 patients one number a band, below 200 the means of 8 x 8 places; what is made still spans the images."""
+    images = _images(60, 1, 64, 64)
+    images[..., :32] = 0.3 * images[..., :32] + 0.6
+    stripes = torch.tensor([0.1, 0.1, -0.1, -0.1]).repeat(16)  # which 8 x 8 places do not show
+    for patients, sides, detail in ((49, False, False), (50, True, False), (199, True, False), (200, True, True)):
+        bands, striped = Bands((64, 64), 1), Bands((64, 64), 1)
+        bands.fit([images], patients)
+        striped.fit([images + stripes], patients)
+        assert (float((bands.centre[0, 0, 0] - bands.centre[0, 0, -1]).abs()) > 0.1) is sides
+        assert (float((bands.centre - striped.centre).abs().max()) > 1e-4) is detail
+        assert float(bands.centre[0].mean()) == pytest.approx(2.0 * float(images.mean()), rel=1e-4)
+        scaled = (bands.split(images, 1) - bands.centre) / bands.reach
+        assert 0.9 < float(scaled.square().mean()) < 1.3
+    assert torch.equal(coarser(torch.ones(4, 6, 6), 100), torch.ones(4, 6, 6))
 
 
 def test_the_clamp_leads_back_inside() -> None:

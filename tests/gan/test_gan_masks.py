@@ -67,7 +67,7 @@ def test_masks_come_back_from_their_bands() -> None:
     mask = torch.where(torch.rand(6, 1, 37, 41, generator=torch.Generator().manual_seed(1)) > 0.8, 1.0, -1.0)
     images = torch.cat([0.2 * mask, mask], 1)
     bands = Bands((37, 41), 1, masks=True)
-    bands.fit([images])
+    bands.fit([images], 500)
     scaled = (bands.split(images, 1) - bands.centre) / bands.reach
     torch.testing.assert_close(bands.write(scaled), images, atol=1e-5, rtol=0.0)
 

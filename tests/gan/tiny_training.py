@@ -89,6 +89,7 @@ def tiny_job(
         folder=folder,
         images=smooth_images(IMAGES)[:, None],
         labels=np.zeros(IMAGES, np.int64),
+        patients=IMAGES,
         form=FORM,
         watched=watched(),
         chosen_on=None,

@@ -23,6 +23,9 @@ _FLOOR = 1.0 / 128.0
 _LEAST_REACH = 0.1
 """Least reach of the generator at a place, over the spread of the band."""
 
+_KEPT = ((50, 1), (200, 8))
+"""Places on either axis that are kept of the mean image: one below 50 patients, 8 below 200; beyond, every place."""
+
 _MASK_WEIGHT = 0.5
 """Weight of a lesion mask's bands beside those of a grey channel."""
 
@@ -76,6 +79,19 @@ def _blurred(masks: Tensor) -> Tensor:
     row = torch.tensor([0.25, 0.5, 0.25], dtype=masks.dtype, device=masks.device)
     padded = functional.pad(masks, (1, 1, 1, 1), mode="replicate")
     return functional.conv2d(padded, torch.outer(row, row)[None, None])
+
+
+def coarser(maps: Tensor, patients: int) -> Tensor:
+    """Maps (n, rows, columns) of so many patients, no finer than may be kept of them.
+
+    A mean image gives away whose mean it is, the more the finer it is and the fewer they are (Homer et al. 2008, doi
+    10.1371/journal.pgen.1000167): what was measured stands in docs/data_protection.md.
+    """
+    places = next((places for most, places in _KEPT if patients < most), None)
+    if places is None or places >= min(maps.shape[1:]):
+        return maps
+    few = functional.adaptive_avg_pool2d(maps[None], places)
+    return functional.interpolate(few, size=maps.shape[1:], mode="bilinear", align_corners=False)[0]
 
 
 class _Clamp(torch.autograd.Function):
@@ -187,8 +203,8 @@ class Bands(nn.Module):
         return clamp(images[:, :, : self.shape[0], : self.shape[1]])
 
     @torch.no_grad()
-    def fit(self, images: list[Tensor]) -> None:
-        """Takes mean and spread of the bands from training images in [-1, 1], given in parts."""
+    def fit(self, images: list[Tensor], patients: int) -> None:
+        """Takes mean and spread of the bands from images of so many patients in [-1, 1], given in parts."""
         first = torch.arange(self.count) < self.channels  # the means of the channels
         total, square = (torch.zeros(self.centre.shape, dtype=torch.float64) for _ in range(2))
         plain, strong, seen = (torch.zeros(self.count, dtype=torch.float64) for _ in range(3))
@@ -208,8 +224,10 @@ class Bands(nn.Module):
         spread = (strong / seen.clamp(min=1.0) - mean.square()).clamp(min=0.0).sqrt()
         self.mean.copy_(mean[:, None, None])
         self.scale.copy_(spread.clamp(min=_FLOOR)[:, None, None])
-        centre = total / images_seen
-        places = (square / images_seen - centre.square()).clamp(min=0.0)
+        exact = total / images_seen
+        centre = coarser(exact, patients)
+        # about what is kept of the mean, so that the generator reaches what is not
+        places = coarser(square / images_seen - 2.0 * centre * exact + centre.square(), patients).clamp(min=0.0)
         least = (_LEAST_REACH * places.mean((1, 2), keepdim=True).sqrt()).clamp(min=_FLOOR)
         self.centre.copy_(centre)
         self.reach.copy_(torch.maximum(places.sqrt(), least))

@@ -213,6 +213,7 @@ def _job(study: Study, cohort: Cohort, reals: Selection, classes: tuple[str, ...
         folder=study.run(),
         images=material.images,
         labels=material.labels,
+        patients=len(set(reals.patients)),
         form=Form((rows, columns), channels, len(classes)),
         watched=watched,
         chosen_on=None,

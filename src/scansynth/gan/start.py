@@ -19,7 +19,12 @@ from scansynth.seeds import derive_seed
 
 
 def new_state(
-    recipe: Recipe, form: Form, seed: int, device: Device, images: NDArray[np.uint16] | None = None
+    recipe: Recipe,
+    form: Form,
+    seed: int,
+    device: Device,
+    images: NDArray[np.uint16] | None = None,
+    patients: int = 0,
 ) -> TrainingState:
     """Freshly initialised networks; the same seed gives the same weights on any device.
 
@@ -30,6 +35,7 @@ def new_state(
         device: Where they train.
         images: Training images (n, channels, rows, columns), from which a family may take constants; none: not taken,
             for a state that is about to be restored, or that only costs time and memory.
+        patients: Of how many patients these are; 0: not known, as of the fewest.
 
     Raises:
         ConfigError: The family has no networks for this form.
@@ -39,7 +45,7 @@ def new_state(
         torch.manual_seed(derive_seed(seed, "weights"))
         networks = family.build(*form)
     if images is not None:
-        family.fit(networks, images)
+        family.fit(networks, images, patients)
     for network in (networks.generator, networks.discriminator):
         network.to(device=device.torch_device)
         network.to(memory_format=device.memory_format)  # type: ignore[call-overload]  # torch's stub lacks this form

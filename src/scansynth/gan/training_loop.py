@@ -52,6 +52,7 @@ class TrainingJob:
         images: Real images of the train role, uint16 (n, channels, rows, columns), 0..65535 for -1..1; the last
             channel is the lesion mask where the recipe's family wants it.
         labels: int64 (n,), class of each.
+        patients: Of how many patients the images are.
         form: What the networks are built for.
         watched: Real images that the variety is compared with.
         chosen_on: Real images that the state to draw from is chosen on; none: the last one is taken.
@@ -68,6 +69,7 @@ class TrainingJob:
     folder: Path
     images: NDArray[np.uint16]
     labels: NDArray[np.int64]
+    patients: int
     form: Form
     watched: RealImages
     chosen_on: choice.TuneImages | None
@@ -170,7 +172,7 @@ def train_attempt(
     found = checkpoint.load_newest(job.checkpoints, job.identity, warn)
     recipe = recipe_after(job.recipe, changes_in(found))
     family, length = family_of(recipe), monitor.latent.noise.shape[1]
-    state = new_state(recipe, job.form, job.seed, device, job.images)
+    state = new_state(recipe, job.form, job.seed, device, job.images, job.patients)
     if found is not None:
         restore(state, found)
     run_log.cut(job.folder, state.attempt, state.images)
@@ -346,7 +348,8 @@ def _go_back(
     if change is None:
         return None
     healthy = checkpoint.load_healthy(job.checkpoints, job.identity, warn)
-    earlier = new_state(recipe_after(job.recipe, changes_in(healthy)), job.form, job.seed, device, job.images)
+    before = recipe_after(job.recipe, changes_in(healthy))
+    earlier = new_state(before, job.form, job.seed, device, job.images, job.patients)
     if healthy is not None:
         restore(earlier, healthy)
     # all that was changed since that checkpoint is changed again, and then the new thing

@@ -121,11 +121,11 @@ class Compact(Family):
         generator = Generator(inside, asked, self.network)
         return Networks(generator, Discriminator(outside, asked, self.network, self.loss), generator.noise)
 
-    def fit(self, networks: Networks, images: NDArray[np.uint16]) -> None:
+    def fit(self, networks: Networks, images: NDArray[np.uint16], patients: int) -> None:
         """See `Family.fit`: mean and spread of the bands."""
         parts = [torch.from_numpy(to_signed(images[start : start + _PATCH])) for start in range(0, len(images), _PATCH)]
         for network in (networks.generator, networks.discriminator):
-            network.bands.fit(parts)  # type: ignore[operator, union-attr]  # both are built above
+            network.bands.fit(parts, patients)  # type: ignore[operator, union-attr]  # both are built above
 
     def step(self, state: TrainingState, batch: Batch, recipe: Recipe, device: Device) -> Tensor:
         """See `Family.step`."""

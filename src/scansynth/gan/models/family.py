@@ -127,15 +127,17 @@ class Family(Settings):
             (4,) on the device, the figures of `state.FIGURES`. It must not wait for the device.
         """
 
-    def fit(self, networks: Networks, images: NDArray[np.uint16]) -> None:
+    def fit(self, networks: Networks, images: NDArray[np.uint16], patients: int) -> None:
         """Takes constants from the training images into buffers of the networks; called once, before the first round.
 
-        As buffers they are kept in checkpoints and in the weights at rest. The generator's average copies them.
+        As buffers they are kept in checkpoints and in the weights at rest. The generator's average copies them. What is
+        taken of few patients must not tell who they are.
 
         Args:
             networks: As `build` gave them, on the CPU.
             images: All images of the train role that the generator learns from, (n, channels, rows, columns), 0..65535
                 for -1..1; with `masks` the last channel is the mask.
+            patients: Of how many patients these are.
         """
 
     def altered(self, change: Change) -> Self | None:
