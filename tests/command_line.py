@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -24,18 +26,30 @@ def scansynth(*arguments: object) -> int:
 
 
 _LIST = """
-import atexit, pathlib, sys
-listed = pathlib.Path(sys.argv.pop(1))
-atexit.register(lambda: listed.write_text(" ".join(sys.modules)))
+import json, os, pathlib, sys
 from scansynth.cli import main
-main()
+told = pathlib.Path(sys.argv[1])
+for number, arguments in enumerate(json.load(sys.stdin)):
+    if os.fork():
+        os.wait()
+        continue
+    code, sys.argv = 0, ["scansynth", *arguments]
+    try:
+        main()
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    (told / str(number)).write_text(json.dumps([code, list(sys.modules)]))
+    os._exit(0)
 """
 
 
-def imported(*arguments: object) -> tuple[int, frozenset[str]]:
-    """Runs a command in a fresh interpreter; its exit code, and all modules that it imported."""
+def imported(*commands: Sequence[object]) -> list[tuple[int, frozenset[str]]]:
+    """Runs each command in a process of its own; their exit codes, and all modules that each imported.
+
+    The processes are forks of one that has imported the command line and nothing else, as each would have to.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        listed = Path(folder) / "modules"
-        command = [sys.executable, "-c", _LIST, str(listed), *map(str, arguments)]
-        code = subprocess.run(command, check=False, capture_output=True).returncode
-        return code, frozenset(listed.read_text().split())
+        asked = json.dumps([[str(word) for word in command] for command in commands])
+        subprocess.run([sys.executable, "-c", _LIST, folder], check=True, input=asked, text=True, capture_output=True)
+        found = [json.loads(Path(folder, str(number)).read_text()) for number in range(len(commands))]
+    return [(code, frozenset(modules)) for code, modules in found]

@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
-from typing import Any
 
 # Two workers share two cores; set before torch is imported, and inherited by the children that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import hypothesis
-import numpy as np
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
-from scans import save_dicom, write_labels
+from scans import save_dicom, write_tiny_scans
 
 pytest_plugins = ["given"]
 
@@ -24,7 +22,40 @@ pytest_plugins = ["given"]
 hypothesis.settings.register_profile("given", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("given")
 
+_FORKED = ["scansynth.pipeline.supply", "scansynth.utility.job", "scansynth.utility.external"]
+_preload = forkserver.set_forkserver_preload
+forkserver.set_forkserver_preload = lambda names: _preload([*names, *_FORKED])
+"""A command has one kind of jobs, tests have all: the process from which their workers are forked imports them once."""
+
 _SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+_LONGEST_FIRST = (
+    "pipeline/test_pipeline_utility.py",
+    "gan/test_gan_training.py",
+    "test_end_to_end.py",
+    "audit/test_audit_discrimination.py",
+    "test_identifiers.py",
+    "audit/test_audit_fairness.py",
+    "data/test_data_attacks.py",
+    "gan/test_gan_memory.py",
+    "test_engine.py",
+    "audit/test_audit_folders.py",
+    "utility/test_utility_known_answers.py",
+    "utility/test_utility_froc.py",
+    "reader/test_reader_close.py",
+    "reader/test_reader_page_study.py",
+    "test_cli.py",
+)
+"""Files that take ten seconds or more: begun first, so that two workers end at about the same time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest files first; the others stay in their order."""
+    tests = Path(__file__).parent
+    places = {tests / name: place for place, name in enumerate(_LONGEST_FIRST)}
+    assert all(path.is_file() for path in places), "a file was renamed"
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session")
@@ -51,44 +82,5 @@ def write_dicom() -> Callable[..., Dataset]:
 
 @pytest.fixture
 def tiny_dicom_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Makes folders of small DICOM images with a labels.csv in them.
-
-    The factory takes `name`, `patients`, `images` (of each patient), `modality`, `shape`, `labels` (patient
-    number to label; even ones `nodule`, odd ones `clear` by default), `first` (number of the first patient)
-    and `columns` (patient number to more cells). Patient n has the Patient ID `PID-n`, the images of a
-    patient are one series, and the files are `p<n>/i<k>`.
-    """
-
-    def make(
-        name: str = "scans",
-        patients: int = 12,
-        images: int = 2,
-        modality: str = "MR",
-        shape: tuple[int, int] = (32, 32),
-        labels: Callable[[int], str] = lambda number: ("nodule", "clear")[number % 2],
-        first: int = 0,
-        columns: Callable[[int], dict[str, Any]] = lambda number: {},
-    ) -> Path:
-        folder = tmp_path / name
-        rows = []
-        for number in range(first, first + patients):
-            draw = np.random.default_rng(number)
-            for image in range(images):
-                relative = f"p{number}/i{image}"
-                pixels = draw.integers(0, 2000 + 100 * number, shape)
-                uid = generate_uid(entropy_srcs=["tiny series", str(number)])
-                instance = generate_uid(entropy_srcs=["tiny image", str(number), str(image)])
-                save_dicom(
-                    folder / relative,
-                    pixels,
-                    modality,
-                    PatientID=f"PID-{number}",
-                    SeriesInstanceUID=uid,
-                    SOPInstanceUID=instance,
-                    PatientSex="FM"[number % 2],
-                )
-                rows.append({"path": relative, "label": labels(number), **columns(number)})
-        write_labels(folder / "labels.csv", rows)
-        return folder
-
-    return make
+    """Makes folders of small DICOM images by their `name`; see `write_tiny_scans`."""
+    return lambda name="scans", **asked: write_tiny_scans(tmp_path / name, **asked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +155,49 @@ def write_labels(path: Path, rows: list[dict[str, Any]]) -> None:
         writer = csv.DictWriter(stream, fieldnames=names)
         writer.writeheader()
         writer.writerows(rows)
+
+
+def write_tiny_scans(
+    folder: Path,
+    patients: int = 12,
+    images: int = 2,
+    modality: str = "MR",
+    shape: tuple[int, int] = (32, 32),
+    labels: Callable[[int], str] = lambda number: ("nodule", "clear")[number % 2],
+    first: int = 0,
+    columns: Callable[[int], dict[str, Any]] = lambda number: {},
+) -> Path:
+    """Writes a folder of small DICOM images with a labels.csv in it.
+
+    Patient n has the Patient ID `PID-n`, the images of a patient are one series, and the files are `p<n>/i<k>`.
+
+    Args:
+        folder: Made where it is not there.
+        patients: Their number.
+        images: Of each patient.
+        modality: DICOM Modality.
+        shape: Rows and columns.
+        labels: Patient number to label; even ones are `nodule`, odd ones `clear`.
+        first: Number of the first patient.
+        columns: Patient number to further cells of labels.csv.
+    """
+    rows = []
+    for number in range(first, first + patients):
+        draw = np.random.default_rng(number)
+        for image in range(images):
+            relative = f"p{number}/i{image}"
+            pixels = draw.integers(0, 2000 + 100 * number, shape)
+            uid = generate_uid(entropy_srcs=["tiny series", str(number)])
+            instance = generate_uid(entropy_srcs=["tiny image", str(number), str(image)])
+            save_dicom(
+                folder / relative,
+                pixels,
+                modality,
+                PatientID=f"PID-{number}",
+                SeriesInstanceUID=uid,
+                SOPInstanceUID=instance,
+                PatientSex="FM"[number % 2],
+            )
+            rows.append({"path": relative, "label": labels(number), **columns(number)})
+    write_labels(folder / "labels.csv", rows)
+    return folder

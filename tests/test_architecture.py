@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
-
-import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "scansynth"
 
@@ -78,6 +77,7 @@ def floor(name: str) -> int:
     raise AssertionError(f"{name} stands on no floor; give it one in FLOORS")
 
 
+@functools.cache
 def imports(path: Path) -> list[tuple[str, ...]]:
     """Modules that a file imports when it is loaded or run; not those for type checkers alone."""
     found: list[tuple[str, ...]] = []
@@ -100,17 +100,21 @@ def imports(path: Path) -> list[tuple[str, ...]]:
     return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_imports_point_down(path: Path) -> None:
-    here = room(path)
-    for module in imports(path):
-        if module[0] != "scansynth":
-            allowed = FENCES.get(module[0])
-            assert allowed is None or here in allowed, f"{module[0]} may be imported by {allowed} alone"
-            continue
-        there = module[1] if len(module) > 1 and not module[1].startswith("__") else "scansynth"
-        same = there == here or (floor(here) == floor(there) and here in GROUND)
-        assert same or floor(there) > floor(here), f"{here} must not import {there}: it is not on a lower floor"
+def test_imports_point_down() -> None:
+    wrong = []
+    for path in FILES:
+        here, name = room(path), path.relative_to(SOURCE).as_posix()
+        for module in imports(path):
+            if module[0] != "scansynth":
+                allowed = FENCES.get(module[0])
+                if allowed is not None and here not in allowed:
+                    wrong.append(f"{name}: {module[0]} may be imported by {allowed} alone")
+                continue
+            there = module[1] if len(module) > 1 and not module[1].startswith("__") else "scansynth"
+            same = there == here or (floor(here) == floor(there) and here in GROUND)
+            if not same and floor(there) <= floor(here):
+                wrong.append(f"{name} must not import {there}: it is not on a lower floor")
+    assert not wrong, "\n".join(wrong)
 
 
 def test_no_import_circles() -> None:
@@ -129,15 +133,18 @@ def test_no_import_circles() -> None:
         visit(name, ())
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_files_and_functions_stay_small(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert text.count("\n") <= MOST_LINES
-    name = path.relative_to(SOURCE).as_posix()
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (name, node.name) not in LONG_FUNCTIONS:
-            lines = (node.end_lineno or node.lineno) - node.lineno + 1
-            assert lines <= MOST_FUNCTION_LINES, f"{node.name} has {lines} lines"
+def test_files_and_functions_stay_small() -> None:
+    wrong = []
+    for path in FILES:
+        text, name = path.read_text(encoding="utf-8"), path.relative_to(SOURCE).as_posix()
+        if text.count("\n") > MOST_LINES:
+            wrong.append(f"{name} has {text.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (name, node.name) not in LONG_FUNCTIONS:
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                if lines > MOST_FUNCTION_LINES:
+                    wrong.append(f"{name}: {node.name} has {lines} lines")
+    assert not wrong, "\n".join(wrong)
 
 
 def test_folders_are_three_levels_deep_at_most() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import inspect
 import json
@@ -83,6 +84,7 @@ def inline_code(page: Path) -> list[str]:
     return re.findall(r"`([^`\n]+)`", prose(page))
 
 
+@functools.cache
 def commands() -> dict[str, Any]:
     """Every command by its words, `reader create` for a command of a group."""
     found: dict[str, Any] = {}
@@ -360,10 +362,10 @@ def test_evidence_page_states_version_verdicts_and_roles() -> None:
         assert documented[role.value][0] == f"{share:.0%}"
 
 
-def test_every_reader_is_documented_with_its_roles() -> None:
+def test_every_use_is_documented_with_its_roles() -> None:
     documented = rows(DOCS / "architecture.md")
-    for reader, roles in PERMITTED.items():
-        assert documented[reader.value][0] == ", ".join(sorted(roles)), reader
+    for use, roles in PERMITTED.items():
+        assert documented[use.value][0] == ", ".join(sorted(roles)), use
     assert frozenset().union(*PERMITTED.values()) == set(Role)
 
 

@@ -151,7 +151,7 @@ def test_no_identifier_leaves_private(study: Path, scans: Path) -> None:
 
 
 def test_status_of_a_finished_study_imports_no_network_and_no_reader_of_dicom(study: Path) -> None:
-    code, modules = imported("status", study)
+    ((code, modules),) = imported(("status", study))
     assert code == 0
     assert not modules & {"torch", "monai", "sklearn", "scipy.stats", "pandas", "matplotlib", "pydicom", "highdicom"}
 

@@ -65,7 +65,7 @@ PERMITTED: Mapping[Use, frozenset[Role]] = {
     Use.READER_PRACTICE: frozenset({Role.TRAIN}),
     Use.EXAMPLES: frozenset({Role.TEST}),
 }
-"""One table, obeyed by every stage: a purpose and the roles that it may read."""
+"""One table, obeyed by every stage: a use and the roles that it may read."""
 
 
 def check(use: Use, roles: frozenset[Role]) -> None:

@@ -10,7 +10,7 @@ from scansynth.audit.context import Context, View, open_context
 from scansynth.audit.encoders import Encoders
 from scansynth.audit.questions import discrimination
 from scansynth.audit.questions.discrimination import FEATURES, MARGIN, NATIVE, PIXELS, Effort, assess, native_side
-from scansynth.claims.claim import Finding
+from scansynth.claims.claim import Claim, Finding
 from scansynth.config import EvidenceSettings
 from scansynth.console import silent
 from scansynth.data.tensors import Case
@@ -20,6 +20,8 @@ from scansynth.metrics.c2st import by_features
 from scansynth.statistics import Verdict
 
 SIDE, PATIENTS = 32, 56
+_FEW = Effort(figure=1, floor=2, control=2, most=48)
+LITTLE = {FEATURES: Effort(figure=3, floor=6, control=3, most=48), PIXELS: _FEW, NATIVE: _FEW}
 
 
 def scans(count: int, seed: int) -> np.ndarray:
@@ -70,15 +72,19 @@ def both(one: Context) -> tuple[Finding, ...]:
 
 @pytest.fixture(autouse=True)
 def _little_effort(monkeypatch: pytest.MonkeyPatch) -> None:
-    few = Effort(figure=1, floor=2, control=2, most=48)
-    monkeypatch.setattr(
-        discrimination, "EFFORT", {FEATURES: Effort(figure=3, floor=6, control=3, most=48), PIXELS: few, NATIVE: few}
-    )
+    monkeypatch.setattr(discrimination, "EFFORT", LITTLE)
 
 
-def test_new_patients_are_not_told_and_a_blurred_set_is() -> None:
+@pytest.fixture(scope="module")
+def fine() -> dict[str, Claim]:
+    """What is said of a set of new patients: trained once, read by several tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(discrimination, "EFFORT", LITTLE)
+        return {finding.claim.claim: finding.claim for finding in both(seen(context()))}
+
+
+def test_new_patients_are_not_told_and_a_blurred_set_is(fine: dict[str, Claim]) -> None:
     good = seen(context())
-    fine = {finding.claim.claim: finding.claim for finding in both(good)}
     assert set(fine) == {FEATURES, PIXELS}
     for claim in fine.values():
         assert claim.verdict in {Verdict.SHOWN, Verdict.NOT_SHOWN}, claim.why
@@ -119,10 +125,10 @@ def test_how_slight_a_fault_is_seen_is_told_and_decides_nothing(monkeypatch: pyt
     assert not {control.name for control in finding.claim.control} & set(told)
 
 
-def test_the_steps_in_which_grey_values_were_stored_do_not_decide() -> None:
+def test_the_steps_in_which_grey_values_were_stored_do_not_decide(fine: dict[str, Claim]) -> None:
     heard = context()
     stored = replace(heard, synthetic=planted.eight_bits(heard.synthetic))
-    claims = [discrimination.answer_by_pixels(one, silent)[0].claim for one in (heard, stored)]
+    claims = [fine[PIXELS], discrimination.answer_by_pixels(stored, silent)[0].claim]
     assert Verdict.REFUTED not in {claim.verdict for claim in claims}
 
 

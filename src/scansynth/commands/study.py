@@ -43,7 +43,9 @@ def init(
     view: Annotated[
         View, typer.Option(help="What an image shows; determines which augmentations are permitted.")
     ] = View.ANY,
-    size: Annotated[int | None, typer.Option(help="Side of the images: 32, 64, 128, 256, 512 or 1024 pixels.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Rows and columns of the images in pixels, one number for both.")
+    ] = None,
     positive: Annotated[str | None, typer.Option(help="The label that means a lesion.")] = None,
     name: Annotated[str | None, typer.Option(help="Title of the study.")] = None,
     seed: Annotated[int, typer.Option(help="All random numbers derive from it.", min=0)] = 0,

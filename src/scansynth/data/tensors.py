@@ -1,4 +1,4 @@
-"""The cohort as later stages read it: facts, cases, and images by purpose."""
+"""The cohort as later stages read it: facts, cases, and images by use."""
 
 from __future__ import annotations
 
