@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 import uvicorn
+from self_signed import self_signed
 from worklist_factory import Kit, make_worklist
 
 from scansynth.reader.server import connections
@@ -19,7 +21,7 @@ from scansynth.reader.server.serve import Address, server_config
 
 HALF = b"GET /resume HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 WHOLE = b"GET /resume HTTP/1.1\r\nHost: localhost\r\n\r\n"
-LONG = 60.0  # seconds: far beyond what a test waits for, so that only a missing limit meets it
+LONG = 40.0  # seconds: far beyond what a test waits for, so that only a missing limit meets it
 
 
 @pytest.fixture
@@ -27,12 +29,11 @@ def kit(tmp_path: Path) -> Kit:
     return make_worklist(tmp_path / "worklist", readers=1, count=3, practice=1, side=8)
 
 
-@pytest.fixture
-def port(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A server in a thread whose patience is short."""
-    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.3)
+@contextmanager
+def served(kit: Kit, address: Address) -> Iterator[int]:
+    """A server in a thread; its port."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
-        server = uvicorn.Server(server_config(create_app(kit.folder), Address()))
+        server = uvicorn.Server(server_config(create_app(kit.folder), address))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
@@ -40,6 +41,14 @@ def port(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+@pytest.fixture
+def port(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A server in a thread whose patience is short."""
+    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.3)
+    with served(kit, Address()) as found:
+        yield found
 
 
 Open = Callable[..., socket.socket]
@@ -83,6 +92,19 @@ def test_silence_and_half_a_head_end(opened: Open) -> None:
     half.sendall(HALF)
     assert is_ended(silent)
     assert is_ended(half)
+
+
+def test_a_handshake_that_does_not_begin_ends(kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.5)
+    certificate, key = self_signed(tmp_path)
+    with (
+        served(kit, Address(certificate=certificate, key=key)) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=LONG) as silent,
+    ):
+        assert is_ended(silent), "asyncio alone waits for a minute"
+        trusted = ssl.create_default_context(cafile=str(certificate))
+        answer = httpx.get(f"https://localhost:{port}/resume", verify=trusted)
+        assert answer.status_code == 200
 
 
 def test_half_of_a_second_request_ends_too(opened: Open) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import random
@@ -19,10 +18,7 @@ import psycopg
 import pytest
 import serving
 from browsing import lock_of
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from self_signed import self_signed
 from serving import running_server, start_server
 from worklist_factory import Kit, make_worklist
 
@@ -192,23 +188,8 @@ def test_a_body_declared_too_long_is_refused_before_it_is_sent(kit: Kit) -> None
     assert answer.startswith(b"HTTP/1.1 413")
 
 
-def _pair(folder: Path) -> tuple[Path, Path]:
-    """A certificate of our own for 127.0.0.1, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    begin = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
-    built = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    built = built.serial_number(1).not_valid_before(begin).not_valid_after(begin + datetime.timedelta(days=3))
-    built = built.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-    certificate, private = folder / "server.pem", folder / "server.key"
-    certificate.write_bytes(built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-    none = serialization.NoEncryption()
-    private.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, none))
-    return certificate, private
-
-
 def test_tls_is_spoken_and_cookies_are_for_it_alone(kit: Kit, tmp_path: Path) -> None:
-    certificate, key = _pair(tmp_path)
+    certificate, key = self_signed(tmp_path)
     with running_server(kit.folder, certificate=str(certificate), key=str(key)) as server:
         assert server.url.startswith("https://")
         trusted = ssl.create_default_context(cafile=str(certificate))
@@ -229,7 +210,7 @@ def _refusal(kit: Kit, address: Address, url: str | None = None) -> str:
 
 
 def test_what_cannot_be_served_is_refused_in_one_line(kit: Kit, tmp_path: Path) -> None:
-    certificate, key = _pair(tmp_path)
+    certificate, key = self_signed(tmp_path)
     for host in ("0.0.0.0", "::", "192.0.2.1", "reading.example"):
         assert "unencrypted" in _refusal(kit, Address(host=host))
     assert "needs both" in _refusal(kit, Address(certificate=certificate))

@@ -70,3 +70,13 @@ class PatientConnection(H11Protocol):
         self._deadline = None
         if not self._answering():
             self.transport.abort()
+
+
+class PatientLoop(asyncio.SelectorEventLoop):
+    """An event loop whose servers give a TLS handshake as long as a head of a request, not a minute."""
+
+    async def create_server(self, *places: Any, **settings: Any) -> asyncio.Server:
+        """As asyncio's; see there."""
+        if settings.get("ssl") is not None:
+            settings["ssl_handshake_timeout"] = HEADER_SECONDS
+        return await super().create_server(*places, **settings)

@@ -95,7 +95,7 @@ def server_config(app: ASGIApp, address: Address) -> uvicorn.Config:
         app,
         http=PatientConnection,
         ws="none",
-        loop="asyncio",
+        loop="scansynth.reader.server.connections:PatientLoop",
         log_config=None,
         log_level="warning",
         access_log=False,
