@@ -81,8 +81,8 @@ def differing(readers: int, apart: float, runs: int, seed: int) -> dict[str, Any
     rows: dict[str, Any] = {"readers": readers, "apart_sd": apart}
     for name, difference in (("at_margin", MARGIN), ("at_twice", 2 * MARGIN)):
         found = compared_power(apart_by(difference, apart, seed), readers, IMAGES, MARGIN, LEVEL, runs, seed)
-        rows[f"{name}_equivalent"] = found[Compared.EQUIVALENT] + found[Compared.WITHIN]
-        rows[f"{name}_different"] = found[Compared.DIFFERENT] + found[Compared.WITHIN]
+        rows[f"{name}_equivalent"] = round(found[Compared.EQUIVALENT] + found[Compared.WITHIN], 4)
+        rows[f"{name}_different"] = round(found[Compared.DIFFERENT] + found[Compared.WITHIN], 4)
     return rows
 
 

@@ -265,15 +265,12 @@ class ReaderSettings(Settings):
 
     title: str = Field("Reading study", description="Name shown to the readers.")
     readers: int = Field(5, ge=1, le=100, description="Number of readers invited.")
+    against: str | None = Field(None, description="Another audited set that the same readers read; unset: none.")
     images: int = Field(200, ge=8, description="Images, real and synthetic together, without repeats.")
-    mix: Literal["hidden", "balanced"] = Field(
-        "hidden", description="hidden: the share of synthetic images is random between 40% and 60%; balanced: half."
-    )
+    mix: Literal["hidden", "balanced"] = Field("hidden", description="hidden: 40% to 60% synthetic; balanced: half.")
     repeats: Annotated[float, Field(ge=0.0, le=0.5)] = Field(0.2, description="Share of the images shown twice.")
     practice: int = Field(10, ge=0, le=50, description="Practice images with feedback, before reading; not counted.")
-    margin: Annotated[float, Field(gt=0.0, lt=0.5)] = Field(
-        0.1, description="Equivalence margin: the readers' AUC lies within 0.5 plus or minus this."
-    )
+    margin: Annotated[float, Field(gt=0.0, lt=0.5)] = Field(0.1, description="Of equivalence: AUC within 0.5 +- this.")
     level: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(0.95, description="Confidence level of the intervals.")
     question: str | None = Field(None, description="A second question with the answers no and yes; unset: not asked.")
     confidence: bool = Field(False, description="Ask for confidence in the second answer.")

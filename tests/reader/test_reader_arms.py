@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,3 +129,10 @@ def test_what_cannot_be_compared_is_refused() -> None:
         compare(figures, Figures(np.zeros(2), np.zeros((2, 9)), 4))
     with pytest.raises(ValueError, match="a margin lies between"):
         judge(compare_areas(*two_arms()), 0.6, 0.95)
+
+
+def test_the_example_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reader_statistics.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(example, {})
+    assert "The AUC of first is" in capsys.readouterr().out

@@ -65,17 +65,17 @@ def blocks_reader_export(claims: Iterable[Claim]) -> str | None:
     a blinded study cannot rely on it, so the set is held back too.
 
     Args:
-        claims: Of the set's audit.
+        claims: Of the set's audit, or of several sets.
     """
     found = [claim for claim in claims if claim.claim == PIXELS]
     if not found:
         return "The set has not been checked for processing traces; run audit first."
-    claim = found[0]
-    if claim.verdict in {Verdict.SHOWN, Verdict.NOT_SHOWN}:
-        return None
-    if claim.verdict is Verdict.REFUTED:
-        return claim.why
-    return f"It is not known whether processing traces reveal the synthetic images. {claim.why}"
+    for claim in found:
+        if claim.verdict is Verdict.REFUTED:
+            return claim.why
+        if claim.verdict is Verdict.NOT_ASSESSABLE:
+            return f"It is not known whether processing traces reveal the synthetic images. {claim.why}"
+    return None
 
 
 def assess(name: str, sides: Sides, level: float, seed: int) -> Finding:

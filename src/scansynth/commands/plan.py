@@ -60,21 +60,26 @@ def reader(
     readers: Annotated[list[int] | None, typer.Option(help="Number of readers; repeat for several.")] = None,
     images: Annotated[list[int] | None, typer.Option(help="Images per reader; repeat for several.")] = None,
     runs: Annotated[int, typer.Option(help="Simulated studies per figure.", min=50, max=100_000)] = 400,
+    two_sets: Annotated[
+        bool, typer.Option("--two-sets", help="Plan a comparison of two sets (reader.against), not a verdict on one.")
+    ] = False,
 ) -> None:
     """Computes how many readers and images a blinded reader study needs."""
-    from scansynth.reader.statistics.planning import IMAGES, READERS, plan, sentences
+    from scansynth.reader.statistics import planning
+    from scansynth.reader.statistics.planning import IMAGES, READERS
 
     numbers, sizes = tuple(readers or READERS), tuple(images or IMAGES)
     with console.bar("simulating designs") as progress:
+        plan = planning.plan_sets if two_sets else planning.plan
         made = plan(margin, level, reader_sd, numbers, sizes, runs, progress=progress)
+    if_so = "two sets truly do not differ" if two_sets else "readers truly cannot distinguish"
     console.result(
-        f"share of {made.runs} simulated studies that show equivalence within {100 * margin:g} points when readers "
-        f"truly cannot distinguish"
+        f"share of {made.runs} simulated studies that show equivalence within {100 * margin:g} points when {if_so}"
     )
     console.result("readers" + "".join(f"{size:>14} images" for size in sizes))
     for count in numbers:
         own = [cell for cell in made.cells if cell.readers == count]
         console.result(f"{count:>7}" + "".join(f"{cell.equivalent:>21.0%}" for cell in own))
-    for line in sentences(made):
+    for line in planning.sentences_of_sets(made) if two_sets else planning.sentences(made):
         console.result(line)
     console.result("next: set readers and images under [reader] in study.toml, then: scansynth reader create STUDY")

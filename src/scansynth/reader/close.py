@@ -261,6 +261,7 @@ def _reading(locked: Locked, entry: Entry) -> Reading:
         locked_at=locked.locked_at,
         first_answer=locked.first_answer,
         comment=locked.comment,
+        arm=entry.arm,
     )
 
 
@@ -269,7 +270,7 @@ def _machine(study: Study, place: Path, truth: Truth, worklist: Worklist, level:
     first = truth.entries[0].reader
     shown: dict[bool, list[Stored]] = {False: [], True: []}
     for entry in truth.entries:
-        if entry.reader == first and not entry.repeat_of:
+        if entry.reader == first and not entry.repeat_of and entry.arm < 2:
             data = (place / BUFFERS / f"{entry.buffer}.bin").read_bytes()
             shown[entry.synthetic].append(decode(data, worklist.image.rows, worklist.image.columns))
     rng = generator(study.config.seed, "reader", "machine")

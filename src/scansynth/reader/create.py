@@ -20,7 +20,7 @@ from scansynth.files import new_directory, sha256_bytes, sha256_file, write_byte
 from scansynth.ledger import PERMITTED, Use
 from scansynth.reader.buffers import Rendered, render
 from scansynth.reader.design import Design, draw
-from scansynth.reader.pool import Pool, gather
+from scansynth.reader.pool import Pool, gather, with_second
 from scansynth.reader.probe import Override, Probed, probe, require
 from scansynth.reader.protocol import SCALE, Fixed, presets, second_question, write_up
 from scansynth.reader.seal import Sealed, default_seal_path, new_key, seal
@@ -173,6 +173,8 @@ def _plan(
     """
     progress(0, _STEPS, "drawing")
     pool, secret = gather(study), Secret(secrets.token_bytes(32))
+    if settings.against is not None:
+        pool = with_second(pool, study, settings.against)
     design = draw(pool, settings, study.config.seed, secret.seed)
     progress(1, _STEPS, "rendering")
     rendered = render(design, pool, generator(secret.seed, "reader", "noise"))

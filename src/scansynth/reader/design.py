@@ -6,6 +6,7 @@ every order are chosen by a secret that is sealed until the study closes.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ LEAST_EACH = 10
 
 SPARE_SEATS = 12
 """Orders that are drawn and sealed beyond those of the readers, so that others can be added while the study is read."""
+
+_Groups = Mapping[str, Sequence[Subject]]
 
 _TRIES = 10_000
 _APART = 5  # a repeat comes after a fifth of the reading at least, where there is space
@@ -84,9 +87,7 @@ def draw(pool: Pool, settings: ReaderSettings, seed: int, secret: int) -> Design
     groups = _one_each(pool, generator(seed, "reader", "patients"))
     _check_labels(pool, groups, settings)
     reals, _ = _matched(groups, _numbers(groups, settings.images - synthetic_count), generator(seed, "reader", "reals"))
-    made, spare = _matched(
-        _by_stratum(pool.synthetic), _numbers(groups, synthetic_count), generator(seed, "reader", "synthetic")
-    )
+    made, spare = _from_sets(pool, groups, synthetic_count, seed)
     train = generator(seed, "reader", "practice").permutation(len(pool.practice))
     practice = [pool.practice[place] for place in train[: settings.practice - practice_synthetic].tolist()]
     references = [pool.practice[place] for place in train[len(practice) :][: settings.references].tolist()]
@@ -101,6 +102,19 @@ def draw(pool: Pool, settings: ReaderSettings, seed: int, secret: int) -> Design
         for number in range(settings.readers + SPARE_SEATS)
     )
     return Design(tuple(subjects), tuple(practice), tuple(references), repeated, orders)
+
+
+def _from_sets(pool: Pool, groups: _Groups, count: int, seed: int) -> tuple[list[Subject], list[Subject]]:
+    """So many images of the set, or of two sets by halves, and all others, of two sets by turns."""
+    counts = [count] if len(pool.sets) == 1 else [count - count // 2, count // 2]
+    made: list[Subject] = []
+    spares = []
+    for number, (subjects, amount) in enumerate(zip(pool.sets, counts, strict=True)):
+        rng = generator(seed, "reader", "synthetic", *([number] if number else []))
+        chosen, spare = _matched(_by_stratum(subjects), _numbers(groups, amount), rng)
+        made += chosen
+        spares.append(spare)
+    return made, [one for together in itertools.zip_longest(*spares) for one in together if one is not None]
 
 
 def _synthetic_count(settings: ReaderSettings, rng: np.random.Generator) -> int:
@@ -124,13 +138,14 @@ def most_of_a_kind(settings: ReaderSettings) -> int:
 
 def _check(pool: Pool, settings: ReaderSettings) -> None:
     """Passes when there is enough for any number of either kind that may be drawn; so a refusal tells nothing."""
-    most = most_of_a_kind(settings)
-    if settings.images - most < LEAST_EACH:
+    most, sets = most_of_a_kind(settings), len(pool.sets)
+    if settings.images - most < sets * LEAST_EACH:
+        each = "either kind" if sets == 1 else "either set"
         raise ReaderError(
-            f"reader.images is {settings.images}, but at least {LEAST_EACH} images of either kind are needed; "
+            f"reader.images is {settings.images}, but at least {LEAST_EACH} images of {each} are needed; "
             f"scansynth plan reader shows how many"
         )
-    patients, made = len({subject.patient for subject in pool.reals}), len(pool.synthetic)
+    patients, made = len({subject.patient for subject in pool.reals}), min(len(one) for one in pool.sets)
     labels = f" with the label {' or '.join(pool.labels)}" if pool.labels else ""
     if patients < most:
         raise ReaderError(
@@ -139,11 +154,12 @@ def _check(pool: Pool, settings: ReaderSettings) -> None:
             f"reader shows what a number of images can show)"
         )
     half = math.ceil(settings.practice / 2)
-    if made < most + half:
+    needed = math.ceil(most / sets) + math.ceil(half / sets)
+    if made < needed:
         kept = f" after {pool.quarantined} that are too close to real ones" if pool.quarantined else ""
         raise ReaderError(
-            f"the set has {made} synthetic images{kept}, and {settings.images} images with {settings.practice} for "
-            f"practice may need {most + half}; generate more, or set reader.images lower"
+            f"{'the set' if sets == 1 else 'a set'} has {made} synthetic images{kept}, and {settings.images} images "
+            f"with {settings.practice} for practice may need {needed}; generate more, or set reader.images lower"
         )
     if len(pool.practice) < half:
         raise ReaderError(
@@ -163,9 +179,6 @@ def _largest(patients: int, settings: ReaderSettings) -> int:
     while images > 0 and most_of_a_kind(settings.model_copy(update={"images": images})) > patients:
         images -= 1
     return images
-
-
-_Groups = Mapping[str, Sequence[Subject]]
 
 
 def _by_stratum(subjects: Iterable[Subject]) -> _Groups:
@@ -189,13 +202,15 @@ def _numbers(groups: _Groups, count: int) -> dict[str, int]:
 
 def _check_labels(pool: Pool, groups: _Groups, settings: ReaderSettings) -> None:
     """Passes when there are synthetic images of each label for any number that may be drawn."""
-    made = {name: len(group) for name, group in _by_stratum(pool.synthetic).items()}
-    for name, number in _numbers(groups, most_of_a_kind(settings)).items():
-        if made.get(name, 0) < number:
-            raise ReaderError(
-                f"the set has {made.get(name, 0)} images with the label {name}, and {number} may be needed to match "
-                f"the real ones; generate more of them, or set reader.images below {settings.images}"
-            )
+    most = math.ceil(most_of_a_kind(settings) / len(pool.sets))
+    for subjects in pool.sets:
+        made = {name: len(group) for name, group in _by_stratum(subjects).items()}
+        for name, number in _numbers(groups, most).items():
+            if made.get(name, 0) < number:
+                raise ReaderError(
+                    f"the set has {made.get(name, 0)} images with the label {name}, and {number} may be needed to "
+                    f"match the real ones; generate more of them, or set reader.images below {settings.images}"
+                )
 
 
 def _matched(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ class Subject:
         patient: Hash of the patient; empty for a synthetic image.
         label: What it shows.
         stratum: Label by which both kinds are matched; empty where the generator does not tell labels apart.
+        arm: 0 for real images, 1 for the study's set, 2 for the set that it is compared with.
     """
 
     synthetic: bool
@@ -42,6 +43,7 @@ class Subject:
     patient: str
     label: str
     stratum: str
+    arm: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Pool:
         inputs: Digests of cohort, set and evidence.
         practice_masks: uint8 (p, rows, columns), of the train role; none where the cohort has no masks.
         synthetic_masks: uint8 (m, rows, columns), of the set; none where it has no masks.
+        against: Of the set that it is compared with, without those in quarantine; empty where there is none.
+        against_images: uint16 (k, rows, columns), all of that set.
     """
 
     facts: CohortFacts
@@ -79,19 +83,28 @@ class Pool:
     inputs: Mapping[str, str]
     practice_masks: NDArray[np.uint8] | None = None
     synthetic_masks: NDArray[np.uint8] | None = None
+    against: tuple[Subject, ...] = ()
+    against_images: Stored | None = None
+
+    @property
+    def sets(self) -> tuple[tuple[Subject, ...], ...]:
+        """Synthetic images by set: one set, or two that are compared."""
+        return (self.synthetic, self.against) if self.against else (self.synthetic,)
 
     def mask(self, subject: Subject) -> Stored | None:
         """Where the finding of a practice subject is, 65535 within, uint16 (rows, columns); none: it has no mask."""
         masks = self.synthetic_masks if subject.synthetic else self.practice_masks
-        if masks is None or not masks[subject.place].any():
+        if subject.arm == 2 or masks is None or not masks[subject.place].any():
             return None
         channels = self.synthetic_images.shape[1] // masks.shape[1]  # which stand below each other
         return np.tile(masks[subject.place].astype(np.uint16) * np.uint16(65535), (channels, 1))
 
     def image(self, subject: Subject, practice: bool = False) -> Stored:
         """The stored image of a subject, uint16 (rows, columns)."""
-        if subject.synthetic:
-            found: Stored = self.synthetic_images[subject.place]
+        if subject.arm == 2 and self.against_images is not None:
+            found: Stored = self.against_images[subject.place]
+        elif subject.synthetic:
+            found = self.synthetic_images[subject.place]
         else:
             found = (self.practice_images if practice else self.real_images)[subject.place]
         return found
@@ -138,6 +151,32 @@ def gather(study: Study, uses: Sequence[Use] = (Use.READER_STUDY, Use.READER_PRA
     )
 
 
+def with_second(pool: Pool, study: Study, name: str) -> Pool:
+    """The pool, with the set that the study's own is compared with.
+
+    Raises:
+        ReaderError: It is the same set, has other labels, was not audited, or has changed since.
+        CohortError: The set is missing or damaged.
+    """
+    if name == study.config.synthetic.name:
+        raise ReaderError(f"reader.against is the study's own set, {name}; name another, or unset it")
+    made = load_set(study.synthetic(name), pool.facts)
+    claims, kept_back = _audited(study.evidence(name), study.synthetic(name))
+    together = not any(subject.stratum for subject in pool.reals)
+    subjects = _synthetic_subjects(made, kept_back, together, 2)
+    if not subjects:
+        raise ReaderError(f"the set {name} has no image that may be shown; generate more, or unset reader.against")
+    digests = {"against": _digest(study.synthetic(name)), "against_audit": _digest(study.evidence(name))}
+    return replace(
+        pool,
+        against=subjects,
+        against_images=made.planes,
+        quarantined=pool.quarantined + sum(row["id"] in kept_back for row in made.rows),
+        claims=(*pool.claims, *claims),
+        inputs={**pool.inputs, **digests},
+    )
+
+
 def _audited(evidence: Path, made: Path) -> tuple[tuple[Claim, ...], frozenset[str]]:
     """Claims of the audit, and the images that it wants kept back.
 
@@ -170,9 +209,11 @@ def _real_subjects(found: Selection, together: bool) -> tuple[Subject, ...]:
     )
 
 
-def _synthetic_subjects(made: ImageSet, kept_back: frozenset[str], together: bool) -> tuple[Subject, ...]:
+def _synthetic_subjects(made: ImageSet, kept_back: frozenset[str], together: bool, arm: int = 1) -> tuple[Subject, ...]:
     subjects = []
+    name = "" if arm == 1 else f"{arm}-"  # the numbers of two sets are the same
     for place, row in enumerate(made.rows):
         if row["id"] not in kept_back:
-            subjects.append(Subject(True, place, row["index"], "", row["label"], "" if together else row["label"]))
+            stratum = "" if together else row["label"]
+            subjects.append(Subject(True, place, name + row["index"], "", row["label"], stratum, arm))
     return tuple(subjects)

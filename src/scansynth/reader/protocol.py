@@ -50,6 +50,13 @@ PRIMARY = {
 
 TEST = "two one-sided tests that the figure lies within 0.5 and the margin, {each:g}% each"
 
+COMPARISON = (
+    "each reader's AUC of the set less that of the set it is compared with, against the same real images; two "
+    "one-sided tests that the readers' mean difference lies within 0 and the margin, {each:g}% each; it decides "
+    "nothing else"
+)
+"""What is made of two sets; the primary analysis is of the study's own set alone."""
+
 _WINDOWS = {"CT": (("Lung", -600.0, 1500.0), ("Mediastinum", 40.0, 400.0))}
 """Windows of each modality in source values, as radiologists use them; shown where the study's range holds a part."""
 
@@ -116,6 +123,8 @@ def write_up(settings: ReaderSettings, fixed: Fixed, now: datetime.datetime) -> 
         "break_every": settings.break_every,
         "expiry_days": settings.expiry_days,
         "synthetic_set": fixed.synthetic_set,
+        "against": settings.against,
+        "comparison": None if settings.against is None else COMPARISON.format(each=100.0 * (1.0 - settings.level)),
         "inputs": dict(fixed.inputs),
         "commitment": fixed.commitment,
         "sealed_sha256": fixed.sealed_sha256,

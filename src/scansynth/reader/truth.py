@@ -52,6 +52,7 @@ class Entry:
         case: Hash of the real case, or the synthetic image's number in the set.
         patient: Hash of the patient; empty for a synthetic image.
         repeat_of: The reader's earlier item of the same image; empty for a first showing.
+        arm: 0 for real images, 1 for the study's set, 2 for the set that it is compared with.
     """
 
     reader: str
@@ -63,6 +64,7 @@ class Entry:
     case: str
     patient: str
     repeat_of: str
+    arm: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ def set_out(design: Design, rendered: Rendered, study: str, secret: Secret) -> T
                     case=subject.case,
                     patient=subject.patient,
                     repeat_of=seen.get(place, ""),
+                    arm=subject.arm,
                 )
             )
             seen.setdefault(place, item)

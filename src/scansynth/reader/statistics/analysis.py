@@ -16,6 +16,7 @@ from scansynth.reader.statistics.course import course
 from scansynth.reader.statistics.crossed import crossed_logit
 from scansynth.reader.statistics.mrmc import Average, average
 from scansynth.reader.statistics.readings import Reading, Table, counted, repeats, table
+from scansynth.reader.statistics.sets import compare_sets, of_own_set
 from scansynth.reader.statistics.strata import Attributes
 from scansynth.reader.statistics.verdict import (
     CLAIMED,
@@ -45,6 +46,7 @@ class Protocol:
         override: Who overruled the probe's refusal, and why; empty where it did not refuse.
         refused: What the refusal said.
         excluded: Readers whose answers were set aside when they left, before the seal was opened.
+        sets: The study's own set, and the one that it is compared with; empty where none is.
     """
 
     margin: float
@@ -55,6 +57,7 @@ class Protocol:
     override: str = ""
     refused: str = ""
     excluded: tuple[str, ...] = ()
+    sets: tuple[str, str] = ("", "")
 
 
 def read_protocol_values(values: Mapping[str, Any]) -> Protocol:
@@ -73,6 +76,7 @@ def read_protocol_values(values: Mapping[str, Any]) -> Protocol:
             int(values.get("break_every", 0)),
             "; ".join(str(override[key]) for key in ("name", "reason") if override.get(key)),
             str(override.get("refused", "")),
+            sets=(str(values.get("synthetic_set", "")), str(values.get("against") or "")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as fault:
         raise ReaderError(f"the protocol lacks {fault} or it is not valid; restore protocol.json") from None
@@ -150,6 +154,9 @@ def analyse(
     if not ordered:
         raise ReaderError("there are no readings yet")
     kept = counting(ordered, protocol.images, protocol.excluded)
+    sets = compare_sets(ordered, kept, protocol.sets, protocol.margin, protocol.level)
+    ordered, others = of_own_set(ordered)
+    protocol = replace(protocol, images=protocol.images - others)
     whole = table(one for one in ordered if one.reader in kept)
     n = _numbers(ordered, whole, protocol)
     found = average(whole.scores, whole.synthetic) if _two_by_two(whole) else None
@@ -163,7 +170,7 @@ def analyse(
         protocol=protocol,
         primary=None if found is None else _primary(found, floor, checks, protocol),
         readers=reader_rows(ordered, whole, protocol.images, protocol.margin, protocol.level),
-        beside=_beside(ordered, whole, protocol, attributes or {}, seed),
+        beside={**_beside(ordered, whole, protocol, attributes or {}, seed), "sets": sets},
         machine=machine,
         n=n,
         notes=notes,

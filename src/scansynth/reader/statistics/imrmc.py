@@ -19,8 +19,9 @@ BEGIN = "BEGIN DATA:"
 TRUTH = -1
 """In the place of the reader, for rows of truth."""
 
-MODALITY = 1
-"""The modality of a study of one set of images; rows of truth have 0."""
+OWN, SECOND = 1, 2
+"""The modalities: the study's set, and the one that it is compared with. Real images are read once and stand in both;
+rows of truth have 0."""
 
 Row = tuple[int, int, int, int]
 
@@ -35,7 +36,12 @@ def rows(readings: Iterable[Reading]) -> list[Row]:
     numbers = {image: number for number, image in enumerate(images, start=1)}
     readers = _numbers(kept)
     truths: list[Row] = [(TRUTH, numbers[image], 0, int(image[0])) for image in images]
-    answers = [(readers[reading.reader], numbers[reading.image], MODALITY, reading.answer) for reading in kept]
+    of_real = (OWN, SECOND) if any(reading.arm == SECOND for reading in kept) else (OWN,)
+    answers = [
+        (readers[reading.reader], numbers[reading.image], modality, reading.answer)
+        for reading in kept
+        for modality in ((max(reading.arm, OWN),) if reading.synthetic else of_real)
+    ]
     return truths + sorted(answers)
 
 
@@ -55,7 +61,7 @@ def write_imrmc(path: Path, readings: Iterable[Reading]) -> None:
         f"N0: {sum(row[3] == 0 for row in cases)}",
         f"N1: {sum(row[3] == 1 for row in cases)}",
         f"NR: {len({row[0] for row in found} - {TRUTH})}",
-        "NM: 1",
+        f"NM: {len({row[2] for row in found} - {0})}",
         BEGIN,
     ]
     write_text(path, "\n".join([*head, *(",".join(map(str, row)) for row in found)]) + "\n")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from scipy import stats
 
 from scansynth.console import Progress, silent
 from scansynth.errors import ReaderError
+from scansynth.reader.statistics.arms import Compared
+from scansynth.reader.statistics.designs import Arms, compared_power
 from scansynth.reader.statistics.simulation import ShareWorld, World, share_interval, study
 from scansynth.reader.statistics.verdict import LEAST_READERS, Outcome, decide, equivalence_level
 from scansynth.seeds import generator
@@ -100,13 +102,7 @@ def plan(
     Raises:
         ReaderError: A number is out of range.
     """
-    if not 0.0 < margin < 0.5 or not 0.5 < level < 1.0 or not 0.0 <= reader_sd <= 0.4:
-        raise ReaderError(
-            "give a margin between 0 and 0.5, a level between 0.5 and 1, and a standard deviation of readers from 0 "
-            "to 0.4"
-        )
-    if min(readers, default=0) < 2 or min(images, default=0) < 8:
-        raise ReaderError("a plan needs at least two readers and eight images")
+    _check(margin, level, reader_sd, readers, images, 8)
     cells: list[Cell] = []
     for count in readers:
         for size in images:
@@ -116,6 +112,52 @@ def plan(
             shown = none[Outcome.EQUIVALENT] + none[Outcome.WITHIN]
             cells.append(Cell(count, size, shown, seen[Outcome.DISTINGUISHABLE]))
     return Plan(margin, level, reader_sd, runs, tuple(cells), exact_images(margin, level))
+
+
+def plan_sets(
+    margin: float = 0.1,
+    level: float = 0.95,
+    reader_sd: float = 0.1,
+    readers: Sequence[int] = READERS,
+    images: Sequence[int] = IMAGES,
+    runs: int = RUNS,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Plan:
+    """The same for two sets that are compared: half of a reader's images are real, a quarter of either set.
+
+    Readers' own difference between the sets has half the standard deviation of their AUC.
+
+    Raises:
+        ReaderError: A number is out of range.
+    """
+    _check(margin, level, reader_sd, readers, images, 16)
+    cells: list[Cell] = []
+    for count in readers:
+        for size in images:
+            progress(len(cells), len(readers) * len(images), f"{count} readers, {size} images")
+            same = Arms(reader_sd=reader_sd, apart_sd=reader_sd / 2.0)
+            none = compared_power(same, count, size, margin, level, runs, seed)
+            seen = compared_power(
+                replace(same, difference=min(2.0 * margin, 0.35)), count, size, margin, level, runs, seed
+            )
+            shown = none[Compared.EQUIVALENT] + none[Compared.WITHIN]
+            cells.append(Cell(count, size, shown, seen[Compared.DIFFERENT]))
+    return Plan(margin, level, reader_sd, runs, tuple(cells), 0)
+
+
+def _check(
+    margin: float, level: float, reader_sd: float, readers: Sequence[int], images: Sequence[int], least: int
+) -> None:
+    """Refuses numbers that are out of range."""
+    if not 0.0 < margin < 0.5 or not 0.5 < level < 1.0 or not 0.0 <= reader_sd <= 0.4:
+        raise ReaderError(
+            "give a margin between 0 and 0.5, a level between 0.5 and 1, and a standard deviation of readers from 0 "
+            "to 0.4"
+        )
+    if min(readers, default=0) < 2 or min(images, default=0) < least:
+        told = {8: "eight", 16: "sixteen"}[least]
+        raise ReaderError(f"a plan needs at least two readers and {told} images")
 
 
 def exact_power(images: int | NDArray[np.int64], margin: float, level: float) -> NDArray[np.float64]:
@@ -159,6 +201,26 @@ def share_power(
         found = share_interval(calls, equivalence_level(level))
         shown += 0.5 - margin <= found.low and found.high <= 0.5 + margin
     return shown / runs
+
+
+def sentences_of_sets(made: Plan) -> tuple[str, ...]:
+    """The plan of two sets in plain words."""
+    enough = [cell for cell in made.cells if cell.equivalent >= ENOUGH and cell.readers >= LEAST_READERS]
+    least = min(enough, key=lambda cell: (cell.readers * cell.images, cell.readers), default=None)
+    points = round(100 * made.margin)
+    first = (
+        f"{least.readers} readers of {least.images} images each show that two sets differ by less than {points} points "
+        f"in {least.equivalent:.0%} of studies, if they do not differ; it is the smallest design of this table that "
+        f"reaches {ENOUGH:.0%}."
+        if least
+        else f"No design of this table shows in {ENOUGH:.0%} of studies that two sets differ by less than {points} "
+        "points, even if they do not differ. Add readers or images, or plan with a wider margin and state it."
+    )
+    return (
+        first,
+        "Each reader is compared with nobody but himself or herself, so that how much readers differ matters little, "
+        "and images matter more than in a study of one set.",
+    )
 
 
 def sentences(made: Plan) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ COLUMNS = (
     "locked_at",
     "first_answer",
     "comment",
+    "arm",
 )
 """Of readings.csv; practice is not in it. `truth` is 1 for synthetic, 0 for real."""
 
@@ -64,6 +65,7 @@ class Reading:
         locked_at: When the server took the answer.
         first_answer: What was answered at first, where the reader took that back; times are those of the first look.
         comment: In free words.
+        arm: 0 for real images, 1 for the study's set, 2 for the set that it is compared with.
     """
 
     reader: str
@@ -83,6 +85,7 @@ class Reading:
     locked_at: str
     first_answer: int | None = None
     comment: str = ""
+    arm: int = 0
 
     @property
     def image(self) -> tuple[bool, str]:
@@ -198,6 +201,7 @@ def _reading(row: Mapping[str, Any]) -> Reading:
         locked_at=str(row["locked_at"]),
         first_answer=_optional(row, "first_answer"),
         comment=str(row["comment"]).strip(),
+        arm=_whole(row, "arm", 0, 2),
     )
 
 

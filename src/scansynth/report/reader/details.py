@@ -7,7 +7,7 @@ from typing import Any
 from scansynth.reader.statistics.detection import Share
 from scansynth.reader.statistics.verdict import Published
 from scansynth.report.artefacts import Values, pair_of
-from scansynth.report.figures.words import clean, moment, number, setting
+from scansynth.report.figures.words import clean, moment, number, reason, setting
 from scansynth.report.reader.artefacts import ReadersView
 from scansynth.report.reader.figures import between, two
 
@@ -63,6 +63,7 @@ def details(analysis: Values) -> list[tuple[str, str]]:
     primary = analysis["primary"]
     if primary:
         rows += _primary(primary)
+    rows += _sets(analysis["sets"])
     for name, (words, unit, times) in _TRENDS.items():
         trend = analysis["course"]["trends"][name]
         if trend is not None:
@@ -88,6 +89,19 @@ def _primary(primary: Values) -> list[tuple[str, str]]:
         passed = "" if check["passed"] else ", failed"
         found, needed = 100.0 * float(check["found"]), 100.0 * float(check["needed"])
         rows.append((f"control: {clean(check['name'])}", f"{found:.0f}%, needed {needed:.0f}%{passed}"))
+    return rows
+
+
+def _sets(found: Values | None) -> list[tuple[str, str]]:
+    """The comparison with another set."""
+    if found is None:
+        return []
+    first, second = (clean(name) for name in found["sets"])
+    rows = [(f"{first} against {second}: {clean(found['outcome'])}", reason(found["why"]))]
+    if "auc" in found:
+        for name, auc, ends in zip(found["sets"], found["auc"], found["auc_intervals"], strict=True):
+            rows.append((f"readers' mean AUC of {clean(name)}", f"{two(float(auc))} ({between(pair_of(ends))})"))
+        rows.append(("p of the two one-sided tests of their difference", f"{float(found['equivalence_p']):.3f}"))
     return rows
 
 
@@ -139,6 +153,7 @@ def protocol_rows(readers: ReadersView) -> list[tuple[str, str]]:
         ("mix of real and synthetic", clean(protocol["mix"])),
         ("labels", setting(list(protocol["labels"])) or "none"),
         ("set that was read", clean(protocol["synthetic_set"])),
+        ("set that it is compared with", clean(protocol["against"]) if protocol["against"] else "none"),
         ("commitment to the sealed truth", clean(protocol["commitment"])),
     ]
 
