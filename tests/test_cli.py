@@ -82,7 +82,7 @@ def tree(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): sha256_file(path)
         for path in folder.rglob("*")
-        if path.is_file() and path.name not in {"journal.jsonl", ".lock"}
+        if path.is_file() and path.name not in {"journal.jsonl", "journal.end.json", ".lock"}
     }
 
 

@@ -380,8 +380,19 @@ def test_a_study_fresh_from_init_is_not_released_and_its_journal_holds_together(
     assert "the chain of lines is whole" in said
     copy = tmp_path / "study"
     copy.mkdir()
-    shutil.copy(study / "study.toml", copy)
+    for name in ("study.toml", "journal.end.json"):
+        shutil.copy(study / name, copy)
     lines = (study / "journal.jsonl").read_text().splitlines(keepends=True)
     (copy / "journal.jsonl").write_text("".join([lines[0], *lines[2:]]))
     assert scansynth("journal", copy) == 2
     assert "line 2 does not follow" in " ".join(capsys.readouterr().err.split())
+    (copy / "journal.jsonl").write_text("".join(lines[:-1]))
+    assert scansynth("journal", copy) == 2
+    assert "cut off at its end" in " ".join(capsys.readouterr().err.split())
+    (copy / "journal.jsonl").write_text("".join(lines))
+    assert scansynth("journal", copy) == 0
+    written = [json.loads(line) for line in lines if json.loads(line)["event"] == "written"]
+    for line in written:
+        if line["stage"] != "init":
+            assert line["inputs"], line["stage"]
+        assert line["stage"] == "init" or len(line["settings"]) == 64

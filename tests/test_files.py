@@ -269,7 +269,7 @@ def test_a_part_that_the_disk_refuses_says_what_to_do(tmp_path: Path, monkeypatc
 
 def chain(path: Path, count: int = 5) -> list[bytes]:
     for number in range(count):
-        files.append_chained_line(path, {"number": number})
+        files.append_chained_line(path, {"number": number}, path.with_name("end"))
     return path.read_bytes().splitlines(keepends=True)
 
 
@@ -296,10 +296,23 @@ def test_a_chain_without_a_line_or_with_another_one_is_broken_there(tmp_path: Pa
     assert place + 1 in files.broken_links(path)
 
 
+@pytest.mark.parametrize("kept", range(5))
+def test_lines_gone_from_the_end_are_found_by_what_keeps_its_hash(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / "log"
+    lines = chain(path)
+    end = files.read_json(tmp_path / "end")[files.END]
+    assert files.lost_lines(path, [end]) == []
+    path.write_bytes(b"".join(lines[:kept]))
+    assert files.broken_links(path) == [], "the chain alone does not tell"
+    assert files.lost_lines(path, [end]) == [end]
+    early = files.sha256_bytes(lines[0].rstrip(b"\n"))
+    assert files.lost_lines(path, [early]) == ([] if kept else [early])
+
+
 def test_a_line_that_a_kill_cut_short_breaks_no_chain(tmp_path: Path) -> None:
     path = tmp_path / "log"
     lines = chain(path)
     path.write_bytes(b"".join(lines)[:-7])
-    files.append_chained_line(path, {"number": 9})
+    files.append_chained_line(path, {"number": 9}, path.with_name("end"))
     assert files.broken_links(path) == []
     assert [row["number"] for row in files.read_json_lines(path)] == [0, 1, 2, 3, 9]

@@ -22,6 +22,9 @@ _CHUNK = 1 << 20
 PREVIOUS = "previous"
 """In a chained line: the SHA-256 of the line before, without its end; empty in the first."""
 
+END = "sha256"
+"""In the file that keeps the end of chained lines: the hash of the last one."""
+
 NEW, OLD = ".scansynth-new-", ".scansynth-old-"  # names that no user folder has
 _UMASK = os.umask(0)
 os.umask(_UMASK)  # it can only be read by setting it
@@ -161,10 +164,15 @@ def append_json_line(path: Path, value: Mapping[str, Any]) -> None:
             os.fsync(stream.fileno())
 
 
-def append_chained_line(path: Path, value: Mapping[str, Any]) -> None:
+def append_chained_line(path: Path, value: Mapping[str, Any], end: Path) -> None:
     """Appends one JSON line that holds the hash of the line before, so that a line changed later is found.
 
     A line that was cut short before counts as a line: nothing is ever taken out.
+
+    Args:
+        path: Of the lines.
+        value: The line.
+        end: File that keeps the hash of the last line, so that lines gone from the end are found.
     """
     with storage_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -176,6 +184,7 @@ def append_chained_line(path: Path, value: Mapping[str, Any]) -> None:
             stream.write(line if not before or before.endswith(b"\n") else b"\n" + line)
             stream.flush()
             os.fsync(stream.fileno())
+            write_json(end, {END: chain_head(line)})
 
 
 def chain_head(data: bytes) -> str:
@@ -188,7 +197,7 @@ def chain_head(data: bytes) -> str:
 def broken_links(path: Path) -> list[int]:
     """Numbers of the chained lines, from 1, that do not follow from the line before; one cut short breaks nothing.
 
-    That lines are gone from the end of the file cannot be told from the file alone.
+    That lines are gone from the end of the file cannot be told from the file alone; see `lost_lines`.
     """
     lines = path.read_bytes().split(b"\n") if path.exists() else []
     broken, before = [], ""
@@ -201,6 +210,13 @@ def broken_links(path: Path) -> list[int]:
             broken.append(number + 1)
         before = sha256_bytes(line)
     return broken
+
+
+def lost_lines(path: Path, known: Iterable[str]) -> list[str]:
+    """Those of some hashes of chained lines, of which the file holds no line: it was cut off before them."""
+    lines = path.read_bytes().split(b"\n") if path.exists() else []
+    held = {sha256_bytes(line) for line in lines if line}
+    return [digest for digest in known if digest not in held]
 
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

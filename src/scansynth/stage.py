@@ -55,6 +55,11 @@ class StageRecord:
         """One hash over all outputs: the input digest of the stages that follow."""
         return sha256_json(dict(self.outputs))
 
+    @property
+    def logged(self) -> dict[str, Any]:
+        """What the journal keeps of it: digests of what was read and of what was written, and the time of work."""
+        return {"inputs": dict(self.inputs), "outputs": self.digest, "seconds": round(self.seconds, 3)}
+
     def differs(self, inputs: Mapping[str, str], settings: Mapping[str, Any] | None = None) -> list[str]:
         """Names of the inputs and settings that are no longer those of this record; no settings: inputs alone."""
         before, now = dict[str, Any](self.inputs), dict[str, Any](inputs)

@@ -14,7 +14,7 @@ from typing import Any
 
 from scansynth.config import StudyConfig, load_config
 from scansynth.errors import StudyError
-from scansynth.files import append_chained_line, chain_head, storage_faults
+from scansynth.files import append_chained_line, chain_head, sha256_file, storage_faults
 from scansynth.recipe import Recipe, load_recipe
 
 CONFIG = "study.toml"
@@ -125,6 +125,11 @@ class Study:
     def journal(self) -> Path:
         return self.folder / "journal.jsonl"
 
+    @property
+    def journal_end(self) -> Path:
+        """Keeps the hash of the journal's last line."""
+        return self.folder / "journal.end.json"
+
     def release(self, name: str) -> Path:
         """What the study keeps of one release: its manifest and its register."""
         return self.folder / RELEASES / name
@@ -159,10 +164,13 @@ class Study:
     def log(self, stage: str, event: str, **facts: Any) -> None:
         """Adds one line to the journal: what happened, when, by whom; never a file name or an identifier.
 
-        Each line holds the hash of the line before.
+        Each line holds the hash of the line before, and that of `study.toml` as it was then. `facts` should hold the
+        digests of what was read and of what was written, as `StageRecord.logged` has them.
         """
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        append_chained_line(self.journal, {"time": now, "stage": stage, "event": event, "user": _user(), **facts})
+        settings = sha256_file(self.config_file) if self.config_file.is_file() else ""
+        line = {"time": now, "stage": stage, "event": event, "user": _user(), "settings": settings, **facts}
+        append_chained_line(self.journal, line, self.journal_end)
 
     def journal_head(self) -> str:
         """Hash of the journal's last line, which fixes all lines before it; empty: there is none."""

@@ -117,7 +117,11 @@ def run_ingests(
 
 def outputs(study: Path) -> dict[str, str]:
     """SHA-256 of each file of a study but for records, which hold seconds, and the journal."""
-    found = [path for path in study.rglob("*") if path.is_file() and path.name not in {"stage.json", "journal.jsonl"}]
+    found = [
+        path
+        for path in study.rglob("*")
+        if path.is_file() and path.name not in {"stage.json", "journal.jsonl", "journal.end.json"}
+    ]
     return {path.relative_to(study).as_posix(): sha256_file(path) for path in found}
 
 

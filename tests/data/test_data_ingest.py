@@ -250,7 +250,8 @@ def test_an_interruption_leaves_the_old_cohort(
         ingest(study_of(folder, tiny_dicom_folder(name="b", patients=8)), KEY, stop)
     assert snapshot(folder / "cohort") == before
     partial = [PARTIAL] if fault is KeyboardInterrupt else []
-    assert sorted(path.name for path in folder.iterdir()) == [*partial, "cohort", "journal.jsonl", "private"]
+    kept = ["cohort", "journal.end.json", "journal.jsonl", "private"]
+    assert sorted(path.name for path in folder.iterdir()) == [*partial, *kept]
 
 
 def test_each_reason_for_leaving_out(

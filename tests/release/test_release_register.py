@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,10 +16,11 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from scansynth.errors import ReleaseError
-from scansynth.files import read_csv, read_json
+from scansynth.files import read_csv, read_json, write_json
 from scansynth.metrics.fingerprint import fingerprint, likeness
-from scansynth.release.register import PRINTS, REGISTER, _calibrated, registers_of, whose
-from scansynth.study import Study
+from scansynth.release.manifest import MANIFEST
+from scansynth.release.register import PRINTS, REGISTER, _calibrated, journal_cut_off, registers_of, whose
+from scansynth.study import Study, open_study
 
 Change = Callable[[np.ndarray], np.ndarray]
 GREY = 257
@@ -165,6 +168,25 @@ def test_a_real_image_is_not_claimed(
     assert whose(tmp_path / "real.png", (released,)) is None
     assert scansynth("whose", tmp_path / "real.png", released) == 0
     assert "not known" in capsys.readouterr().out
+
+
+def test_a_release_knows_the_journal_before_it(whole_study: Study, released: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole_study.folder, tmp_path / "study")
+    study = open_study(tmp_path / "study")
+    study.log("audit", "written")
+    study.releases[0].joinpath(MANIFEST).write_text(
+        json.dumps({**read_json(released / MANIFEST), "journal": study.journal_head()})
+    )
+    study.log("release", "written")
+    assert journal_cut_off(study) == ""
+    lines = study.journal.read_bytes().splitlines(keepends=True)
+    study.journal.write_bytes(b"".join(lines[:-1]))
+    assert "journal.end.json names" in journal_cut_off(study)
+    study.journal_end.unlink()
+    assert "that file is gone" in journal_cut_off(study)
+    study.journal.write_bytes(b"".join(lines[:-2]))
+    write_json(study.journal_end, {"sha256": study.journal_head()})
+    assert journal_cut_off(study).startswith("before the release ")
 
 
 def test_what_is_no_image_or_no_register_is_refused(released: Path, tmp_path: Path, whole_study: Study) -> None:

@@ -119,12 +119,13 @@ def journal(study: StudyFolder) -> None:
     """Shows what was done in a study, when and by whom, and checks that no line was changed."""
     from scansynth.errors import StudyError
     from scansynth.files import PREVIOUS, broken_links, read_json_lines
+    from scansynth.release.register import journal_cut_off
     from scansynth.study import open_study
 
     opened = open_study(study)
-    told = ("time", "stage", "event", "user", PREVIOUS)
+    told = ("time", "stage", "event", "user", "settings", PREVIOUS)
     for line in read_json_lines(opened.journal):
-        rest = ", ".join(f"{key} {value}" for key, value in line.items() if key not in told and value not in ("", []))
+        rest = ", ".join(f"{key} {_short(value)}" for key, value in line.items() if key not in told and value)
         who = f" by {line['user']}" if line.get("user") else ""
         console.result(
             f"{line.get('time', '')}  {line.get('stage', '')}: {line.get('event', '')}{who}  {rest}".rstrip()
@@ -134,4 +135,14 @@ def journal(study: StudyFolder) -> None:
         raise StudyError(
             f"the journal was changed: line {', '.join(map(str, broken))} does not follow from the line before"
         )
+    if lost := journal_cut_off(opened):
+        raise StudyError(f"the journal was cut off at its end: it no longer holds the line {lost}")
     console.result(f"the chain of lines is whole; its end is {opened.journal_head() or 'empty'}")
+
+
+def _short(value: object) -> str:
+    """A fact of the journal for people: of a hash its first digits."""
+    if isinstance(value, dict):
+        return "(" + ", ".join(f"{name} {_short(one)}" for name, one in value.items()) + ")"
+    text = str(value)
+    return text[:12] if len(text) == 64 and text.isalnum() else text

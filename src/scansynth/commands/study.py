@@ -198,11 +198,51 @@ def _generate_labels(folder: Path, labels: tuple[str, ...], key: Path | None, *,
 
 
 @app.command()
-def report(study: StudyFolder, key: KeyFile = None) -> None:
+def report(
+    study: StudyFolder,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Print it to report.pdf, too; needs Chromium, Chrome or Edge.")
+    ] = False,
+    gallery: Annotated[
+        bool, typer.Option("--gallery", help="Write pages of every synthetic image beside its nearest real one, too.")
+    ] = False,
+    compare: Annotated[
+        str | None,
+        typer.Option(metavar="OTHER", help="Set of this study, or folder of a study, to lay beside the set, too."),
+    ] = None,
+    key: KeyFile = None,
+) -> None:
     """Writes the report page for the review board."""
     from scansynth.study import PAGE
 
-    one_stage(study, "report", key, lambda opened: opened.report / PAGE)
+    browser = _browser() if pdf else ""
+
+    def further(opened: Study) -> None:
+        if gallery:
+            from scansynth.report.gallery import write_gallery
+
+            with console.bar("comparing images") as progress:
+                _wrote(study, opened, write_gallery(opened, progress))
+        if compare is not None:
+            from scansynth.report.compare import write_comparison
+
+            _wrote(study, opened, write_comparison(opened, compare))
+        if browser:
+            from scansynth.report.printed import print_page
+
+            _wrote(study, opened, print_page(opened.report / PAGE, browser))
+
+    one_stage(study, "report", key, lambda opened: opened.report / PAGE, also=further)
+
+
+def _browser() -> str:
+    from scansynth.report.printed import find_browser
+
+    return find_browser()
+
+
+def _wrote(study: Path, opened: Study, path: Path) -> None:
+    console.result(f"wrote {study / path.relative_to(opened.folder)}")
 
 
 @app.command()

@@ -106,7 +106,7 @@ def ingest(study: Study, key: InstitutionKey, progress: Progress = silent) -> In
         # before the cohort takes its place: a kill after that would leave a finished stage with the names of an old one
         write_linkage(study.linkage, key, scans, [item for item in left if item.reason != REASON])
     counts = {"cases": len(cases), "patients": len(roles), "left_out": len(left)}
-    study.log("ingest", "written", seconds=round(record.seconds, 3), **counts)
+    study.log("ingest", "written", **counts, **record.logged)
     new = sum(patient not in plan.known for patient in roles)
     return summarise(facts, cases, record.seconds, new, (*plan.notes, *built.notes))
 

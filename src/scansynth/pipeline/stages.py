@@ -113,7 +113,7 @@ def _train(study: Study, around: Surroundings, progress: Progress) -> None:
     if study.config.tracking.real_images:
         around.warn("tracking.real_images is on: real cases go to the trackers")
     record = train_run(study, pick_device(), progress, around.warn)
-    study.log("train", "written", seconds=record.seconds)
+    study.log("train", "written", **record.logged)
 
 
 def synthetic_count(study: Study) -> int:
@@ -146,7 +146,7 @@ def _generate(study: Study, around: Surroundings, progress: Progress) -> None:
         labels=study.config.synthetic.labels,
         even_if_collapsed=around.even_if_collapsed,
     )
-    study.log("generate", "written", seconds=record.seconds, images=count)
+    study.log("generate", "written", images=count, **record.logged)
 
 
 def _generate_settings(study: Study) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def _audit(study: Study, around: Surroundings, progress: Progress) -> None:
         engine=study.config.engine,
     )
     record = read_record(study.evidence())
-    study.log("audit", "written", seconds=record.seconds if record else 0.0)
+    study.log("audit", "written", **(record.logged if record else {}))
     for line in spoken(judged(claims)):
         around.say(line)
 
@@ -207,7 +207,7 @@ def _report(study: Study, around: Surroundings, progress: Progress) -> None:
     write_report(study)
     progress(1, 1)
     record = read_record(study.report)
-    study.log("report", "written", seconds=record.seconds if record else 0.0)
+    study.log("report", "written", **(record.logged if record else {}))
 
 
 def _record_digests(study: Study, **folders: Path) -> dict[str, str]:

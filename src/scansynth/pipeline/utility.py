@@ -15,7 +15,7 @@ from scansynth.files import write_json
 from scansynth.ledger import PERMITTED, Use
 from scansynth.pipeline.supply import make_supplies, sets_of, supplies
 from scansynth.seeds import generator
-from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_record
+from scansynth.stage import StageRecord, hash_outputs, plain, read_record, versions, write_record
 from scansynth.study import ANALYSIS, CLAIMS_FILE, PLAN, Study
 from scansynth.utility.external import check_external, external_notes, external_specs, run_external
 from scansynth.utility.gathering import LeftOut, attributes, blocks, detections, left_out
@@ -67,7 +67,8 @@ def run_utility(study: Study, bar: Bar, warn: Callable[[str], None], *, even_if_
             run_external(study, outside, progress)
     with bar("analysing") as progress:
         analysis = conclude(study, grid, progress)
-    study.log(STAGE, "written", jobs=len(grid.specs), ran=len(ran))
+    record = read_record(study.trial)
+    study.log(STAGE, "written", jobs=len(grid.specs), ran=len(ran), **(record.logged if record else {}))
     return Trial(analysis, len(grid.specs), len(ran))
 
 

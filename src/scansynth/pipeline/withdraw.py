@@ -141,7 +141,8 @@ def withdraw(study: Study, withdrawal: Withdrawal) -> None:
             write_text(folder / NOTICE, _notice(folder, record, study.config.governance.responsible_person))
     shutil.rmtree(study.encoders, ignore_errors=True)
     remove_patients(study, patients, withdrawn_from(study).inputs)
-    study.log("withdraw", "written", images=withdrawal.images, artefacts=len(withdrawal.traces))
+    facts = {"images": withdrawal.images, "artefacts": len(withdrawal.traces)}
+    study.log("withdraw", "written", inputs=dict(withdrawn_from(study).inputs), **facts)
 
 
 def _notice(folder: Path, record: StageRecord, responsible: str) -> str:

@@ -99,7 +99,7 @@ def close(
     unfinished = {reader: (given, asked) for reader, (given, asked) in closing["unfinished"].items()}
     changed = sum(one.first_answer is not None for one in readings)
     told = {"readings": len(readings), "changed": changed, "early": bool(unfinished)}
-    study.log(STAGE, "written", **told, **_kept(worklist, locked))
+    study.log(STAGE, "written", inputs=hashes, **told, **_kept(worklist, locked))
     progress(_STEPS, _STEPS, "closed")
     return Closed(len(readings), unfinished, machine)
 

@@ -70,7 +70,7 @@ def conclude(study: Study) -> Analysis:
         versions=versions(),
     )
     write_record(folder, record)
-    study.log(STAGE, "written", verdict=found.decision.outcome.value)
+    study.log(STAGE, "written", verdict=found.decision.outcome.value, **record.logged)
     return found
 
 

@@ -37,7 +37,7 @@ from scansynth.reader.server.worklist import (
 )
 from scansynth.reader.truth import Secret, Truth, practice_places, reader_names, set_out
 from scansynth.seeds import derive_seed, generator
-from scansynth.stage import StageRecord, hash_outputs, plain, versions, write_record
+from scansynth.stage import StageRecord, hash_outputs, plain, read_record, versions, write_record
 from scansynth.study import PROBE, PROTOCOL, SEALED, SPARES, WORKLIST_FOLDER, Study
 
 STAGE = "reader create"
@@ -123,7 +123,9 @@ def create(
         seal_path.unlink(missing_ok=True)  # the key of nothing would only stand in the way
         raise
     progress(_STEPS, _STEPS, "sealed")
-    study.log(STAGE, "written", readers=settings.readers, images=settings.images, overridden=bool(plan.probed.refusal))
+    record = read_record(study.reader)
+    told = {"readers": settings.readers, "images": settings.images, "overridden": bool(plan.probed.refusal)}
+    study.log(STAGE, "written", **told, **(record.logged if record else {}))
     return Created(study.reader, seal_path, tokens, administrator, plan.design.presentations, plan.probed)
 
 

@@ -147,6 +147,7 @@ def release(study: Study, wishes: Wishes, progress: Progress = silent) -> Releas
         study.log(
             "release",
             "written",
+            inputs=_inputs(candidate),
             release=sha256_file(folder / MANIFEST),
             images=manifest.images,
             kept_back=manifest.kept_back,
@@ -280,16 +281,21 @@ def overridden(override: Override | None, reasons: Sequence[Reason]) -> Mapping[
     return {"by": override.by, "reason": override.reason, "against": [reason.text for reason in reasons]}
 
 
+def _inputs(candidate: Candidate) -> dict[str, str]:
+    """Digests of what is released."""
+    return {
+        "set": candidate.made.record.digest,
+        "weights": candidate.source.facts.weights_sha256,
+        "evidence": candidate.evidence.record.digest,
+    }
+
+
 def _remember(candidate: Candidate, release: Path, patients: tuple[str, ...], signed_with: str) -> None:
     """Writes into the study what is released: the manifest, and who was read for it."""
     data = (release / MANIFEST).read_bytes()
     record = StageRecord(
         stage="release",
-        inputs={
-            "set": candidate.made.record.digest,
-            "weights": candidate.source.facts.weights_sha256,
-            "evidence": candidate.evidence.record.digest,
-        },
+        inputs=_inputs(candidate),
         settings={"signed_with": signed_with},
         outputs={MANIFEST: sha256_bytes(data)},
         seed=candidate.study.config.seed,

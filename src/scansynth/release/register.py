@@ -16,7 +16,7 @@ from scansynth.data.scans.duplicates import pixel_digest
 from scansynth.dicom.header import Header
 from scansynth.dicom.read import Limits
 from scansynth.errors import DicomError, ReleaseError
-from scansynth.files import read_csv, read_json, sha256_file, write_json
+from scansynth.files import END, lost_lines, read_csv, read_json, sha256_file, write_json
 from scansynth.metrics.fingerprint import SIDE, Prints, fingerprint, likeness
 from scansynth.release.manifest import MANIFEST, TABLE, read_manifest
 from scansynth.seeds import generator
@@ -176,3 +176,23 @@ def _same_pixels(values: NDArray[np.float32], low: float, high: float, rows: Seq
     units = np.clip(np.rint((values.astype(np.float64) - low) * (65535.0 / (high - low))), 0.0, 65535.0)
     digests = {pixel_digest(values), pixel_digest(units.astype(np.uint16))}
     return next((number for number, row in enumerate(rows) if row["pixels"] in digests), None)
+
+
+def journal_cut_off(study: Study) -> str:
+    """What knows of a line at the end of the journal that is gone from it, in words; empty: nothing does.
+
+    The study keeps the hash of the last line beside the journal, and each release that of the last line before it:
+    who cuts off lines must alter them, too, and those of a release that is out there cannot be altered.
+    """
+    known = {}
+    try:
+        if study.journal_end.is_file():
+            known[str(read_json(study.journal_end)[END])] = f"that {study.journal_end.name} names as the last"
+        elif study.journal_head():
+            return f"that {study.journal_end.name} named as the last, and that file is gone"
+        for place in study.releases:
+            known[read_manifest(place).journal] = f"before the release {place.name}"
+    except (ValueError, TypeError, KeyError, OSError):
+        return f"that {study.journal_end.name} named as the last, and that file is damaged"
+    lost = lost_lines(study.journal, [digest for digest in known if digest])
+    return known[lost[0]] if lost else ""

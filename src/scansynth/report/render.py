@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from scansynth.data.sets import LABEL_SEPARATOR
@@ -19,6 +19,7 @@ from scansynth.report.answered import asked, verdicts
 from scansynth.report.collect import GRID_SIDE, MOMENT_SIDE, Findings, GridPair, TrainingView, collect
 from scansynth.report.figures.pictures import montage, sheet, shrink_factor
 from scansynth.report.figures.words import clean, count, modality, number, span
+from scansynth.report.source import sources
 from scansynth.report.standing import report_inputs, report_settings, setting_rows
 from scansynth.report.training.curves import training_charts
 from scansynth.report.training.words import EVENTS_LISTED, ending, event_rows, facts_rows, level
@@ -85,10 +86,6 @@ def _examples(findings: Findings) -> set[str]:
 
 def render(findings: Findings) -> str:
     """The page as HTML. Whatever comes from an artefact is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["number"] = number
     context = (
         _frame(findings)
         | verdicts(findings)
@@ -97,14 +94,28 @@ def render(findings: Findings) -> str:
         | _training(findings)
         | _provenance(findings)
     )
-    return environment.get_template("report.html").render(context)
+    return template("report.html").render(context)
+
+
+def template(name: str) -> Template:
+    """A template of the report; whatever is put into it is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["number"] = number
+    return environment.get_template(name)
+
+
+def style() -> Markup:
+    """The style sheet that all pages of the report share."""
+    return Markup((_HERE / "report.css").read_text(encoding="utf-8"))
 
 
 def _frame(findings: Findings) -> dict[str, Any]:
-    style = (_HERE / "report.css").read_text(encoding="utf-8")
     return {
         "name": clean(findings.study.config.name),
-        "css": Markup(style),
+        "css": style(),
+        "sources": sources(findings),
         "sentence": _sentence(findings),
         "as_of": tables.newest(findings),
         "shows_real": bool(findings.pictured or _examples(findings)),

@@ -105,7 +105,8 @@ def detect(
         write_csv(folder / SCORES, COLUMNS, rows)
         _write_rest(folder, scans, scored, known, job.name, notes)
     above = int(np.sum(scored.scores >= known.threshold))
-    study.log("detect", "written", images=len(rows), above=above)
+    used = read_record(job)
+    study.log("detect", "written", inputs={"job": used.digest if used else ""}, images=len(rows), above=above)
     return Detections(len(rows), above, scans.reasons, notes, job.name)
 
 

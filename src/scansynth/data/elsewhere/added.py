@@ -86,7 +86,7 @@ def add_set(
         write_record(out, record)
     _write_names(study.linkage, name, new.names)
     left_out = sum(new.left.values())
-    study.log(ADD_SET, "written", seconds=record.seconds, images=len(new.images), left_out=left_out)
+    study.log(ADD_SET, "written", images=len(new.images), left_out=left_out, **record.logged)
     return Added(len(new.images), ", ".join(sorted(set(new.labels))), new.left, new.notes)
 
 
