@@ -105,9 +105,14 @@ def detect(
         write_csv(folder / SCORES, COLUMNS, rows)
         _write_rest(folder, scans, scored, known, job.name, notes)
     above = int(np.sum(scored.scores >= known.threshold))
-    used = read_record(job)
-    study.log("detect", "written", inputs={"job": used.digest if used else ""}, images=len(rows), above=above)
+    study.log("detect", "written", inputs=_digest(job), images=len(rows), above=above)
     return Detections(len(rows), above, scans.reasons, notes, job.name)
+
+
+def _digest(job: Path) -> dict[str, str]:
+    """What the journal says of the detector."""
+    record = read_record(job)
+    return {"job": record.digest if record else ""}
 
 
 def pick_job(study: Study, arm: str) -> Path:
