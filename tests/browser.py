@@ -1,4 +1,4 @@
-"""Debian's Chromium, for tests that open pages."""
+"""Debian's Chromium and Firefox, for tests that open pages."""
 
 from __future__ import annotations
 
@@ -9,16 +9,48 @@ from typing import Any
 
 import pytest
 
-_CHROMIUM = Path("/usr/bin/chromium")
+_CHROMIUM, _FIREFOX = Path("/usr/bin/chromium"), Path("/usr/bin/firefox-esr")
+
+_running: list[Any] = []
+"""The driver, while a browser is open: a process has one."""
+
+BROWSERS = ("chromium", "firefox")
+
+
+def open_browser(name: str) -> contextlib.AbstractContextManager[Any]:
+    """A headless browser by its name, of BROWSERS."""
+    return chromium() if name == "chromium" else firefox()
 
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Any]:
     """A headless Chromium; skips the test where there is none."""
-    if not _CHROMIUM.exists():
-        pytest.skip("Chromium is not installed, so pages cannot be opened")
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
-    with sync.sync_playwright() as play:
+    with _driver(_CHROMIUM) as play:
         browser = play.chromium.launch(executable_path=str(_CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
+
+
+@contextlib.contextmanager
+def firefox() -> Iterator[Any]:
+    """A headless Firefox as Debian builds it, driven by WebDriver BiDi; skips the test where there is none."""
+    with _driver(_FIREFOX) as play:
+        browser = play.firefox.launch(channel="moz-firefox", executable_path=str(_FIREFOX))
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def _driver(program: Path) -> Iterator[Any]:
+    if not program.exists():
+        pytest.skip(f"{program.name} is not installed, so pages cannot be opened in it")
+    sync = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
+    if _running:
+        yield _running[0]
+        return
+    with sync.sync_playwright() as play:
+        _running.append(play)
+        try:
+            yield play
+        finally:
+            _running.clear()

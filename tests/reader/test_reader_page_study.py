@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from browser import chromium
+from browser import BROWSERS, chromium, open_browser
 from numpy.typing import NDArray
 from page_kit import Served, begin, device, served, skip_practice
 
@@ -26,14 +26,20 @@ def browser() -> Iterator[Any]:
         yield found
 
 
+@pytest.fixture(params=BROWSERS)
+def any_browser(request: pytest.FixtureRequest) -> Iterator[Any]:
+    with open_browser(request.param) as found:
+        yield found
+
+
 @pytest.fixture
 def study(tmp_path: Path) -> Iterator[Served]:
     with served(tmp_path, count=10, practice=2, second_question=True, break_every=4) as found:
         yield found
 
 
-def test_a_study_is_read_by_keyboard_over_a_reload_and_on_another_device(browser: Any, study: Served) -> None:
-    with device(browser) as worklist:
+def test_a_study_is_read_by_keyboard_over_a_reload_and_on_another_device(any_browser: Any, study: Served) -> None:
+    with device(any_browser) as worklist:
         code = begin(study, worklist)
         assert worklist.text("#where") == "Practice image 1 of 2"
         worklist.keys("5", "y", "9", "Enter")
@@ -62,7 +68,7 @@ def test_a_study_is_read_by_keyboard_over_a_reload_and_on_another_device(browser
         worklist.keys("7", "Enter")
         worklist.moved("Image 5 of 10")
         worklist.arrived()
-        with device(browser) as other:
+        with device(any_browser) as other:
             other.page.goto(f"{study.address}/resume")
             other.page.wait_for_selector("#code:focus")  # the field waits for the code by itself
             other.page.keyboard.type(code.lower())
