@@ -7,7 +7,7 @@ SUM := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(SUM)
 READY_DEV := $(VENV)/.ready-dev-$(SUM)
 
-.PHONY: help demo test lint check format bench drill docs clean
+.PHONY: help demo test flicker lint check format bench drill docs clean
 
 help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -25,8 +25,11 @@ $(READY_DEV): $(READY)
 demo: $(READY)  ## From a phantom cohort to the report, in minutes
 	$(RUN)/scansynth demo --out demo
 
-test: $(READY_DEV)  ## All tests, about thirteen minutes on two cores
+test: $(READY_DEV)  ## All tests, on two cores
 	$(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+flicker: $(READY_DEV)  ## Ten runs, until one fails: make flicker TESTS=tests/FILE
+	for run in 1 2 3 4 5 6 7 8 9 10; do $(RUN)/python -m pytest -q $(TESTS) || exit 1; done
 
 lint: $(READY_DEV)  ## Style and types
 	$(RUN)/ruff format --check src tests benchmarks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shutil
@@ -98,6 +99,19 @@ def test_every_stage_wrote_its_record(study: Path) -> None:
         assert record["versions"]["scansynth"]
     record = read_json(study / "evidence" / "main" / "stage.json")
     assert record["inputs"]["scores"] == sha256_file(study / "gan" / "main" / "scores.csv")
+
+
+def test_the_run_that_tests_of_the_report_make_up_has_the_keys_of_a_real_one(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "report"))
+    made = importlib.import_module("fake_study").make_study(tmp_path / "made")
+    run = "gan/main/run.json"
+    assert read_json(made.folder / run).keys() <= read_json(study / run).keys()
+    lines = [
+        {key for line in read_json_lines(at / "gan/main/log.jsonl") for key in line} for at in (made.folder, study)
+    ]
+    assert {key for key in lines[0] if not key.startswith("average_")} <= lines[1]  # this recipe has no average
 
 
 def test_each_patient_has_one_role_and_the_generator_saw_train_alone(study: Path) -> None:

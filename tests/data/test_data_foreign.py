@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from scansynth.data.elsewhere.foreign import PICTURES, Scaling, read, survey
 from scansynth.dicom.sandbox import DecodePool
 from scansynth.dicom.write import MR_IMAGE_STORAGE, SyntheticFacts, image_uids, write_synthetic
+from scansynth.errors import CohortError
 
 SCALING = Scaling((-1000.0, 400.0), (0.0, 100.0))
 
@@ -45,3 +47,15 @@ def test_synthetic_images_alone_in_their_series_share_one_window(tmp_path: Path)
         made = read(survey(tmp_path, "DIR", pool, "MR", True), (32, 32), SCALING, pool, True)
     assert abs(int(made.images[0].max()) - 20000) < 100, "percentiles of the dark image alone would make it as bright"
     assert made.images[1].max() == 65535
+
+
+def test_an_image_set_without_files_is_named_with_what_to_do(tmp_path: Path) -> None:
+    for name in ("set.json", "images.npy", "cases.csv"):
+        (tmp_path / name).write_bytes(b"x")
+    with (
+        DecodePool(1, 1 << 30, 30.0) as pool,
+        pytest.raises(
+            CohortError, match=r"--real is an image set without DICOM or picture files; .* scansynth add-set"
+        ),
+    ):
+        survey(tmp_path, "--real", pool, None, False)

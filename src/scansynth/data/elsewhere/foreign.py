@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scansynth.console import Progress, silent
+from scansynth.data.elsewhere.taken import is_image_set
 from scansynth.data.scans.duplicates import pixel_digest
 from scansynth.data.scans.eligibility import commonest_modality, why_left_out, why_not_in_units
 from scansynth.data.scans.join import Left
@@ -172,12 +173,17 @@ def survey(
             else:
                 usable.append((source, size))
     if not usable:
-        raise _nothing(option, left)
+        raise _nothing(folder, option, left)
     return Survey(tuple(usable), tuple(left), modality, len(sources))
 
 
-def _nothing(option: str, left: Sequence[Left]) -> CohortError:
+def _nothing(folder: Path, option: str, left: Sequence[Left]) -> CohortError:
     """No image of a folder can be used."""
+    if is_image_set(folder):
+        return CohortError(
+            f"{option} is an image set without DICOM or picture files; write it as files with scansynth export, or add "
+            "it to a study with scansynth add-set"
+        )
     reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(item.reason for item in left).most_common(3))
     return CohortError(
         f"{option} holds no image that can be read ({reasons}); give DICOM, or grey PNG, JPEG or TIFF files"
