@@ -59,6 +59,7 @@ bench: $(READY)  ## The figures of docs/results that need no GPU and no real sca
 
 drill: $(READY_DEV)  ## An hour: killed trainings and ingests, 2,000 mutated files, a fuzzer, 20 readers on both databases
 	$(RUN)/python tests/gan/tiny_training.py build/drill 45
+	$(RUN)/python tests/gan/tiny_training.py build/drill-compact 45 0 compact
 	$(RUN)/python tests/reader/load_drill.py --seconds 600
 	$(RUN)/python tests/data/attacked.py build/attacks
 

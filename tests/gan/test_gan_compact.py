@@ -8,7 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_training import CPU, CPU_BF16, IMAGES, batch_of, fingerprint, smooth_images, tiny_job
+from tiny_training import (
+    CPU,
+    CPU_BF16,
+    IMAGES,
+    batch_of,
+    compact_recipe,
+    fingerprint,
+    plant_collapse,
+    smooth_images,
+    tiny_job,
+)
 
 from scansynth.console import silent
 from scansynth.errors import ConfigError, Interrupted
@@ -23,22 +33,6 @@ from scansynth.recipe import Change, Recipe, load_recipe
 
 SMALL = NetworkSettings(latent=8, style=8, grain=2, width=4, most=8)
 FAMILY = Compact(network=SMALL)
-
-
-def _recipe(**loss: float) -> Recipe:
-    tables = {
-        "network": {"latent": 8, "style": 8, "grain": 2, "width": 4, "most": 8},
-        "loss": loss,
-        "ema": {"half_life_images": 40},
-        "schedule": {
-            "epochs": 2,
-            "batch": 8,
-            "log_every_images": 24,
-            "grid_every_images": 48,
-            "healthy_every_images": 24,
-        },
-    }
-    return complete(load_recipe("compact", tables))
 
 
 def _state(recipe: Recipe, classes: int = 1, device: Device = CPU) -> TrainingState:
@@ -171,7 +165,7 @@ def test_convolution_is_the_modulated_one() -> None:
 
 def test_constants_come_from_the_training_images() -> None:
     """Both networks, and the average, have the same bands, fitted."""
-    state = _state(_recipe())
+    state = _state(compact_recipe())
     scales = [network.bands.scale for network in (state.generator, state.discriminator, state.average)]
     assert float((scales[0] - 1.0).abs().max()) > 0.01
     assert torch.equal(scales[0], scales[1])
@@ -180,7 +174,7 @@ def test_constants_come_from_the_training_images() -> None:
 
 def test_a_round_changes_both_networks_and_leaves_the_constants() -> None:
     """And no number is infinite; the figures are losses and probabilities."""
-    recipe = _recipe()
+    recipe = compact_recipe()
     state = _state(recipe)
     before = copy.deepcopy((state.generator.state_dict(), state.discriminator.state_dict()))
     real = torch.from_numpy(np.float32(smooth_images(8)[:, None] / 32767.5 - 1.0))
@@ -230,7 +224,7 @@ def test_the_rate_rises_stays_and_falls() -> None:
 @pytest.mark.parametrize("device", [CPU, CPU_BF16], ids=["float32", "bfloat16"])
 def test_a_stopped_training_goes_on_to_the_bit(tmp_path: Path, device: Device) -> None:
     """Networks, average, optimisers, strength of the penalty: as if it had not been stopped."""
-    whole, parts = (tiny_job(tmp_path / name, recipe=_recipe()) for name in ("whole", "parts"))
+    whole, parts = (tiny_job(tmp_path / name, recipe=compact_recipe()) for name in ("whole", "parts"))
     expected = fingerprint(train(whole, device, silent, pytest.fail))
 
     def stop(done: int, total: int, note: str = "") -> None:
@@ -242,12 +236,24 @@ def test_a_stopped_training_goes_on_to_the_bit(tmp_path: Path, device: Device) -
     assert fingerprint(train(parts, device, silent, pytest.fail)) == expected
 
 
+def test_a_collapse_is_answered_by_this_family_too(tmp_path: Path) -> None:
+    """Planted twice: first the penalty is to be calmer, then the rate is halved; both stand in the state."""
+    undo = plant_collapse((1, 72), (2, 72))
+    try:
+        state = train(tiny_job(tmp_path, recipe=compact_recipe()), CPU, silent, lambda text: None)
+    finally:
+        undo()
+    assert state.attempt == 3
+    assert state.changes == (Change.PENALTY, Change.RATE)
+    assert state.images == 96
+
+
 def test_two_threads_give_what_one_gives() -> None:
     """Sums are taken in another order: to within a thousandth of the weights' spread, after four rounds."""
     found, before = [], torch.get_num_threads()
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        recipe = _recipe()
+        recipe = compact_recipe()
         state = _state(recipe)
         real = torch.from_numpy(np.float32(smooth_images(8)[:, None] / 32767.5 - 1.0))
         for seen in range(0, 32, 8):

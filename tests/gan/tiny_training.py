@@ -1,7 +1,7 @@
 """A training of seconds, and a program that kills one and goes on with it.
 
-    python tiny_training.py FOLDER KILLS [SEED]: forks trainings that are killed at random moments and inside a save,
-    continues each, and prints as JSON where they were killed and what came out.
+    python tiny_training.py FOLDER KILLS [SEED [RECIPE]]: forks trainings that are killed at random moments and inside a
+    save, continues each, and prints as JSON where they were killed and what came out.
 
 The kills run in forks of one process that has warmed torch up, on one thread: a fork inherits no threads.
 """
@@ -37,7 +37,7 @@ from scansynth.gan.state import TrainingState, to_checkpoint
 from scansynth.gan.training_loop import TrainingJob, train
 from scansynth.learning.checkpoint import weights_bytes
 from scansynth.learning.device import Device
-from scansynth.recipe import load_recipe
+from scansynth.recipe import Recipe, load_recipe
 
 CPU = Device("cpu", "test", "float32", True)
 CPU_BF16 = replace(CPU, precision="bfloat16")
@@ -172,8 +172,19 @@ def _in_fork(work: Callable[[], None]) -> int:
         os._exit(code)
 
 
+def compact_recipe(**loss: float) -> Recipe:
+    """The recipe `compact` as small as it goes, for as many rounds."""
+    small = {"latent": 8, "style": 8, "grain": 2, "width": 4, "most": 8}
+    tables = {"network": small, "loss": loss, "ema": {"half_life_images": 40}, "schedule": RECIPE["schedule"]}
+    return complete(load_recipe("compact", tables))
+
+
+KILLED: dict[str, Recipe] = {}
+"""What is killed, under the key `recipe`; the tiny `dcgan` when there is none."""
+
+
 def _finish(folder: Path, minutes: float = NEVER) -> None:
-    state = train(tiny_job(folder, minutes=minutes), CPU, silent, lambda text: None)
+    state = train(tiny_job(folder, minutes=minutes, **KILLED), CPU, silent, lambda text: None)
     (folder / "fingerprint").write_text(fingerprint(state))
 
 
@@ -249,4 +260,6 @@ def main(out: Path, kills: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[4:] == ["compact"]:
+        KILLED["recipe"] = compact_recipe()
     main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else secrets.randbits(32))
