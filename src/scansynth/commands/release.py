@@ -1,4 +1,4 @@
-"""Commands of what leaves: release a set, verify a release, know an image again, and the journal."""
+"""Commands for what leaves: release a set, verify a release, recognise an image, and the journal."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def check_external(study: Study) -> None:
 
     Raises:
         CohortError: There is no such cohort, or its images are not comparable.
-        LedgerError: Patients are shared, or whether any is cannot be told.
+        LedgerError: Patients are shared, or it cannot be checked whether any are.
     """
     settings, ours = study.config.utility, load_cohort(study.cohort)
     for name, folder in _named(study):
@@ -139,7 +139,7 @@ def score_external(spec: ExternalSpec) -> None:
     """Writes `external-<name>.csv` into each job's folder, where it is not there yet for the same inputs.
 
     Raises:
-        LedgerError: Patients are shared, or whether any is cannot be told.
+        LedgerError: Patients are shared, or it cannot be checked whether any are.
         CohortError: There is no such cohort, or its images are not comparable.
         CheckpointError: A detector is missing or altered.
     """

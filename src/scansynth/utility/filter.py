@@ -65,7 +65,7 @@ def realism(features: Floats, reference: Floats) -> Floats:
 
 
 def check_tune(images: int) -> None:
-    """Passes when there are enough images of the tune patients to tell what real ones look like.
+    """Passes when there are enough images of the tune patients to know what real ones look like.
 
     Args:
         images: With the label of the set.

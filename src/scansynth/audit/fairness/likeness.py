@@ -179,7 +179,7 @@ class _Meter:
         return found
 
     def planted(self, spoiled: Floats, halves: Mask, margins: Floats) -> Floats:
-        """Share of the draws in which a group whose images alone are spoiled exceeds its margin, (J,)."""
+        """Share of the draws in which a group whose images alone are degraded exceeds its margin, (J,)."""
         found = np.zeros(len(self._judged))
         for place in range(len(self._judged)):
             own = self._members[:, place, None] > 0

@@ -30,12 +30,12 @@ Floats = NDArray[np.float64]
 
 
 def mean_auc(predictor: GroupPredictor, judged: int) -> float:
-    """How often an image of a judged group is told from one of the others, the mean over these groups."""
+    """How often an image of a judged group is distinguished from one of the others, the mean over these groups."""
     return float(predictor.auc[:judged].mean())
 
 
 def usable(predictor: GroupPredictor, judged: int) -> bool:
-    """The predictor tells the groups apart."""
+    """The predictor distinguishes the groups."""
     return mean_auc(predictor, judged) >= LEAST_AUC and ShareMeter(predictor).steadiness >= LEAST_STEADINESS
 
 
@@ -50,7 +50,7 @@ class SharedImages:
 
     @cached_property
     def spoiled(self) -> Mapping[str, Images]:
-        """Spoiled test images."""
+        """Degraded test images."""
         images = self.context.real.images
         return {
             "blur of 2 pixels": planted.blur(images, 2.0),
@@ -124,7 +124,7 @@ class Scene:
 
     @cached_property
     def spoiled(self) -> Mapping[str, Floats]:
-        """Features of spoiled test images."""
+        """Features of degraded test images."""
         return {fault: self.view.encode(changed) for fault, changed in self.images.spoiled.items()}
 
     @cached_property

@@ -105,7 +105,7 @@ def _pad_left(mask: Mask, count: int) -> Mask:
 
 
 def _against_half(real: Floats, spoiled: Floats, names: NDArray[Any], halves: Mask) -> Floats:
-    """KID of the spoiled second half against the first half, (draws,)."""
+    """KID of the degraded second half against the first half, (draws,)."""
     pool, groups = np.concatenate([real, spoiled]), np.concatenate([names, names])
     first, second = _pad_right(halves, len(spoiled)), _pad_left(~halves, len(real))
     return subset_kid(polynomial_kernel(pool, pool), different(groups), first, second)

@@ -37,7 +37,7 @@ _REWRITTEN = frozenset({IMAGES, MASKS, TABLE, SET_FACTS, FACTS, RECORD})
 def remove_patients(study: Study, patients: Collection[str], inputs: Mapping[str, str]) -> None:
     """Takes patients out of the cohort and out of `private/`, each whole or not at all; safe to repeat.
 
-    What cannot be told without the source stays as it was: the commonest Bits Stored, rescale and storage class, and
+    What cannot be known without the source stays as it was: the commonest Bits Stored, rescale and storage class, and
     the counts of `deidentification.csv`.
 
     Args:

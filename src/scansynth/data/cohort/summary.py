@@ -1,4 +1,4 @@
-"""What an ingest tells: counts, and warnings that stop nothing."""
+"""What an ingest reports: counts, and warnings that stop nothing."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def source_notes(headers: Sequence[Header]) -> list[str]:
 
 
 def air_notes(airless: int) -> list[str]:
-    """What is odd about CT slices of the whole chest, of which `airless` hold next to nothing below -300 HU."""
+    """What is unusual about CT slices of the whole chest, of which `airless` hold next to nothing below -300 HU."""
     words = "chest images hold almost no air (below -300 HU): check their Rescale Intercept, or set cohort.view"
     return [f"{airless} {words}"] if airless else []
 

@@ -1,4 +1,4 @@
-"""The same picture under two patients: found by its pixels, before roles are dealt.
+"""The same picture under two patients: found by its pixels, before roles are assigned.
 
 A person who was exported twice has two numbers and would get two roles, and a generator's training image would stand
 among the test images. Equal pixels are found by their digest. Pictures that were changed on the way (another window,

@@ -1,7 +1,7 @@
 """Patients who were withdrawn from a study: marked in the ledger, and never taken in again.
 
 The mark stands beside the cohort, not in it, so that it outlives a cohort that is removed and made again. It holds
-keyed hashes alone: of the patients, and of their pixels, so that the same picture under another number is known.
+keyed hashes alone: of the patients, and of their pixels, so that the same picture under another number is recognised.
 """
 
 from __future__ import annotations

@@ -99,5 +99,5 @@ def _images(found: ImageSet, facts: CohortFacts) -> Images:
 
 
 def _known(label: str, facts: CohortFacts) -> bool:
-    """Whether the cohort has a label, or all labels of an image whose generator did not tell them apart."""
+    """Whether the cohort has a label, or all labels of an image whose generator did not distinguish them."""
     return not facts.unlabelled and set(label.split(LABEL_SEPARATOR)) <= set(facts.labels)

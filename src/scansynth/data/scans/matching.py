@@ -52,7 +52,7 @@ def match(labels: Labels, found: Found) -> tuple[list[LabelRow | None], tuple[st
 
 
 def _by_path(labels: Labels, sources: Sequence[Source]) -> tuple[dict[str, LabelRow], list[str]]:
-    """The row of each file by the file's own name, and a note when names had to be read with indulgence."""
+    """The row of each file by the file's own name, and a note when names had to be matched leniently."""
     rows = [row for row in labels.rows if row.path is not None]
     taken: dict[str, LabelRow] = {}
     lenient: list[LabelRow] = []
