@@ -20,6 +20,7 @@ from scansynth.reader.server.comment import MOST, canonical
 from scansynth.reader.server.database import Database, open_database
 from scansynth.reader.server.locked import answers_of, export_readings
 from scansynth.reader.server.tables import readings, undone
+from scansynth.reader.statistics import strata
 from scansynth.reader.statistics.readings import Reading, read_readings, write_readings
 
 COUNT, PRACTICE = 4, 1
@@ -187,4 +188,8 @@ def test_comments_and_first_answers_pass_through_the_table(tmp_path: Path) -> No
     ]
     write_readings(path, rows)
     assert list(read_readings(path)) == rows
+    written = strata.comments(rows)
+    assert [one["comment"] for one in written] == [canonical(text) for text in TEXTS if canonical(text)]
+    assert {(one["reader"], one["synthetic"], one["answer"]) for one in written} == {("r01", True, 3)}
+    assert strata.changed(rows) == {"answers": len(rows) - 1, "sides": 4}, "3 is on the side of real; 4 to 7 were not"
     assert not any(f",{sign}" in path.read_text(encoding="utf-8") for sign in "=+@"), "no formula for a spreadsheet"

@@ -103,7 +103,7 @@ def make_readers(
     write_json(folder / PROBE, judged.as_json(override))
     fixed = Fixed(
         "5" * 32, images, images // 5, facts.labels, {}, study.config.synthetic.name, "c" * 64,
-        sha256_file(folder / SEALED), sha256_file(folder / PROBE), judged.as_json(override)["override"],
+        sha256_file(folder / SEALED), sha256_file(folder / PROBE), "e" * 64, judged.as_json(override)["override"],
     )  # fmt: skip
     write_json(folder / PROTOCOL, write_up(settings, fixed, NOW))
     display = Display(*facts.shape, facts.low, facts.high, "HU", facts.spacing)
@@ -122,5 +122,6 @@ def make_readers(
     unfinished = {f"r{readers:02d}": (asked - cut, asked)} if cut else {}
     hashes = {f"{name.partition('.')[0]}_sha256": sha256_file(folder / name) for name in (READINGS, MACHINE, PROTOCOL)}
     chain = {"rows": len(given), "sha256": "d" * 64}
-    write_json(folder / CLOSING, {"closed": LATER, "unfinished": unfinished, **hashes, "chain": chain})
+    told = {"closed": LATER, "unfinished": unfinished, "amendments": [], "set_aside": []}
+    write_json(folder / CLOSING, {**told, **hashes, "chain": chain})
     return study, conclude(study)

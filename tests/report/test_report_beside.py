@@ -476,12 +476,18 @@ def test_hostile_names_are_escaped(bare: Study, tmp_path: Path) -> None:
     path = study.reader / "analysis.json"
     values = read_json(path)
     values["notes"] = [evil]
+    written = {"reader": "r01", "position": 7, "synthetic": True, "label": "nodule", "answer": 2}
+    values["comments"] = [{**written, "comment": f"{evil} in a comment"}]
+    values["changed"] = {"answers": 3, "sides": 2}
     values["readers"][0]["reader"] = evil
     values["labels"] = {f"{evil}{name}": row for name, row in values["labels"].items()}
     write_json(path, values)
     outline = Outline(write_report(study).read_text(encoding="utf-8"))
     assert "script" not in {tag for tag, _ in outline.tags}
     assert "<script>alert(1)</script>" in outline.words()
+    assert "r01, image 7" in outline.words()
+    assert "in a comment" in outline.words()
+    assert "3 answers were changed before the next was given, 2 of them" in outline.words()
 
 
 @pytest.fixture(scope="module")

@@ -321,6 +321,8 @@ def _beside(
         "groups": strata.by_group(done, attributes, level) if done.readers else {},
         "images": strata.by_image(done) if done.readers else {},
         "second_question": strata.second_question(first),
+        "comments": strata.comments(readings),
+        "changed": strata.changed(readings),
         "crossed_logit": crossed_logit(done.answers, done.synthetic).as_row(level) if _two_by_two(done) else None,
     }
 

@@ -116,3 +116,16 @@ def second_question(readings: Sequence[Reading]) -> list[dict[str, Any]]:
         counts = {str(option): own.count(option) for option in sorted({option for option in own if option is not None})}
         rows.append({"synthetic": synthetic, "label": label, "answers": len(own), "options": counts})
     return rows
+
+
+def comments(readings: Sequence[Reading]) -> list[dict[str, Any]]:
+    """What readers wrote to images, repeats included, by reader and in the order of reading."""
+    written = sorted((one for one in readings if one.comment), key=lambda one: (one.reader, one.position))
+    names = ("reader", "position", "synthetic", "label", "answer", "comment")
+    return [{name: getattr(one, name) for name in names} for one in written]
+
+
+def changed(readings: Sequence[Reading]) -> dict[str, int]:
+    """How many answers were changed, and how many of them from one side of the scale to the other."""
+    again = [(one.first_answer, one.answer) for one in readings if one.first_answer is not None]
+    return {"answers": len(again), "sides": sum((first > 3) is not (last > 3) for first, last in again)}

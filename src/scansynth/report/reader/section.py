@@ -74,6 +74,8 @@ def reader_section(readers: ReadersView) -> dict[str, Any]:
                 for name, rows in analysis["groups"].items()
             ],
             "second": _second(analysis["second_question"], readers.protocol.get("second_question")),
+            "comments": [_comment(row) for row in analysis["comments"]],
+            "changed": _changed(analysis["changed"]),
             "details": details(analysis),
             "protocol": protocol_rows(readers),
             "published": published(level),
@@ -186,6 +188,26 @@ def _second(rows: Sequence[Values], asked: Values | None) -> dict[str, Any] | No
             for row in rows
         ],
     }
+
+
+def _comment(row: Values) -> dict[str, str]:
+    """What a reader wrote, with what the image was and what was answered."""
+    kind = "synthetic" if row["synthetic"] else "real"
+    return {
+        "image": f"{clean(row['reader'])}, image {number(int(row['position']))}",
+        "kind": f"{kind}, {clean(row['label'])}" if row["label"] else kind,
+        "answer": str(int(row["answer"])),
+        "text": clean(row["comment"]),
+    }
+
+
+def _changed(row: Values) -> str:
+    """How many answers were changed before the next was given."""
+    answers, sides = int(row["answers"]), int(row["sides"])
+    if not answers:
+        return "No reader changed an answer."
+    told = f"{number(answers)} answer{'s were' if answers > 1 else ' was'} changed before the next was given"
+    return f"{told}, {number(sides)} of them from real to synthetic or back. The last answer counts."
 
 
 def _list(name: str, readers: ReadersView) -> dict[str, Any]:
