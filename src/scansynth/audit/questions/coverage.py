@@ -276,7 +276,7 @@ def _figures(real: Floats, across: Floats, made: Floats) -> Floats:
 def _planted(
     space: _Space, half: Places, other: Places, of_half: Floats, rng: np.random.Generator
 ) -> dict[tuple[str, str], Floats]:
-    """What one half of the patients says of the other half, degraded in each way, as times the expected (..., sides)."""
+    """What one half of the patients says of the other, degraded in each way, as times the expected (..., sides)."""
     kept = without_a_kind(space.real, other, rng)
     mixed = rng.random(other.shape).argsort(axis=-1) < round(SHARE * other.shape[-1])
     across = {
