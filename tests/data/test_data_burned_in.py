@@ -16,13 +16,14 @@ from scans import save_dicom, write_labels
 from scansynth.config import StudyConfig
 from scansynth.data import ingest as stage
 from scansynth.data.scans import burned_in, tesseract
-from scansynth.data.scans.burned_in import TextSearch
-from scansynth.data.scans.tesseract import LETTERS, Tesseract, find_tesseract
+from scansynth.data.scans.burned_in import LIKE_TEXT, NO_LETTERS, TextSearch
+from scansynth.data.scans.tesseract import SCALES, Tesseract, find_tesseract
 from scansynth.data.tensors import load_cohort
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.sandbox import Decoded
 from scansynth.errors import DicomError
 from scansynth.files import read_csv
+from scansynth.release import gate
 from scansynth.study import Study
 
 KEY = InstitutionKey(b"k" * 32)
@@ -34,8 +35,8 @@ needs_tesseract = pytest.mark.skipif(find_tesseract() is None, reason="Tesseract
 class Reader(Tesseract):
     """Reads text where a picture has a steep edge, as those of these tests have nowhere else; no program is needed."""
 
-    def texts(self, pictures: Sequence[np.ndarray], least: int = LETTERS) -> list[bool]:
-        return [bool((np.abs(np.diff(picture, axis=1)) > 350).any()) for picture in pictures]
+    def letters(self, pictures: Sequence[np.ndarray], scale: int = SCALES[0]) -> list[tuple[int, int]]:
+        return [(9, 9) if (np.abs(np.diff(picture, axis=1)) > 350).any() else (0, 0) for picture in pictures]
 
 
 @pytest.fixture
@@ -115,14 +116,43 @@ def test_text_is_blackened_when_asked_and_the_rest_stays(
 
 def test_residue_after_blackening_leaves_the_image_out() -> None:
     class Stubborn(Reader):
-        def texts(self, pictures: Sequence[np.ndarray], least: int = LETTERS) -> list[bool]:
-            return [True] * len(pictures)
+        def letters(self, pictures: Sequence[np.ndarray], scale: int = SCALES[0]) -> list[tuple[int, int]]:
+            return [(9, 9)] * len(pictures)
 
     image = Decoded(with_text(anatomy(128), "SMITH", (3, 3), 14), "0" * 64, ((0, 24, 0, 80),))
     search = TextSearch("blacken", Stubborn("", "0"))
     ((_, result),) = search.search([(case(0), image)])
     assert isinstance(result, DicomError)
     assert result.reason == "burned-in text that stays"
+
+
+@pytest.mark.parametrize(
+    ("read", "grade", "noted"),
+    [
+        ([(0, 0), (0, 2), (2, 2)], NO_LETTERS, False),
+        ([(0, 0), (0, 3), (0, 0)], LIKE_TEXT, True),
+        ([(3, 3), (0, 0), (0, 0)], LIKE_TEXT, True),
+        ([(0, 14), (0, 0), (0, 9)], LIKE_TEXT, True),
+        ([(0, 0), (0, 5), (4, 4)], "left out", False),
+        ([(4, 4)], "left out", False),
+    ],
+)
+def test_a_spot_is_read_at_three_sizes_and_graded(read: list[tuple[int, int]], grade: str, noted: bool) -> None:
+    class Given(Reader):
+        def letters(self, pictures: Sequence[np.ndarray], scale: int = SCALES[0]) -> list[tuple[int, int]]:
+            return [read[SCALES.index(scale)]] if pictures else []
+
+    image = Decoded(anatomy(64), "0" * 64, ((0, 8, 0, 32),))
+    search = TextSearch("leave out", Given("", "0"))
+    ((_, result),) = search.search([(case(0), image)])
+    assert isinstance(result, DicomError) == (grade == "left out")
+    assert [done for _, _, done, _ in search.listed] == [grade]
+    assert ("could not be read" in search.sentence()) == noted
+
+
+def test_the_gate_of_a_release_knows_the_grades() -> None:
+    assert any(words in LIKE_TEXT for words in gate._NOT_CLEAN)
+    assert not any(words in NO_LETTERS for words in gate._NOT_CLEAN)
 
 
 def test_without_the_program_it_is_said_that_nothing_was_searched(
@@ -141,7 +171,7 @@ def test_without_the_program_it_is_said_that_nothing_was_searched(
 
 def test_a_program_that_fails_leaves_out_what_it_should_have_read() -> None:
     class Broken(Reader):
-        def texts(self, pictures: Sequence[np.ndarray], least: int = LETTERS) -> list[bool]:
+        def letters(self, pictures: Sequence[np.ndarray], scale: int = SCALES[0]) -> list[tuple[int, int]]:
             raise RuntimeError
 
     plain, suspect = Decoded(anatomy(64), "0" * 64), Decoded(anatomy(64), "1" * 64, ((0, 8, 0, 32),))

@@ -51,12 +51,12 @@ from scansynth.data.tensors import (
     CohortFacts,
     write_cohort,
 )
-from scansynth.data.transforms import resize_mask, resized_spacing
+from scansynth.data.transforms import one_thread, resize_mask, resized_spacing
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.deidentify import facts as source_facts
 from scansynth.dicom.read import Limits
 from scansynth.dicom.sandbox import DecodePool
-from scansynth.errors import CohortError, ScansynthError
+from scansynth.errors import CohortError, StorageError
 from scansynth.files import new_directory, sha256_json, write_csv
 from scansynth.ledger import Role
 from scansynth.stage import StageRecord, hash_outputs, versions, write_record
@@ -83,7 +83,7 @@ def ingest(study: Study, key: InstitutionKey, progress: Progress = silent) -> In
     started = time.monotonic()
     check_key(study.cohort, key.fingerprint, "this study")
     inputs = ingest_inputs(study, key)
-    with DecodePool(_workers(), _DECODE_BYTES, _DECODE_SECONDS) as pool, ExitStack() as stack:
+    with _pool(study) as pool, ExitStack() as stack:
         plan = _plan(study, key, pool, progress)
         folder = stack.enter_context(new_directory(study.cohort))
         search = TextSearch(study.config.cohort.burned_in)
@@ -189,7 +189,7 @@ def _partial(plan: _Plan, search: TextSearch, inputs: Mapping[str, str]) -> Iter
     partial = Partial(plan.study.folder / PARTIAL, basis, plan.scans, plan.study.config.cohort.shape, search)
     try:
         yield partial
-    except (ScansynthError, OSError):  # a full disk needs the space
+    except (CohortError, StorageError, OSError):  # a full disk needs the space
         partial.remove()
         raise
     partial.remove()
@@ -205,9 +205,9 @@ def _build(
     write_burned_in(study.linkage, key, search.listed, left)
     _check_labels(study.config.cohort, [scan for scan, _ in rows])
     split_from = study.config.cohort.split_from
-    united = unite(
-        rows, partial.folder / IMAGES, None if split_from is None else study.source(split_from) / COHORT, progress
-    )
+    split = None if split_from is None else study.source(split_from) / COHORT
+    with one_thread():
+        united = unite(rows, partial.folder / IMAGES, split, progress)
     write_same_pictures(study.linkage, key, united.listed)
     scans = [scan for scan, _ in united.rows]
     given = one_role_a_group(plan.given, united.groups)
@@ -223,6 +223,15 @@ def _build(
     write_roles(folder, {**given, **roles, **members}, united.groups)
     found = source_notes([scan.header for scan in scans])
     return _Built(facts, cases, left, scans, made.files, (*united.notes, *found, *notes, search.sentence()))
+
+
+def _pool(study: Study) -> DecodePool:
+    """What reads the files: processes of this machine, or of a cluster."""
+    if study.config.engine.address:
+        from scansynth.dicom.machines import ClusterPool  # noqa: PLC0415 (few have a cluster)
+
+        return ClusterPool(study.config.engine, _DECODE_BYTES, _DECODE_SECONDS)
+    return DecodePool(_workers(), _DECODE_BYTES, _DECODE_SECONDS)
 
 
 def _workers() -> int:

@@ -237,19 +237,29 @@ def _spatial(shape: Shape, target: Shape, fill: float, mode: str) -> Compose:
 
 
 @contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch with one thread: several wait for each other in busy loops, which costs much on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
 def _light() -> Iterator[None]:
     """One thread, and MONAI without its record of applied transforms.
 
     For one small image both cost more than the work, and the other cores are decoding.
     """
-    history, threads = get_track_meta(), torch.get_num_threads()
+    history = get_track_meta()
     set_track_meta(False)
-    torch.set_num_threads(1)
     try:
-        yield
+        with one_thread():
+            yield
     finally:
         set_track_meta(history)
-        torch.set_num_threads(threads)
 
 
 def _apply(image: npt.NDArray[np.floating], target: Shape, fill: float, mode: str) -> Floats:

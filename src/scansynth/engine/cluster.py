@@ -36,7 +36,7 @@ def _ray() -> Any:
 
 
 @contextlib.contextmanager
-def _cluster(settings: EngineSettings, jobs: int) -> Iterator[Any]:
+def cluster(settings: EngineSettings, jobs: int) -> Iterator[Any]:
     """Ray, connected; one that was started here ends with the block.
 
     Raises:
@@ -56,7 +56,7 @@ def _cluster(settings: EngineSettings, jobs: int) -> Iterator[Any]:
             ray.init(address="local", num_cpus=worker_count(settings, jobs), **own, **quiet)
         else:
             ray.init(address=settings.address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as fault:
+    except Exception as fault:  # Ray raises what it likes: also when a machine is too busy to start it in time
         words = " ".join(str(fault).split())[:200]
         raise ConfigError(
             f"there is no Ray at engine.address {settings.address} ({words}); correct the address"
@@ -71,7 +71,7 @@ def on_ray(
     function: Callable[[A], None], jobs: Sequence[Job[A]], settings: EngineSettings
 ) -> Iterator[tuple[int, Outcome]]:
     """As `in_processes`, on the workers of a Ray cluster, which see the same files."""
-    with _cluster(settings, len(jobs)) as ray:
+    with cluster(settings, len(jobs)) as ray:
         gpus = 0.0 if os.environ.get(DEVICE) == "cpu" else ray.cluster_resources().get("GPU", 0.0)
         share = min(1.0, gpus / (settings.workers or 1))  # one each; a task of another share would see all GPUs or none
         task = ray.remote(num_cpus=1, num_gpus=share, max_retries=0)(attempt)

@@ -41,7 +41,7 @@ def _in_pixels(images: int, left: Iterable[Left], search: TextSearch) -> list[di
     if search.program is None:
         done.append((images, "not searched: Tesseract is not installed"))
     else:
-        found = Counter(what if text else "looks like text, nothing read: kept" for _, text, what, _ in search.listed)
+        found = Counter(what for _, _, what, _ in search.listed)
         done += [(count, what) for what, count in sorted(found.items())]
         done.append((len(search.searched), f"searched with Tesseract {search.program.version}"))
     pixels = [report_row("text in the pixels", "(7FE0,0010)", count, "", what, _PIXELS) for count, what in done]

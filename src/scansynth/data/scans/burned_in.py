@@ -13,7 +13,7 @@ import numpy as np
 
 from scansynth.config import BurnedIn
 from scansynth.data.scans.join import Scan
-from scansynth.data.scans.tesseract import LETTERS, Tesseract, find_tesseract
+from scansynth.data.scans.tesseract import LETTERS, SCALES, Tesseract, find_tesseract
 from scansynth.dicom.sandbox import Decoded
 from scansynth.errors import DicomError
 
@@ -21,6 +21,11 @@ BURNED_IN = "burned-in text"
 """Why an image is left out."""
 
 UNCLEAN, UNREAD = "burned-in text that stays", "text not searched"
+LIKE_TEXT, NO_LETTERS = "looks like text, nothing read: kept", "no letters read at three sizes: kept"
+"""What is said of a spot in which no text was read: some letters were guessed there, or none."""
+
+_TEXT = "text"
+_GUESSED = 3  # letters that the program guesses at one of three sizes, from which a spot may hold text after all
 _RESIDUE = 2  # letters that may not be left after blackening: half a name
 _BYTES, _SPOTS = 1 << 27, 64
 """Images, in bytes, and spots that wait for one reading."""
@@ -37,7 +42,7 @@ class TextSearch:
         program: Reads; none: nothing is searched.
         wish: What becomes of an image with text.
         searched: Case of each image that was searched.
-        listed: Scans with a spot that looks like text: whether text was read there, what was done, and the spots.
+        listed: Scans with a spot that was read: whether text stands there, what was done, and the spots.
     """
 
     wish: BurnedIn
@@ -66,7 +71,7 @@ class TextSearch:
         images = [image for _, image in pairs if isinstance(image, Decoded)]
         self.searched |= {scan.case for scan, image in pairs if isinstance(image, Decoded)}
         crops = [image.values[top:end, first:last] for image in images for top, end, first, last in image.text]
-        read = self._texts(crops)
+        read = self._graded(crops)
         if read is None:
             yield from ((scan, _failed(image)) for scan, image in pairs)
             return
@@ -75,8 +80,10 @@ class TextSearch:
             if isinstance(image, DicomError) or not image.text:
                 yield scan, image
                 continue
-            found = [box for box in image.text if next(answers)]
-            result, done = self._with_text(image, found) if found else (image, "kept")
+            grades = [next(answers) for _ in image.text]
+            found = [box for box, grade in zip(image.text, grades, strict=True) if grade == _TEXT]
+            doubt = LIKE_TEXT if LIKE_TEXT in grades else NO_LETTERS
+            result, done = self._with_text(image, found) if found else (image, doubt)
             self.listed.append((scan, bool(found), done, "; ".join(_words(box) for box in found or image.text)))
             yield scan, result
 
@@ -92,6 +99,24 @@ class TextSearch:
         if self._texts([values], _RESIDUE) != [False]:
             return DicomError(UNCLEAN, "text was read again after blackening"), "left out: blackening did not help"
         return replace(image, values=values, text=()), "blackened and read again"
+
+    def _graded(self, pictures: list[np.ndarray]) -> list[str] | None:
+        """What each picture holds, as it is read at up to three sizes; none: the program failed."""
+        if self.program is None:
+            return None
+        grades = [NO_LETTERS] * len(pictures)
+        try:
+            for scale in SCALES:
+                open_ones = [place for place, grade in enumerate(grades) if grade != _TEXT]
+                read = self.program.letters([pictures[place] for place in open_ones], scale)
+                for place, (sure, guessed) in zip(open_ones, read, strict=True):
+                    if sure >= LETTERS:
+                        grades[place] = _TEXT
+                    elif guessed >= _GUESSED:
+                        grades[place] = LIKE_TEXT
+        except RuntimeError:
+            return None
+        return grades
 
     def _texts(self, pictures: list[np.ndarray], least: int = LETTERS) -> list[bool] | None:
         """Whether each picture holds text; none: the program failed."""
@@ -109,7 +134,7 @@ class TextSearch:
             )
         texts = [done for _, text, done, _ in self.listed if text]
         kinds = [f"{texts.count(done)} {done}" for done in sorted(set(texts))]
-        unread = sum(not text for _, text, _, _ in self.listed)
+        unread = sum(done == LIKE_TEXT for _, _, done, _ in self.listed)
         looks = f"; {unread} more have a spot that looks like text and could not be read" if unread else ""
         return (
             f"text in the pixels was searched with Tesseract {self.program.version} in {len(self.searched)} images: "

@@ -20,13 +20,14 @@ from PIL import Image
 
 PROGRAM, LANGUAGE = "tesseract", "eng"
 _SECONDS = 120.0
-_SCALE = 3  # letters of 8 pixels are read at 24
+SCALES = (3, 2, 5)
+"""Times that a small picture is enlarged: letters of 8 pixels are read at 24, others better at another size."""
 _LARGE = 1 << 18  # pixels; such pictures are read as they are: small letters stand in small pictures
 _EDGE = 20
 LETTERS = 4
 """Letters and digits that make a text: a side marker is not text."""
-_SURE = 40.0
-"""Confidence in percent from which a word counts."""
+_SURE, _WEAK = 40.0, 10.0
+"""Confidence in percent from which a word counts, and from which something may stand there."""
 
 Picture = npt.NDArray[np.float32]
 
@@ -48,14 +49,27 @@ class Tesseract:
         Raises:
             RuntimeError: The program failed or took too long.
         """
+        return [sure >= least for sure, _ in self.letters(pictures)]
+
+    def letters(self, pictures: Sequence[Picture], scale: int = SCALES[0]) -> list[tuple[int, int]]:
+        """Letters and digits in each picture: in words that are read with confidence, and in all but guesses.
+
+        Args:
+            pictures: (rows, columns) each, any unit.
+            scale: One of `SCALES`.
+
+        Raises:
+            RuntimeError: The program failed or took too long.
+        """
         if not pictures:
             return []
-        page, ends = _page([_black_on_white(picture) for picture in pictures])
-        letters = [0] * len(pictures)
+        page, ends = _page([_black_on_white(picture, scale) for picture in pictures])
+        sure, weak = [0] * len(pictures), [0] * len(pictures)
         for top, confidence, word in _words(self._read(page)):
-            if confidence >= _SURE:
-                letters[int(np.searchsorted(ends, top, side="right"))] += sum(map(str.isalnum, word))
-        return [count >= least for count in letters]
+            place, count = int(np.searchsorted(ends, top, side="right")), sum(map(str.isalnum, word))
+            sure[place] += count * (confidence >= _SURE)
+            weak[place] += count * (confidence >= _WEAK)
+        return list(zip(sure, weak, strict=True))
 
     def _read(self, page: npt.NDArray[np.uint8]) -> str:
         """The program's table of words."""
@@ -97,14 +111,14 @@ def _told(path: str, option: str) -> str:
     return (done.stdout + done.stderr).decode("utf-8", "replace")
 
 
-def _black_on_white(picture: Picture) -> npt.NDArray[np.uint8]:
+def _black_on_white(picture: Picture, enlarged: int) -> npt.NDArray[np.uint8]:
     """Grey levels with a bright background, large enough to be read, with a white edge."""
     low, high = float(picture.min()), float(picture.max())
     grey = (picture - low) * (255.0 / max(high - low, 1e-9))
     if np.median(grey) < 128:
         grey = 255.0 - grey
     image = Image.fromarray(np.rint(grey).astype(np.uint8))
-    scale = _SCALE if picture.size <= _LARGE else 1
+    scale = enlarged if picture.size <= _LARGE else 1
     image = image.resize((image.width * scale, image.height * scale), Image.Resampling.BICUBIC)
     return np.pad(np.asarray(image), _EDGE, constant_values=255)
 
