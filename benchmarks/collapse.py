@@ -122,7 +122,7 @@ def job_of(cohort_folder: Path, folder: Path, arm: Arm, seed: int) -> TrainingJo
     cohort = load_cohort(cohort_folder)
     classes = (str(cohort.facts.positive),)
     reals = select(cohort, Use.GENERATOR, classes)
-    watched, _ = watched_images(reals, select(cohort, Use.COLLAPSE_NULL, classes), seed)
+    watched, _ = watched_images(reals, select(cohort, Use.COLLAPSE_NULL, classes), seed, classes)
     batch = 16
     per_epoch = len(reals.cases) // batch * batch
     schedule = {"epochs": -(-arm.until // per_epoch), "batch": batch, "log_every_images": LOOK}

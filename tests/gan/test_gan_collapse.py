@@ -23,6 +23,7 @@ from scansynth.gan.collapse import (
     STEPPED,
     CollapseMonitor,
     RealImages,
+    _within,
     look,
     new_monitor,
 )
@@ -147,6 +148,43 @@ def test_few_modes_are_critical_at_the_first_look(trained: SimpleNamespace, mode
     health = judged(trained.health, trained.monitor, Shelf(trained.others, modes), 1)
     assert health.level is Level.CRITICAL
     assert health.reasons[0].startswith("generator: ")
+
+
+def test_a_rare_class_of_one_image_is_warned_of_in_a_varied_generator(trained: SimpleNamespace) -> None:
+    """And the reason names it; a class that is varied is not named."""
+    labels = (torch.arange(SAMPLES) % 8 == 0).long()
+
+    class OneRare(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.varied, self.single = Album(trained.others), Shelf(trained.others, 1)
+
+        def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
+            return torch.where(
+                (labels == 1)[:, None, None, None], self.single(noise, labels), self.varied(noise, labels)
+            )
+
+    known = trained.monitor
+    monitor = replace(
+        known, latent=Latent(known.latent.noise, labels), within={0: known.bandwidth, 1: known.bandwidth},
+        classes=("clear", "nodule"),
+    )  # fmt: skip
+    health = trained.health
+    for number in (1, 2):
+        found = look(monitor, OneRare(), Latent(drawn(SAMPLES, number).noise, labels))
+        assert found["within_clear"] > 0.8
+        assert found["within_nodule"] < 0.2
+        health = judge(health, {"generator": found}, monitor.limits, 1.0, **EARLY)
+    assert health.level is Level.WARNING
+    assert any("of nodule" in words for words in health.reasons)
+    assert not any("of clear" in words for words in health.reasons)
+
+
+def test_classes_of_few_patients_are_not_looked_at() -> None:
+    features, patients = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40).astype(str)
+    labels = np.array([0] * 30 + [1] * 7 + [2] * 3)
+    assert _within(features, patients, labels).keys() == {0}
+    assert _within(features, patients, np.array([], np.int64)) == {}
 
 
 def test_half_the_variation_raises_the_alarm_within_two_looks(trained: SimpleNamespace) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from scansynth.gan.health import WITHIN
 from scansynth.gan.sampling import Latent, images_of
 from scansynth.metrics.diversity import (
     distances,
@@ -40,6 +41,7 @@ NULL_QUANTILE = 0.005
 _LARGEST_SET, _LEAST_SET = 64, 8
 _NULL_DRAWS, _LOOK_DRAWS = 400, 10
 _BALL = 5  # k of coverage
+_LEAST_OF_CLASS = 8  # patients, and images made, below which a class is not looked at by itself
 _ANGLE = 0.1  # of the small step in the noise, radians
 STEPPED = 16
 """Noises that are moved by a small step."""
@@ -56,12 +58,16 @@ class RealImages:
         reference: (m, channels, rows, columns) in [-1, 1]: images of other patients.
         patients: Patient of each of `reference`.
         basis: Who these others are, in words.
+        labels: Class of each of `reference`; empty where the generator does not tell classes apart.
+        classes: Name of each class.
     """
 
     scaling: NDArray[np.float32]
     reference: NDArray[np.float32]
     patients: tuple[str, ...]
     basis: str
+    labels: tuple[int, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,8 @@ class CollapseMonitor:
         limits: 0.5% quantile of the ratio of real to real; empty when there are too few patients to know it.
         pixel_distance: Root mean square difference of two reference images.
         basis: Who the reference is, in words.
+        within: Median distance of two reference patients of each class that has enough of them.
+        classes: Name of each class.
     """
 
     encoder: RandomEncoder
@@ -110,6 +118,8 @@ class CollapseMonitor:
     limits: Mapping[str, float]
     pixel_distance: float
     basis: str
+    within: Mapping[int, float]
+    classes: tuple[str, ...]
 
 
 def new_monitor(real: RealImages, latent: Latent, step: Tensor, seed: int) -> CollapseMonitor:
@@ -155,7 +165,19 @@ def new_monitor(real: RealImages, latent: Latent, step: Tensor, seed: int) -> Co
         limits=limits if size >= _LEAST_SET else {},
         pixel_distance=_pixel_distance(real.reference, patients),
         basis=real.basis,
+        within=_within(features, patients, np.array(real.labels)),
+        classes=real.classes,
     )
+
+
+def _within(features: Floats, patients: NDArray[np.str_], labels: NDArray[np.int64]) -> dict[int, float]:
+    """Median distance of two patients of each class; classes of few patients are left out."""
+    found = {}
+    for label in np.unique(labels).tolist():
+        inside = labels == label
+        if len(np.unique(patients[inside])) >= _LEAST_OF_CLASS:
+            found[int(label)] = pair_distance(distances(features[inside]), groups=patients[inside])
+    return found
 
 
 def _features(encoder: RandomEncoder, images: NDArray[np.float32]) -> Floats:
@@ -202,7 +224,7 @@ def _pixel_distance(images: NDArray[np.float32], patients: NDArray[np.str_]) -> 
 
 
 def look(monitor: CollapseMonitor, network: nn.Module, fresh: Latent) -> dict[str, float]:
-    """`STATISTICS` of a generator, about 1 for one as varied as real patients, near 0 after a collapse.
+    """`STATISTICS` of a generator, about 1 for one as varied as real patients, near 0 after a collapse; and of classes.
 
     Args:
         monitor: What is known of the reals.
@@ -222,6 +244,11 @@ def look(monitor: CollapseMonitor, network: nn.Module, fresh: Latent) -> dict[st
     result = {
         name: _ratio(float(np.mean([figures[name] for figures in found])), monitor.expected[name]) for name in COMPARED
     }
+    labels = np.concatenate([monitor.latent.labels.cpu().numpy(), fresh.labels.cpu().numpy()])
+    for label, real in monitor.within.items():
+        own = features[labels == label]
+        if len(own) >= _LEAST_OF_CLASS:
+            result[WITHIN + monitor.classes[label]] = _ratio(pair_distance(distances(own)), real)
     return {**result, "z_sensitivity": _z_sensitivity(monitor, network, pixels)}
 
 

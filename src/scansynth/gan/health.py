@@ -21,6 +21,10 @@ ARMED_AT = 1.4
 WATCHED = ("nearest", "near_pairs", "median_pair", "vendi", "rank")
 """Figures that warn below the 0.5% quantile of real against real. Coverage is left out: unreal images lower it, too."""
 
+WITHIN = "within_"
+"""Before a label's name: the figure is `median_pair` of the images of that label alone. It warns below the limit of
+`CRITICAL`, for a generator that is varied as a whole can still have one image for a rare label."""
+
 RUNNING = 2
 """Looks one after another that must be low before there is a warning."""
 
@@ -156,10 +160,16 @@ def _collapsed(figures: Mapping[str, float]) -> list[str]:
 
 
 def _below(figures: Mapping[str, float], limits: Mapping[str, float]) -> list[str]:
-    return [
+    found = [
         f"{TITLES[name]} {figures[name]:.2f} of that of real images, below the {limits[name]:.2f} that chance allows"
         for name in WATCHED
         if name in limits and not figures[name] >= limits[name]
+    ]
+    least = CRITICAL["median_pair"]
+    return found + [
+        f"{TITLES['median_pair']} of {name.removeprefix(WITHIN)} {value:.2f} of that of real images, below {least:.2f}"
+        for name, value in figures.items()
+        if name.startswith(WITHIN) and not value >= least
     ]
 
 

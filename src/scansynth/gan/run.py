@@ -125,7 +125,7 @@ def prepare(study: Study) -> Preparation:
     held_out = select(cohort, Use.COLLAPSE_NULL, classes or None)
     if there:
         held_out = _part(held_out, [place for place, patient in enumerate(held_out.patients) if patient not in there])
-    watched, used = watched_images(reals, held_out, study.config.seed)
+    watched, used = watched_images(reals, held_out, study.config.seed, classes)
     job = _job(study, cohort, reals, classes, watched)
     tune = _tune(cohort, classes, there) if job.recipe.choice.on else None
     if tune is not None:
@@ -256,7 +256,9 @@ def _classes(study: Study, cohort: Cohort) -> tuple[str, ...]:
     return named or (str(cohort.facts.positive),)
 
 
-def watched_images(reals: Selection, held_out: Selection, seed: int) -> tuple[RealImages, Selection]:
+def watched_images(
+    reals: Selection, held_out: Selection, seed: int, classes: tuple[str, ...]
+) -> tuple[RealImages, Selection]:
     """Real images that the variety is compared with, and the cases that play the other patients.
 
     These are patients of calibrate, or, when these are too few, half of the train patients; or half of the
@@ -266,6 +268,7 @@ def watched_images(reals: Selection, held_out: Selection, seed: int) -> tuple[Re
         reals: The generator's images.
         held_out: Images of calibrate patients.
         seed: The study's.
+        classes: Labels that the generator sees.
     """
     if len(set(held_out.patients)) >= _LEAST_PATIENTS:
         scaling, others, basis = reals, held_out, "patients of calibrate"
@@ -283,7 +286,9 @@ def watched_images(reals: Selection, held_out: Selection, seed: int) -> tuple[Re
     chosen = generator(seed, "reference").permutation(len(others.cases))[:_MOST_REFERENCE].tolist()
     used = _part(others, chosen)
     named = tuple(groups[place] for place in chosen)
-    return RealImages(to_signed(_part(scaling, order).images), to_signed(used.images), named, basis), used
+    labels = tuple(classes.index(case.label) for case in used.cases) if len(classes) > 1 else ()
+    scaled, compared = to_signed(_part(scaling, order).images), to_signed(used.images)
+    return RealImages(scaled, compared, named, basis, labels, classes), used
 
 
 def _part(selection: Selection, places: list[int]) -> Selection:

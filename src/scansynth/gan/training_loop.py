@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -273,7 +273,9 @@ def _new_monitor(job: TrainingJob, device: Device) -> CollapseMonitor:
     labels = torch.from_numpy(np.resize(generator(job.seed, "looked at").permutation(job.labels), SAMPLES))
     latent = Latent(drawn[:SAMPLES], labels).to(device.torch_device)
     try:
-        return new_monitor(job.watched, latent, drawn[SAMPLES:].to(device.torch_device), job.seed)
+        heeded = family_of(job.recipe).labelled
+        watched = job.watched if heeded else replace(job.watched, labels=())
+        return new_monitor(watched, latent, drawn[SAMPLES:].to(device.torch_device), job.seed)
     except ValueError as fault:
         raise TrainingError(
             f"{fault}; look at the pixels of the scans, and at cohort.hu_window or percentiles"
