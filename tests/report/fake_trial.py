@@ -16,13 +16,14 @@ from scansynth.console import silent
 from scansynth.data.imageset import open_set
 from scansynth.data.tensors import Case, cases_for, load_cohort
 from scansynth.ledger import Use
+from scansynth.metrics.marks import Candidates, Lesions, mark
 from scansynth.pipeline import utility
 from scansynth.study import Study
 from scansynth.utility import grid, inputs
 from scansynth.utility.gathering import LeftOut
 from scansynth.utility.provenance import Origin
 from scansynth.utility.statistics import groups
-from scansynth.utility.statistics.froc import Candidates, Detections, Lesions, dealt_anew, mark
+from scansynth.utility.statistics.froc import Detections, dealt_anew
 from scansynth.utility.statistics.outcomes import Block, Part, Scored
 from scansynth.utility.statistics.results import Analysis
 

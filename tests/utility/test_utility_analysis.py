@@ -15,10 +15,11 @@ from scansynth.claims.judged import read_claims, schema, write_claims
 from scansynth.claims.rules import CLAIMS, EVERY_RULE, UTILITY_RULES
 from scansynth.errors import EvidenceError
 from scansynth.files import write_json
+from scansynth.metrics.marks import Marks
 from scansynth.statistics import Verdict
 from scansynth.utility.statistics.analysis import analyse
 from scansynth.utility.statistics.answers import COMPARED
-from scansynth.utility.statistics.froc import Detections, Marks
+from scansynth.utility.statistics.froc import Detections
 from scansynth.utility.statistics.groups import NOT_STATED, OTHERS, by_group, in_thirds, part_of, row_of
 from scansynth.utility.statistics.outcomes import COLUMNS, Block, Scored, read_scores, stack
 from scansynth.utility.statistics.results import Analysis, Terms

@@ -7,17 +7,14 @@ import pytest
 from monai.metrics import compute_froc_curve_data, compute_froc_score
 
 from scansynth.errors import EvidenceError
+from scansynth.metrics.marks import Candidates, Lesions, Marks, mark
 from scansynth.utility.statistics.froc import (
     CURVE,
     POINTS,
-    Candidates,
     Detections,
     Froc,
-    Lesions,
-    Marks,
     cpm,
     dealt_anew,
-    mark,
     measure_froc,
     sensitivities,
 )

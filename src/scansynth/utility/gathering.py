@@ -13,12 +13,13 @@ from scansynth.config import UtilitySettings
 from scansynth.data.tensors import load_cohort
 from scansynth.errors import EvidenceError
 from scansynth.files import read_csv
+from scansynth.metrics.marks import Candidates, Lesions, mark
 from scansynth.seeds import generator
 from scansynth.study import CANDIDATES, LESIONS, SCORES, Study
 from scansynth.utility.external import ROLE, external_specs, scores_name
 from scansynth.utility.grid import Grid
 from scansynth.utility.job import JobSpec
-from scansynth.utility.statistics.froc import Candidates, Detections, Lesions, dealt_anew, mark
+from scansynth.utility.statistics.froc import Detections, dealt_anew
 from scansynth.utility.statistics.outcomes import BASIC, Block, Scored, read_scores, stack
 
 

@@ -17,89 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scansynth.errors import EvidenceError
+from scansynth.metrics.marks import Candidates, Marks, Places
 from scansynth.utility.statistics.effects import Outcome
 from scansynth.utility.statistics.resampling import Counts, once, patient_draws
 
 Floats = NDArray[np.float64]
-Places = NDArray[np.int64]
 
 POINTS: tuple[float, ...] = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """False alarms for each image at which sensitivity is averaged."""
 
 CURVE: tuple[float, ...] = (0.0625, 0.0884, 0.125, 0.177, 0.25, 0.354, 0.5, 0.707, 1.0, 1.41, 2.0, 2.83, 4.0, 5.66, 8.0)
 """Where curves are drawn: half steps of an octave."""
-
-
-@dataclass(frozen=True)
-class Lesions:
-    """Where lesions are.
-
-    Attributes:
-        image: Place of the image (L,).
-        row: Of the centre, in pixels (L,).
-        column: Of the centre (L,).
-        radius: In pixels (L,).
-    """
-
-    image: Places
-    row: Floats
-    column: Floats
-    radius: Floats
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """Where one detector suspects lesions.
-
-    Attributes:
-        image: Place of the image (c,).
-        row: In pixels (c,).
-        column: In pixels (c,).
-        score: Higher is more suspicious (c,).
-    """
-
-    image: Places
-    row: Floats
-    column: Floats
-    score: Floats
-
-
-@dataclass(frozen=True)
-class Marks:
-    """Candidates after they were compared with the lesions.
-
-    Attributes:
-        found: Score of the best candidate on each lesion, -inf where there is none (L,).
-        lesion_image: Image of each lesion (L,).
-        false: Scores of the candidates on no lesion (f,).
-        false_image: Their images (f,).
-        images: How many there are.
-    """
-
-    found: Floats
-    lesion_image: Places
-    false: Floats
-    false_image: Places
-    images: int
-
-
-def mark(candidates: Candidates, lesions: Lesions, images: int) -> Marks:
-    """Which lesions are found, and which candidates are false.
-
-    A candidate on the rim hits. One that lies in two lesions finds both, as in LUNA16.
-
-    Args:
-        candidates: Of one detector.
-        lesions: Of all images.
-        images: How many images there are, with and without lesions.
-    """
-    found, on_lesion = np.full(len(lesions.image), -np.inf), np.zeros(len(candidates.image), dtype=np.bool_)
-    for lesion in range(len(found)):
-        near = np.hypot(candidates.row - lesions.row[lesion], candidates.column - lesions.column[lesion])
-        hit = (candidates.image == lesions.image[lesion]) & (near <= lesions.radius[lesion])
-        on_lesion |= hit
-        found[lesion] = candidates.score[hit].max(initial=-np.inf)
-    return Marks(found, lesions.image, candidates.score[~on_lesion], candidates.image[~on_lesion], images)
 
 
 def dealt_anew(
