@@ -215,7 +215,9 @@ def _list(name: str, readers: ReadersView) -> dict[str, Any]:
     return {
         "title": title,
         "kind": kind,
-        "shown": [_seen(seen, int(readers.analysis["n"]["readers"]), _LISTS[name]) for seen in readers.seen[name]],
+        "shown": [
+            _seen(seen, int(readers.analysis["n"]["readers who read all"]), _LISTS[name]) for seen in readers.seen[name]
+        ],
         "none": readers.listed[name] == 0,
     }
 
