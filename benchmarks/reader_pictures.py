@@ -1,123 +1,45 @@
 """Pictures of the pages of a reader study, for the documentation: drawn on phantom images, never on real ones.
 
-    python benchmarks/reader_pictures.py OUT_DIR [--chromium PATH]
+    python benchmarks/reader_pictures.py OUT_DIR
 
-Makes a small study of phantom slices in a temporary folder, serves it on this machine alone, and reads it in a
-headless browser. Writes OUT_DIR/reader-*.png, with few colours, so that the files stay small.
+Makes a small study of phantom slices in a temporary folder, as the tests of the pages do, serves it on this machine
+alone, and reads it in a headless browser at the sizes of a worklist's screen, a tablet and a 4K screen. Writes
+OUT_DIR/reader-*.png, with few colours, so that the files stay small.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import datetime
 import io
-import secrets
-import shutil
-import socket
+import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import uvicorn
 from PIL import Image
 
-from scansynth.phantom.cohort import draw_images, draw_patient
-from scansynth.reader.protocol import SCALE
-from scansynth.reader.server.app import create_app
-from scansynth.reader.server.invitations import expiry, new_token, token_sha256
-from scansynth.reader.server.worklist import (
-    REAL,
-    SYNTHETIC,
-    Display,
-    Place,
-    Preset,
-    Seat,
-    SecondQuestion,
-    Worklist,
-    write_worklist,
-)
+_TESTS = Path(__file__).parents[1] / "tests"
+sys.path[:0] = [str(_TESTS), str(_TESTS / "reader")]
 
-SIZE, IMAGES, PRACTICE, READERS = 256, 40, 3, 5
-WIDE, UPRIGHT = {"width": 1280, "height": 800}, {"width": 820, "height": 1180}
-COLOURS, SHRINK = 96, 0.75
-READY = "#worklist:not([hidden]) #lock:enabled"
+from browser import chromium  # noqa: E402
+from page_kit import UPRIGHT, WIDE, Device, Served, begin, device, served, skip_practice  # noqa: E402
+
+from scansynth.phantom.cohort import draw_images, draw_patient  # noqa: E402
+from scansynth.reader.server.worklist import Display, Preset, SecondQuestion  # noqa: E402
+
+SIZE, IMAGES, PRACTICE, READERS, REFERENCES = 256, 30, 3, 5, 3
+LARGE = (3840, 2160)
+COLOURS, MOST_WIDTH, SHRINK = 96, 1280, 0.75
 
 
-@dataclass(frozen=True)
-class Shown:
-    """The study that is photographed: where it is, and the tokens of its readers and its administrator."""
-
-    address: str
-    tokens: tuple[str, ...]
-    administrator: str
-    folder: Path
-
-
-def slices(count: int) -> list[np.ndarray]:
-    """Phantom slices on one scale, uint16 (SIZE, SIZE)."""
-    found: list[np.ndarray] = []
-    number = 1
-    while len(found) < count:
+def slices(count: int) -> np.ndarray:
+    """Phantom slices on one scale, uint16 (count, SIZE, SIZE)."""
+    found = []
+    for number in range(1, count + 1):
         pixels = draw_images(draw_patient(number, 4), SIZE, 4)[number % 4].pixels.astype(np.float64)
-        found.append(np.rint(np.clip(pixels / np.percentile(pixels, 99.8), 0, 1) * 65535).astype("<u2"))
-        number += 1
-    return found
-
-
-def make_study(folder: Path) -> Shown:
-    """A worklist in `folder` with READERS readers, who all see the same slices in their own order."""
-    images = slices(12)
-    rng = np.random.default_rng(4)
-    buffers, seats, tokens = {}, [], [new_token() for _ in range(READERS)]
-    expires = expiry(datetime.datetime.now(datetime.UTC), 14.0)
-    for number, token in enumerate(tokens, start=1):
-        places = []
-        for which in rng.integers(len(images), size=PRACTICE + IMAGES):
-            places.append(Place(secrets.token_hex(16), secrets.token_hex(16)))
-            buffers[places[-1].buffer] = images[which].tobytes()
-        practice = tuple(
-            Place(place.item, place.buffer, (SYNTHETIC, REAL)[k % 2]) for k, place in enumerate(places[:PRACTICE])
-        )
-        seats.append(Seat(f"r{number:02d}", token_sha256(token), expires, practice, tuple(places[PRACTICE:])))
-    administrator = new_token()
-    worklist = Worklist(
-        study=secrets.token_hex(16),
-        title="Chest MR: real or synthetic",
-        protocol_sha256=secrets.token_hex(32),
-        expires=expires,
-        image=Display(SIZE, SIZE, 0.0, 1500.0, "", (1.5, 1.5)),
-        presets=(Preset("Whole chest", 650.0, 1300.0), Preset("Lung", 150.0, 400.0)),
-        scale=SCALE,
-        second_question=SecondQuestion("Is there a nodule?", ("No", "Yes"), True),
-        break_every=10,
-        administrator_sha256=token_sha256(administrator),
-        readers=tuple(seats),
-    )
-    write_worklist(folder, worklist, buffers)
-    return Shown("", tuple(tokens), administrator, folder)
-
-
-@contextlib.contextmanager
-def served(folder: Path) -> Iterator[Shown]:
-    """The study on a free port of this machine."""
-    study = make_study(folder)
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(folder), log_config=None))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    yield Shown(address, study.tokens, study.administrator, folder)
-    server.should_exit = True
-    thread.join(10)
+        found.append(np.rint(np.clip(pixels / np.percentile(pixels, 99.8), 0, 1) * 65535).astype(np.uint16))
+    return np.array(found)
 
 
 class Album:
@@ -127,126 +49,142 @@ class Album:
         self.out, self.written = out, list[Path]()
         out.mkdir(parents=True, exist_ok=True)
 
-    def take(self, page: Any, name: str) -> None:
+    def take(self, at: Device, name: str) -> None:
         """Writes reader-NAME.png."""
-        page.wait_for_timeout(150)  # the last frame is drawn
-        image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        at.page.wait_for_timeout(250)  # the last frame is drawn
+        image = Image.open(io.BytesIO(at.page.screenshot())).convert("RGB")
         self.written.append(self.out / f"reader-{name}.png")
-        if page.locator("#canvas:visible").count():  # noise does not pack well
-            size = (round(image.width * SHRINK), round(image.height * SHRINK))
+        shrink = min(1.0, MOST_WIDTH / image.width)
+        if at.page.locator("#canvas:visible").count():  # noise does not pack well
+            shrink = min(shrink, SHRINK)
+        if shrink < 1.0:
+            size = (round(image.width * shrink), round(image.height * shrink))
             image = image.resize(size, Image.Resampling.LANCZOS)
         few = image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
         few.save(self.written[-1], optimize=True)
 
 
-def answer(page: Any, keys: str) -> None:
-    """Answers the image on the screen, and goes past what practice tells."""
-    page.wait_for_selector(READY)
-    practice = page.is_visible("#practice")
-    for key in keys:
-        page.keyboard.press(key)
-    page.keyboard.press("Enter")
-    if practice:
-        page.wait_for_selector("#feedback:not([hidden])")
-        page.keyboard.press("Enter")
-    page.wait_for_timeout(60)
-
-
-def enter(page: Any, study: Shown, reader: int) -> None:
-    """Uses an invitation."""
-    page.goto(f"{study.address}/i/{study.tokens[reader]}")
-    page.click("button")
-    page.click("a.main-button")
-    page.wait_for_selector(READY)
-
-
-def photograph_reading(browser: Any, study: Shown, album: Album) -> None:
+def photograph_reading(browser: Any, study: Served, album: Album) -> None:
     """What the first reader meets, from the invitation to a pause."""
-    page = browser.new_page(viewport=WIDE)
-    page.goto(f"{study.address}/i/{study.tokens[0]}")
-    album.take(page, "invitation")
-    page.click("button")
-    album.take(page, "code")
-    page.click("a.main-button")
-    page.wait_for_selector(READY)
-    for key in ("5", "n", "8", "Enter"):
-        page.keyboard.press(key)
-    page.wait_for_selector("#feedback:not([hidden])")
-    album.take(page, "practice")
-    page.keyboard.press("Enter")
-    for keys in ("2n8", "5y7", *["3n9", "6y8", "1n8", "4n7", "2n9"] * 2):
-        answer(page, keys)
-    page.wait_for_selector("#rest:not([hidden])")
-    for key in ("2", "n", "8"):
-        page.keyboard.press(key)
-    album.take(page, "reading")
-    page.keyboard.press("?")
-    album.take(page, "keys")
-    page.keyboard.press("Escape")
-    page.wait_for_timeout(200)
-    page.context.set_offline(True)
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#network.cut")
-    album.take(page, "network")
-    page.context.set_offline(False)
-    page.keyboard.press("p")
-    album.take(page, "paused")
-    page.context.close()
+    with device(browser, WIDE) as at:
+        at.page.goto(f"{study.address}/i/{study.kit.tokens['r01']}")
+        album.take(at, "invitation")
+        at.page.click("button")
+        at.page.wait_for_selector("#copy:visible")
+        album.take(at, "code")
+        at.page.click("a.main-button")
+        at.page.wait_for_selector("#check-yes:visible")
+        album.take(at, "check")
+        at.ready()
+        at.keys("5", "n", "8", "Enter")
+        at.page.wait_for_selector("#feedback:not([hidden])")
+        album.take(at, "practice")
+        at.keys("Enter")
+        for _ in range(2):
+            at.ready()
+            at.keys("2", "n", "8", "Enter")
+            at.page.wait_for_selector("#feedback:not([hidden])")
+            at.keys("Enter")
+        at.page.wait_for_selector("#summary-look:visible")
+        at.page.click("#summary-look")
+        album.take(at, "score")
+        for keys in (*["3n9", "6y8", "1n8", "4n7", "2n9"] * 2,):
+            at.answer(*keys)
+        at.page.wait_for_selector("#rest:not([hidden])")
+        at.arrived()
+        at.keys("2", "n", "8")
+        album.take(at, "reading")
+        at.keys("b")
+        at.keys("t")
+        at.page.keyboard.type("Vessels end too early")
+        at.keys("Escape")
+        album.take(at, "beside")
+        at.keys("b", "u")
+        at.page.wait_for_selector("#again:visible")
+        album.take(at, "change")
+        at.answer("4", "n", "7")
+        at.ready()
+        at.keys("?")
+        album.take(at, "keys")
+        at.keys("Escape")
+        at.arrived()
+        at.page.wait_for_timeout(300)
+        at.context.set_offline(True)
+        at.keys("2", "n", "8", "Enter")
+        at.page.wait_for_selector("#network.cut")
+        album.take(at, "network")
+        at.context.set_offline(False)
+        at.keys("p")
+        album.take(at, "paused")
 
 
-def photograph_tablet(browser: Any, study: Shown, album: Album) -> None:
-    """An upright tablet, and the end of a reading."""
-    page = browser.new_page(viewport=UPRIGHT, has_touch=True)
-    enter(page, study, 1)
-    for keys in ["4y8"] * (PRACTICE + 11):
-        answer(page, keys)
-    for key in ("5", "y", "9", "w"):
-        page.keyboard.press(key)
-    album.take(page, "tablet")
-    for keys in ["2n8"] * (IMAGES - 11):
-        answer(page, keys)
-    page.wait_for_selector("#screen:not([hidden])")
-    page.set_viewport_size(WIDE)
-    album.take(page, "finished")
-    page.context.close()
+def photograph_sizes(browser: Any, study: Served, album: Album) -> None:
+    """An upright tablet, a large screen, and the end of a reading."""
+    with device(browser, UPRIGHT, has_touch=True, is_mobile=True) as at:
+        at.page.goto(f"{study.address}/i/{study.kit.tokens['r02']}")
+        for button in ("button", "a.main-button", "#check-yes"):
+            at.page.tap(button)
+        at.page.wait_for_selector("#lock:enabled")
+        for choice in ("answer", "second", "confidence"):
+            at.page.locator(f"input[name={choice}]").nth(1).check()
+        album.take(at, "tablet")
+    with device(browser, LARGE) as at:
+        begin(study, at, "r03")
+        skip_practice(study, at)
+        for _ in range(6):
+            at.answer("4", "y", "8")
+        at.arrived()
+        at.ready()
+        at.keys("2", "n", "g")
+        at.page.mouse.move(*(round(side * 0.3) for side in LARGE))
+        album.take(at, "large")
+        at.keys("g")
+        for _ in range(IMAGES - 6):
+            at.answer("2", "n", "8")
+        at.page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
+        at.arrived()
+        album.take(at, "finished")
 
 
-def photograph_rest(browser: Any, study: Shown, album: Album) -> None:
+def photograph_rest(browser: Any, study: Served, album: Album) -> None:
     """The plain pages, and the administrator's."""
-    third = browser.new_page(viewport=WIDE)
-    enter(third, study, 2)
-    for keys in ["5n8"] * (PRACTICE + 20):
-        answer(third, keys)
-    page = browser.new_page(viewport=WIDE)
-    page.goto(f"{study.address}/resume")
-    album.take(page, "resume")
-    page.goto(f"{study.address}/read")
-    album.take(page, "error")
-    page.goto(f"{study.address}/admin")
-    page.fill("#token", study.administrator)
-    page.keyboard.press("Enter")
-    page.wait_for_selector("tbody tr")
-    album.take(page, "administrator")
-    (study.folder / "closed.json").write_text("{}")
-    third.reload()
-    third.wait_for_selector("#screen:not([hidden])")
-    album.take(third, "closed")
+    with device(browser, WIDE) as reading, device(browser, WIDE) as at:
+        begin(study, reading, "r04")
+        skip_practice(study, reading)
+        for path, name in (("/resume", "resume"), ("/read", "error"), ("/admin", "")):
+            at.page.goto(study.address + path)
+            if name:
+                album.take(at, name)
+        at.page.fill("#token", study.kit.administrator)
+        at.keys("Enter")
+        at.page.wait_for_selector("tbody tr")
+        album.take(at, "administrator")
+        (study.kit.folder / "closed.json").write_text("{}")
+        reading.page.reload()
+        reading.page.wait_for_selector("#screen:not([hidden])")
+        album.take(reading, "closed")
 
 
 def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--chromium", default=shutil.which("chromium"), help="path of the browser")
-    options = parser.parse_args()
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only this needs a browser
-
-    album = Album(options.out)
-    with tempfile.TemporaryDirectory() as place, served(Path(place) / "worklist") as study, sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=options.chromium, args=["--no-sandbox", "--disable-gpu"])
-        for photograph in (photograph_reading, photograph_tablet, photograph_rest):
+    album = Album(parser.parse_args().out)
+    drawn = slices(12 + 1 + REFERENCES)
+    images = drawn[np.random.default_rng(4).integers(12, size=PRACTICE + IMAGES)]
+    asked = SecondQuestion("Is there a nodule?", ("No", "Yes"), True)
+    windows = (Preset("Whole chest", 650.0, 1300.0), Preset("Lung", 150.0, 400.0))
+    with (
+        tempfile.TemporaryDirectory() as place,
+        served(
+            Path(place), images=images, practice=PRACTICE, readers=READERS, told=True, masked=False,
+            references=REFERENCES, beside=drawn[12:], title="Chest MR: real or synthetic", second_question=asked,
+            image=Display(SIZE, SIZE, 0.0, 1500.0, "", (1.5, 1.5)), presets=windows, break_every=10,
+        ) as study,
+        chromium() as browser,
+    ):  # fmt: skip
+        for photograph in (photograph_reading, photograph_sizes, photograph_rest):
             photograph(browser, study, album)
-        browser.close()
     for path in album.written:
         print(f"wrote {path.name}, {path.stat().st_size / 1024:.0f} kB")
 

@@ -71,12 +71,14 @@ def make_worklist(
     count: int = 12,
     practice: int = 3,
     side: int = 64,
-    second_question: bool = False,
+    second_question: bool | SecondQuestion = False,
     now: datetime.datetime | None = None,
     days: float = 14.0,
     seed: int = 0,
     told: bool = False,
+    masked: bool = True,
     references: int = 0,
+    beside: np.ndarray | None = None,
     **changes: Any,
 ) -> Kit:
     """Writes a worklist into `folder`.
@@ -88,12 +90,14 @@ def make_worklist(
         count: Images that each reads, when `images` is none.
         practice: Practice cases.
         side: Of the drawn pictures.
-        second_question: Ask a second question with confidence.
+        second_question: Ask a second question with confidence, or this one.
         now: When it is made; none: the clock's time, so that invitations are valid.
         days: Until the invitations end.
         seed: Of truth and orders.
-        told: Practice cases have the image nearest to them, and a mask: a disc in the middle.
-        references: Real images to look at beside.
+        told: Practice cases have an image nearest to them.
+        masked: They have a mask, too: a disc in the middle.
+        references: How many real images to look at beside.
+        beside: uint16 (1 + references, rows, columns), the nearest first; none: `pictures`.
         changes: Fields of `Worklist` set otherwise, such as `break_every=5`.
     """
     rng = np.random.default_rng(seed)
@@ -102,17 +106,19 @@ def make_worklist(
     names = [secrets.token_hex(16) for _ in images]
     expires = expiry(now or datetime.datetime.now(datetime.UTC), days)
     tokens, truth, seats = {}, {}, []
-    aside = pictures(1 + references, images.shape[1], seed + 99) if images.shape[1] == images.shape[2] else images[:1]
+    square = images.shape[1] == images.shape[2]
+    drawn = pictures(1 + references, images.shape[1], seed + 99) if square else images[:1]
+    aside = drawn if beside is None else beside
     extra = {secrets.token_hex(16): picture for picture in aside}
     nearest = next(iter(extra)) if told else ""
-    masked = secrets.token_hex(16) if told else ""
+    mask = secrets.token_hex(16) if told and masked else ""
     for number in range(1, readers + 1):
         reader = f"r{number:02d}"
         tokens[reader] = new_token()
         items = [secrets.token_hex(16) for _ in images]
         truth |= {item: bool(is_synthetic) for item, is_synthetic in zip(items, synthetic, strict=True)}
         cases = [
-            Place(items[k], names[k], SYNTHETIC if synthetic[k] else REAL, nearest, masked)
+            Place(items[k], names[k], SYNTHETIC if synthetic[k] else REAL, nearest, mask)
             for k in rng.permutation(practice).tolist()
         ]
         order = (practice + rng.permutation(len(images) - practice)).tolist()
@@ -120,6 +126,7 @@ def make_worklist(
         seats.append(Seat(reader, token_sha256(tokens[reader]), expires, tuple(cases), sequence))
     administrator = new_token()
     second = SecondQuestion("Is there a nodule?", ("Yes", "No", "Cannot say"), True) if second_question else None
+    second = second_question if isinstance(second_question, SecondQuestion) else second
     rows, columns = images.shape[1:]
     values: dict[str, Any] = {
         "study": secrets.token_hex(16),
@@ -136,7 +143,7 @@ def make_worklist(
     }
     values["references"] = tuple(extra)[1:]
     worklist = Worklist(**(values | changes))
-    shown = {**dict(zip(names, images, strict=True)), **extra, masked: disc(rows, columns)}
+    shown = {**dict(zip(names, images, strict=True)), **extra, mask: disc(rows, columns)}
     write_worklist(
         folder,
         worklist,
