@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import struct
+import zlib
 from pathlib import Path
 
 import nibabel
@@ -15,6 +18,7 @@ from scansynth.data.ingest import ingest
 from scansynth.data.tensors import load_cohort
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.errors import CohortError
+from scansynth.files import read_csv
 from scansynth.pipeline.new_study import Wishes, create
 from scansynth.study import Study
 
@@ -107,3 +111,48 @@ def test_a_volume_gives_the_slices_of_a_plane_with_its_lesion(plane: str, tmp_pa
     # the patient's right is at the left of the picture; the front is up in axial slices, the head in coronal ones
     assert columns.mean() == pytest.approx(31 - 20, abs=0.3)
     assert rows_.mean() == pytest.approx(31 - (12 if plane == "axial" else 25), abs=0.3)
+
+
+def _claims(side: int) -> bytes:
+    """A small PNG file that claims so many rows and columns (PNG specification, 11.2.2 and 11.2.4)."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(1 << 22))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def _volume_bomb(side: int) -> bytes:
+    """A small NIfTI file that claims a huge volume, and inflates to more than it may."""
+    head = nibabel.Nifti1Header()
+    head.set_data_shape((side, side, 64))
+    head.set_data_dtype(np.float32)
+    return gzip.compress(head.binaryblock + bytes(4) + bytes(1 << 24))
+
+
+def test_bombs_among_pictures_cost_a_line_each(tmp_path: Path) -> None:
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    rows = [row(number, f"p{number}.png", spacing="0.7") for number in range(12)]
+    for number in range(12):
+        Image.fromarray(grey(number)).save(scans / f"p{number}.png")
+    bombs = {
+        "wide.png": _claims(60_000),
+        "within.png": _claims(4_000),
+        "volume.nii.gz": _volume_bomb(30_000),
+        "cut.nii.gz": _volume_bomb(64)[:500],
+        "empty.png": b"",
+    }
+    for number, (name, data) in enumerate(bombs.items(), 12):
+        (scans / name).write_bytes(data)
+        rows.append(row(number, name, spacing="0.7"))
+    write_labels(scans / "labels.csv", rows)
+    study = study_of(tmp_path / "study", scans, modality="OT")
+    summary = ingest(study, KEY)
+    assert summary.cases == 12
+    left = read_csv(study.cohort / "excluded.csv")
+    assert len(left) == len(bombs)
+    assert all(one["reason"] and len(one["reason"] + one["detail"]) < 200 for one in left)
+    assert not any("crashed" in one["reason"] for one in left)

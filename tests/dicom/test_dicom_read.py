@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import struct
 import time
@@ -106,6 +107,9 @@ def test_header_survives_json(write_dicom: Write, tmp_path: Path) -> None:
     header = read_header(tmp_path / "a", Limits())
     lists = {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(header).items()}
     assert Header.from_values(lists) == header
+    again = Header.from_values(json.loads(json.dumps(lists)))
+    assert again.present is Header.from_values(lists).present  # the files of a series share what they say alike
+    assert [type(one) for one in again.pixel_spacing or ()] == [float, float]
 
 
 def test_a_file_without_preamble_is_read(write_dicom: Write, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -155,9 +156,8 @@ class Header:
             DicomError: A UID is malformed.
             TypeError: The fields are not those of a header.
         """
-        fields = _tuples(values)
         groups = tuple(FrameGroup(**_tuples(group)) for group in values.get("groups", ()))
-        return cls(**{**fields, "groups": groups, "present": _one_of_equals(fields.get("present", ()))})
+        return cls(**{**_tuples(values), "groups": groups})
 
     @property
     def image_uid(self) -> str:
@@ -178,13 +178,25 @@ class Header:
 
 
 @lru_cache(maxsize=4096)
-def _one_of_equals(tags: tuple[int, ...]) -> tuple[int, ...]:
-    """The files of a series hold the same elements: their headers share one tuple."""
-    return tags
+def _one_of_equals(values: tuple[Any, ...], _kinds: tuple[type, ...]) -> tuple[Any, ...]:
+    """The files of a series say much the same: their headers share one tuple. 1 and 1.0 stay two."""
+    return values
 
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    """Fields with lists as tuples; equal texts and tuples are one object, as many files say the same."""
+    return {key: _shared(value) for key, value in values.items()}
+
+
+def _shared(value: Any) -> Any:
+    if isinstance(value, str):
+        return sys.intern(value)
+    if not isinstance(value, list):
+        return value
+    try:
+        return _one_of_equals(tuple(value), tuple(map(type, value)))
+    except TypeError:  # a list within: of the groups, which are read apart
+        return tuple(value)
 
 
 SUSPECT = frozenset({"burned-in annotation", "secondary capture", *WITH_TEXT})
