@@ -57,7 +57,7 @@ bench: $(READY)  ## The figures of docs/results that need no GPU and no real sca
 	$(RUN)/python benchmarks/reader_error_rates.py --out docs/results/reader_error_rates.json
 	$(RUN)/python benchmarks/reader_designs.py --out docs/results/reader_designs.json
 
-drill: $(READY_DEV)  ## An hour: killed trainings and ingests, 2,000 mutated files, a fuzzer, 20 readers on both databases
+drill: $(READY_DEV)  ## An hour: killed trainings and ingests, 2,000 mutated files, a fuzzer, 30 readers on both databases
 	$(RUN)/python tests/gan/tiny_training.py build/drill 45
 	$(RUN)/python tests/gan/tiny_training.py build/drill-compact 45 0 compact
 	$(RUN)/python tests/reader/load_drill.py --seconds 600

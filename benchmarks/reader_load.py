@@ -6,7 +6,8 @@
 A study of made-up images is served by the real server, in a process of its own, on this machine's own address; no
 other machine is asked for anything. Each reader opens the invitation, reads the whole sequence with a pause for
 thought before each answer (drawn evenly from half to one and a half times the mean), and keeps one connection open,
-as a browser does. One lock in twenty is sent twice, as after a cut network. The requests are bounded: about four for
+as a browser does. One lock in twenty is sent twice, as after a cut network. On request some readers are withdrawn on
+the way, and some connections send half a head and no more. The requests are bounded: about four for
 each image, and everything ends at twice the time that was asked for.
 
 Afterwards the readings are compared, one by one, with what each reader was told, and the chain is checked.
@@ -21,21 +22,23 @@ import datetime
 import json
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
 
 from scansynth.reader.protocol import SCALE
 from scansynth.reader.server.invitations import expiry, new_token, token_sha256
-from scansynth.reader.server.locked import export_readings
+from scansynth.reader.server.locked import export_readings, withdraw_reader
 from scansynth.reader.server.worklist import REAL, SYNTHETIC, Display, Place, Preset, Seat, Worklist, write_worklist
 from scansynth.seeds import generator
 
@@ -61,6 +64,8 @@ class Reader:
         told: Answer of each item that the server said was locked.
         times: By kind of request: when it was sent and how long it took, in seconds.
         requests: All of them.
+        leaves: Whether this reader is withdrawn on the way, and refused from then on.
+        left: Whether that was met.
     """
 
     token: str
@@ -68,9 +73,19 @@ class Reader:
     told: dict[str, int] = field(default_factory=dict)
     times: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: {"lock": [], "buffer": [], "draft": []})
     requests: int = 0
+    leaves: bool = False
+    left: bool = False
 
     async def read(self, url: str, think: float, start: float, end: float) -> None:
         """Reads the whole sequence, from `start` on, and gives up at `end` (monotonic seconds)."""
+        try:
+            await self._read(url, think, start, end)
+        except httpx.HTTPStatusError as fault:
+            self.left = self.leaves and fault.response.status_code in {401, 404, 410}
+            if not self.left:
+                raise
+
+    async def _read(self, url: str, think: float, start: float, end: float) -> None:
         rng = generator(self.seed, "reader load")
         async with httpx.AsyncClient(base_url=url, timeout=30.0) as client:
             await asyncio.sleep(max(0.0, start - time.monotonic()))
@@ -93,7 +108,7 @@ class Reader:
                 }
                 for _ in range(2 if rng.random() < RESENT else 1):
                     locked = await self._timed(client, "lock", "POST", f"/api/lock/{item}", json=sent, headers=headers)
-                self.told[item] = answer
+                    self.told[item] = answer
                 state = locked.json()
 
     async def _timed(self, client: httpx.AsyncClient, kind: str, method: str, path: str, **sent: Any) -> httpx.Response:
@@ -181,7 +196,14 @@ def check(worklist: Path, database_url: str | None, readers: list[Reader]) -> di
 
 
 def measure(
-    readers: int, seconds: float, think: float, size: int = 256, database_url: str | None = None, patience: float = 2.0
+    readers: int,
+    seconds: float,
+    think: float,
+    size: int = 256,
+    database_url: str | None = None,
+    patience: float = 2.0,
+    leave: int = 0,
+    half_open: int = 0,
 ) -> dict[str, Any]:
     """One run, with everything that it found.
 
@@ -192,16 +214,23 @@ def measure(
         size: Side of the images, pixels.
         database_url: An empty PostgreSQL database; none: SQLite.
         patience: Times `seconds` after which the readers give up.
+        leave: Readers who are withdrawn when half of the time is over.
+        half_open: Connections that send half a head and no more.
     """
     images = max(4, round(seconds / think) - 2)
     with tempfile.TemporaryDirectory() as folder:
         worklist = Path(folder) / "worklist"
         crowd = [Reader(token, seed) for seed, token in enumerate(make_worklist(worklist, readers, images, size))]
+        for reader in crowd[:leave]:
+            reader.leaves = True
         load = os.getloadavg()[0]
-        with server(worklist, database_url) as (url, process):
+        with server(worklist, database_url) as (url, process), silent(url, half_open) as ended:
             before, start = waiting(), time.monotonic()
             arrivals = [start + think * number / readers for number in range(readers)]
-            asyncio.run(_all_read(crowd, url, think, arrivals, start + patience * seconds))
+            names = [f"r{number + 1:02d}" for number in range(leave)]
+            gone = _withdraw(worklist, names, database_url, seconds / 2.0)
+            asyncio.run(_all_read(crowd, url, think, arrivals, start + patience * seconds, gone))
+            half_open_ended = ended()
             took = time.monotonic() - start
             ran, waited = (
                 mine + its - mine_before
@@ -223,7 +252,10 @@ def measure(
         "resent_locks": sum(len(reader.times["lock"]) - len(reader.told) for reader in crowd),
         **kinds,
         **kept,
-        "all_finished": all(len(reader.told) == images + 2 for reader in crowd),
+        "all_finished": all(reader.left if reader.leaves else len(reader.told) == images + 2 for reader in crowd),
+        "left": sum(reader.left for reader in crowd),
+        "half_open": half_open,
+        "half_open_ended": half_open_ended,
         "ran_seconds": round(ran, 2),
         "waited_for_a_core_seconds": round(waited, 2),
         "load_before": round(load, 2),
@@ -232,10 +264,50 @@ def measure(
     }
 
 
-async def _all_read(crowd: list[Reader], url: str, think: float, arrivals: list[float], end: float) -> None:
+async def _all_read(
+    crowd: list[Reader],
+    url: str,
+    think: float,
+    arrivals: list[float],
+    end: float,
+    meanwhile: Coroutine[Any, Any, None] | None = None,
+) -> None:
+    beside = [] if meanwhile is None else [meanwhile]
     await asyncio.gather(
-        *(reader.read(url, think, arrival, end) for reader, arrival in zip(crowd, arrivals, strict=True))
+        *beside, *(reader.read(url, think, arrival, end) for reader, arrival in zip(crowd, arrivals, strict=True))
     )
+
+
+async def _withdraw(worklist: Path, names: list[str], database_url: str | None, after: float) -> None:
+    """Withdraws readers as the command does, while the server runs."""
+    await asyncio.sleep(after if names else 0.0)
+    for name in names:
+        await asyncio.to_thread(withdraw_reader, worklist, name, database_url)
+
+
+@contextlib.contextmanager
+def silent(url: str, count: int) -> Iterator[Callable[[], int]]:
+    """Connections that send half a head; gives a function that says how many the server has ended."""
+    where = urlsplit(url)
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(socket.create_connection((where.hostname, where.port))) for _ in range(count)]
+        for one in opened:
+            one.sendall(b"GET /resume HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
+            one.setblocking(False)
+
+        def ended() -> int:
+            return sum(_is_ended(one) for one in opened)
+
+        yield ended
+
+
+def _is_ended(one: socket.socket) -> bool:
+    try:
+        return one.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
 
 
 def said(found: dict[str, Any]) -> str:
@@ -262,7 +334,8 @@ def starved(found: dict[str, Any]) -> bool:
 
 def failed(found: dict[str, Any]) -> bool:
     """Whether something was lost, doubled or changed, or not read to the end."""
-    return bool(found["lost"] or found["doubled"] or found["wrong"] or not found["all_finished"])
+    kept = not (found["lost"] or found["doubled"] or found["wrong"]) and found["all_finished"]
+    return not kept or found["half_open_ended"] < found["half_open"]
 
 
 def main() -> None:

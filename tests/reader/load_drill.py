@@ -22,14 +22,15 @@ from postgres import new_database, running_postgres
 from reader_load import failed, measure, said, starved
 
 DATABASES = ("sqlite", "postgresql")
-READERS, THINK = 20, 2.0
+READERS, LEAVE, HALF_OPEN, THINK = 30, 3, 100, 2.0
+"""Readers, how many of them are withdrawn on the way, and connections that send half a head."""
 BAR_MS = 150.0
 """The slowest that the 95th percentile of a lock and of an image may be."""
 
 
 def run(seconds: float, database_url: str | None) -> dict[str, Any]:
     """One database; prints what it found."""
-    found = measure(READERS, seconds, THINK, database_url=database_url)
+    found = measure(READERS, seconds, THINK, database_url=database_url, leave=LEAVE, half_open=HALF_OPEN)
     print(said(found), flush=True)
     return found
 
