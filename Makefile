@@ -64,7 +64,7 @@ drill: $(READY_DEV)  ## An hour: killed trainings and ingests, 2,000 mutated fil
 	$(RUN)/python tests/data/attacked.py build/attacks
 
 docs: $(READY_DEV)  ## The documentation as pages in site/
-	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict
+	$(RUN)/zensical build --strict --clean
 
 clean:  ## Removes what make made; studies and demo stay
 	rm -rf $(VENV) build site .mypy_cache .ruff_cache .pytest_cache src/*.egg-info

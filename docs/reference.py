@@ -29,7 +29,7 @@ from scansynth.gan.models.families import FAMILIES, complete
 from scansynth.recipe import Recipe, load_recipe, recipe_names
 
 FOLDER = Path(__file__).parent
-PAGES = ("configuration.md", "commands.md", "architecture.md")
+PAGES = ("configuration.md", "commands.md", "architecture.md", "library.md")
 SOURCE = FOLDER.parent / "src" / "scansynth"
 BLOCK = re.compile(r"(<!-- reference: (\w+)((?: [\w.-]+)*) -->\n).*?(<!-- end of reference -->)", re.DOTALL)
 
@@ -342,6 +342,31 @@ def files(_: str) -> str:
     return "\n".join(parts)
 
 
+def library(_: str) -> str:
+    """Every public function and class of metrics and statistics, with its docstring."""
+    paths = [SOURCE / "statistics.py", *sorted((SOURCE / "metrics").glob("*.py"))]
+    return "\n".join(module(path) for path in paths if path.stem != "__init__")
+
+
+def module(path: Path) -> str:
+    """One module as a section."""
+    name = ".".join(("scansynth", *path.relative_to(SOURCE).with_suffix("").parts))
+    parts = [f"## `{name}`\n\n{about(path)}.\n"]
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        public = isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+        if public and (words := ast.get_docstring(node)):
+            parts.append(f"### {node.name}\n\n```text\n{signature(node)}\n\n{words}\n```\n")
+    return "\n".join(parts)
+
+
+def signature(node: ast.FunctionDef | ast.ClassDef) -> str:
+    """How it is called."""
+    if isinstance(node, ast.ClassDef):
+        return f"class {node.name}"
+    result = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    return f"{node.name}({ast.unparse(node.args)}){result}"
+
+
 WRITERS: dict[str, Callable[[str], str]] = {
     "settings": settings_table,
     "recipes": recipes_table,
@@ -350,6 +375,7 @@ WRITERS: dict[str, Callable[[str], str]] = {
     "command": command_table,
     "house": house,
     "files": files,
+    "library": library,
 }
 
 

@@ -9,6 +9,7 @@ import inspect
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -555,17 +556,31 @@ def test_the_privacy_check_can_fail(kind: re.Pattern[str], line: str) -> None:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("mkdocs", reason="mkdocs is not installed; it comes with the extra docs")
-    pytest.importorskip("material", reason="mkdocs-material is not installed; it comes with the extra docs")
-    target = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(target)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    pytest.importorskip("zensical", reason="zensical is not installed; it comes with the extra docs")
+    work = tmp_path_factory.mktemp("docs")
+    shutil.copytree(DOCS, work / "docs")
+    shutil.copy(ROOT / "mkdocs.yml", work)
+    done = built(work)
     assert done.returncode == 0, done.stderr
-    return target
+    return work / "site"
+
+
+def built(work: Path) -> subprocess.CompletedProcess[str]:
+    """Builds the pages of a folder, as `make docs` does."""
+    command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
+    return subprocess.run(command, cwd=work, capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_a_link_to_nowhere_stops_the_build(tmp_path: Path) -> None:
+    pytest.importorskip("zensical", reason="zensical is not installed; it comes with the extra docs")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text("# Title\n\n[somewhere](nowhere.md)\n")
+    (tmp_path / "mkdocs.yml").write_text("site_name: x\nvalidation:\n  links: warn\n")
+    assert built(tmp_path).returncode != 0
 
 
 def test_make_docs_is_strict() -> None:
-    line = next(line for line in text(ROOT / "Makefile").splitlines() if "mkdocs build" in line)
+    line = next(line for line in text(ROOT / "Makefile").splitlines() if "zensical build" in line)
     assert "--strict" in line
     assert "--quiet" not in line, "--quiet hides the warnings that --strict counts"
 

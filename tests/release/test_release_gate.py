@@ -117,6 +117,19 @@ def unassessed(study: Study) -> None:
     put_evidence(study, claims=[claim(n, Verdict.SHOWN, False) for n in RULES if not n.startswith("fairness")])
 
 
+def all_too_close(study: Study) -> None:
+    put_evidence(study, kept_back=range(18))
+
+
+def no_claim_on_copies(study: Study) -> None:
+    put_evidence(study, claims=[claim(n, Verdict.SHOWN, False) for n in RULES if not n.startswith("copies")])
+
+
+def altered_removal_report(study: Study) -> None:
+    path = study.cohort / "deidentification.csv"
+    path.write_text(path.read_text().replace("skipped", "kept"))
+
+
 FINAL: dict[Callable[[Study], None], str] = {
     another_generator: "drawn with weights that no run of this study has",
     another_set: "the evidence is on another set",
@@ -126,11 +139,14 @@ FINAL: dict[Callable[[Study], None], str] = {
     two_roles: r"one source image has two roles",
     same_picture: r"one ingested image has two roles",
     no_pixels: "does not know the source image of every image",
+    all_too_close: "nothing is left to release",
     withdrawn_in_training: "the training has read images of a patient who was withdrawn",
 }
 OPEN: dict[Callable[[Study], None], str] = {
     unsearched: "not searched: Tesseract is not installed",
     no_removal_report: "has no deidentification.csv",
+    altered_removal_report: "deidentification.csv of the cohort was altered",
+    no_claim_on_copies: "holds no claim on copies",
     unassessed: "not assessed: Are all patient groups represented",
 }
 

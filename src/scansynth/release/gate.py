@@ -78,8 +78,6 @@ def _collapse(parts: Parts, policy: Policy) -> Iterable[str]:
 def _copies(parts: Parts, policy: Policy) -> Iterable[str]:
     if parts.evidence is None:
         return
-    if parts.made is not None and len(parts.evidence.kept_back) >= len(parts.made.files):
-        yield "every image is too close to a real one: nothing is left to release"
     claims = [claim for claim in parts.evidence.judged.claims if claim.claim.startswith("copies.")]
     enough = {Verdict.SHOWN} if policy.copies == "shown" else {Verdict.SHOWN, Verdict.NOT_SHOWN}
     if not claims:
@@ -87,6 +85,13 @@ def _copies(parts: Parts, policy: Policy) -> Iterable[str]:
     for claim in claims:
         if claim.verdict not in enough:
             yield f"copies are not shown to be within bounds: {claim.claim} is {claim.verdict.value}"
+
+
+def _left(parts: Parts, policy: Policy) -> Iterable[str]:
+    if parts.evidence is None or parts.made is None:
+        return
+    if all(row["id"] in parts.evidence.kept_back for row in parts.made.files):
+        yield "every image is too close to a real one: nothing is left to release"
 
 
 def _assessed(parts: Parts, policy: Policy) -> Iterable[str]:
@@ -160,6 +165,7 @@ def _people(parts: Parts) -> Iterable[tuple[str, Iterable[str]]]:
 _CHECKS: Mapping[str, Callable[[Parts, Policy], Iterable[str]]] = {
     "roles": _roles,
     "withdrawn": _withdrawn,
+    "left": _left,
     "governance": _governance,
     "de-identification": _deidentification,
     "collapse": _collapse,
