@@ -124,3 +124,28 @@ def test_refusals_say_what_to_do(tmp_path: Path, command: Callable[..., str]) ->
     with browsers(create_app(study.reader / "worklist")) as (browser,):
         assert browser.post("/resume", data={"code": code}).status_code in {200, 303}
         assert browser.state()["phase"] == "practice"
+
+
+def test_readers_come_and_go_by_command(tmp_path: Path, command: Callable[..., str]) -> None:
+    study = small_study(tmp_path / "study")
+    command("reader", "create", study.folder)
+    assert "--reason" in command("reader", "withdraw", study.folder, "r02", "--yes")
+    assert "those who read are r01, r02, r03" in command(
+        "reader", "withdraw", study.folder, "r07", "--reason", "none", "--yes"
+    )
+    assert "does not say how readers connect" in command(
+        "reader", "add", study.folder, "--reason", "more", "--address", "host", "--yes"
+    )
+    said = command("reader", "add", study.folder, "--reason", "more", "--address", "https://reading.example", "--yes")
+    (token,) = re.findall(r"r04  https://reading\.example/i/([\w-]{43})\n", said)
+    said = command("reader", "replace", study.folder, "r02", "--reason", "on leave", "--yes")
+    assert re.search(r"r05  http://127\.0\.0\.1:8765/i/[\w-]{43}\n", said)
+    assert f"next: stop the server and start it again: scansynth reader serve {study.folder}" in said
+    assert [row["kind"] for row in read_json(study.reader / "amendments.json")] == ["added", "withdrawn"]
+    with browsers(create_app(study.reader / "worklist")) as (browser,):
+        browser.begin(token)
+        assert browser.state()["phase"] == "practice"
+    assert "nothing to set aside" in command(
+        "reader", "set-aside", study.folder, "--name", "A. Head", "--reason", "a test"
+    )
+    assert "r02 was withdrawn" in command("reader", "code", study.folder, "r02", "--yes")
