@@ -55,11 +55,13 @@ class ClaimGroup:
         name: What the progress bar calls it.
         claims: Names of the claims that it can make.
         answer: Makes them; a claim without data becomes `not assessable`.
+        apart: It asks nothing of the judges and takes as long as all others: it may run in a process of its own.
     """
 
     name: str
     claims: tuple[str, ...]
     answer: Callable[[Context, Progress], tuple[Finding, ...]]
+    apart: bool = False
 
 
 CLAIM_GROUPS: tuple[ClaimGroup, ...] = (
@@ -74,11 +76,8 @@ CLAIM_GROUPS: tuple[ClaimGroup, ...] = (
     ClaimGroup("groups of patients", subgroups.CLAIMS, subgroups.answer),
     ClaimGroup("tell-tales", telltales.CLAIMS, telltales.answer),
     ClaimGroup("what must stay", house.CLAIMS, house.answer),
-    ClaimGroup("classifiers of pixels", discrimination.BY_PIXELS, discrimination.answer_by_pixels),
+    ClaimGroup("classifiers of pixels", discrimination.BY_PIXELS, discrimination.answer_by_pixels, apart=True),
 )
-_APART = CLAIM_GROUPS[-1]
-"""Asks nothing of the judges and takes as long as all others: it may run in a process of its own."""
-
 WORTHWHILE = 300
 """Images, real and synthetic, below which a process costs more than it saves."""
 
@@ -195,7 +194,7 @@ def measure(
             asked = [name for name in group.claims if name not in missing]
             if asked:
                 tell = _part_of(progress, place, total, group.name)
-                found = elsewhere() if elsewhere and group is _APART else group.answer(context, tell)
+                found = elsewhere() if elsewhere and group.apart else group.answer(context, tell)
                 findings += [finding for finding in found if finding.claim.claim not in missing]
             findings += [_unasked(compared, name, missing[name]) for name in group.claims if name in missing]
     progress(total, total, "judged")
@@ -214,9 +213,9 @@ def _apart(
     missing: Mapping[str, str],
     engine: EngineSettings | None,
 ) -> Iterator[Callable[[], tuple[Finding, ...]] | None]:
-    """`_APART` at work in a process of its own; None where it does not pay or is not allowed."""
+    """The group that may run apart, at work in a process of its own; None where it does not pay or is not allowed."""
     pays = len(compared.synthetic) + len(compared.test.images) >= WORTHWHILE
-    asked = any(name not in missing for name in _APART.claims)
+    asked = any(name not in missing for group in CLAIM_GROUPS if group.apart for name in group.claims)
     if not (engine and pays and asked and worker_count(engine, 2) > 1):
         yield None
         return
@@ -229,7 +228,8 @@ def _apart(
 
 
 def _answer_apart(context: Context) -> tuple[Finding, ...]:
-    return _APART.answer(context, silent)
+    (group,) = (group for group in CLAIM_GROUPS if group.apart)
+    return group.answer(context, silent)
 
 
 def _context(
