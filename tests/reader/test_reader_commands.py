@@ -149,3 +149,21 @@ def test_readers_come_and_go_by_command(tmp_path: Path, command: Callable[..., s
         "reader", "set-aside", study.folder, "--name", "A. Head", "--reason", "a test"
     )
     assert "r02 was withdrawn" in command("reader", "code", study.folder, "r02", "--yes")
+
+
+def test_teaching_is_made_served_and_never_closed(tmp_path: Path, command: Callable[..., str]) -> None:
+    study = small_study(tmp_path / "study")
+    assert "does not say how readers connect" in command(
+        "reader", "teach", study.folder, "--address", "reading.example"
+    )
+    said = command(
+        "reader", "teach", study.folder, "--images", 6, "--people", 2, "--address", "https://reading.example"
+    )
+    tokens = re.findall(r"  (r\d\d)  https://reading\.example/i/[\w-]{43}\n", said)
+    assert tokens == ["r01", "r02"]
+    worklist = study.teaching / "worklist"
+    assert said.splitlines()[-1].startswith(f"next: scansynth reader serve {worklist}")
+    assert not study.reader.exists(), "it is no reader study"
+    command("reader", "create", study.folder, "--address", "https://reading.example")
+    assert "are for teaching" in command("reader", "close", study.folder, "--worklist", worklist)
+    assert "already exist" in command("reader", "teach", study.folder)

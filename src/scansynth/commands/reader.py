@@ -155,10 +155,9 @@ def teach(
     from scansynth.reader.teach import make_teaching
     from scansynth.study import open_study
 
-    opened = open_study(study)
+    opened, where = open_study(study), links_begin_with(address)
     with opened.lock():
         made = make_teaching(opened, images, people)
-    where = (address or f"http://{HOST}:{PORT}").rstrip("/")
     console.result(f"wrote {made.worklist}: {made.images} images for each of {len(made.invitations)} people")
     for person, token in made.invitations.items():
         console.result(f"  {person}  {where}/i/{token}")
