@@ -289,7 +289,7 @@ def test_a_manifest_that_leads_outside_is_refused(changed: Path) -> None:
 
 
 def test_what_is_no_release_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ReleaseError, match="no release"):
+    with pytest.raises(ReleaseError, match="not a release"):
         verify(tmp_path)
 
 
