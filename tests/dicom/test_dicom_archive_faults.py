@@ -319,7 +319,7 @@ def test_a_push_says_what_was_not_taken(served: tuple[Web, str], tmp_path: Path)
     made.changed["studies"] = lambda _: Answer(json.dumps(failed).encode(), 202)
     sent = tmp_path / "sent.jsonl"
     with WebArchive(url, Login(), Pace(0), tls_context(None)) as archive:
-        with pytest.raises(ArchiveError, match=r"did not take 1 of 1 files \(1 x failure reason 0xA700\)"):
+        with pytest.raises(ArchiveError, match=r"did not accept 1 of 1 files \(1 x failure reason 0xA700\)"):
             push(archive, [Outgoing(file, sha256_file(file))], sent, bar)
         with pytest.raises(ArchiveError, match="has changed since"):
             push(archive, [Outgoing(file, "00")], sent, bar)
