@@ -72,7 +72,9 @@ def test_another_key_is_refused_unless_allowed(trained: tuple[Study, Grid], tmp_
     study, grid = trained
     other = make_study(tmp_path / "other", name="third")
     write_facts(other.cohort, key="key-2")
-    with pytest.raises(LedgerError, match=r"nobody can check that none of them is a patient of this study; .*utility\.other_key"):
+    with pytest.raises(
+        LedgerError, match=r"nobody can check that none of them is a patient of this study; .*utility\.other_key"
+    ):
         score_external(spec_for(study, grid, other))
     score_external(spec_for(study, grid, other, key=True))
 
