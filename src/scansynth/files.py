@@ -184,6 +184,8 @@ def append_chained_line(path: Path, value: Mapping[str, Any], end: Path) -> None
             stream.write(line if not before or before.endswith(b"\n") else b"\n" + line)
             stream.flush()
             os.fsync(stream.fileno())
+            for rest in end.parent.glob(f".{end.name}.*"):  # of a process killed here: the lock says that none is at it
+                rest.unlink(missing_ok=True)
             write_json(end, {END: chain_head(line)})
 
 

@@ -106,7 +106,7 @@ def test_each_artefact_is_named_with_what_it_has_of_the_patient(study: Study) ->
     record(study.jobs / "one", "utility", {"cohort": cohort.digest}, (hashed("7"),))
     how = {trace.name: trace.how.split()[0] for trace in plan_withdrawal(study, "7", KEY).traces}
     assert how == {
-        "gan/a": "learned", "gan/a.before-1": "learned", "gan/b": "stands", "gan/d": "was", "synthetic/a": "was",
+        "gan/a": "learned", "gan/a.before-1": "learned", "gan/b": "rests", "gan/d": "was", "synthetic/a": "was",
         "synthetic/old": "was", "evidence/a": "was", "trial/jobs/one": "learned",
     }  # fmt: skip
     tested = {trace.name: trace.how for trace in plan_withdrawal(study, "8", KEY).traces}
