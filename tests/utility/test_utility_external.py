@@ -136,7 +136,7 @@ def test_two_cohorts_of_one_name_are_refused(trained: tuple[Study, Grid]) -> Non
     study, grid = trained
     settings = UtilitySettings(external=("../a/site", "../b/site"))
     config = study.config.model_copy(update={"utility": settings})
-    with pytest.raises(CohortError, match="one name"):
+    with pytest.raises(CohortError, match="have the same name"):
         external_specs(Study(study.folder, config), grid)
 
 
