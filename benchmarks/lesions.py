@@ -46,6 +46,7 @@ from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.files import new_directory, read_csv, write_csv, write_json
 from scansynth.learning.device import pick_device
 from scansynth.ledger import Use
+from scansynth.metrics.marks import Candidates, Lesions, Marks, mark
 from scansynth.phantom.cohort import write_phantom_cohort
 from scansynth.seeds import generator
 from scansynth.statistics import Direction, verdict
@@ -54,15 +55,7 @@ from scansynth.utility.detector.detector import load_detector, score_images
 from scansynth.utility.gathering import blocks, detections, lesions_of
 from scansynth.utility.grid import Grid, declare, run_grid, write_plan
 from scansynth.utility.statistics.effects import measure
-from scansynth.utility.statistics.froc import (
-    CURVE,
-    POINTS,
-    Candidates,
-    Lesions,
-    Marks,
-    mark,
-    measure_froc,
-)
+from scansynth.utility.statistics.froc import CURVE, POINTS, measure_froc
 from scansynth.utility.statistics.outcomes import Block, Scored
 from scansynth.utility.statistics.resampling import aucs, once, rank
 from scansynth.utility.statistics.results import as_plain

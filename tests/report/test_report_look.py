@@ -26,9 +26,11 @@ PAIRS = [
 
 
 def palettes() -> dict[str, dict[str, str]]:
-    light, dark = re.findall(r":root \{(.*?)\}", CSS, re.DOTALL)
-    found = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", light))
-    return {"light": found, "dark": found | dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", dark))}
+    light, dark, printed = (
+        dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
+        for block in re.findall(r":root \{(.*?)\}", CSS, re.DOTALL)
+    )
+    return {"light": light, "dark": light | dark, "printed": light | printed}
 
 
 def luminance(colour: str) -> float:
@@ -48,7 +50,7 @@ def test_contrast_formula_on_known_pairs() -> None:
     assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", "dark", "printed"])
 @pytest.mark.parametrize(("text", "ground"), PAIRS)
 def test_text_has_contrast_aa(theme: str, text: str, ground: str) -> None:
     palette = palettes()[theme]

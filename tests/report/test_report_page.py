@@ -366,9 +366,9 @@ def test_missing_stages_are_named_with_their_command(tmp_path: Path, done: int) 
     study = make_study(tmp_path / "study", stages=STAGES[:done], size=32, patients=20, synthetic=6)
     words = Outline(write_report(study).read_text(encoding="utf-8")).words()
     for stage in STAGES[done:]:
-        assert f"scansynth {stage} STUDY" in words
+        assert f"Run scansynth {stage} STUDY" in words
     for stage in STAGES[:done]:
-        assert f"scansynth {stage} STUDY" not in words
+        assert f"Run scansynth {stage} STUDY" not in words
     assert "No verdict yet" in words
 
 
