@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -31,7 +30,7 @@ MOST_KIB = 1 << 20
 """Memory that no process may reach: 1 GiB."""
 
 INGEST = """
-import json, os, signal, sys
+import json, os, resource, signal, sys
 from pathlib import Path
 from scansynth.config import StudyConfig
 from scansynth.data import ingest as stage
@@ -60,7 +59,9 @@ def run(folder, at):
     values = {"dicom": scans, "unlabelled": True, "size": 32, "modality": "MR"}
     config = StudyConfig.model_validate({"cohort": values})
     summary = stage.ingest(Study(folder, config), InstitutionKey(b"k" * 32), moment)
-    print(json.dumps([summary.cases, moments]), flush=True)
+    # of this fork and what it started: its parent's children would count what their parents took before them
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    print(json.dumps([summary.cases, moments, peak]), flush=True)
 
 
 for line in sys.stdin:
@@ -84,11 +85,13 @@ class Ended:
         code: Exit status; negative: the signal.
         cases: Images kept.
         moments: That it counted.
+        peak_kib: Memory of the largest of its processes.
     """
 
     code: int
     cases: int = 0
     moments: int = 0
+    peak_kib: int = 0
 
 
 def run_ingests(
@@ -104,14 +107,14 @@ def run_ingests(
         [sys.executable, "-c", INGEST, str(scans), str(workers)],
         input=lines, capture_output=True, text=True, errors="replace", timeout=seconds, check=False,
     )  # fmt: skip
-    ended, told = [], (0, 0)
+    ended, told = [], []
     for line in done.stdout.splitlines():
-        first, second = json.loads(line)
+        first, *rest = json.loads(line)
         if first == "ended":
-            ended.append(Ended(second, *told))
-            told = (0, 0)
+            ended.append(Ended(*rest, *told))
+            told = []
         else:
-            told = (first, second)
+            told = [first, *rest]
     return ended, done.stderr
 
 
@@ -179,7 +182,7 @@ def attack(place: Path, count: int, seed: int = 7) -> dict[str, Any]:
         "printable": all((row["reason"] + row["detail"]).isprintable() and row["reason"] for row in excluded),
         "outside": sorted(str(path) for path in before.keys() ^ after.keys())
         + sorted(str(path) for path in before.keys() & after.keys() if before[path] != after[path]),
-        "peak_kib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
+        "peak_kib": ended.peak_kib,
     }
 
 
