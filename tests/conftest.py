@@ -1,4 +1,4 @@
-"""Fixtures that every room shares: the real scans, where they are there, and tiny DICOM files."""
+"""Fixtures that all tests share: the real scans, where they are there, tiny DICOM files, and a browser."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 # Two workers share two cores; set before torch is imported, and inherited by the children that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import hypothesis
 import pytest
+from browser import chromium
 from pydicom.dataset import Dataset
 from scans import save_dicom, write_tiny_scans
 
@@ -84,3 +86,10 @@ def write_dicom() -> Callable[..., Dataset]:
 def tiny_dicom_folder(tmp_path: Path) -> Callable[..., Path]:
     """Makes folders of small DICOM images by their `name`; see `write_tiny_scans`."""
     return lambda name="scans", **asked: write_tiny_scans(tmp_path / name, **asked)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, open for all tests of a file."""
+    with chromium() as found:
+        yield found

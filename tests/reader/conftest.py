@@ -1,10 +1,12 @@
-"""The databases that the reader study is tested on."""
+"""The databases and the browsers that the reader study is tested on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from browser import BROWSERS, open_browser
 from postgres import emptied_database, running_postgres
 
 DATABASES = ("sqlite", "postgresql")
@@ -23,3 +25,10 @@ def database_url(request: pytest.FixtureRequest) -> str | None:
     if request.param == "sqlite":
         return None
     return emptied_database(request.getfixturevalue("postgres_server"))
+
+
+@pytest.fixture(params=BROWSERS)
+def any_browser(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Each browser in turn."""
+    with open_browser(request.param) as found:
+        yield found

@@ -9,22 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import BROWSERS, chromium, open_browser
 from page_kit import WIDE, Device, Served, begin, device, served, skip_practice
 
 SPACING, SIDE = 1.5, 64
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(params=BROWSERS)
-def any_browser(request: pytest.FixtureRequest) -> Iterator[Any]:
-    with open_browser(request.param) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import chromium
 from page_kit import SMALL, UPRIGHT, WIDE, Device, Served, begin, device, served
 
 from scansynth.reader.protocol import QUESTION
@@ -29,12 +28,6 @@ COLOURS = """() => { const out = [];
     if (node.closest(".unseen, script, :disabled")) continue;
     out.push([walk.currentNode.textContent.trim().slice(0, 40), getComputedStyle(node).color, ground(node)]); }
   return out; }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -13,23 +13,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from browser import BROWSERS, chromium, open_browser
 from numpy.typing import NDArray
 from page_kit import Served, begin, device, served, skip_practice
 
 ANSWERS = ["3", "6", "1", "2", "5", "4", "6", "1", "3", "2"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(params=BROWSERS)
-def any_browser(request: pytest.FixtureRequest) -> Iterator[Any]:
-    with open_browser(request.param) as found:
-        yield found
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import chromium
 from numpy.typing import NDArray
 from page_kit import Device, Served, begin, device, served
 
@@ -46,12 +45,6 @@ def expected(stored: NDArray[np.uint16], center: float, width: float, inverted: 
 def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("viewer")
     with served(folder, images=ramps(), readers=5, practice=1, image=DISPLAY, presets=PRESETS) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
         yield found
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import chromium
 from fake_readers import make_readers
 from fake_study import make_study
 from fake_trial import GAINS, make_trial
@@ -488,12 +486,6 @@ def test_hostile_names_are_escaped(bare: Study, tmp_path: Path) -> None:
     assert "r01, image 7" in outline.words()
     assert "in a comment" in outline.words()
     assert "3 answers were changed before the next was given, 2 of them" in outline.words()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (820, "dark"), (390, "light")])

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from axe import findings
-from browser import chromium
 from command_line import scansynth
 from fake_study import make_study
 from looking import assert_looks_right
@@ -45,12 +43,6 @@ def beside(study: Study) -> Path:
     shutil.copytree(study.evidence(), study.evidence("second"), dirs_exist_ok=True)
     shutil.copytree(study.synthetic(), study.synthetic("second"), dirs_exist_ok=True)
     return write_comparison(study, "second")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
 
 
 def test_the_gallery_shows_each_image_once_the_most_alike_first(gallery: Path, study: Study) -> None:

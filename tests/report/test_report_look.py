@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import chromium
 from fake_study import make_study
 from looking import assert_looks_right
 
@@ -77,12 +75,6 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tmp_path_factory.mktemp("look") / "study", name="A" * 80, labels=("clear", "W" * 40), size=256, patients=24
     )
     return write_report(study)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
 
 
 def test_page_of_large_images_stays_small(page_file: Path) -> None:

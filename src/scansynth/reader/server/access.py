@@ -125,14 +125,12 @@ def renew_code(worklist: Worklist, database: Database, reader: str, now: datetim
     Raises:
         Refused: There is no such reader.
     """
-    seats = [seat for seat in worklist.readers if seat.reader == reader]
-    if not seats:
-        raise Refused(404, f"There is no reader {reader}.")
+    seat = _seat(worklist, reader)
     with database.write() as connection:
         _take_turns(connection)
-        if connection.execute(select(withdrawn).where(withdrawn.c.reader == reader)).first() is not None:
+        if _is_withdrawn(connection, reader):
             raise Refused(404, f"{reader} was withdrawn and reads no more.")
-        _spend(connection, seats[0], now)
+        _spend(connection, seat, now)
         _end_sessions(connection, reader, stamp(now), ELSEWHERE)
         return _new_code(connection, reader, stamp(now))
 
@@ -145,18 +143,32 @@ def withdraw(worklist: Worklist, database: Database, reader: str, now: datetime.
     Raises:
         Refused: There is no such reader.
     """
-    seats = [seat for seat in worklist.readers if seat.reader == reader]
-    if not seats:
-        raise Refused(404, f"There is no reader {reader}.")
+    seat = _seat(worklist, reader)
     with database.write() as connection:
         _take_turns(connection)
-        if connection.execute(select(withdrawn).where(withdrawn.c.reader == reader)).first() is not None:
+        if _is_withdrawn(connection, reader):
             return
         connection.execute(insert(withdrawn).values(reader=reader, at=stamp(now)))
-        _spend(connection, seats[0], now)
+        _spend(connection, seat, now)
         _end_sessions(connection, reader, stamp(now), WITHDRAWN)
         old = (codes.c.reader == reader) & codes.c.withdrawn_at.is_(None)
         connection.execute(update(codes).where(old).values(withdrawn_at=stamp(now)))
+
+
+def _seat(worklist: Worklist, reader: str) -> Seat:
+    """The seat of a reader.
+
+    Raises:
+        Refused: There is no such reader.
+    """
+    for seat in worklist.readers:
+        if seat.reader == reader:
+            return seat
+    raise Refused(404, f"There is no reader {reader}.")
+
+
+def _is_withdrawn(connection: Connection, reader: str) -> bool:
+    return connection.execute(select(withdrawn).where(withdrawn.c.reader == reader)).first() is not None
 
 
 def _spend(connection: Connection, seat: Seat, now: datetime.datetime) -> None:

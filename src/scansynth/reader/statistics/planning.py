@@ -6,7 +6,7 @@ Power is the share of simulated studies that reach the verdict when the true mea
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -103,15 +103,15 @@ def plan(
         ReaderError: A number is out of range.
     """
     _check(margin, level, reader_sd, readers, images, 8)
-    cells: list[Cell] = []
-    for count in readers:
-        for size in images:
-            progress(len(cells), len(readers) * len(images), f"{count} readers, {size} images")
-            none = power(World(0.5, reader_sd), count, size, margin, level, runs, seed)
-            seen = power(World(min(0.5 + 2 * margin, 0.95), reader_sd), count, size, margin, level, runs, seed)
-            shown = none[Outcome.EQUIVALENT] + none[Outcome.WITHIN]
-            cells.append(Cell(count, size, shown, seen[Outcome.DISTINGUISHABLE]))
-    return Plan(margin, level, reader_sd, runs, tuple(cells), exact_images(margin, level))
+
+    def cell(count: int, size: int) -> Cell:
+        none = power(World(0.5, reader_sd), count, size, margin, level, runs, seed)
+        seen = power(World(min(0.5 + 2 * margin, 0.95), reader_sd), count, size, margin, level, runs, seed)
+        shown = none[Outcome.EQUIVALENT] + none[Outcome.WITHIN]
+        return Cell(count, size, shown, seen[Outcome.DISTINGUISHABLE])
+
+    cells = _each(cell, readers, images, progress)
+    return Plan(margin, level, reader_sd, runs, cells, exact_images(margin, level))
 
 
 def plan_sets(
@@ -132,18 +132,27 @@ def plan_sets(
         ReaderError: A number is out of range.
     """
     _check(margin, level, reader_sd, readers, images, 16)
+    same = Arms(reader_sd=reader_sd, apart_sd=reader_sd / 2.0)
+    other = replace(same, difference=min(2.0 * margin, 0.35))
+
+    def cell(count: int, size: int) -> Cell:
+        none, seen = (compared_power(arms, count, size, margin, level, runs, seed) for arms in (same, other))
+        shown = none[Compared.EQUIVALENT] + none[Compared.WITHIN]
+        return Cell(count, size, shown, seen[Compared.DIFFERENT])
+
+    return Plan(margin, level, reader_sd, runs, _each(cell, readers, images, progress), 0)
+
+
+def _each(
+    cell: Callable[[int, int], Cell], readers: Sequence[int], images: Sequence[int], progress: Progress
+) -> tuple[Cell, ...]:
+    """A cell for each number of readers with each number of images."""
     cells: list[Cell] = []
     for count in readers:
         for size in images:
             progress(len(cells), len(readers) * len(images), f"{count} readers, {size} images")
-            same = Arms(reader_sd=reader_sd, apart_sd=reader_sd / 2.0)
-            none = compared_power(same, count, size, margin, level, runs, seed)
-            seen = compared_power(
-                replace(same, difference=min(2.0 * margin, 0.35)), count, size, margin, level, runs, seed
-            )
-            shown = none[Compared.EQUIVALENT] + none[Compared.WITHIN]
-            cells.append(Cell(count, size, shown, seen[Compared.DIFFERENT]))
-    return Plan(margin, level, reader_sd, runs, tuple(cells), 0)
+            cells.append(cell(count, size))
+    return tuple(cells)
 
 
 def _check(
