@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from attacked import outputs
-from conftest import InProcessPool
+from in_process import InProcessPool
 from PIL import Image
 
 from scansynth.config import StudyConfig
