@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from image_sets import change_set, put_cohort
 
@@ -186,7 +186,7 @@ def end(folder: Path, stage: str, inputs: dict[str, str], patients: Sequence[str
 
 def write_keys(folder: Path, number: int) -> tuple[Path, Path]:
     """A private and a public key as PEM files, the same for the same number."""
-    key = Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)
+    key = ec.derive_private_key(10**40 + number, ec.SECP256R1())
     private, public = folder / f"{number}.pem", folder / f"{number}.pub.pem"
     private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     private.chmod(0o600)

@@ -7,6 +7,7 @@ import io
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,14 +15,15 @@ import numpy as np
 import pydicom
 import pytest
 from command_line import scansynth
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
-from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as new_curve_key
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
 )
 from PIL import Image
 from releasable_study import KEPT_BACK, write_keys
@@ -30,9 +32,9 @@ from scansynth.data.tensors import load_cohort
 from scansynth.dicom.released import faults_of, read_released
 from scansynth.errors import ReleaseError
 from scansynth.files import read_csv, read_json, sha256_file, write_json
-from scansynth.release.manifest import MANIFEST, SIGNATURE, differences, listing, read_manifest
+from scansynth.release.manifest import MANIFEST, PUBLIC_KEY, SIGNATURE, differences, listing, read_manifest
 from scansynth.release.package import Wishes, release
-from scansynth.release.signature import PASSPHRASE, load_private, sign
+from scansynth.release.signature import PASSPHRASE, key_name, load_private, load_public, sign, signed_by
 from scansynth.release.verify import verify
 from scansynth.report.figures.pictures import to_grey
 from scansynth.report.render import write_report
@@ -60,6 +62,7 @@ def seal(folder: Path) -> None:
     values["files"] = {name: sha256_file(path) for name, path in listing(folder).items()}
     write_json(folder / MANIFEST, values)
     (folder / SIGNATURE).unlink(missing_ok=True)
+    (folder / PUBLIC_KEY).unlink(missing_ok=True)
 
 
 def test_a_release_is_verified_with_no_study(made: Path, keys: tuple[Path, Path]) -> None:
@@ -214,13 +217,57 @@ def test_a_signature_of_another_key_is_named(changed: Path, keys: tuple[Path, Pa
     assert verify(changed, images=0).faults == ()
 
 
-@pytest.mark.parametrize("field", ["signature", "public_key", "key", "algorithm", "of"])
-def test_a_damaged_signature_is_named(changed: Path, keys: tuple[Path, Path], field: str) -> None:
-    values = read_json(changed / SIGNATURE)
-    values[field] = ("B" if values[field][0] == "A" else "A") + values[field][1:]
-    write_json(changed / SIGNATURE, values)
-    for key in (keys[1], None):
-        assert verify(changed, key, images=0).faults[0].startswith("wrong signature")
+def test_a_public_key_that_was_exchanged_is_named(changed: Path, tmp_path: Path) -> None:
+    _, public = write_keys(tmp_path, 9)
+    shutil.copyfile(public, changed / PUBLIC_KEY)
+    assert verify(changed, images=0).faults == (f"wrong signature: {PUBLIC_KEY} is not the key that signed",)
+
+
+def test_each_byte_of_a_signature_counts(changed: Path, keys: tuple[Path, Path]) -> None:
+    data = (changed / SIGNATURE).read_bytes()
+    ends = [place for place in range(1, len(data)) if data[place : place + 1] == b'"']  # last letters of base64 too
+    random = np.random.default_rng(8)
+    for place in [*random.integers(0, len(data), 100), *(end - 1 for end in ends), *ends]:
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << int(random.integers(8))
+        (changed / SIGNATURE).write_bytes(flipped)
+        for key in (keys[1], None):
+            fault = said_of_signature(changed, key)
+            assert fault.startswith("wrong signature: "), (place, fault)
+            assert "\n" not in fault
+
+
+def said_of_signature(folder: Path, key: Path | None) -> str:
+    with pytest.raises(ReleaseError) as refused:
+        signed_by(folder, key)
+    return str(refused.value)
+
+
+def test_a_file_that_is_not_what_was_signed_is_named_by_its_hash_and_by_the_signature(
+    changed: Path, keys: tuple[Path, Path]
+) -> None:
+    (changed / "images.csv").write_text("all is well")
+    assert verify(changed, keys[1], images=0).faults == (
+        "wrong signature: the files are not those that were signed",
+        "changed file: images.csv",
+    )
+
+
+def test_a_signature_holds_for_its_release_alone(changed: Path, keys: tuple[Path, Path]) -> None:
+    values = read_json(changed / MANIFEST)
+    write_json(changed / MANIFEST, {**values, "study": "Another"})
+    assert verify(changed, keys[1], images=0).faults == ("wrong signature: the files are not those that were signed",)
+
+
+def test_model_signing_itself_accepts_a_release_and_finds_a_change(changed: Path, keys: tuple[Path, Path]) -> None:
+    """A stranger needs nothing of ours to check who signed which files, and no network."""
+    command = [sys.executable, "-m", "model_signing", "verify", "key", str(changed)]
+    command += ["--signature", str(changed / SIGNATURE), "--public_key", str(keys[1])]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    (changed / "images.csv").write_text("all is well")
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "images.csv" in done.stdout + done.stderr
 
 
 def test_an_image_that_the_weights_did_not_draw_is_found(changed: Path) -> None:
@@ -315,32 +362,60 @@ def test_a_file_altered_in_the_study_stops_the_release_whole(study: Study, tmp_p
     assert copy.releases == before
 
 
-def test_keys_of_another_kind_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def write_private(path: Path, key: object, phrase: bytes = b"") -> Path:
+    lock = BestAvailableEncryption(phrase) if phrase else NoEncryption()
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock))  # type: ignore[attr-defined]
+    path.chmod(0o600)
+    return path
+
+
+def test_keys_of_another_kind_are_refused(tmp_path: Path) -> None:
     private, _ = write_keys(tmp_path, 7)
-    locked = tmp_path / "locked.pem"
-    key = load_private(private)
-    locked.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"open")))
-    locked.chmod(0o600)
-    with pytest.raises(ReleaseError, match="passphrase"):
-        load_private(locked)
-    monkeypatch.setenv(PASSPHRASE, "open")
-    assert load_private(locked).private_bytes_raw() == key.private_bytes_raw()
     private.chmod(0o644)
     with pytest.raises(ReleaseError, match="read by others"):
         load_private(private)
-    curve = tmp_path / "curve.pem"
-    curve.write_bytes(new_curve_key(SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    with pytest.raises(ReleaseError, match="not an Ed25519"):
-        load_private(curve)
-    with pytest.raises(ReleaseError, match="cannot be read"):
-        load_private(tmp_path / "none.pem")
+    other = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    odd = ec.derive_private_key(7, ec.SECP256K1())
+    for key in (other, odd):
+        with pytest.raises(ReleaseError, match="not an EC key on P-256"):
+            load_private(write_private(tmp_path / "other.pem", key))
+        (tmp_path / "other.pub.pem").write_bytes(
+            key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        )
+        with pytest.raises(ReleaseError, match="not an EC key on P-256"):
+            load_public(tmp_path / "other.pub.pem")
+    for load in (load_private, load_public):
+        with pytest.raises(ReleaseError, match="cannot be read"):
+            load(tmp_path / "none.pem")
+        (tmp_path / "text.pem").write_text("no key")
+        with pytest.raises(ReleaseError, match="not a PEM"):
+            load(tmp_path / "text.pem")
 
 
-def test_a_key_by_openssl_signs(tmp_path: Path) -> None:
-    path = tmp_path / "key.pem"
-    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(path)], check=True, capture_output=True)
-    path.chmod(0o600)
-    assert isinstance(load_private(path), Ed25519PrivateKey)
+def test_an_encrypted_key_signs_with_its_passphrase(
+    changed: Path, tmp_path: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(PASSPHRASE, raising=False)
+    locked = write_private(tmp_path / "locked.pem", load_pem_private_key(keys[0].read_bytes(), None), b"open")
+    with pytest.raises(ReleaseError, match="passphrase"):
+        load_private(locked)
+    monkeypatch.setenv(PASSPHRASE, "wrong")
+    with pytest.raises(ReleaseError, match="passphrase"):
+        load_private(locked)
+    monkeypatch.setenv(PASSPHRASE, "open")
+    assert sign(changed, load_private(locked)) == key_name(load_public(keys[1]))
+    assert verify(changed, keys[1], images=0).faults == ()
+
+
+@pytest.mark.parametrize("curve", ["P-256", "P-384", "P-521"])
+def test_a_key_by_openssl_signs(changed: Path, tmp_path: Path, curve: str) -> None:
+    private, public = tmp_path / "key.pem", tmp_path / "key.pub.pem"
+    make = ["genpkey", "-algorithm", "EC", "-pkeyopt", f"ec_paramgen_curve:{curve}", "-out", str(private)]
+    for words in (make, ["pkey", "-in", str(private), "-pubout", "-out", str(public)]):
+        subprocess.run(["openssl", *words], check=True, capture_output=True)
+    private.chmod(0o600)
+    assert sign(changed, load_private(private)) == sha256_file(public), "people compare it by sha256sum"
+    assert verify(changed, public, images=0).faults == ()
 
 
 def test_the_commands_release_and_verify(

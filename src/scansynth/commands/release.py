@@ -21,7 +21,7 @@ def release(
     study: StudyFolder,
     out: Annotated[Path, typer.Option(help="New folder of the release.")],
     sign: Annotated[
-        Path | None, typer.Option("--sign", metavar="KEY", help="The institution's Ed25519 key, a PEM file.")
+        Path | None, typer.Option("--sign", metavar="KEY", help="The institution's EC key, a PEM file.")
     ] = None,
     png: Annotated[bool, typer.Option("--png", help="Write 16-bit PNG files beside the DICOM files.")] = False,
     policy: Annotated[Path | None, typer.Option(help="TOML file with what may remain open; default: nothing.")] = None,

@@ -1,6 +1,7 @@
 """The release as an RO-Crate 1.1: every file of it, what made it, and who answers for it.
 
-Source: RO-Crate Metadata Specification 1.1; the run of the program as its section "Provenance of entities" asks.
+Source: RO-Crate Metadata Specification 1.1; the run of the program as its section "Provenance of entities" asks. Hashes
+are under schema.org's `sha256`, which the context of 1.1 lacks: its section "Extending RO-Crate" says how to add it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def crate(candidate: Candidate, about: Manifest) -> dict[str, Any]:
     weights = f"{GENERATOR}/{WEIGHTS}"
     names = [*sorted(about.files), MANIFEST]
     return {
-        "@context": f"{_VERSION}/context",
+        "@context": [f"{_VERSION}/context", {"sha256": "https://schema.org/sha256"}],
         "@graph": [
             {
                 "@id": CRATE,

@@ -12,8 +12,8 @@ from scansynth.errors import ReleaseError
 from scansynth.files import read_json, sha256_file, write_json
 
 FORMAT = 1
-MANIFEST, SIGNATURE = "manifest.json", "manifest.sig.json"
-"""The two files that the manifest does not list."""
+MANIFEST, SIGNATURE, PUBLIC_KEY = "manifest.json", "model.sig", "signing.pub.pem"
+"""The files that the manifest does not list; `model.sig` is the name that model-signing gives a signature."""
 
 TABLE, DICOM, PNG, GENERATOR, BUNDLE = "images.csv", "dicom", "png", "generator", "bundle"
 """The table of images, and folders."""
@@ -118,14 +118,14 @@ def _inside(name: str) -> bool:
 
 
 def listing(folder: Path) -> dict[str, Path]:
-    """Every file below a folder by its path within it, but manifest and signature; links too, and never behind one."""
+    """Every file that a manifest lists, by its path in the release; links too, and never behind one."""
     found = {}
     for place, folders, names in os.walk(folder):
         links = [name for name in folders if (Path(place) / name).is_symlink()]
         for name in (*names, *links):
             path = Path(place) / name
             found[path.relative_to(folder).as_posix()] = path
-    return {name: path for name, path in found.items() if name not in {MANIFEST, SIGNATURE}}
+    return {name: path for name, path in found.items() if name not in {MANIFEST, SIGNATURE, PUBLIC_KEY}}
 
 
 def differences(folder: Path, files: Mapping[str, str]) -> list[str]:

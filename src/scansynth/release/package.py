@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from PIL import Image
 
 from scansynth import __version__
@@ -50,7 +49,7 @@ from scansynth.release.manifest import (
 )
 from scansynth.release.policy import Policy
 from scansynth.release.register import copy_register, write_register
-from scansynth.release.signature import sign
+from scansynth.release.signature import SigningKey, sign
 from scansynth.report.public import public_page
 from scansynth.stage import StageRecord, versions, write_record
 from scansynth.study import CLAIMS_FILE, PAGE, WEIGHTS, Study
@@ -92,7 +91,7 @@ class Wishes:
     policy: Policy = field(default_factory=Policy)
     override: Override | None = None
     png: bool = False
-    key: Ed25519PrivateKey | None = None
+    key: SigningKey | None = None
 
 
 @dataclass(frozen=True)

@@ -59,15 +59,16 @@ def verify(
     Raises:
         ReleaseError: There is no readable manifest, or the public key cannot be read.
     """
-    key = None if public_key is None else load_public(public_key)
+    if public_key is not None:
+        load_public(public_key)  # a key that cannot be read is a refusal, and not a fault of the release
     manifest = read_manifest(folder)
     faults, notes = [], []
     try:
-        name = signed_by(folder, key)
+        name = signed_by(folder, public_key)
     except ReleaseError as fault:
         faults.append(str(fault))
     else:
-        notes.append(_of_signature(name, compared=key is not None))
+        notes.append(_of_signature(name, compared=public_key is not None))
     changed = differences(folder, manifest.files)
     faults += changed
     if changed:
