@@ -274,6 +274,7 @@ class ReaderSettings(Settings):
     level: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(0.95, description="Confidence level of the intervals.")
     question: str | None = Field(None, description="A second question with the answers no and yes; unset: not asked.")
     confidence: bool = Field(False, description="Ask for confidence in the second answer.")
+    marks: str | None = Field(None, description="Name of a finding that readers mark, such as nodule; unset: no marks.")
     references: int = Field(0, ge=0, le=50, description="Real scans of train patients to look at beside each image.")
     comments: bool = Field(True, description="Offer a comment in free words to each image.")
     break_every: int = Field(40, ge=5, description="Number of images after which a break is suggested.")

@@ -68,7 +68,7 @@ def test_a_draft_comes_back_and_goes_with_the_lock(kit: Kit, two: list[Browser])
     browser.begin(kit.tokens["r01"])
     item = browser.state()["item"]["id"]
     for answer in (2, None, 5):
-        draft = {"answer": answer, "second": None, "confidence": None, "comment": "an edge"}
+        draft = {"answer": answer, "second": None, "confidence": None, "comment": "an edge", "marks": []}
         assert browser.change("PUT", f"/api/draft/{item}", draft).status_code == 200
         assert browser.state()["draft"] == draft
     assert browser.lock(item).json()["draft"] is None

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from worklist_factory import Kit, make_worklist
 
 from scansynth.errors import ReaderError
+from scansynth.reader.marks import NONE
 from scansynth.reader.server.api import SentLock, _checked
 from scansynth.reader.server.chain import HASHED, row_sha256, verify_chain
 from scansynth.reader.server.database import Database, open_database
@@ -101,7 +102,8 @@ def test_whatever_a_page_may_send_fits_its_hash_in_every_database(tmp_path: Path
         hidden = _TIMES[-1 - number]
         sent = {"answer": 1 + number % 6, "seconds": seconds, "hidden_seconds": hidden, "nonce": f"{number:08d}"}
         extreme = {"window_changes": (0, 1, 1_000_000)[number % 3], "zoomed": bool(number % 2)}
-        checked = Answer(**_checked(SentLock, json.dumps(sent | extreme).encode()).model_dump())
+        taken = _checked(SentLock, json.dumps(sent | extreme).encode())
+        checked = Answer(**{**taken.model_dump(), "marks": NONE})
         for _ in range(2):  # a resend is the same lock
             lock_answer(database, order, place.item, checked, MOMENT)
     with database.snapshot() as connection:

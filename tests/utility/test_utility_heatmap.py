@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from scansynth.utility.detector.heatmap import draw_target, find_lesions, find_peaks, map_loss
+from scansynth.metrics.lesions import find_lesions
+from scansynth.utility.detector.heatmap import draw_target, find_peaks, map_loss
 
 
 def test_lesions_are_connected_parts_with_centre_and_radius() -> None:

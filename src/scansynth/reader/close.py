@@ -26,10 +26,11 @@ from scansynth.reader.server.clock import moment
 from scansynth.reader.server.locked import Export, close_database, export_readings
 from scansynth.reader.server.locked import Reading as Locked
 from scansynth.reader.server.worklist import BUFFERS, CLOSED, Worklist, load_worklist
+from scansynth.reader.statistics.outlined import write_lesions
 from scansynth.reader.statistics.readings import Reading, write_readings
-from scansynth.reader.truth import Entry, Truth, from_json, reader_names
+from scansynth.reader.truth import Entry, Outlined, Truth, from_json, reader_names
 from scansynth.seeds import generator
-from scansynth.study import CLOSING, MACHINE, PROTOCOL, READINGS, SEALED, WORKLIST_FOLDER, Study
+from scansynth.study import CLOSING, LESIONS, MACHINE, PROTOCOL, READINGS, SEALED, WORKLIST_FOLDER, Study
 
 STAGE = "reader close"
 _STEPS = 3
@@ -91,10 +92,13 @@ def close(
     locked, closing = _end_reading(place, worklist, database_url, early, now or datetime.datetime.now(datetime.UTC))
     readings = _with_truth(locked.readings, truth)
     write_readings(folder / READINGS, readings)
+    if worklist.marking:
+        write_lesions(folder / LESIONS, _outlined(truth))
     progress(2, _STEPS, "machine reader")
     machine = _machine(study, place, truth, worklist, float(protocol["level"]))
     write_json(folder / MACHINE, machine.as_json())
-    hashes = {f"{Path(name).stem}_sha256": sha256_file(folder / name) for name in (READINGS, MACHINE, PROTOCOL)}
+    named = (READINGS, *([LESIONS] if worklist.marking else []), MACHINE, PROTOCOL)
+    hashes = {f"{Path(name).stem}_sha256": sha256_file(folder / name) for name in named}
     write_json(folder / CLOSING, {**closing, "amendments": decided, **hashes, "chain": asdict(locked.end)})
     unfinished = {reader: (given, asked) for reader, (given, asked) in closing["unfinished"].items()}
     changed = sum(one.first_answer is not None for one in readings)
@@ -162,7 +166,9 @@ def _expect_words(worklist: Worklist, protocol: Mapping[str, Any]) -> None:
         **asdict(worklist.second_question),
         "options": list(worklist.second_question.options),
     }
-    if (list(worklist.scale), second) != (protocol["scale"], protocol["second_question"]):
+    marking = worklist.marking and {**asdict(worklist.marking), "levels": list(worklist.marking.levels)}
+    asked = (protocol["scale"], protocol["second_question"], protocol["marking"])
+    if (list(worklist.scale), second, marking) != asked:
         raise ReaderError("the questions of the worklist are not those of the protocol; restore worklist.json")
 
 
@@ -242,6 +248,12 @@ def _with_truth(locked: Iterable[Locked], truth: Truth) -> list[Reading]:
     return sorted(readings, key=lambda reading: (reading.reader, reading.position))
 
 
+def _outlined(truth: Truth) -> dict[tuple[bool, str], Outlined]:
+    """The lesions of each image of which it is known where it has any."""
+    known = (entry for entry in truth.entries if entry.buffer in truth.lesions)
+    return {(entry.synthetic, entry.case): truth.lesions[entry.buffer] for entry in known}
+
+
 def _reading(locked: Locked, entry: Entry) -> Reading:
     return Reading(
         reader=entry.reader,
@@ -262,6 +274,7 @@ def _reading(locked: Locked, entry: Entry) -> Reading:
         first_answer=locked.first_answer,
         comment=locked.comment,
         arm=entry.arm,
+        marks=locked.marks,
     )
 
 

@@ -15,6 +15,7 @@ from scansynth.errors import ReaderError, StudyError
 from scansynth.files import read_json, sha256_file, write_json
 from scansynth.ledger import Use
 from scansynth.reader.amendments import SET_ASIDE, Amendment, about_readings, excluded
+from scansynth.reader.placed import conclude_where
 from scansynth.reader.protocol import read_protocol
 from scansynth.reader.server.locked import SetAside
 from scansynth.reader.server.worklist import load_worklist
@@ -27,6 +28,7 @@ from scansynth.study import (
     CLAIMS_FILE,
     CLOSING,
     IMRMC,
+    LESIONS,
     MACHINE,
     PROBE,
     PROTOCOL,
@@ -55,7 +57,8 @@ def conclude(study: Study) -> Analysis:
     rule, remarks = _amended(read_protocol_values(protocol), closing)
     found = analyse(readings, rule, machine, attributes, before.seed, inputs, remarks)
     told = {"closing": closing, "probe": _probe(folder, protocol), "protocol": _told(protocol)}
-    write_json(folder / ANALYSIS, {**found.as_json(), **told})
+    where = conclude_where(study, protocol, rule, readings)
+    write_json(folder / ANALYSIS, {**found.as_json(), "where": where, **told})
     write_claims(folder / CLAIMS_FILE, (found.claim,))
     write_imrmc(folder / IMRMC, readings)
     record = StageRecord(
@@ -113,8 +116,10 @@ def _closing(study: Study) -> Mapping[str, Any]:
     folder = study.reader
     try:
         closing: dict[str, Any] = read_json(folder / CLOSING)
-        now = {name: sha256_file(folder / name) for name in (READINGS, MACHINE, PROTOCOL)}
-        changed = [name for name, digest in now.items() if closing[f"{name.partition('.')[0]}_sha256"] != digest]
+        then = {name: closing[f"{name.partition('.')[0]}_sha256"] for name in (READINGS, MACHINE, PROTOCOL)}
+        if "lesions_sha256" in closing:  # findings were marked
+            then[LESIONS] = closing["lesions_sha256"]
+        changed = [name for name, digest in then.items() if sha256_file(folder / name) != digest]
     except FileNotFoundError:
         raise ReaderError("the reader study is not closed; run: scansynth reader close STUDY") from None
     except (ValueError, KeyError, TypeError):

@@ -20,9 +20,10 @@ from scansynth.files import new_directory, sha256_bytes, sha256_file, write_byte
 from scansynth.ledger import PERMITTED, Use
 from scansynth.reader.buffers import Rendered, render
 from scansynth.reader.design import Design, draw
+from scansynth.reader.outlines import outlines, require_outlines
 from scansynth.reader.pool import Pool, gather, with_second
 from scansynth.reader.probe import Override, Probed, probe, require
-from scansynth.reader.protocol import SCALE, Fixed, presets, second_question, write_up
+from scansynth.reader.protocol import SCALE, Fixed, marking, presets, second_question, write_up
 from scansynth.reader.seal import Sealed, default_seal_path, new_key, seal
 from scansynth.reader.server.invitations import expiry, new_token, token_sha256
 from scansynth.reader.server.worklist import (
@@ -177,6 +178,8 @@ def _plan(
     pool, secret = gather(study), Secret(secrets.token_bytes(32))
     if settings.against is not None:
         pool = with_second(pool, study, settings.against)
+    if settings.marks is not None:
+        require_outlines(pool)
     design = draw(pool, settings, study.config.seed, secret.seed)
     progress(1, _STEPS, "rendering")
     rendered = render(design, pool, generator(secret.seed, "reader", "noise"))
@@ -185,7 +188,8 @@ def _plan(
     if probed.refusal:  # each attempt uses new random numbers, so attempts are recorded
         study.log(STAGE, "refused by the probe", overridden=override is not None)
     require(probed, override)
-    truth = set_out(design, rendered, secrets.token_hex(16), secret)
+    lesions = outlines(design, pool) if settings.marks is not None else ()
+    truth = set_out(design, rendered, secrets.token_hex(16), secret, lesions)
     return _Plan(study, settings, pool, design, rendered, probed, override, truth, now, started)
 
 
@@ -273,4 +277,5 @@ def _worklist(plan: _Plan, protocol_sha256: str, tokens: Mapping[str, str], admi
         readers=tuple(seats),
         comments=settings.comments,
         references=plan.rendered.reference_names,
+        marking=marking(settings),
     )

@@ -17,6 +17,7 @@ from scansynth.data.tensors import CohortFacts, Selection, load_cohort, select
 from scansynth.errors import ReaderError
 from scansynth.files import read_csv
 from scansynth.ledger import Use
+from scansynth.metrics.lesions import Lesion, find_lesions
 from scansynth.stage import outdated, read_record
 from scansynth.study import CLAIMS_FILE, QUARANTINE, Study
 
@@ -63,10 +64,12 @@ class Pool:
         claims: Of the set's audit.
         patients: Keyed hash of every patient that was read.
         inputs: Digests of cohort, set and evidence.
+        real_masks: uint8 (n, rows, columns), of the test role; none where the cohort has no masks.
         practice_masks: uint8 (p, rows, columns), of the train role; none where the cohort has no masks.
         synthetic_masks: uint8 (m, rows, columns), of the set; none where it has no masks.
         against: Of the set that it is compared with, without those in quarantine; empty where there is none.
         against_images: uint16 (k, rows, columns), all of that set.
+        against_masks: uint8 (k, rows, columns), of that set; none where it has no masks.
     """
 
     facts: CohortFacts
@@ -81,10 +84,12 @@ class Pool:
     claims: tuple[Claim, ...]
     patients: tuple[str, ...]
     inputs: Mapping[str, str]
+    real_masks: NDArray[np.uint8] | None = None
     practice_masks: NDArray[np.uint8] | None = None
     synthetic_masks: NDArray[np.uint8] | None = None
     against: tuple[Subject, ...] = ()
     against_images: Stored | None = None
+    against_masks: NDArray[np.uint8] | None = None
 
     @property
     def sets(self) -> tuple[tuple[Subject, ...], ...]:
@@ -93,11 +98,20 @@ class Pool:
 
     def mask(self, subject: Subject) -> Stored | None:
         """Where the finding of a practice subject is, 65535 within, uint16 (rows, columns); none: it has no mask."""
-        masks = self.synthetic_masks if subject.synthetic else self.practice_masks
-        if subject.arm == 2 or masks is None or not masks[subject.place].any():
+        masks = (self.practice_masks, self.synthetic_masks, self.against_masks)[subject.arm]
+        if masks is None or not masks[subject.place].any():
             return None
         channels = self.synthetic_images.shape[1] // masks.shape[1]  # which stand below each other
         return np.tile(masks[subject.place].astype(np.uint16) * np.uint16(65535), (channels, 1))
+
+    def lesions(self, subject: Subject) -> tuple[Lesion, ...] | None:
+        """Where the lesions of a subject that is read are; none: not known, as of a positive image without a mask."""
+        masks = (self.real_masks, self.synthetic_masks, self.against_masks)[subject.arm]
+        if masks is None:
+            return None
+        found = find_lesions(masks[subject.place])
+        silent = self.facts.unlabelled or str(self.facts.positive) in _parts(subject.label)
+        return None if silent and not found else found
 
     def image(self, subject: Subject, practice: bool = False) -> Stored:
         """The stored image of a subject, uint16 (rows, columns)."""
@@ -146,6 +160,7 @@ def gather(study: Study, uses: Sequence[Use] = (Use.READER_STUDY, Use.READER_PRA
             name: _digest(folder)
             for name, folder in (("cohort", study.cohort), ("set", study.synthetic()), ("audit", study.evidence()))
         },
+        real_masks=cohort.masks(test.cases),
         practice_masks=cohort.masks(train.cases),
         synthetic_masks=made.masks,
     )
@@ -171,6 +186,7 @@ def with_second(pool: Pool, study: Study, name: str) -> Pool:
         pool,
         against=subjects,
         against_images=made.planes,
+        against_masks=made.masks,
         quarantined=pool.quarantined + sum(row["id"] in kept_back for row in made.rows),
         claims=(*pool.claims, *claims),
         inputs={**pool.inputs, **digests},

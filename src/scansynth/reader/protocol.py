@@ -14,7 +14,7 @@ from scansynth.config import ReaderSettings
 from scansynth.data.tensors import CohortFacts
 from scansynth.errors import ReaderError
 from scansynth.files import read_json, sha256_file
-from scansynth.reader.server.worklist import Preset, SecondQuestion
+from scansynth.reader.server.worklist import Marking, Preset, SecondQuestion
 from scansynth.reader.statistics.counting import LEAST_IMAGES, LEAST_SHARE
 from scansynth.study import PROTOCOL
 
@@ -31,6 +31,9 @@ SCALE = (
     "definitely synthetic",
 )
 """Answers of the blinded reader study, 1 to 6."""
+
+CERTAINTY = ("hardly suspicious", "slightly suspicious", "suspicious", "highly suspicious", "certain")
+"""Confidence in a mark, 1 to 5."""
 
 QUESTION = "Is this image a real scan, or synthetic?"
 
@@ -56,6 +59,13 @@ COMPARISON = (
     "nothing else"
 )
 """What is made of two sets; the primary analysis is of the study's own set alone."""
+
+WHERE = (
+    "for real and for synthetic images apart: the chance that a finding is marked with more confidence than the most "
+    "confident false mark of an image without (area under the alternative free-response curve), and the difference of "
+    "the two; two one-sided tests that it lies within 0 and the margin, {each:g}% each; it decides nothing else"
+)
+"""What is made of marks."""
 
 _WINDOWS = {"CT": (("Lung", -600.0, 1500.0), ("Mediastinum", 40.0, 400.0))}
 """Windows of each modality in source values, as radiologists use them; shown where the study's range holds a part."""
@@ -118,6 +128,8 @@ def write_up(settings: ReaderSettings, fixed: Fixed, now: datetime.datetime) -> 
         "second_question": None
         if second is None
         else {"text": second.text, "options": list(second.options), "confidence": second.confidence},
+        "marking": None if settings.marks is None else {"finding": settings.marks, "levels": list(CERTAINTY)},
+        "where": None if settings.marks is None else WHERE.format(each=100.0 * (1.0 - settings.level)),
         "references": settings.references,
         "comments": settings.comments,
         "break_every": settings.break_every,
@@ -139,6 +151,11 @@ def second_question(settings: ReaderSettings) -> SecondQuestion | None:
     if settings.question is None:
         return None
     return SecondQuestion(settings.question, ANSWERS, settings.confidence)
+
+
+def marking(settings: ReaderSettings) -> Marking | None:
+    """What is to be marked in each image; none: nothing."""
+    return None if settings.marks is None else Marking(settings.marks, CERTAINTY)
 
 
 def presets(facts: CohortFacts) -> tuple[Preset, ...]:

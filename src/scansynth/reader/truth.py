@@ -15,7 +15,10 @@ from scansynth.reader.design import Design
 from scansynth.reader.pool import Subject
 from scansynth.reader.server.worklist import REAL, SYNTHETIC, Place
 
-FORMAT = 1
+FORMAT = 2
+
+Outlined = tuple[tuple[float, float, float], ...]
+"""Row, column and radius of each lesion of an image, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +79,15 @@ class Truth:
         secret: From which numbers, orders, noise and items derive.
         entries: Reader by reader, in the order of the reading.
         buffers: SHA-256 of each buffer, by its name: what readers were shown.
+        lesions: Row, column and radius of each lesion, by buffers of images of which it is known where they have any;
+            empty where nothing is to be marked.
     """
 
     study: str
     secret: Secret
     entries: tuple[Entry, ...]
     buffers: Mapping[str, str]
+    lesions: Mapping[str, Outlined]
 
     def as_json(self) -> dict[str, Any]:
         """What is sealed."""
@@ -91,6 +97,7 @@ class Truth:
             "secret": self.secret.value.hex(),
             "entries": [asdict(entry) for entry in self.entries],
             "buffers": dict(self.buffers),
+            "lesions": dict(self.lesions),
         }
 
 
@@ -99,7 +106,9 @@ def reader_names(count: int) -> tuple[str, ...]:
     return tuple(f"r{number:02d}" for number in range(1, count + 1))
 
 
-def set_out(design: Design, rendered: Rendered, study: str, secret: Secret) -> Truth:
+def set_out(
+    design: Design, rendered: Rendered, study: str, secret: Secret, lesions: Sequence[Outlined | None] = ()
+) -> Truth:
     """Names every item of every reader, and says what it is.
 
     Args:
@@ -107,7 +116,10 @@ def set_out(design: Design, rendered: Rendered, study: str, secret: Secret) -> T
         rendered: The buffers.
         study: Random name of the reader study.
         secret: From which the names derive.
+        lesions: Of each subject, none where it is not known; empty where nothing is to be marked.
     """
+    shown = enumerate(rendered.names) if lesions else ()
+    outlined = {name: lesions[design.place_of(number)] for number, name in shown}
     entries = []
     for reader, order in zip(reader_names(len(design.orders)), design.orders, strict=True):
         seen: dict[int, str] = {}
@@ -130,7 +142,11 @@ def set_out(design: Design, rendered: Rendered, study: str, secret: Secret) -> T
             )
             seen.setdefault(place, item)
     return Truth(
-        study, secret, tuple(entries), {name: sha256_bytes(data) for name, data in rendered.as_bytes().items()}
+        study,
+        secret,
+        tuple(entries),
+        {name: sha256_bytes(data) for name, data in rendered.as_bytes().items()},
+        {name: found for name, found in outlined.items() if found is not None},
     )
 
 
@@ -163,7 +179,11 @@ def from_json(values: Any, study: str) -> Truth:
     try:
         if values["format"] == FORMAT and values["study"] == study:
             entries = tuple(Entry(**entry) for entry in values["entries"])
-            return Truth(study, Secret(bytes.fromhex(values["secret"])), entries, values["buffers"])
+            lesions = {
+                name: tuple((row, column, radius) for row, column, radius in found)
+                for name, found in values["lesions"].items()
+            }
+            return Truth(study, Secret(bytes.fromhex(values["secret"])), entries, values["buffers"], lesions)
     except (KeyError, TypeError, ValueError):
         pass
     raise ReaderError(

@@ -18,11 +18,11 @@ from scansynth.errors import CohortError, StudyError, TrainingError
 from scansynth.files import sha256_json, write_csv, write_json
 from scansynth.learning.device import pick_device
 from scansynth.ledger import Role, Use
+from scansynth.metrics.lesions import find_lesions
 from scansynth.stage import plain, read_record
 from scansynth.study import LESIONS, PLAN, Study
 from scansynth.utility.arms import has_ratio, images_asked
 from scansynth.utility.detector.fit import FitSettings
-from scansynth.utility.detector.heatmap import find_lesions
 from scansynth.utility.detector.networks import resolve
 from scansynth.utility.filter import check_tune
 from scansynth.utility.inputs import Inputs, SetsOf

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from scansynth.reader.server import marking
 from scansynth.reader.server.access import csrf_token, end_session
 from scansynth.reader.server.comment import MOST
 from scansynth.reader.server.refusals import OutOfTurn, Refused, nothing_here
@@ -60,6 +61,7 @@ class SentDraft(Sent):
     second: int | None = Field(None, ge=1)
     confidence: int | None = Field(None, ge=1, le=_CONFIDENCES)
     comment: str = Field("", max_length=MOST)
+    marks: marking.SentMarks = ()
 
 
 class SentLock(Sent):
@@ -73,6 +75,7 @@ class SentLock(Sent):
     window_changes: int = Field(0, ge=0, le=1_000_000)
     zoomed: bool = False
     comment: str = Field("", max_length=MOST)
+    marks: marking.SentMarks = ()
     nonce: str = Field(pattern=r"^[0-9A-Za-z_-]{8,64}$")
 
 
@@ -177,7 +180,8 @@ def draft(item: str, request: Request, body: Body) -> Response:
     sent = _checked(SentDraft, body)
     _check_second(service, sent.second, sent.confidence, complete=False)
     _check_comment(service, sent.comment)
-    kept = Draft(sent.answer, sent.second, sent.confidence, sent.comment)
+    placed = marking.check(service.served.worklist, sent.marks, complete=False)
+    kept = Draft(sent.answer, sent.second, sent.confidence, sent.comment, placed)
     try:
         save_draft(service.database, visit.order, item, kept, service.stamp(), service.served.closed())
     except OutOfTurn as refusal:
@@ -192,7 +196,8 @@ def lock(item: str, request: Request, body: Body) -> Response:
     sent = _checked(SentLock, body)
     _check_second(service, sent.second, sent.confidence, complete=True)
     _check_comment(service, sent.comment)
-    answer = Answer(**sent.model_dump())
+    placed = marking.check(service.served.worklist, sent.marks, complete=True)
+    answer = Answer(**{**sent.model_dump(), "marks": placed})
 
     marked = service.served.closed()
     try:
@@ -285,9 +290,10 @@ def _state(service: Service, visit: Visit, now: Progress) -> dict[str, Any]:
         "again": now.again,
         "comments": worklist.comments,
         "references": len(worklist.references),
+        "marking": marking.asked(worklist),
         "teaching": worklist.teaching,
         "review": _review(service, visit) if 0 < practice == now.locked and not now.closed else [],
-        "draft": asdict(now.draft) if going_on and now.draft else None,
+        "draft": _draft(service, now.draft) if going_on and now.draft else None,
     }
 
 
@@ -300,7 +306,13 @@ def _review(service: Service, visit: Visit) -> list[dict[str, Any]]:
     with service.database.read() as connection:
         given = practice_answers(connection, visit.order.seat.reader)
     cases = visit.order.seat.practice
-    return [{"id": case.item, "answer": given[case.item], **_truth(case)} for case in cases if case.item in given]
+    return [
+        {"id": case.item, **_draft(service, given[case.item]), **_truth(case)} for case in cases if case.item in given
+    ]
+
+
+def _draft(service: Service, draft: Draft) -> dict[str, Any]:
+    return asdict(draft) | {"marks": marking.told(service.served.worklist, draft.marks)}
 
 
 def _named(visit: Visit, place: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import func, insert, select
 
 from scansynth.errors import ReaderError
+from scansynth.reader.marks import NONE
 from scansynth.reader.server.access import renew_code, withdraw
 from scansynth.reader.server.chain import ChainEnd, as_found, broken_rows, verify_chain
 from scansynth.reader.server.clock import Clock, stamp, steady_clock
@@ -38,6 +39,7 @@ class Reading:
         zoomed: Whether the image was enlarged.
         locked_at: The server's time, UTC; never earlier than that of the reading before in the chain.
         comment: In free words.
+        marks: Of findings, as `marks.written` gives them.
         first_answer: What the reader answered at first, where that was taken back; times are those of the first look.
     """
 
@@ -53,6 +55,7 @@ class Reading:
     zoomed: bool
     locked_at: str
     comment: str = ""
+    marks: str = NONE
     first_answer: int | None = None
 
 
@@ -165,7 +168,7 @@ def _reading(row: Mapping[str, Any], again: Mapping[str, Any] | None) -> Reading
     first = Reading(**{name: row[name] for name in Reading.__dataclass_fields__ if name != "first_answer"})
     if again is None:
         return first
-    said = {name: again[name] for name in ("answer", "second", "confidence", "comment")}
+    said = {name: again[name] for name in ("answer", "second", "confidence", "comment", "marks")}
     return replace(first, **said, first_answer=first.answer)
 
 

@@ -129,6 +129,8 @@ def _faults(worklist: Worklist) -> Iterator[str]:
         yield "the scale needs six labels, and windows a width"
     if worklist.break_every < 0 or (worklist.second_question and len(worklist.second_question.options) < 2):
         yield "break_every or the second question"
+    if worklist.marking and not (worklist.marking.finding and 2 <= len(worklist.marking.levels) <= 9):
+        yield "marks need a name, and two levels of confidence or more"
     if not seats or any(not (seat.practice if worklist.teaching else seat.sequence) for seat in seats):
         yield "a reader has no images"
     if worklist.teaching and any(seat.sequence for seat in seats):

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from scansynth.errors import ReaderError
+from scansynth.reader import marks as places
 from scansynth.reader.server.chain import row_sha256
 from scansynth.reader.server.comment import canonical
 from scansynth.reader.server.database import Database
@@ -33,16 +34,19 @@ class Draft:
         second: Number of the option of the second question, from 1.
         confidence: In it, from 1.
         comment: In free words.
+        marks: Of findings, as `marks.written` gives them.
     """
 
     answer: int | None
     second: int | None
     confidence: int | None
     comment: str = ""
+    marks: str = places.NONE
 
     def __post_init__(self) -> None:
-        """Brings the comment to its one form."""
+        """Brings comment and marks to their one form."""
         object.__setattr__(self, "comment", canonical(self.comment))
+        object.__setattr__(self, "marks", places.canonical(self.marks))
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Answer:
         zoomed: Whether the image was enlarged.
         nonce: Made by the page, once for each lock; a resend has the same.
         comment: In free words.
+        marks: Of findings, as `marks.written` gives them.
     """
 
     answer: int
@@ -70,6 +75,7 @@ class Answer:
     zoomed: bool
     nonce: str
     comment: str = ""
+    marks: str = places.NONE
 
     def __post_init__(self) -> None:
         """Brings times to the one form in which every database keeps them: whole milliseconds, and no -0.0.
@@ -78,6 +84,7 @@ class Answer:
         same holds for a comment: PostgreSQL takes no NUL.
         """
         object.__setattr__(self, "comment", canonical(self.comment))
+        object.__setattr__(self, "marks", places.canonical(self.marks))
         for name in ("seconds", "hidden_seconds"):
             object.__setattr__(self, name, round(float(getattr(self, name)), 3) + 0.0)
 
@@ -113,7 +120,7 @@ def progress(connection: Connection, order: Order) -> Progress:
     back = select(func.count()).select_from(undone).where(undone.c.reader == reader)
     last = select(readings.c.item).where(readings.c.reader == reader).order_by(readings.c.n.desc()).limit(1)
     left = select(func.count()).select_from(withdrawn).where(withdrawn.c.reader == reader)
-    kept = (drafts.c.item, drafts.c.answer, drafts.c.second, drafts.c.confidence, drafts.c.comment)
+    kept = (drafts.c.item, *(drafts.c[name] for name in Draft.__dataclass_fields__))
     row = connection.execute(
         select(
             rows.where(readings.c.attempt == 1).scalar_subquery().label("locked"),
@@ -134,13 +141,17 @@ def progress(connection: Connection, order: Order) -> Progress:
     current = order.places[now.place].item if now.place < len(order.places) else None
     if row.item is None or row.item != current:
         return now
-    return replace(now, draft=Draft(row.answer, row.second, row.confidence, row.comment))
+    return replace(now, draft=_draft(row))
 
 
-def practice_answers(connection: Connection, reader: str) -> dict[str, int]:
+def _draft(row: Row[Any]) -> Draft:
+    return Draft(**{name: getattr(row, name) for name in Draft.__dataclass_fields__})
+
+
+def practice_answers(connection: Connection, reader: str) -> dict[str, Draft]:
     """What a reader answered in the practice, by item."""
     mine = (readings.c.reader == reader) & readings.c.practice
-    return {row.item: row.answer for row in connection.execute(select(readings.c.item, readings.c.answer).where(mine))}
+    return {row.item: _draft(row) for row in connection.execute(select(readings).where(mine))}
 
 
 def is_closed(connection: Connection) -> bool:
@@ -228,7 +239,7 @@ def undo_answer(database: Database, order: Order, item: str, now: str, marked: b
         mine = (readings.c.reader == reader) & (readings.c.item == item)
         first = connection.execute(select(readings).where(mine)).one()
         connection.execute(insert(undone).values(reader=reader, item=item, at=now))
-        draft = Draft(first.answer, first.second, first.confidence, first.comment)
+        draft = _draft(first)
         _keep_draft(connection, reader, item, draft, now)
         return Progress(now_at.locked, draft, closed=False, again=True)
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
     event,
 )
 
-FORMAT = 3
+FORMAT = 4
 START = "0" * 64
 """What stands as the hash before the first reading."""
 
@@ -75,6 +75,7 @@ drafts = Table(
     Column("second", Integer),
     Column("confidence", Integer),
     Column("comment", Text, nullable=False),
+    Column("marks", Text, nullable=False),  # see marks.written
     Column("saved_at", Text, nullable=False),
 )
 
@@ -91,6 +92,7 @@ readings = Table(
     Column("second", Integer),
     Column("confidence", Integer),
     Column("comment", Text, nullable=False),
+    Column("marks", Text, nullable=False),  # see marks.written
     Column("seconds", Double, nullable=False),
     Column("hidden_seconds", Double, nullable=False),
     Column("window_changes", Integer, nullable=False),

@@ -78,6 +78,19 @@ class SecondQuestion:
 
 
 @dataclass(frozen=True)
+class Marking:
+    """Findings are to be marked in each image.
+
+    Attributes:
+        finding: What is marked, such as nodule.
+        levels: Labels of the confidence in a mark; the first is 1.
+    """
+
+    finding: str
+    levels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Place:
     """One presentation.
 
@@ -139,6 +152,7 @@ class Worklist:
         comments: Whether readers may write a comment to each image.
         references: Buffers of real images of other patients that may be looked at beside each image.
         teaching: All images are practice, and nothing is read for a study.
+        marking: What is to be marked in each image; none: nothing.
     """
 
     study: str
@@ -155,6 +169,7 @@ class Worklist:
     comments: bool = True
     references: tuple[str, ...] = ()
     teaching: bool = False
+    marking: Marking | None = None
 
     @property
     def buffers(self) -> frozenset[str]:
@@ -236,7 +251,7 @@ def was_served(folder: Path) -> bool:
 
 
 def _worklist(values: dict[str, Any]) -> Worklist:
-    second = values["second_question"]
+    second, marking = values["second_question"], values["marking"]
     return Worklist(
         **{
             **values,
@@ -245,6 +260,7 @@ def _worklist(values: dict[str, Any]) -> Worklist:
             "scale": tuple(values["scale"]),
             "references": tuple(values["references"]),
             "second_question": second and SecondQuestion(**{**second, "options": tuple(second["options"])}),
+            "marking": marking and Marking(**{**marking, "levels": tuple(marking["levels"])}),
             "readers": tuple(seat_from_json(seat) for seat in values["readers"]),
         }
     )

@@ -120,7 +120,13 @@ class Comparison:
     why: str
 
 
-def judge(found: Difference, margin: float, level: float, names: tuple[str, str] = ("first", "second")) -> Comparison:
+def judge(
+    found: Difference,
+    margin: float,
+    level: float,
+    names: tuple[str, str] = ("first", "second"),
+    figure: str = "AUC",
+) -> Comparison:
     """The rule of `verdict.decide`, about a difference of 0 in the place of an AUC of 0.5.
 
     Args:
@@ -128,6 +134,7 @@ def judge(found: Difference, margin: float, level: float, names: tuple[str, str]
         margin: Largest difference that does not matter.
         level: Of the interval, such as 0.95.
         names: Of the arms.
+        figure: What differs, in words.
 
     Raises:
         ValueError: The margin or the level is out of range.
@@ -142,8 +149,9 @@ def judge(found: Difference, margin: float, level: float, names: tuple[str, str]
         )
     wide, narrow = found.interval(level), found.interval(equivalence_level(level))
     holds, inside = wide.low <= 0.0 <= wide.high, -margin <= narrow.low and narrow.high <= margin
-    told = f"The AUC of {names[0]} is {plain(abs(found.value), 0.0)} {'above' if found.value > 0 else 'below'} that of"
-    told += f" {names[1]}" if found.value else f" {names[1]}, which is no difference"
+    side = "above" if found.value > 0 else "below"
+    told = f"The {figure} of {names[0]} is {plain(abs(found.value), 0.0)} {side} that of {names[1]}"
+    told += "" if found.value else ", which is no difference"
     across = f"{level:.0%} interval of the difference {plain(wide.low, 0.0)} to {plain(wide.high, 0.0)}"
     deciding = (
         f"the {equivalence_level(level):.0%} interval, {plain(narrow.low, -margin)} to {plain(narrow.high, margin)}, "

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from scansynth.errors import ReaderError
 from scansynth.files import read_csv, write_csv
+from scansynth.reader.marks import NONE, canonical
 from scansynth.reader.statistics.roc import Mask
 
 COLUMNS = (
@@ -35,6 +36,7 @@ COLUMNS = (
     "first_answer",
     "comment",
     "arm",
+    "marks",
 )
 """Of readings.csv; practice is not in it. `truth` is 1 for synthetic, 0 for real."""
 
@@ -66,6 +68,7 @@ class Reading:
         first_answer: What was answered at first, where the reader took that back; times are those of the first look.
         comment: In free words.
         arm: 0 for real images, 1 for the study's set, 2 for the set that it is compared with.
+        marks: Of findings, as `marks.written` gives them.
     """
 
     reader: str
@@ -86,6 +89,7 @@ class Reading:
     first_answer: int | None = None
     comment: str = ""
     arm: int = 0
+    marks: str = NONE
 
     @property
     def image(self) -> tuple[bool, str]:
@@ -202,6 +206,7 @@ def _reading(row: Mapping[str, Any]) -> Reading:
         first_answer=_optional(row, "first_answer"),
         comment=str(row["comment"]).strip(),
         arm=_whole(row, "arm", 0, 2),
+        marks=canonical(str(row["marks"])),
     )
 
 

@@ -1,11 +1,12 @@
 """Where: marks of readers with a confidence each, scored against lesions; FROC and LROC over readers.
 
-Marks hit lesions by the rule of the utility trial (`metrics.marks`). Two figures of each reader come of them, which
+Marks hit lesions by the rule of the utility trial (`metrics.marks`). Figures of each reader come of them, which
 `mrmc` and `arms` analyse like an AUC, patients left out with all their images:
 
 - the area under the alternative free-response curve: the chance that a lesion is marked with more confidence than the
   most confident false mark on an image without lesions, where half of the ties count (Chakraborty and Winter,
   Radiology 174, 1990; Chakraborty and Berbaum, Med. Phys. 31, 2004);
+- where every image has a lesion, the same with false marks of all images (JAFROC1);
 - the area under the LROC curve: the chance that the most confident mark of an image with a lesion lies on the lesion
   and is more confident than any mark on an image without (Swensson, Med. Phys. 23, 1996).
 """
@@ -18,13 +19,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.metrics.marks import Candidates, Lesions, mark
+from scansynth.errors import ReaderError
+from scansynth.metrics.marks import Candidates, Lesions, Marks, mark
 from scansynth.reader.statistics.mrmc import Figures, areas
 from scansynth.reader.statistics.roc import Floats, Mask
 
 
 def free_response(
-    readers: Sequence[Candidates], lesions: Lesions, patients: NDArray[Any], read: Mask | None = None
+    readers: Sequence[Candidates],
+    lesions: Lesions,
+    patients: NDArray[Any],
+    read: Mask | None = None,
+    everywhere: bool = False,
 ) -> Figures:
     """Each reader's area under the alternative free-response curve.
 
@@ -33,11 +39,14 @@ def free_response(
         lesions: Of all images.
         patients: Of each image (images,).
         read: Which images each reader read, (R, images); none: all. A reader may read an image and mark nothing.
+        everywhere: False marks of all images count, also of those with lesions (JAFROC1): for images that all have
+            lesions, where nothing else can be had.
 
     Raises:
         ReaderError: A reader read fewer than two patients with a lesion, or without.
     """
-    count, free = len(patients), _without(lesions, len(patients))
+    count = len(patients)
+    free = np.arange(count) if everywhere else _without(lesions, count)
     rows = []
     for own in readers:
         scored = mark(own, lesions, count)
@@ -61,15 +70,38 @@ def localised(
     bearing = np.unique(lesions.image)
     rows = []
     for own in readers:
-        scored = mark(own, lesions, count)
-        best = _highest(scored.found, scored.lesion_image, count)[bearing]
-        wrong = _highest(scored.false, scored.false_image, count)
-        found = np.isfinite(best) & (best >= wrong[bearing])
+        best, wrong = most_confident(mark(own, lesions, count))
+        found = np.isfinite(best) & (best >= wrong)
         # what was not localised stands below an image without a mark: it never wins
-        rows.append(np.concatenate([np.where(found, best, np.nan), wrong[free]]))
+        rows.append(np.concatenate([np.where(found, best, np.nan)[bearing], wrong[free]]))
     seen = None if read is None else np.concatenate([read[:, bearing], read[:, free]], axis=1)
     columns = np.concatenate([patients[bearing], patients[free]])
     return _figures(np.array(rows), seen, len(bearing), columns)
+
+
+def lesions_found(
+    readers: Sequence[Candidates], lesions: Lesions, patients: NDArray[Any], read: Mask | None = None
+) -> Figures:
+    """Each reader's share of the lesions that were marked, with whatever confidence; arguments as of `free_response`.
+
+    Raises:
+        ReaderError: A reader read fewer than two patients with a lesion.
+    """
+    names, group = np.unique(patients, return_inverse=True)
+    own = group[lesions.image]
+    hits = np.array([np.isfinite(mark(one, lesions, len(patients)).found) for one in readers], dtype=np.float64)
+    seen = np.ones_like(hits) if read is None else read[:, lesions.image].astype(np.float64)
+    marked, asked = (np.array([np.bincount(own, row, len(names)) for row in part]) for part in (hits * seen, seen))
+    if int((asked > 0).sum(axis=1).min(initial=2)) < 2:
+        raise ReaderError("a share of lesions needs two patients with a lesion")
+    left = (marked.sum(axis=1, keepdims=True) - marked) / (asked.sum(axis=1, keepdims=True) - asked)
+    return Figures(marked.sum(axis=1) / asked.sum(axis=1), left, int(asked.sum(axis=1).min()))
+
+
+def most_confident(scored: Marks) -> tuple[Floats, Floats]:
+    """The highest score on each image of a mark on a lesion, and of one on none; -inf where there is none (images,)."""
+    best = _highest(scored.found, scored.lesion_image, scored.images)
+    return best, _highest(scored.false, scored.false_image, scored.images)
 
 
 def _without(lesions: Lesions, count: int) -> NDArray[np.int64]:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
+
+from scansynth.metrics.lesions import find_lesions
 
 _SHARPNESS, _FAR = 2.0, 4.0  # alpha and beta of equation 1
 _SHARE = 1.0 / 3.0  # of a lesion's radius: standard deviation of its blob
@@ -25,34 +26,12 @@ _BLOB = 0.3  # a blob's top after a turn; what is lower is its slope
 
 
 @dataclass(frozen=True)
-class Lesion:
-    """One connected lesion of a mask: its centre and radius in pixels of the image."""
-
-    row: float
-    column: float
-    radius: float
-
-
-@dataclass(frozen=True)
 class Candidate:
     """One peak of a map: its place in pixels of the image, and its score in (0, 1)."""
 
     row: float
     column: float
     score: float
-
-
-def find_lesions(mask: NDArray[np.uint8]) -> tuple[Lesion, ...]:
-    """Connected parts of a mask (rows, columns), touching corners included, in reading order.
-
-    The radius is that of a circle of the same area.
-    """
-    parts, count = ndimage.label(mask > 0, structure=np.ones((3, 3)))
-    found = []
-    for part in range(1, count + 1):
-        rows, columns = np.nonzero(parts == part)
-        found.append(Lesion(float(rows.mean()), float(columns.mean()), float(np.sqrt(len(rows) / np.pi))))
-    return tuple(found)
 
 
 def draw_target(mask: NDArray[np.uint8], factor: int) -> NDArray[np.float32]:
