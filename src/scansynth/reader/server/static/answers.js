@@ -2,7 +2,7 @@
 
 export const SURENESS = ["Unsure", "Fairly sure", "Sure"];
 const SURE_KEYS = ["7", "8", "9"];
-const TAKEN = "IRWSMPFOGBUT"; // keys of the image, the pause, the last answer and the comment
+const TAKEN = "IRWSMPFOGBUTK"; // keys of the image, the pause, the last answer, the comment and marks
 const KEYBOARD = globalThis.matchMedia("(hover: hover) and (pointer: fine)"); // else keys are not spoken of
 
 /** A letter for each option: its first letter where that is free, else the next free one of its letters. */
@@ -42,8 +42,9 @@ function group(fieldset, name, labels, keys, inRow) {
  * @param {HTMLFormElement} form
  * @param {object} state the server's state: `scale` and `second_question`
  * @param {() => void} changed called when the reader chooses
+ * @param {object|null} marks on findings, where the study asks for them
  */
-export function createAnswers(form, state, changed) {
+export function createAnswers(form, state, changed, marks = null) {
   const groups = { answer: group(form.querySelector("#scale"), "answer", state.scale, ["1", "2", "3", "4", "5", "6"]) };
   const byKey = new Map(groups.answer.map((input) => [input.value, input]));
   const asked = { answer: `First choose how the image looks to you${KEYBOARD.matches ? " (keys 1 to 6)" : ""}.` };
@@ -77,7 +78,7 @@ export function createAnswers(form, state, changed) {
   function value() {
     const read = (name) => (chosen(name) ? Number(chosen(name)) : null);
     const said = { answer: read("answer"), second: read("second"), confidence: read("confidence") };
-    return { ...said, comment: comment.value };
+    return { ...said, comment: comment.value, ...(marks ? { marks: marks.value() } : {}) };
   }
 
   return {
@@ -86,6 +87,7 @@ export function createAnswers(form, state, changed) {
       for (const [name, inputs] of Object.entries(groups)) {
         for (const input of inputs) input.checked = draft?.[name] === Number(input.value);
       }
+      marks?.set(draft?.marks);
       comment.value = draft?.comment ?? "";
       comment.hidden = !comment.value;
       form.querySelector("#comment-open").setAttribute("aria-expanded", String(!comment.hidden));
@@ -99,7 +101,7 @@ export function createAnswers(form, state, changed) {
     /** What is still to be said, and where; null when all is said. */
     missing() {
       const name = Object.keys(groups).find((one) => !chosen(one));
-      return name ? { text: asked[name], input: groups[name][0] } : null;
+      return name ? { text: asked[name], input: groups[name][0] } : marks?.missing() ?? null;
     },
     /** Chooses by a key; tells whether the key was one of ours. */
     press(key) {
@@ -111,6 +113,7 @@ export function createAnswers(form, state, changed) {
     },
     freeze(frozen) {
       for (const input of [...Object.values(groups).flat(), comment]) input.disabled = frozen;
+      marks?.freeze(frozen);
     },
     focusFirst: () => groups.answer[0].focus(),
     label: (answer) => state.scale[answer - 1],

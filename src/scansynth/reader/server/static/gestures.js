@@ -4,6 +4,7 @@ const PER_PIXEL = 1 / 250; // share of the window's width for each pixel of a dr
 const PER_WHEEL = Math.log(1.15) / 100; // zoom for each pixel of the wheel; a notch of a mouse is about 100
 const PER_PINCH = Math.log(1.15) / 12; // a pinch on a trackpad comes as a wheel with Ctrl, in small steps
 const MOST_A_SECOND = Math.log(2.5); // a flick on a trackpad goes no further
+const STILL = { mouse: 3, pen: 5, touch: 9 }; // CSS pixels within which a press on the image is a click, where clicks mark
 const LINE = 34; // pixels of a line, where a browser counts in lines: three are a notch
 
 /** Zoom by the distance that the wheel went, whatever steps it came in; sideways scrolling is none. */
@@ -29,10 +30,12 @@ export function createWheel() {
  * @param {HTMLElement} stage
  * @param {object} viewer
  * @param {() => boolean} moving whether a plain drag moves the image
+ * @param {object|null} marks what clicks set and plain drags move, where findings are marked
  */
-export function attachGestures(stage, viewer, moving) {
+export function attachGestures(stage, viewer, moving, marks = null) {
   const down = new Map(); // pointers on the stage, by their id
   let drag = null; // {kind, x, y, from, changed}
+  let clicked = null; // what a click does: it comes last, after what a tap makes the browser do with the focus
   let pinch = null; // {distance, x, y}
   const wheel = createWheel();
 
@@ -46,8 +49,18 @@ export function attachGestures(stage, viewer, moving) {
     return { distance: Math.hypot(one.x - other.x, one.y - other.y) || 1, x: (one.x + other.x) / 2, y: (one.y + other.y) / 2 };
   }
 
-  function endDrag() {
+  /** Whether the pointer has not moved since it went down, as far as a hand can tell. */
+  function still(event) {
+    return !drag.changed && Math.hypot(event.clientX - drag.x, event.clientY - drag.y) <= (marks ? STILL[event.pointerType] ?? 3 : 1);
+  }
+
+  function endDrag(event = null) {
     if (drag?.kind === "window" && drag.changed) viewer.count();
+    clicked = null;
+    if (drag?.kind === "mark") {
+      marks.letGo(event?.type !== "pointerup");
+      clicked = marks.focus;
+    } else if (marks && event?.type === "pointerup" && drag?.plain && still(event)) clicked = () => marks.tap(event);
     drag = null;
   }
 
@@ -61,7 +74,10 @@ export function attachGestures(stage, viewer, moving) {
     } else if (down.size === 1) {
       const place = event.button !== 0 || event.shiftKey || moving();
       const { center, width } = viewer.view;
-      drag = { kind: place ? "place" : "window", x: event.clientX, y: event.clientY, from: { center, width }, changed: false };
+      const plain = event.button === 0 && !event.shiftKey;
+      const mark = plain && !place && marks?.grab(event);
+      drag = { kind: mark ? "mark" : place ? "place" : "window", plain, x: event.clientX, y: event.clientY,
+        from: { center, width }, changed: false };
     }
   });
 
@@ -75,10 +91,14 @@ export function attachGestures(stage, viewer, moving) {
       viewer.zoomBy(now.distance / pinch.distance, now.x - about.x, now.y - about.y);
       viewer.moveBy(now.x - pinch.x, now.y - pinch.y);
       pinch = now;
+    } else if (drag?.kind === "mark") {
+      marks.pull(event);
     } else if (drag?.kind === "place") {
+      drag.changed ||= !still(event);
       viewer.moveBy(event.clientX - before.x, event.clientY - before.y);
     } else if (drag) {
-      drag.changed ||= Math.hypot(event.clientX - drag.x, event.clientY - drag.y) > 1;
+      if (marks && still(event)) return;
+      drag.changed ||= !still(event);
       viewer.turnWindow(drag.from, (event.clientX - drag.x) * PER_PIXEL, (drag.y - event.clientY) * PER_PIXEL);
     }
   });
@@ -86,10 +106,15 @@ export function attachGestures(stage, viewer, moving) {
   function up(event) {
     down.delete(event.pointerId);
     if (down.size < 2) pinch = null;
-    if (down.size === 0) endDrag();
+    if (down.size === 0) endDrag(event);
   }
   stage.addEventListener("pointerup", up);
   stage.addEventListener("pointercancel", up);
+
+  stage.addEventListener("click", () => {
+    clicked?.();
+    clicked = null;
+  });
 
   stage.addEventListener("wheel", (event) => {
     event.preventDefault();
@@ -97,6 +122,6 @@ export function attachGestures(stage, viewer, moving) {
     const about = middle();
     viewer.zoomBy(wheel(event), event.clientX - about.x, event.clientY - about.y);
   }, { passive: false });
-  stage.addEventListener("dblclick", () => viewer.image() && viewer.reset());
+  stage.addEventListener("dblclick", () => viewer.image() && !marks && viewer.reset());
   stage.addEventListener("contextmenu", (event) => event.preventDefault());
 }

@@ -15,7 +15,7 @@ function plain(event) {
 
 /**
  * @param {object} acts `answer(key)` and `image(key, shift)` tell whether the key was theirs; `enter()`, `pause()`, `undo()`,
- *   `comment()`, `leave()` a field of text
+ *   `comment()`, `mark()`, `leave()` a field of text
  */
 export function attachKeys(acts) {
   const dialog = byId("keys");
@@ -51,6 +51,7 @@ export function attachKeys(acts) {
     }
     if (key.toLowerCase() === "u") return acts.undo();
     if (key.toLowerCase() === "t") return acts.comment();
+    if (key.toLowerCase() === "k") return acts.mark();
     return acts.answer(key) || acts.image(key, event.shiftKey);
   }
 

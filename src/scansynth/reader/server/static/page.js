@@ -9,6 +9,7 @@ import { createDrafts } from "./drafts.js";
 import { attachGestures } from "./gestures.js";
 import { attachKeys, listKeys } from "./keys.js";
 import { createLoupe } from "./loupe.js";
+import { createMarks } from "./marks.js";
 import { nonce } from "./nonce.js";
 import { createPause } from "./pause.js";
 import { createRest } from "./rest.js";
@@ -33,6 +34,7 @@ let ended = false; // a screen stands in the place of the image for good
 let answers = null;
 let beside = null;
 let review = null;
+let marks = null; // where findings are marked
 let home = "stage"; // where the focus goes with the next image: to where the reader works
 
 const stage = byId("stage");
@@ -222,7 +224,9 @@ function confirmed(newState, record, left) {
 function feedback(newState, record) {
   onward = () => take(newState);
   tellTruth(newState.feedback, answers.label(record.answer));
-  showTruth(newState.feedback, record.item, newState.image, viewer, beside);
+  showTruth(newState.feedback, record.item, newState.image, viewer, beside, record.marks).then((more) => {
+    if (shown?.item === record.item) byId("feedback-why").textContent += more;
+  });
   form.hidden = true;
   byId("feedback").hidden = false;
   if (newState.item) buffers.want(newState.item.id).catch(() => {});
@@ -292,12 +296,14 @@ function build() {
   beside = createBeside(viewer, state.image, state.references);
   buffers.configure(state.image);
   tools.bind(viewer, state.image, state.presets);
-  attachGestures(stage, viewer, tools.moving);
-  answers = createAnswers(form, state, () => {
+  const chosen = () => {
     hint("");
     if (shown?.ready && !shown.locked) drafts.changed(shown.item, answers.value());
-  });
-  review = createReview({ buffers, viewer, beside, cover }, (answer) => answers.label(answer));
+  };
+  marks = state.marking && createMarks(stage, viewer, state.image, state.marking, chosen);
+  attachGestures(stage, viewer, tools.moving, marks);
+  answers = createAnswers(form, state, chosen, marks);
+  review = createReview({ buffers, viewer, beside, cover, marks }, (answer) => answers.label(answer));
   listKeys(answers.keys());
   attachKeys({
     answer: (key) => Boolean(shown?.ready && !shown.locked) && answers.press(key),
@@ -306,6 +312,7 @@ function build() {
     pause: pause.begin,
     undo,
     comment: answers.comment,
+    mark: () => Boolean(marks?.add()),
     leave: focusStage,
   });
   form.addEventListener("submit", (event) => {

@@ -14,19 +14,32 @@ export function scoreText(review) {
   return `You recognised ${review.filter(right).length} of ${review.length}: ${shares.join(", ")}.`;
 }
 
-/** Shows the truth of an image that was answered: the real scan nearest to it, and its mask, where the server has them. */
-export async function showTruth(told, item, image, viewer, beside) {
-  if (told.nearest) beside.nearest(item);
-  if (!told.mask) return;
-  const mask = await getPixels(`/api/mask/${item}`, image.rows * image.columns).catch(() => null);
-  if (mask) viewer.setMask(mask);
+/** How many marks lie within the outline of a finding, in words; nothing where none was set. */
+function insideText(marks, mask, image) {
+  if (!marks?.length) return "";
+  const index = (mark) => Math.min(Math.round(mark.row), image.rows - 1) * image.columns + Math.min(Math.round(mark.column), image.columns - 1);
+  const inside = marks.filter((mark) => mask[Math.max(index(mark), 0)] > 0).length;
+  return ` ${inside} of your ${marks.length} mark${marks.length > 1 ? "s lie" : " lies"} within the outline.`;
 }
 
 /**
- * @param {object} parts `buffers`, `viewer`, `beside`, and `cover(text)`
+ * Shows the truth of an image that was answered: the real scan nearest to it, and its mask, where the server has them.
+ * @returns {Promise<string>} what is to be said of the marks that were set
+ */
+export async function showTruth(told, item, image, viewer, beside, marks) {
+  if (told.nearest) beside.nearest(item);
+  if (!told.mask) return "";
+  const mask = await getPixels(`/api/mask/${item}`, image.rows * image.columns).catch(() => null);
+  if (!mask) return "";
+  viewer.setMask(mask);
+  return insideText(marks, mask, image);
+}
+
+/**
+ * @param {object} parts `buffers`, `viewer`, `beside`, `cover(text)`, and `marks`, where findings are marked
  * @param {(answer: number) => string} label of an answer
  */
-export function createReview({ buffers, viewer, beside, cover }, label) {
+export function createReview({ buffers, viewer, beside, cover, marks }, label) {
   let state = null;
   let at = -1; // the image that is looked at again; -1: none
 
@@ -43,8 +56,11 @@ export function createReview({ buffers, viewer, beside, cover }, label) {
     if (!pixels) return cover("The image could not be loaded.");
     cover("");
     viewer.show(pixels);
+    marks?.set(one.marks);
     beside.usual();
-    return showTruth(one, one.id, state.image, viewer, beside);
+    const more = await showTruth(one, one.id, state.image, viewer, beside, one.marks);
+    if (mine === at) byId("review-text").textContent += more;
+    return undefined;
   }
 
   byId("summary-look").addEventListener("click", () => look(1));

@@ -42,6 +42,7 @@ export function createViewer(stage, canvas, changed) {
   let stale = true; // the native canvas does not yet show the window
   let asked = 0; // pending animation frame
   let outline = null; // canvas with the edge of a mask
+  let overlay = null; // draws over the image
   let counts = { window_changes: 0, zoomed: false };
   const view = { center: 0, width: 1, inverted: false, smooth: true, zoom: 1, x: 0, y: 0 };
 
@@ -80,19 +81,28 @@ export function createViewer(stage, canvas, changed) {
     pen.fillRect(0, 0, across, down);
     if (!pixels) return;
     if (stale) window16();
-    const size = fitted();
-    const [width, height] = [size.width * view.zoom * ratio, size.height * view.zoom * ratio];
-    put(pen, Math.round((across - width) / 2 + view.x * ratio), Math.round((down - height) / 2 + view.y * ratio),
-      Math.round(width), Math.round(height));
+    put(pen, frame(), ratio);
   }
 
-  function put(on, left, top, width, height) {
+  /** Where the image lies on the canvas, in pixels of the screen. */
+  function frame() {
+    const ratio = globalThis.devicePixelRatio || 1;
+    const [across, down] = [Math.round(stage.clientWidth * ratio), Math.round(stage.clientHeight * ratio)];
+    const size = fitted();
+    const [width, height] = [size.width * view.zoom * ratio, size.height * view.zoom * ratio];
+    const [left, top] = [Math.round((across - width) / 2 + view.x * ratio), Math.round((down - height) / 2 + view.y * ratio)];
+    return { left, top, width: Math.round(width), height: Math.round(height) };
+  }
+
+  function put(on, { left, top, width, height }, ratio) {
     on.imageSmoothingEnabled = view.smooth;
     on.imageSmoothingQuality = "high";
     on.drawImage(native, left, top, width, height);
-    if (!outline) return;
-    on.imageSmoothingEnabled = false;
-    on.drawImage(outline, left, top, width, height);
+    if (outline) {
+      on.imageSmoothingEnabled = false;
+      on.drawImage(outline, left, top, width, height);
+    }
+    overlay?.(on, { left, top, width, height }, ratio);
   }
 
   /** Zoom at which a pixel of the image is a pixel of the screen. */
@@ -166,6 +176,26 @@ export function createViewer(stage, canvas, changed) {
       outline = values && edgeOf(values, image);
       later();
     },
+    /** Has something drawn over the image: called with a pen, the frame of the image, and the pixels of a CSS pixel. */
+    setOverlay(paint) {
+      overlay = paint;
+    },
+    /** Draws again with the next frame of the screen. */
+    again() {
+      if (pixels) later();
+    },
+    /** The place in the image under a point of the stage, in CSS pixels; the middle of the first pixel is 0, 0. */
+    toImage({ x, y }) {
+      const ratio = globalThis.devicePixelRatio || 1;
+      const { left, top, width, height } = frame();
+      return { row: ((y * ratio - top) / height) * image.rows - 0.5, column: ((x * ratio - left) / width) * image.columns - 0.5 };
+    },
+    /** The point of the stage over a place in the image. */
+    toStage({ row, column }) {
+      const ratio = globalThis.devicePixelRatio || 1;
+      const { left, top, width, height } = frame();
+      return { x: (left + ((column + 0.5) / image.columns) * width) / ratio, y: (top + ((row + 0.5) / image.rows) * height) / ratio };
+    },
     /** Zooms to `one` pixel of the screen for each of the image, or to the whole image. */
     zoomTo(one) {
       zoomBy((one ? native1() : 1) / view.zoom);
@@ -193,7 +223,8 @@ export function createViewer(stage, canvas, changed) {
       const top = ((stage.clientHeight - size.height * view.zoom) / 2 + view.y - at.y) * factor;
       on.fillStyle = "#000";
       on.fillRect(0, 0, on.canvas.width, on.canvas.height);
-      put(on, on.canvas.width / 2 + left * ratio, on.canvas.height / 2 + top * ratio, width * ratio, height * ratio);
+      const [x, y] = [on.canvas.width / 2 + left * ratio, on.canvas.height / 2 + top * ratio];
+      put(on, { left: x, top: y, width: width * ratio, height: height * ratio }, ratio);
       counts.zoomed = true;
     },
     shows: () => Boolean(pixels),
