@@ -57,6 +57,8 @@ def make_study(
     quarantine: Sequence[int] = (),
     audit: Verdict = Verdict.SHOWN,
     seed: int = 0,
+    masks: bool = False,
+    set_masks: bool = False,
 ) -> Study:
     """Writes a study whose synthetic images are drawn as its real ones are.
 
@@ -71,14 +73,17 @@ def make_study(
         quarantine: Numbers of synthetic images that the audit wants kept back.
         audit: Verdict of the audit on traces in pixels.
         seed: Of the pictures.
+        masks: Images of the first label have a mask, and others an empty one (`disc_at`).
+        set_masks: The same of the synthetic images.
     """
     folder.mkdir()
     cohort = f'[cohort]\ndicom = "scans"\nlabels = "labels.csv"\npositive = "{labels[0]}"\nsize = 64\n'
     classes = ", ".join(f'"{label}"' for label in labels)
     (folder / "study.toml").write_text(f'name = "Tiny"\nseed = 3\n{cohort}[generator]\nclasses = [{classes}]\n')
     study = open_study(folder)
-    _write_cohort(study.cohort, patients, images, labels, side, seed)
-    _write_set(study.synthetic(), load_facts(study.cohort), change(textured(synthetic, seed + 7, side)), labels)
+    _write_cohort(study.cohort, patients, images, labels, side, seed, masks)
+    made = [discs(synthetic, labels, 1, side)] if set_masks else []
+    _write_set(study.synthetic(), load_facts(study.cohort), change(textured(synthetic, seed + 7, side)), labels, *made)
     digest = _record(study.synthetic(), "add-set", {})
     evidence = study.evidence()
     evidence.mkdir(parents=True)
@@ -96,7 +101,25 @@ def _record(folder: Path, stage: str, inputs: dict[str, str]) -> str:
     return record.digest
 
 
-def _write_cohort(folder: Path, patients: int, images: int, labels: Sequence[str], side: int, seed: int) -> None:
+def disc_at(number: int, side: int = 48) -> tuple[int, int]:
+    """Middle of the lesion of the image of a number, when it has one; its radius is 4."""
+    return 10 + number * 7 % (side - 20), 10 + number * 11 % (side - 20)
+
+
+def discs(count: int, labels: Sequence[str], each: int, side: int) -> np.ndarray:
+    """A disc in the images of the first label, labels being dealt out by turns to `each` images."""
+    rows, columns = np.mgrid[:side, :side]
+    masks = np.zeros((count, side, side), np.uint8)
+    for number in range(count):
+        if number // each % len(labels) == 0:
+            row, column = disc_at(number, side)
+            masks[number] = np.hypot(rows - row, columns - column) <= 4
+    return masks
+
+
+def _write_cohort(
+    folder: Path, patients: int, images: int, labels: Sequence[str], side: int, seed: int, masks: bool
+) -> None:
     roles = [Role.TEST] * patients + [Role.TRAIN] * (patients // 2)
     rows = [
         {
@@ -120,8 +143,11 @@ def _write_cohort(folder: Path, patients: int, images: int, labels: Sequence[str
         unlabelled=False, files_found=len(rows), excluded={}, low=0.0, high=1500.0, spacing=(1.5, 1.5),
         bits_stored=12, signed=False, rescale_slope=1.0, rescale_intercept=0.0, key_fingerprint="k",
     )  # fmt: skip
-    put_cohort(folder, facts, rows, textured(len(rows), seed, side))
+    marked = discs(len(rows), labels, images, side) if masks else None
+    put_cohort(folder, facts, rows, textured(len(rows), seed, side), marked)
 
 
-def _write_set(folder: Path, facts: CohortFacts, images: np.ndarray, labels: Sequence[str]) -> None:
-    put_set(folder, facts, images, labels)
+def _write_set(
+    folder: Path, facts: CohortFacts, images: np.ndarray, labels: Sequence[str], masks: np.ndarray | None = None
+) -> None:
+    put_set(folder, facts, images, labels, masks)

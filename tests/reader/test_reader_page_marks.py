@@ -67,8 +67,10 @@ class Spotted:
 @pytest.fixture(scope="module")
 def spotted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spotted]:
     images, places = spots(IMAGES)
-    with served(tmp_path_factory.mktemp("marks"), images=images, readers=11, practice=1, image=DISPLAY,
-                told=True, beside=images[:1], marking=Marking("nodule", CERTAINTY), break_every=0) as study:  # fmt: skip
+    folder, asked = tmp_path_factory.mktemp("marks"), {"image": DISPLAY, "marking": Marking("nodule", CERTAINTY)}
+    with served(
+        folder, images=images, readers=11, practice=1, told=True, beside=images[:1], break_every=0, **asked
+    ) as study:
         yield Spotted(study, places)
 
 
@@ -215,8 +217,8 @@ def test_a_drag_still_turns_the_window_and_a_pinch_still_zooms(browser: Any, spo
         assert at.text("#window-text") != window
         at.page.mouse.click(x + 40, y)
         at.keys("2")
-        finger = """([id, kind, x, y]) => document.getElementById('canvas').dispatchEvent(new PointerEvent(kind, {bubbles: true,
-          pointerId: id, pointerType: 'touch', clientX: x, clientY: y, button: 0, buttons: 1}))"""
+        finger = """([id, kind, x, y]) => document.getElementById('canvas').dispatchEvent(new PointerEvent(kind,
+          {bubbles: true, pointerId: id, pointerType: 'touch', clientX: x, clientY: y, button: 0, buttons: 1}))"""
         at.page.evaluate("document.getElementById('stage').setPointerCapture = () => {}")
         steps = [(1, "down", x + 40, y), (1, "move", x + 70, y), (2, "down", x - 40, y), (2, "move", x - 140, y)]
         for number, kind, across, down in steps:

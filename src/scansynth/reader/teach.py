@@ -19,7 +19,7 @@ from scansynth.files import new_directory, sha256_bytes
 from scansynth.ledger import PERMITTED, Use
 from scansynth.reader.buffers import Rendered, render_told
 from scansynth.reader.pool import Pool, Subject, gather
-from scansynth.reader.protocol import SCALE, presets
+from scansynth.reader.protocol import SCALE, marking, presets
 from scansynth.reader.server.invitations import expiry, new_token, token_sha256
 from scansynth.reader.server.worklist import WORKLIST, Display, Place, Seat, Worklist, write_worklist
 from scansynth.reader.truth import reader_names, told_places
@@ -140,4 +140,5 @@ def _worklist(
         readers=tuple(seats),
         comments=False,
         teaching=True,
+        marking=marking(settings) if pool.practice_masks is not None else None,
     )
