@@ -91,14 +91,11 @@ def close(
     _expect_the_same(study, worklist, export_readings(place, database_url))
     locked, closing = _end_reading(place, worklist, database_url, early, now or datetime.datetime.now(datetime.UTC))
     readings = _with_truth(locked.readings, truth)
-    write_readings(folder / READINGS, readings)
-    if worklist.marking:
-        write_lesions(folder / LESIONS, _outlined(truth))
+    tables = _write_tables(folder, readings, truth if worklist.marking else None)
     progress(2, _STEPS, "machine reader")
     machine = _machine(study, place, truth, worklist, float(protocol["level"]))
     write_json(folder / MACHINE, machine.as_json())
-    named = (READINGS, *([LESIONS] if worklist.marking else []), MACHINE, PROTOCOL)
-    hashes = {f"{Path(name).stem}_sha256": sha256_file(folder / name) for name in named}
+    hashes = {f"{Path(name).stem}_sha256": sha256_file(folder / name) for name in (*tables, MACHINE, PROTOCOL)}
     write_json(folder / CLOSING, {**closing, "amendments": decided, **hashes, "chain": asdict(locked.end)})
     unfinished = {reader: (given, asked) for reader, (given, asked) in closing["unfinished"].items()}
     changed = sum(one.first_answer is not None for one in readings)
@@ -246,6 +243,15 @@ def _with_truth(locked: Iterable[Locked], truth: Truth) -> list[Reading]:
     entries = {(entry.reader, entry.item): entry for entry in truth.entries}
     readings = [_reading(one, entries[one.reader, one.item]) for one in locked]
     return sorted(readings, key=lambda reading: (reading.reader, reading.position))
+
+
+def _write_tables(folder: Path, readings: Iterable[Reading], marked: Truth | None) -> tuple[str, ...]:
+    """Writes the readings, and the lesions where findings were marked; gives the names of the tables."""
+    write_readings(folder / READINGS, readings)
+    if marked is None:
+        return (READINGS,)
+    write_lesions(folder / LESIONS, _outlined(marked))
+    return READINGS, LESIONS
 
 
 def _outlined(truth: Truth) -> dict[tuple[bool, str], Outlined]:
