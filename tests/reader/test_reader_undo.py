@@ -73,7 +73,7 @@ def test_an_answer_taken_back_is_given_again_once(kit: Kit, reader: Browser, dat
         status, state = undo(reader, first)
         assert (status, state["item"]["id"], state["next"]["id"]) == (200, first, second)
         assert (state["again"], state["last"], state["done"]) == (True, None, 0)
-        assert state["draft"] == {"answer": 2, "second": None, "confidence": None, "comment": "at first"}
+        assert state["draft"] == {"answer": 2, "second": None, "confidence": None, "comment": "at first", "marks": []}
     assert reader.get(f"/api/buffer/{first}").status_code == 200
     assert reader.lock(second, 3).status_code == 409, "the image that was taken back comes first"
     assert answers_of(kit.folder, "r01", database_url) == PRACTICE + 1, "the first answer stands"
