@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydicom.datadict import keyword_dict
 
-from scansynth.data.labels.identifiers import named_in_headers, screen
+from scansynth.data.labels.identifiers import different_for_each, named_in_headers, screen
 from scansynth.data.labels.read import read_labels
 from scansynth.dicom.identifying import confidential
 from scansynth.errors import CohortError
@@ -29,6 +29,9 @@ SPELLINGS = (
     "Patient's Birth Date", "AccessionNumber", "accession no", "StudyDate", "study.date", "StudyInstanceUID",
     "Study Instance UID", "Patient's Name", "PatientName", "ReferringPhysicianName", "OtherPatientIDs", "DOB", "e-mail",
     "MRN", "First Name", "InstitutionName", "DeviceSerialNumber", "StationName", "GPSLatitude", "SeriesInstanceUID",
+    "(0010,0010)", "00100030", "0010|0030", "x00080050", "meta.PatientID", "dicom_PatientID", "tags PatientBirthDate2",
+    "Geburtsdatum", "Patientenname", "Fallnummer", "PLZ", "Nom", "Pr\u00e9nom", "Date de naissance",
+    "\u751f\u5e74\u6708\u65e5", "\u6c0f\u540d", "\uc131\uba85",
 )  # fmt: skip
 
 
@@ -57,6 +60,13 @@ VALUES = {
     "written dates": [f"12 Jul 19{40 + n}" for n in range(24)],
     "DICOM dates": [f"19{40 + n}0712" for n in range(24)],
     "instants": [f"2020-01-{n + 1:02d}T10:00:00" for n in range(24)],
+    "French dates": [f"{n + 1} f\u00e9vrier 2020" for n in range(24)],
+    "Japanese dates": [f"2020\u5e743\u6708{n + 1}\u65e5" for n in range(24)],
+    "Japanese dates by era": [f"S{30 + n}.4.3" for n in range(24)],
+    "dates of a spreadsheet": ["4-May" if n % 2 else "01. Feb" for n in range(24)],
+    "doctors": [("Dr. Berg", "Prof. Dr. Lind", "Frau Roy")[n % 3] for n in range(24)],
+    "long numbers of a program": [f"{47110000 + n // 2}.0" for n in range(24)],
+    "a grouped number of each patient": [f"104.{233 + n // 2}" for n in range(24)],
     "times": [f"10:{n:02d}:11" for n in range(24)],
     "UIDs": [f"1.2.840.{n}.77" for n in range(24)],
     "UUIDs": [f"{n:08x}-1234-4321-abcd-0123456789ab" for n in range(24)],
@@ -137,3 +147,34 @@ def test_dropped_columns_are_named_and_no_cell_is(tmp_path: Path) -> None:
     assert len(found.notes) == 2
     assert all(word in " ".join(found.notes) for word in ("PatientBirthDate", "seen"))
     assert not any("1940" in note or "2020" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("cell", ["MRI", "drusen", "Mr", "MS lesion", "2 marginal", "1.5", "ground glass", "T2"])
+def test_words_like_titles_and_months_are_harmless(cell: str) -> None:
+    assert kept("finding", [cell, "other"] * 12)
+
+
+def test_percentages_are_measures() -> None:
+    assert kept("share", [f"{n},5 %" for n in range(24)])
+
+
+@pytest.mark.parametrize("label", ["2020-03-01", "01. Feb", "Berg^Anna", "12345678", "1.2.840.1.7", "Dr. Berg"])
+def test_labels_that_look_like_identifiers_are_refused(tmp_path: Path, label: str) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text(f"path,label\na,clear\nb,{label}\n")
+    with pytest.raises(CohortError, match="labels look like") as refused:
+        read_labels(table)
+    assert label not in str(refused.value)
+    assert read_labels(table, ["clear", label]).rows[1].label == label  # study.toml names it
+
+
+def test_labels_that_are_codes_are_kept(tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\na,001\nb,4\nc,BI-RADS 4\nd,MS lesion\n")
+    assert [row.label for row in read_labels(table).rows] == ["001", "4", "BI-RADS 4", "MS lesion"]
+
+
+def test_a_number_of_each_patient_that_only_the_files_know() -> None:
+    rows = [({"case": str(104233 + n // 2), "score": str(n % 7)}, f"P{n // 2}") for n in range(24)]
+    assert different_for_each(rows) == {"case"}
+    assert different_for_each([({"case": str(104233 + n)}, f"P{n // 2}") for n in range(24)]) == frozenset()

@@ -88,7 +88,8 @@ def test_a_tilted_gantry_or_an_oblique_slice_stays_in_its_plane(
         {"ImageOrientationPatient": [0, 0, 0, 0, 0, 0]},
         {"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]},
         {"ImageOrientationPatient": [2, 0, 0, 0, 2, 0]},
-        {"PatientOrientation": ["R", "F"]},
+        {"PatientOrientation": ["R", "F"], "Modality": "MG"},  # which breast it is, and may not be undone
+        {"PatientOrientation": ["R", "X"]},
     ],
 )
 def test_without_a_sound_orientation_nothing_moves_and_it_is_said(

@@ -1,19 +1,22 @@
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
+from scansynth.data.labels.numbers import one_number
 from scansynth.data.labels.people import persons, same_person
 from scansynth.data.labels.read import LabelRow
 from scansynth.dicom.header import Header
 from scansynth.errors import CohortError
 
 
-def header(patient_id: str, birth_date: str = "", sex: str = "", institution: str = "") -> Header:
+def header(patient_id: str, birth_date: str = "", sex: str = "", institution: str = "", **more: object) -> Header:
     """A header that says whose it is, and nothing else that matters here."""
     fields: dict[str, object] = dict.fromkeys(Header.__dataclass_fields__, 0)
     uids = dict.fromkeys(("sop_class_uid", "sop_instance_uid", "series_instance_uid"), "1.2.3")
-    said = {"patient_id": patient_id, "birth_date": birth_date, "sex": sex, "institution": institution}
+    said: dict[str, Any] = {"patient_id": patient_id, "birth_date": birth_date, "sex": sex, "institution": institution}
+    said |= {"issuer": "", "name": "", "other_ids": (), **more}
     return Header(**{**fields, **uids, **said})  # type: ignore[arg-type]
 
 
@@ -30,6 +33,8 @@ def patients(*pairs: tuple[str | None, Header], sites: Sequence[str] = ()) -> tu
 
 SAME = {
     "000123": ["123", " 123 ", "123.0", "123,00", "0123", "\uff11\uff12\uff13", "123\0"],
+    "1234": ["1,234", "1.234", "1 234", "1\u202f234", "1\u2019234", "01234"],
+    "12345678": ["12.345.678", "12 345 678"],
     "P7": ["p7", "P7 ", "\u00a0P7", "P7\u200b", "\uff30\uff17"],
     "AB-12": ["ab\u201312", "AB\u201012"],
     "\u00c5 \u00e9": [unicodedata.normalize("NFD", "\u00c5 \u00e9"), "\u00e5  \u00c9"],
@@ -46,6 +51,9 @@ def test_what_must_stay_apart() -> None:
     assert len({same_person(one) for one in different}) == len(different)
     assert same_person("LIDC-IDRI-0001") == "LIDC-IDRI-0001"  # and its hash is the one that it always had
     assert [same_person(word) for word in ("nan", "NaN", " ", "None", "N/A", "<NA>")] == [""] * 6
+    nobody = ("unknown", "Unbekannt", "k.A.", "?", "#REF!", "#WERT!", "\u4e0d\u660e", "-")
+    assert {same_person(word) for word in nobody} == {""}
+    assert len({same_person(one) for one in ("1.2345", "12.345", "1.23.456", "0.123")}) == 4
     assert same_person("000") == "0"
 
 
@@ -97,7 +105,7 @@ def test_two_persons_without_a_site_are_kept_as_one_or_refused() -> None:
     slip = [(None, header(str(n), "19400101")) for n in range(30)]
     found, notes = patients(*slip, (None, header("3", "19400102")))
     assert found.count("3") == 2
-    assert "1 patients disagree on birth date or sex" in notes
+    assert "1 patients disagree on birth date, sex or name" in notes
     assert "row 5" in notes
     habit = [(None, header(str(n), f"19{40 + n}0101")) for n in range(10)]
     other = [(None, header(str(n), f"19{60 + n}0101")) for n in range(10)]
@@ -115,3 +123,59 @@ def test_two_persons_without_a_site_are_kept_as_one_or_refused() -> None:
 def test_nobody_is_nobody() -> None:
     found, _ = patients((None, header("")), ("nan", header("NaN")), (None, header(" \0")))
     assert found == ["", "", ""]
+
+
+@pytest.mark.parametrize("said", [("Berg^Anna", "Lind^Jan"), ("", "")])
+def test_one_number_of_two_issuers_is_two_persons(said: tuple[str, str]) -> None:
+    pairs = [(None, header("7", issuer=where, name=name)) for where, name in zip("AB", said, strict=True)]
+    found, notes = patients(*pairs)
+    assert len(set(found)) == 2
+    assert "another person at each site" in notes
+    assert "Berg" not in notes
+    same = [(None, header("7", issuer=where, name="Berg^Anna^M", birth_date="19500102")) for where in "AB"]
+    assert len(set(patients(*same)[0])) == 1
+    given = [("7", header("7", issuer=where, name=name)) for where, name in zip("AB", said, strict=True)]
+    assert len(set(patients(*given)[0])) == 1  # labels.csv is believed
+
+
+def test_names_that_share_a_word_are_one_person() -> None:
+    married = [
+        (None, header("7", institution=where, name=name)) for where, name in (("A", "Berg^Anna"), ("B", "ROY^ANNA"))
+    ]
+    assert len(set(patients(*married)[0])) == 1
+    other = [
+        (None, header("7", institution=where, name=name)) for where, name in (("A", "Berg^Anna"), ("B", "Roy^Jan"))
+    ]
+    assert len(set(patients(*other)[0])) == 2
+
+
+def one(*headers: Header, given: str | None = None) -> list[str]:
+    """Patients after numbers of one person were brought together."""
+    rows = [LabelRow(number, "x", None, "nodule", given and given + str(number)) for number in range(len(headers))]
+    people, notes = one_number(persons(rows, headers)[0], rows, headers)
+    found = [person.patient for person in people]
+    assert bool(notes) == any(
+        person.patient != same_person(own.patient_id) for person, own in zip(people, headers, strict=True) if not given
+    )
+    assert not any("Berg" in note for note in notes)
+    return found
+
+
+def test_two_numbers_of_one_person_are_one() -> None:
+    facts = {"birth_date": "19500102", "name": "Berg^Anna"}
+    assert one(header("A1", **facts), header("77", **facts)) == ["77", "77"]
+    assert one(header("A1"), header("77", other_ids=("a1", "x"))) == ["77", "77"]
+    assert one(header("A1", **facts), header("77", **facts), given="G") == ["G0", "G1"]
+    assert one(header("A1", sex="M", **facts), header("77", sex="F", **facts)) == ["A1", "77"]
+    assert one(header("A1", name="Berg"), header("77", name="Berg")) == ["A1", "77"]
+    assert one(header("A1", name="Berg^Anna"), header("77", name="Berg^Anna")) == ["A1", "77"]
+    # a name and birth date of so many stand for nobody
+    assert one(*(header(number, **facts) for number in "ABCD")) == list("ABCD")
+
+
+def test_another_study_knows_the_person_by_either_number() -> None:
+    facts = {"birth_date": "19500102", "name": "Berg^Anna"}
+    headers = [header("A1", **facts), header("77", **facts)]
+    rows = [None, None]
+    people, _ = one_number(persons(rows, headers)[0], rows, headers)
+    assert {name for person in people for name in (person.patient, *person.also)} == {"77", "A1"}

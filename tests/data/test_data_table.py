@@ -7,6 +7,7 @@ import pytest
 from scansynth.data.labels.lesions import Box
 from scansynth.data.labels.read import read_labels
 from scansynth.data.labels.table import plain_name, read_table
+from scansynth.errors import CohortError
 
 COLUMNS = ["Path ", "patient-ID", "LABEL", "Diameter (mm)", "x", "y", "width", "height"]
 ROWS = [
@@ -86,3 +87,49 @@ def test_old_line_ends_and_a_single_column(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["PatientID", "patientId", "Patient ID", "patient-id", "PATIENT_ID", " patient id "])
 def test_one_plain_name_for_every_spelling(name: str) -> None:
     assert plain_name(name) == "patientid"
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "cp1251", "euc-kr", "iso8859-7"])
+def test_an_encoding_that_cannot_be_told_is_refused(tmp_path: Path, encoding: str) -> None:
+    words = {
+        "gbk": "\u6076\u6027",
+        "cp1251": "\u0443\u0437\u0435\u043b",
+        "euc-kr": "\uacb0\uc808",
+        "iso8859-7": "\u03cc\u03b6\u03bf\u03c2",
+    }
+    path = tmp_path / "labels.csv"
+    path.write_bytes(f"path,label\na,{words[encoding] * 2}\n".encode(encoding))
+    with pytest.raises(CohortError, match="CSV UTF-8"):
+        read_table(path, {"path", "label"})
+
+
+@pytest.mark.parametrize("word", ["\u6b63\u5e38", "\u7d50\u7bc0", "\u304c\u3093"])
+def test_shift_jis_is_read_and_said(tmp_path: Path, word: str) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_bytes(f"path,label\na,{word}\nb,clear\n".encode("cp932"))
+    table = read_table(path, {"path", "label"})
+    assert table.rows[0][1] == ("a", word)
+    assert "Shift JIS" in table.notes[0]
+
+
+@pytest.mark.parametrize(
+    "word", ["b\u00e9nin", "M\u00fcller", "d\u00e9j\u00e0 op\u00e9r\u00e9", "\u201cx\u201d \u2013 \u20ac"]
+)
+def test_western_letters_stay_western(tmp_path: Path, word: str) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_bytes(f"path,label\na,{word}\n".encode("cp1252"))
+    assert read_table(path, {"path", "label"}).rows[0][1] == ("a", word)
+
+
+def test_commas_that_may_part_thousands_are_no_decimal_commas(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("path\tx\ty\na\t1,024\t0,5\nb\t998\t1,25\n")
+    assert [cells for _, cells in read_table(path, {"path", "label"}).rows] == [
+        ("a", "1,024", "0.5"),
+        ("b", "998", "1.25"),
+    ]
+    path.write_text("path;x;y;z\na;1.024;0,5;1.5\nb;998;1,25;2.5\n")
+    assert [cells for _, cells in read_table(path, {"path", "label"}).rows] == [
+        ("a", "1024", "0.5", "1.5"),
+        ("b", "998", "1.25", "2.5"),
+    ]

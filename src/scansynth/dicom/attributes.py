@@ -37,6 +37,8 @@ IDENTIFYING = (
     "NameOfPhysiciansReadingStudy", "RequestingPhysician",
 )  # fmt: skip
 """What tells persons apart and a column of labels.csv must not repeat: compared, and written nowhere."""
+COMPARED = ("InstitutionName", "IssuerOfPatientID", "FrameOfReferenceUID")
+"""What tells persons and scans apart beside these."""
 WHITELIST: tuple[BaseTag, ...] = (SYNTHETIC_DATA, *(
     Tag(keyword)
     for keyword in (
@@ -48,7 +50,7 @@ WHITELIST: tuple[BaseTag, ...] = (SYNTHETIC_DATA, *(
         "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
         "PixelPaddingRangeLimit", "BurnedInAnnotation", "RescaleIntercept", "RescaleSlope", "RescaleType",
         "VolumeBasedCalculationTechnique",
-        "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "InstitutionName", *IDENTIFYING,
+        "ModalityLUTSequence", "SharedFunctionalGroupsSequence", *COMPARED, *IDENTIFYING,
     )
 ))  # fmt: skip
 """All that is ever read of a header; everything else is skipped unread."""
@@ -59,7 +61,8 @@ _YEARS_PER = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
 _MAX_TEXT = 1024
 _OFF_UNIT = 0.01
 """How far direction cosines may be from unit length and from a right angle; writers round them to a few digits."""
-_RADIOGRAPHS = frozenset({"CR", "DX"})
+_PATIENT_WAYS = frozenset({"CR", "DX", "RG", "RF", "XA", "CT", "MR", "PT", "NM"})
+"""Modalities whose Patient Orientation is heeded; in a mammogram it says which breast it is, and may not be undone."""
 _DIRECTIONS: dict[str, tuple[float, float, float]] = {
     "L": (1.0, 0.0, 0.0), "R": (-1.0, 0.0, 0.0), "P": (0.0, 1.0, 0.0), "A": (0.0, -1.0, 0.0), "H": (0.0, 0.0, 1.0),
     "F": (0.0, 0.0, -1.0),
@@ -121,7 +124,7 @@ def frame_group(dataset: Dataset) -> FrameGroup:
         rescale_slope=_rescale(dataset, "RescaleSlope", 1.0),
         rescale_intercept=_rescale(dataset, "RescaleIntercept", 0.0),
         rescale_stated=all(_text(dataset, keyword) for keyword in ("RescaleSlope", "RescaleIntercept")),
-        rescale_type=_code(dataset, "RescaleType"),
+        rescale_type=_code(dataset, "RescaleType") or ("?" if _short(dataset, "RescaleType") else ""),
         pixel_spacing=spacing,
         spacing_source=spacing_source,
         image_type=_image_type(dataset),
@@ -172,6 +175,10 @@ def _person(dataset: Dataset) -> dict[str, Any]:
         "birth_date": _short(dataset, "PatientBirthDate"),
         "institution": _short(dataset, "InstitutionName"),
         "identifying": tuple(value for value in values if value),
+        "issuer": _short(dataset, "IssuerOfPatientID"),
+        "name": _short(dataset, "PatientName"),
+        "other_ids": tuple(filter(None, _short(dataset, "OtherPatientIDs").split("\\"))),
+        "frame_of_reference_uid": _short(dataset, "FrameOfReferenceUID"),
     }
 
 
@@ -283,9 +290,9 @@ def _spacing(dataset: Dataset) -> tuple[tuple[float, float] | None, str]:
 
 
 def _orientation(dataset: Dataset) -> tuple[float, float, float, float, float, float] | None:
-    """Unit vectors along a row and down a column; of a radiograph, from the letters of Patient Orientation."""
+    """Unit vectors along a row and down a column; where no numbers say it, from the letters of Patient Orientation."""
     found = _floats(dataset, "ImageOrientationPatient", 6)
-    if found is None and _code(dataset, "Modality") in _RADIOGRAPHS:
+    if found is None and _code(dataset, "Modality") in _PATIENT_WAYS:
         # PS3.3 C.7.6.1.1.1: where the first row and the first column lead to, the main direction first
         letters = [part.strip()[:1].upper() for part in _text(dataset, "PatientOrientation").split("\\")]
         if len(letters) == 2 and all(letter in _DIRECTIONS for letter in letters):

@@ -55,7 +55,7 @@ def _flat(sources: Sequence[Dataset]) -> Dataset:
     """The attributes of the macros as a file of one image would have them; later sources go before earlier ones."""
     whole, *groups = sources
     flat = Dataset()
-    for keyword in ("Modality", "ImageType"):
+    for keyword in ("Modality", "ImageType", "PatientOrientation"):
         if keyword in whole:
             flat[keyword] = whole[keyword]
     for group in groups:

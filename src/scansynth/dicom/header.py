@@ -69,7 +69,7 @@ class Header:
         rescale_slope: Output units per stored unit; 1 where the file names none.
         rescale_intercept: Output units (HU for CT); 0 where the file names none.
         rescale_stated: The file names both.
-        rescale_type: Unit of the output: HU, US and so on; empty: the modality's own.
+        rescale_type: Unit of the output: HU, US and so on; "?": one that is no code; empty: the modality's own.
         padding: Stored values outside the image: lowest and highest, or none.
         pixel_spacing: Row and column spacing in mm, or none.
         spacing_source: Which attribute gave the spacing: "PixelSpacing" (at the patient),
@@ -97,6 +97,11 @@ class Header:
         institution: Raw, may be empty; as `birth_date`.
         identifying: Raw names, numbers and dates of the patient and the study; a column of labels.csv that repeats
             them is not kept. As `birth_date`.
+        issuer: Raw Issuer of Patient ID, may be empty: a Patient ID is one person's within its issuer alone. As
+            `birth_date`.
+        name: Raw, may be empty; as `birth_date`.
+        other_ids: Raw; further numbers of the same person. As `birth_date`.
+        frame_of_reference_uid: Raw, may be empty: positions of another one are those of another scan.
     """
 
     sop_class_uid: str
@@ -142,6 +147,10 @@ class Header:
     birth_date: str = field(default="", repr=False)
     institution: str = field(default="", repr=False)
     identifying: tuple[str, ...] = field(default=(), repr=False)
+    issuer: str = field(default="", repr=False)
+    name: str = field(default="", repr=False)
+    other_ids: tuple[str, ...] = field(default=(), repr=False)
+    frame_of_reference_uid: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         for name in ("sop_class_uid", "sop_instance_uid", "series_instance_uid"):

@@ -17,8 +17,15 @@ _CHARACTERISTICS = frozenset(
     {"Allergies", "EthnicGroup", "PatientAge", "PatientSex", "PatientSexNeutered", "PatientSize", "PatientWeight",
      "PregnancyStatus", "PreMedication", "SmokingStatus", "SpecialNeeds", "PatientState", "EthnicGroupCodeSequence"}
 )  # fmt: skip
+_TAG = re.compile(r"\W*x?([0-9a-f]{4})[\W_]*([0-9a-f]{4})\W*", re.IGNORECASE)
 _TOO_GENERAL = frozenset({"Arbitrary", "MAC"})
 """Keywords of the table that are common words or abbreviations in other tables, and identify nobody there."""
+
+
+def keyword_of_tag(written: str) -> str:
+    """The keyword of an attribute by its tag, as tools write it: (0010,0020), 0010|0020, x00100020; else empty."""
+    tag = _TAG.fullmatch(written)
+    return keyword_for_tag(int(tag[1] + tag[2], 16)) if tag else ""
 
 
 @functools.cache

@@ -36,6 +36,9 @@ _PLUGINS = {
 }
 """One decoder for each transfer syntax, so that a file reads the same on every machine."""
 
+_UNSIGNED = frozenset(f"1.2.840.10008.1.2.4.{end}" for end in ("50", "51", "57", "70", "80", "81"))
+"""JPEG and JPEG-LS: the stream knows no sign, so it must hold all of Bits Stored for the header's sign to be found."""
+
 _MEASURED = frozenset({"CT", "PT", "NM"})
 """Modalities whose values are measured quantities: Hounsfield units, activity, counts."""
 
@@ -185,6 +188,8 @@ def _compressed(data: memoryview, header: Header) -> tuple[np.ndarray, int]:
         if (facts.rows, facts.columns, facts.components) != (header.rows, header.columns, 1):
             # pydicom would fold 48 x 40 pixels into 24 x 80 without a word
             raise DicomError("cannot be decoded", _OTHER_SIZE)
+        if header.pixel_representation and bits < header.bits_stored and header.transfer_syntax_uid in _UNSIGNED:
+            raise DicomError("cannot be decoded", "fewer bits than Bits Stored: the sign of its values cannot be told")
     if header.transfer_syntax_uid == _JPEG_EXTENDED:
         # of the decoders here only this one reads 12 bits
         return np.asarray(imagecodecs.jpeg_decode(frame)), bits

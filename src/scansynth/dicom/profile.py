@@ -15,7 +15,7 @@ from dicomanonymizer.dicom_anonymization_databases import dicomfields_2026c as t
 from pydicom.datadict import keyword_for_tag
 from pydicom.tag import Tag
 
-from scansynth.dicom.attributes import IDENTIFYING, WHITELIST
+from scansynth.dicom.attributes import COMPARED, IDENTIFYING, WHITELIST
 from scansynth.dicom.header import Header
 
 _TABLE = "PS3.15 table E.1-1"
@@ -26,7 +26,7 @@ HANDLED: Mapping[str, tuple[str, str]] = {
     "SeriesInstanceUID": ("used to group images, and dropped", _TABLE),
     "PatientSex": ("kept as M, F or O", _CHARACTERISTICS),
     "PatientAge": ("kept in bands of ten years, 90 and over as one", _CHARACTERISTICS),
-    **dict.fromkeys((*IDENTIFYING, "InstitutionName"), ("compared while the files are read, and dropped", _TABLE)),
+    **dict.fromkeys((*IDENTIFYING, *COMPARED), ("compared while the files are read, and dropped", _TABLE)),
 }
 """What is read although the profile wants it removed: what is done with it, and by which clause."""
 

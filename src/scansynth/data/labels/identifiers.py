@@ -6,12 +6,13 @@ different texts, or a measure in numbers. No note repeats a cell.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
-from scansynth.data.labels.table import plain_name
-from scansynth.dicom.identifying import confidential
+from scansynth.data.labels.table import plain_name, ungrouped
+from scansynth.dicom.identifying import confidential, keyword_of_tag
 from scansynth.errors import CohortError
 
 DIRECT = frozenset(
@@ -21,9 +22,27 @@ DIRECT = frozenset(
         "telephone", "mobile", "fax", "email", "mail", "ssn", "socialsecuritynumber", "nhsnumber", "mrn",
         "medicalrecordnumber", "passport", "insurancenumber", "accession", "accessionno", "accnum", "file",
         "filename", "filepath", "folder", "examdate", "scandate", "visitdate", "dateofdeath", "url", "website",
+        "caseno", "casenumber", "chartno", "chartnumber",
+        # German
+        "vorname", "nachname", "patientenname", "patientname", "patientennummer", "patientenid", "patnr", "patientennr",
+        "fallnummer", "fallnr", "geburtsdatum", "geburtstag", "gebdat", "gebdatum", "datum", "untersuchungsdatum",
+        "anschrift", "adresse", "strasse", "straße", "plz", "postleitzahl", "ort", "wohnort", "telefon", "handy",
+        "zuweiser", "arzt", "versichertennummer", "krankenkassennummer", "auftragsnummer",
+        # French
+        "nom", "prenom", "nompatient", "nomdupatient", "datedenaissance", "datenaissance", "naissance", "dateexamen",
+        "numerodossier", "numdossier", "nodossier", "ipp", "nss", "codepostal", "ville", "medecin", "courriel",
+        # Spanish, Portuguese, Italian, Dutch
+        "nombre", "apellido", "apellidos", "fechanacimiento", "fechadenacimiento", "nome", "cognome", "sobrenome",
+        "datanascimento", "datadinascita", "codicefiscale", "dni", "nif", "cpf", "voornaam", "achternaam",
+        "geboortedatum", "bsn",
+        # Japanese, Chinese, Korean
+        "氏名", "名前", "患者名", "患者氏名", "患者番号", "患者id", "生年月日", "検査日", "住所", "電話番号", "姓名",
+        "出生日期", "病历号", "住院号", "身份证号", "检查日期", "성명", "이름", "환자번호", "생년월일",
     }
 )  # fmt: skip
 """Names of columns that identify by themselves and are no DICOM keyword; in small letters and digits alone."""
+
+_NUMBERS_OF_PATIENTS = frozenset({"patientid", "patientnumber", "patientno", "studyid", "accessionnumber"})
 
 _WORDS = frozenset(
     {"name", "date", "birth", "dob", "address", "phone", "email", "ssn", "mrn", "accession", "uid", "guid", "uuid",
@@ -32,11 +51,18 @@ _WORDS = frozenset(
 )  # fmt: skip
 """Words within a column's name that make it suspect."""
 
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)? ?%?")
+_LONG_NAME = 8  # letters of a DICOM name that tells something at the end of another name
+_MONTH = "(jan|feb|mar|mär|mrz|apr|mai|may|jun|jul|aug|sep|sept|okt|oct|nov|dez|dec|fév|avr|juin|juil|août|déc)"
 _FORMS: Mapping[str, re.Pattern[str]] = {
     "dates": re.compile(
         r"\d{4}([-/.])\d{1,2}\1\d{1,2}(\D.*)?|\d{1,2}([-/.])\d{1,2}\3(\d{2}|\d{4})(\D.*)?"
-        r"|\d{1,2}[ .-]*[a-z]{3,9}[ .,-]+\d{2,4}|[a-z]{3,9} \d{1,2},? \d{4}",
+        r"|\d{1,2}(st|nd|rd|th|er|º)?[ .-]*(de )?[^\W\d]{3,10}[ .,-]+(de )?\d{2,4}"
+        r"|[^\W\d]{3,10}\.? \d{1,2},? \d{4}"
+        # what a spreadsheet makes of 1-2
+        rf"|\d{{1,2}}[ .-]+{_MONTH}\.?|{_MONTH}[ .-]+\d{{1,2}}"
+        # Japanese and Chinese, by the era too
+        r"|(\d{4}|[MTSHR昭平令大明]\D{0,2}\d{1,2}|\D\D元)年\d{1,2}月(\d{1,2}日)?|[MTSHR]\d{1,2}\.\d{1,2}\.\d{1,2}",
         re.IGNORECASE,
     ),
     "times": re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[ap]m)?", re.IGNORECASE),
@@ -45,10 +71,18 @@ _FORMS: Mapping[str, re.Pattern[str]] = {
     "web addresses or paths": re.compile(r"(https?|ftp|file)://.*|[a-z]:\\.*|/.*/.*", re.IGNORECASE),
     "telephone numbers": re.compile(r"\+\d[\d ()/-]{6,}\d|\(?0\d[\d()]*[ /-][\d /-]{4,}\d"),
     "names of persons": re.compile(r"[^\W\d]+(\^[^\W\d]*)+", re.UNICODE),
-    "long numbers": re.compile(r"[+-]?\d{7,}|0\d{2,}"),
+    "persons with a title": re.compile(
+        r"((prof|dr|mr|mrs|ms|sr|sra|dott|dra)\. ?|(prof|dr|herr|frau|mme|mlle|miss) )+(med\.? )?[^\W\d].*",
+        re.IGNORECASE,
+    ),
+    "long numbers": re.compile(r"[+-]?\d{7,}(\.0+)?|0\d{2,}"),
 }
 """What a single cell may not look like."""
 
+_OF_LABELS = (
+    "dates", "UIDs or network addresses", "e-mail addresses", "names of persons", "persons with a title", "long numbers"
+)  # fmt: skip
+_CODE = re.compile(r"\d{1,6}")  # 001, a label as some tables write it
 _DAY = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 _FEW_TEXTS = 5
 _SHORTEST = 3  # letters or digits of a word that tells anything
@@ -101,8 +135,21 @@ _BY_NAME = "such a column identifies a patient"
 
 
 def _identifies(name: str) -> str:
-    plain = plain_name(name)
-    return _BY_NAME if plain in DIRECT or confidential().get(plain, False) else ""
+    """Why a name alone identifies: a word for it, or a DICOM keyword or tag, also after a prefix that tools write."""
+    plain, keyword = plain_name(name), plain_name(keyword_of_tag(name))
+    known = [one for one, direct in confidential().items() if direct and len(one) >= _LONG_NAME]
+    after = any(plain.rstrip("0123456789").endswith(one) for one in (*known, *_NUMBERS_OF_PATIENTS))
+    return _BY_NAME if after or {plain, keyword} & _direct_names() or _direct(plain) or _direct(keyword) else ""
+
+
+@functools.cache
+def _direct_names() -> frozenset[str]:
+    """`DIRECT` in the form of `plain_name`, which takes some letters apart."""
+    return frozenset(map(plain_name, DIRECT))
+
+
+def _direct(plain: str) -> bool:
+    return confidential().get(plain, False)
 
 
 def _suspect(name: str) -> str:
@@ -122,6 +169,33 @@ def _looks_like(cells: Sequence[str]) -> str:
     return "its values look like dates" if days and 2 * days >= len(cells) else ""
 
 
+def check_labels(name: str, labels: Collection[str]) -> None:
+    """Passes when no label looks like something that identifies, or like a date that a spreadsheet made of it.
+
+    Raises:
+        CohortError: One does.
+    """
+    for what in _OF_LABELS:
+        if any(_FORMS[what].fullmatch(label) and not _CODE.fullmatch(label) for label in labels):
+            raise CohortError(
+                f"{name}: labels look like {what}; give labels that say what an image shows, or, where a spreadsheet "
+                "changed them, format the column as text and fill it in again"
+            )
+
+
+def different_for_each(rows: Sequence[tuple[Mapping[str, str], str]]) -> frozenset[str]:
+    """Columns that hold a different long number for each patient.
+
+    Args:
+        rows: Attributes of a row, and whose it is.
+    """
+    columns: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for attributes, patient in rows:
+        for name, cell in attributes.items():
+            columns[name].append((cell, patient))
+    return frozenset(name for name, filled in columns.items() if _numbers_of_patients(filled))
+
+
 def _too_many(filled: Sequence[tuple[str, str]]) -> str:
     """Why the values may tell patients apart: as many texts as patients, or a long number of each patient."""
     values = {cell for cell, _ in filled}
@@ -133,11 +207,18 @@ def _too_many(filled: Sequence[tuple[str, str]]) -> str:
     if not numeric:
         few = len(values) <= max(_FEW_TEXTS, people // 10) and (len(values) < people or people < 3)
         return "" if few else "it holds many different texts"
+    return "it holds a different long number for each patient" if _numbers_of_patients(filled) else ""
+
+
+def _numbers_of_patients(filled: Sequence[tuple[str, str]]) -> bool:
+    """Whether the cells are whole numbers of four digits or more, one for each patient."""
+    of_patient: dict[str, set[str]] = defaultdict(set)
+    for cell, patient in filled:
+        of_patient[patient].add(re.sub(r"\.0+$", "", ungrouped(cell)))
+    values = {cell for found in of_patient.values() for cell in found}
     whole = all(cell.isdigit() and len(cell) >= _LONG for cell in values)
     apart = "" not in of_patient and all(len(found) == 1 for found in of_patient.values())
-    if whole and apart and len(values) == people >= _FEW_TEXTS:
-        return "it holds a different long number for each patient"
-    return ""
+    return whole and apart and len(values) == len(of_patient) >= _FEW_TEXTS
 
 
 def named_in_headers(rows: Sequence[tuple[Mapping[str, str], Collection[str]]]) -> frozenset[str]:

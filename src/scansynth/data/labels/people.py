@@ -7,6 +7,7 @@ breaks the ledger: where it cannot be told, it is the former, or a refusal, and 
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections import defaultdict
@@ -15,13 +16,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from scansynth.data.labels.read import LabelRow
-from scansynth.data.labels.table import composed
+from scansynth.data.labels.table import ERRORS, NO_VALUE, composed, plain_name, ungrouped
 from scansynth.dicom.header import Header
 from scansynth.errors import CohortError
 
 _ROUNDED = re.compile(r"[+-]?\d+([.,]\d+)?E\+?\d+", re.IGNORECASE)
 _WHOLE = re.compile(r"0*(\d+?)([.,]0+)?")
-_NOBODY = frozenset({"NAN", "NONE", "NULL", "N/A", "#N/A", "<NA>", "NAT"})
+BIRTH_DATE = re.compile(r"\d{8}")
 _MOST = 6  # rows that a note names
 _FEW, _SHARE = 3, 0.05  # patients that may hold two persons by a slip of the pen; more are a habit
 
@@ -44,13 +45,15 @@ def same_person(patient_id: str) -> str:
     """A patient's number without what is lost or changed on the way through spreadsheets and archives.
 
     Upper case, composed Unicode of the compatible letters (NFKC), one kind of hyphen, single blanks and none around;
-    of a whole number neither zeros before it nor a decimal part of zeros. Empty when it is a program's word for that.
+    of a whole number neither zeros before it, nor a decimal part of zeros, nor marks between its thousands. Empty when
+    it is somebody's or a program's word for that.
     """
     text = unicodedata.normalize("NFKC", composed(patient_id)).upper().replace("\0", " ")
     text = "".join("-" if unicodedata.category(letter) == "Pd" else letter for letter in text)
     text = re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text)).strip()
+    text = text if _WHOLE.fullmatch(text) else ungrouped(text)
     whole = _WHOLE.fullmatch(text) if text.isascii() else None
-    return "" if text in _NOBODY else whole[1] if whole else text
+    return "" if text.casefold() in NO_VALUE | ERRORS else whole[1] if whole else text
 
 
 def persons(rows: Sequence[LabelRow | None], headers: Sequence[Header]) -> tuple[list[Person], tuple[str, ...]]:
@@ -143,8 +146,9 @@ def _apart(
 ) -> tuple[list[Person], list[str]]:
     """Persons of one number told apart by their sites, or noted.
 
-    Numbers that come from labels.csv are believed. Others are split where birth date or sex differ between sites and
-    not within one.
+    Numbers that come from labels.csv are believed. Others are split where birth date, sex or name differ between sites
+    and not within one; and where their issuers differ (PS3.3 C.7.1.1: a number is one person's within its issuer) and
+    nothing says that the person is the same.
 
     Raises:
         CohortError: Many numbers of the files stand for several persons, and no site tells them apart.
@@ -153,13 +157,15 @@ def _apart(
     for place, patient in enumerate(found):
         of[patient].append(place)
     places = [same_person(_site(row, header)) for row, header in zip(rows, headers, strict=True)]
+    issuers = [same_person(header.issuer) for header in headers]
     people = [
         Person(patient, (f"{patient}@{place}",) if patient and place else ())
         for patient, place in zip(found, places, strict=True)
     ]
     split, kept = [], []
     for patient, members in of.items():
-        if not patient or not _differ([headers[i] for i in members]):
+        several = len({issuers[i] for i in members} - {""}) > 1 and not _alike([headers[i] for i in members])
+        if not patient or not (several or _differ([headers[i] for i in members])):
             continue
         sites: Mapping[str, list[Header]] = defaultdict(list)
         for i in members:
@@ -170,7 +176,11 @@ def _apart(
         split.append(patient)
         for i in members:
             people[i] = Person(f"{patient}@{places[i]}", (patient,))
-    unknown = [patient for patient in kept if not any(given[i] for i in of[patient])]
+    unknown = [
+        patient
+        for patient, members in of.items()
+        if patient in kept and not any(given[i] for i in members) and _contradict([headers[i] for i in members])
+    ]
     if len(unknown) > max(_FEW, _SHARE * len(of)):
         raise CohortError(
             f"{len(unknown)} of {len(of)} Patient IDs of the files stand for more than one person: birth date or sex "
@@ -189,25 +199,42 @@ def _apart_notes(
     notes = []
     if split:
         notes.append(
-            f"{len(split)} Patient IDs stand for another person at each site, by birth date or sex{where(split)}; they "
-            "were taken apart by site"
+            f"{len(split)} Patient IDs stand for another person at each site, by birth date, sex, name or issuer"
+            f"{where(split)}; they were taken apart by site"
         )
     if kept:
         notes.append(
-            f"the files of {len(kept)} patients disagree on birth date or sex{where(kept)}: each was taken for one "
-            "patient; are they several persons, give each a patient_id in labels.csv"
+            f"the files of {len(kept)} patients disagree on birth date, sex or name{where(kept)}: each was taken for "
+            "one patient; are they several persons, give each a patient_id in labels.csv"
         )
     return notes
 
 
 def _site(row: LabelRow | None, header: Header) -> str:
-    return ((row.attributes or {}).get("site", "") if row else "") or header.institution
+    return ((row.attributes or {}).get("site", "") if row else "") or header.issuer or header.institution
 
 
-def _differ(headers: Iterable[Header]) -> bool:
-    """Whether birth dates or sexes contradict each other; what is missing contradicts nothing."""
-    headers = list(headers)
-    days = {header.birth_date for header in headers if re.fullmatch(r"\d{8}", header.birth_date)}
+def _differ(headers: Sequence[Header]) -> bool:
+    """Whether birth dates, sexes or names contradict each other; what is missing contradicts nothing."""
+    names = {words for header in headers if (words := name_words(header.name))}
+    return _contradict(headers) or any(one.isdisjoint(two) for one, two in itertools.combinations(names, 2))
+
+
+def _alike(headers: Sequence[Header]) -> bool:
+    """Whether all have the same birth date, or the same name of several words."""
+    days = {header.birth_date for header in headers}
+    names = {name_words(header.name) for header in headers}
+    return (len(days) == 1 and days != {""}) or (len(names) == 1 and len(next(iter(names))) > 1)
+
+
+def name_words(name: str) -> frozenset[str]:
+    """Words of two letters or more of a person's name, without case and accents."""
+    return frozenset(word for part in re.split(r"[\W_\d]+", name) if len(word := plain_name(part)) > 1)
+
+
+def _contradict(headers: Sequence[Header]) -> bool:
+    """Whether birth dates or sexes contradict each other."""
+    days = {header.birth_date for header in headers if BIRTH_DATE.fullmatch(header.birth_date)}
     return len(days) > 1 or {"M", "F"} <= {header.sex for header in headers}
 
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from scansynth.data.labels.identifiers import screen
+from scansynth.data.labels.identifiers import check_labels, screen
 from scansynth.data.labels.lesions import BoxForm, Lesion, box_form, in_one_unit, read_box
-from scansynth.data.labels.table import composed, plain_name, read_table
+from scansynth.data.labels.table import ERRORS, NO_VALUE, composed, plain_name, read_table
 from scansynth.errors import CohortError
 from scansynth.files import sha256_file
 from scansynth.ledger import Role
@@ -32,11 +33,6 @@ _KNOWN = frozenset(
 )
 _PLAIN = {plain_name(column): column for column in _KNOWN}
 _FREE = frozenset({"site"})  # may hold any number of different texts
-_EMPTY = frozenset({"nan", "none", "null", "na", "n/a", "#n/a", "nat", "<na>", "-"})
-"""What programs write into an empty cell of patient_id."""
-_MISSING = frozenset({"nan", "nat", "<na>", "#n/a"})
-"""The same in a cell that may hold a word."""
-
 _LONGEST = 64  # characters, as DICOM's LO allows (PS3.5 section 6.2)
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
@@ -129,6 +125,7 @@ def read_labels(
     kept, dropped = screen({c: [cell[c] for _, cell in cells] for c in own}, patients, attributes, _FREE)
     rows = [_row(path.name, number, cell, kept, form, unlabelled) for number, cell in cells]
     rows, respelled = _one_spelling(rows, known)
+    check_labels(path.name, {row.label for row in rows} - set(known))
     for row in rows:
         _check_label(path.name, row, () if unlabelled else known)
     images = _one_unit(path.name, _one_image(path.name, rows), form)
@@ -136,12 +133,17 @@ def read_labels(
 
 
 def same_label(label: str) -> str:
-    """A label without what people spell differently without meaning it: case and blanks."""
-    return re.sub(r"\s+", "", composed(label).casefold())
+    """A label without what people spell differently without meaning it: case, blanks, the kind of hyphen, 1.0 for 1.
+
+    Letters of double width are those of single width (NFKC).
+    """
+    text = re.sub(r"\s+", "", composed(unicodedata.normalize("NFKC", label)).casefold())
+    text = "".join("-" if unicodedata.category(letter) == "Pd" else letter for letter in text)
+    return re.sub(r"[.,]0+$", "", text) if re.fullmatch(r"\d+[.,]0+", text) else text
 
 
 def _one_spelling(rows: Sequence[LabelRow], known: Collection[str]) -> tuple[list[LabelRow], tuple[str, ...]]:
-    """Rows in which labels that differ in case or blanks alone are one, and a note for each.
+    """Rows in which labels that differ in spelling alone are one, and a note for each.
 
     The spelling that study.toml knows is taken, else the commonest. Spellings that study.toml knows stay apart.
     """
@@ -158,8 +160,8 @@ def _one_spelling(rows: Sequence[LabelRow], known: Collection[str]) -> tuple[lis
         others = sorted(label for label in strange if label != best)
         if others:
             notes.append(
-                f"the labels {', '.join([best, *others])} differ in case or blanks alone and were taken for one, "
-                f"{best} ({_rows(sum(counts[label] for label in others))} changed)"
+                f"the labels {', '.join([best, *others])} differ in spelling alone (case, blanks, 1 and 1.0) and were "
+                f"taken for one, {best} ({_rows(sum(counts[label] for label in others))} changed)"
             )
     return [replace(row, label=chosen[row.label]) for row in rows], tuple(notes)
 
@@ -238,13 +240,13 @@ def _check_label(name: str, row: LabelRow, known: Collection[str]) -> None:
 
 
 def _word(cell: str) -> str:
-    return "" if cell.casefold() in _MISSING else cell
+    return "" if cell.casefold() in ERRORS else cell
 
 
 def _filled(cell: str) -> str | None:
     """A cell's text, or none when it is empty or a program's word for that."""
     text = composed(cell)
-    return None if text.casefold() in _EMPTY or not text else text
+    return None if text.casefold() in NO_VALUE or not text else text
 
 
 def _path(where: str, column: str, text: str) -> str | None:

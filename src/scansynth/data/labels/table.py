@@ -23,6 +23,20 @@ _SEPARATOR_LINE = re.compile(r'\s*"?sep=(.|\\t)"?[;,\t]*\s*', re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?")
 _AROUND = string.whitespace + "\u00a0\u200b\u2060\ufeff"  # blanks, and what looks like none
 _HEAD = " \t,;|\r"
+_GROUPED = re.compile(r"[1-9]\d{0,2}([.,' \u2019])\d{3}(\1\d{3})*")
+_LEADS = frozenset({*range(0x81, 0xA0), *range(0xE0, 0xF0)})  # first bytes of two in Shift JIS that Excel writes
+NO_VALUE = frozenset(
+    {"nan", "none", "null", "(null)", "nil", "na", "n/a", "n.a.", "#n/a", "nat", "<na>", "-", "--", "---", "?", "??",
+     ".", "unknown", "unk", "missing", "tbd", "blank", "(blank)", "k.a.", "k. a.", "unbekannt", "inconnu", "inconnue",
+     "desconocido", "sconosciuto", "\u4e0d\u660e", "\u306a\u3057", "\u7121"}
+)  # fmt: skip
+"""What programs and people write into a cell of which nothing is known, in small letters."""
+
+ERRORS = frozenset(
+    {"nan", "nat", "<na>", "#n/a", "#nv", "#ref!", "#bezug!", "#name?", "#value!", "#wert!", "#valeur!", "#div/0!",
+     "#num!", "#zahl!", "#null!", "#####"}
+)  # fmt: skip
+"""What a program leaves in a cell whose formula failed; in small letters."""
 _BINARY = {b"PK\x03\x04": "a workbook (xlsx or ods)", b"\xd0\xcf\x11\xe0": "a workbook (xls)", b"%PDF": "a PDF"}
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -108,6 +122,14 @@ def _text(path: Path) -> tuple[str, list[str]]:
             raise CohortError(f"{path.name} is damaged: it begins as {encoding.upper()}, but is not valid") from None
     if b"\0" in data:
         raise CohortError(f"{path.name} is not a text file; save it as CSV from the spreadsheet")
+    japanese = _shift_jis(data)
+    if japanese is not None:
+        return japanese, [f"{path.name} is not UTF-8 and was read as Shift JIS; look at the labels"]
+    if _of_another_alphabet(data):
+        raise CohortError(
+            f"{path.name} is not UTF-8, and which of the older encodings it has cannot be told; save it as CSV UTF-8 "
+            "from the spreadsheet"
+        )
     try:
         text = data.decode("cp1252")
     except UnicodeDecodeError:
@@ -126,6 +148,25 @@ def _unmarked(data: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     return "utf-8"
+
+
+def _shift_jis(data: bytes) -> str | None:
+    """The text, where its bytes are Shift JIS: pairs that begin with a byte which Western text hardly has."""
+    try:
+        text = data.decode("cp932")
+    except UnicodeDecodeError:
+        return None
+    wide = [place for place, byte in enumerate(data) if byte >= 0x80]
+    pairs = [place for place in wide if data[place] in _LEADS and data[place + 1 : place + 2] >= b"@"]
+    kana = any("\u3040" <= letter <= "\u30ff" for letter in text)
+    together = any(data[place : place + 3 : 2] and data[place + 2 : place + 3] >= b"\x80" for place in pairs)
+    return text if pairs and (kana or together) and any(data[place] < 0xA0 for place in pairs) else None
+
+
+def _of_another_alphabet(data: bytes) -> bool:
+    """Whether most letters beyond ASCII stand beside each other: accents stand alone, other alphabets in words."""
+    runs = re.findall(rb"[\x80-\xff]+", data)
+    return sum(len(run) for run in runs if len(run) > 2) * 2 > sum(map(len, runs))
 
 
 def _records(name: str, text: str, known: Collection[str]) -> tuple[list[list[str]], str]:
@@ -181,14 +222,30 @@ def _cell(text: str) -> str:
 def _points_for_commas(
     rows: tuple[tuple[int, tuple[str, ...]], ...],
 ) -> tuple[tuple[int, tuple[str, ...]], ...]:
-    """Decimal points in the columns that hold nothing but numbers, some of them with a decimal comma."""
+    """Decimal points in the columns that hold nothing but numbers, some of them with a decimal comma.
+
+    A column where every comma parts three digits may mean thousands: it stays as it is. Where another column has
+    decimal commas, points that part three digits mean thousands, and go.
+    """
     columns = list(zip(*(cells for _, cells in rows), strict=True))
     decimal = {
         index
         for index, cells in enumerate(columns)
-        if any("," in cell for cell in cells) and all(not cell or _NUMBER.fullmatch(cell) for cell in cells)
+        if any("," in cell and not _GROUPED.fullmatch(cell) for cell in cells)
+        and all(not cell or _NUMBER.fullmatch(cell) for cell in cells)
     }
-    return tuple(
-        (number, tuple(cell.replace(",", ".") if index in decimal else cell for index, cell in enumerate(cells)))
-        for number, cells in rows
-    )
+    whole = {index for index, cells in enumerate(columns) if decimal and all(map(_whole_or_grouped, cells))}
+
+    def plain(index: int, cell: str) -> str:
+        return cell.replace(",", ".") if index in decimal else cell.replace(".", "") if index in whole else cell
+
+    return tuple((number, tuple(plain(index, cell) for index, cell in enumerate(cells))) for number, cells in rows)
+
+
+def _whole_or_grouped(cell: str) -> bool:
+    return not cell or (cell.isdigit() and len(cell) < 4) or (_GROUPED.fullmatch(cell) is not None and "." in cell)
+
+
+def ungrouped(number: str) -> str:
+    """A whole number without marks between its thousands: 1,234 and 1.234 and 1 234 are 1234."""
+    return re.sub(r"\D", "", number) if _GROUPED.fullmatch(number) else number

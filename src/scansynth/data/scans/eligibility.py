@@ -25,8 +25,11 @@ _TERMS = frozenset(
 """Defined terms of Modality (PS3.3 C.7.3.1.1.1); another value may be anything: it is neither guessed nor repeated."""
 
 _SMALLEST = 8
-_HOUNSFIELD = frozenset({"", "HU"})
+_HOUNSFIELD = frozenset({"", "HU", "HOUNSFIELD", "HOUNSFIELD UNIT", "HOUNSFIELD UNITS"})
 """Rescale Types (0028,1054) of CT values in Hounsfield units; a CT image without one has them (PS3.3 C.8.2.1)."""
+
+_OTHER_QUANTITY = frozenset({"EFF_ATOMIC_NUM", "ELECTRON_DENSITY", "MAT_SPECIFIC", "MAT_FRACTIONAL", "MAT_VALUE_BASED"})
+"""Values of Image Type of multi-energy CT whose unit only the Rescale Type tells (PS3.3 C.8.15.3.1)."""
 
 _AIR, _LUNG, _DENSEST = -1024, -300, 3071
 """Hounsfield units: the lowest and the highest value of 12 bits, and what no lung is denser than."""
@@ -81,6 +84,8 @@ def why_not_in_units(header: Header) -> DicomError | None:
         return DicomError("bad header", "Rescale Slope or Rescale Intercept is missing: no Hounsfield units")
     if header.rescale_type not in _HOUNSFIELD:
         return DicomError("no Hounsfield units", "Rescale Type (0028,1054) names another unit")
+    if not header.rescale_type and _OTHER_QUANTITY & {value.upper() for value in header.image_type}:
+        return DicomError("no Hounsfield units", "Image Type (0008,0008) names another quantity, and no unit is given")
     return None
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from scansynth.config import CohortSettings
 from scansynth.data.cohort.withdrawn import REASON, Withdrawn
-from scansynth.data.labels.identifiers import named_in_headers
+from scansynth.data.labels.identifiers import different_for_each, named_in_headers
+from scansynth.data.labels.numbers import one_number
 from scansynth.data.labels.people import Person, persons, same_person
-from scansynth.data.labels.read import UNLABELLED, LabelRow, Labels
+from scansynth.data.labels.read import UNLABELLED, LabelRow, Labels, attribute_name
 from scansynth.data.scans.eligibility import commonest_modality, why_left_out
 from scansynth.data.scans.matching import Found, match, spread
 from scansynth.data.scans.sources import Source
@@ -117,7 +118,7 @@ def join(found: Found, labels: Labels | None, settings: CohortSettings, key: Ins
             f"{unlisted} {modality} images have no row in labels.csv; add the rows, or set "
             "cohort.skip_unlisted = true to leave the images out"
         )
-    scans, nameless, more = _scans(usable, key)
+    scans, nameless, more = _scans(usable, settings.attributes, key)
     left += nameless
     if not scans:
         counts = Counter(f"{item.reason} ({item.detail})" if item.detail else item.reason for item in left)
@@ -145,17 +146,21 @@ def _unusable(header: Header, row: LabelRow | None, must_be_listed: bool) -> Dic
     return None
 
 
-def _scans(usable: Sequence[_Usable], key: InstitutionKey) -> tuple[list[Scan], list[Left], tuple[str, ...]]:
+def _scans(
+    usable: Sequence[_Usable], asked: Collection[str], key: InstitutionKey
+) -> tuple[list[Scan], list[Left], tuple[str, ...]]:
     """Scans of the usable files, those whose patient is unknown, and notes."""
     usable, named = _without_identifiers(usable)
     people, notes = persons([row for _, _, row in usable], [header for _, header, _ in usable])
+    people, joined = one_number(people, [row for _, _, row in usable], [header for _, header, _ in usable])
+    usable, numbers = _without_numbers(usable, people, asked)
     scans, left = [], []
     for (source, header, row), person in zip(usable, people, strict=True):
         if person.patient:
             scans.append(_scan(source, header, row, person, key))
         else:
             left.append(Left(source, "no patient ID", _NAMELESS))
-    return scans, left, (*named, *notes)
+    return scans, left, (*named, *notes, *joined, *numbers)
 
 
 def _without_identifiers(usable: Sequence[_Usable]) -> tuple[list[_Usable], tuple[str, ...]]:
@@ -176,6 +181,25 @@ def _without_identifiers(usable: Sequence[_Usable]) -> tuple[list[_Usable], tupl
     note = (
         f"the column{'s' if len(columns) > 1 else ''} {', '.join(sorted(columns))} of labels.csv repeat what the files "
         "say of their patients, such as a name, a number or a date, and are not kept"
+    )
+    return [(source, header, row and _without(row, columns)) for source, header, row in usable], (note,)
+
+
+def _without_numbers(
+    usable: Sequence[_Usable], people: Sequence[Person], asked: Collection[str]
+) -> tuple[list[_Usable], tuple[str, ...]]:
+    """The files without attributes that are a number of each patient, which may be known only from the files."""
+    rows = [
+        (row.attributes or {}, person.patient)
+        for (_, _, row), person in zip(usable, people, strict=True)
+        if row is not None
+    ]
+    columns = different_for_each(rows) - {attribute_name(name) for name in asked}
+    if not columns:
+        return list(usable), ()
+    note = (
+        f"the column{'s' if len(columns) > 1 else ''} {', '.join(sorted(columns))} of labels.csv hold a different long "
+        "number for each patient, and are not kept; to keep, name in cohort.attributes"
     )
     return [(source, header, row and _without(row, columns)) for source, header, row in usable], (note,)
 
