@@ -46,6 +46,7 @@ SPARES, AMENDMENTS = "spares.json", "amendments.json"
 """Of a reader study: seats for readers who may be added, and what was decided about readers since."""
 
 READINGS, MACHINE, CLOSING, IMRMC = "readings.csv", "machine.json", "closing.json", "readings.imrmc"
+MARKS = "marks.csv"
 """Of a reader study, from its closing on."""
 
 PAGE = "index.html"

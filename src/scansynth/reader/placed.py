@@ -8,16 +8,17 @@ from typing import Any
 from scansynth.data.tensors import load_facts
 from scansynth.reader.statistics.analysis import Protocol
 from scansynth.reader.statistics.counting import counting
-from scansynth.reader.statistics.localisation import localisation
+from scansynth.reader.statistics.exported import write_marks, write_workbooks
+from scansynth.reader.statistics.localisation import gather, localisation
 from scansynth.reader.statistics.outlined import read_lesions
 from scansynth.reader.statistics.readings import Reading
-from scansynth.study import LESIONS, Study
+from scansynth.study import LESIONS, MARKS, Study
 
 
 def conclude_where(
     study: Study, protocol: Mapping[str, Any], rule: Protocol, readings: Sequence[Reading]
 ) -> dict[str, Any] | None:
-    """What the marks show, as `analysis.json` holds it; none where nothing was to be marked.
+    """What the marks show, as `analysis.json` holds it; none where none were asked for. Writes them for other programs.
 
     Args:
         study: The study; its lesions are those of the closing.
@@ -34,4 +35,6 @@ def conclude_where(
     kept = counting(ordered, rule.images, rule.excluded)
     outlines = read_lesions(study.reader / LESIONS)
     rows = load_facts(study.cohort).shape[0]
+    write_marks(study.reader / MARKS, ordered, outlines, rows)
+    write_workbooks(study.reader, gather(ordered, kept, outlines, rows))
     return localisation(ordered, kept, outlines, protocol["marking"], rows, rule.sets, rule.margin, rule.level)

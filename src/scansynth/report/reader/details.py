@@ -142,6 +142,7 @@ def protocol_rows(readers: ReadersView) -> list[tuple[str, str]]:
         ("closed", moment(str(closing["closed"]))),
         ("question", clean(protocol["question"])),
         ("answers", setting(list(protocol["scale"]))),
+        ("findings to be marked", clean(protocol["marking"]["finding"]) if protocol.get("marking") else "none"),
         ("primary figure", clean(protocol["primary"]["figure"])),
         ("variance", clean(protocol["primary"]["variance"])),
         ("test", clean(protocol["primary"]["test"])),

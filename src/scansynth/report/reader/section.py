@@ -12,6 +12,7 @@ from scansynth.report.figures.words import clean, number, reason
 from scansynth.report.reader.artefacts import AGAIN, LISTS, ReadersView, Seen
 from scansynth.report.reader.details import agreement_rows, details, protocol_rows, published
 from scansynth.report.reader.figures import between, reader_charts, reader_forest, two
+from scansynth.report.reader.places import places
 from scansynth.statistics import Verdict
 from scansynth.study import ANALYSIS, MACHINE, PROBE
 
@@ -64,6 +65,7 @@ def reader_section(readers: ReadersView) -> dict[str, Any]:
             "narrow_level": number(100.0 * (1.0 - 2.0 * (1.0 - level))),
             "band": between((0.5 - float(analysis["margin"]), 0.5 + float(analysis["margin"]))),
             "charts": reader_charts(analysis),
+            "where": places(analysis.get("where")),
             "rows": [_reader(row) for row in analysis["readers"]],
             "lists": [_list(name, readers) for name in _LISTS],
             "any_seen": any(readers.seen[name] for name in LISTS),
