@@ -56,6 +56,10 @@ def _of_cohort(candidate: Candidate) -> Answers:
             f"Resized to {size}; grey levels {facts.low:g} to {facts.high:g} (median) brought to [-1, 1]",
             REPORT,
         ),
+        "modified": (
+            f"Every image is synthetic. The real ones were resized to {size}, and their grey levels scaled",
+            REPORT,
+        ),
         "classes": (f"Learned from: {', '.join(candidate.source.facts.classes) or 'all labels'}", MODEL),
         "deidentified": (
             "DICOM PS3.15 basic profile; identifiers replaced by hashes with a key that stays in the institution. "

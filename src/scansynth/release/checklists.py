@@ -40,11 +40,13 @@ class Checklist:
     Attributes:
         name: Its name.
         source: Who wrote it, and where.
+        compared: With what of the source our items were compared.
         items: What it asks.
     """
 
     name: str
     source: str
+    compared: str
     items: tuple[Item, ...]
 
 
@@ -52,7 +54,7 @@ def checklists() -> tuple[Checklist, ...]:
     """The lists that a release fills."""
     text = (resources.files("scansynth.release") / "checklists.toml").read_text(encoding="utf-8")
     return tuple(
-        Checklist(one["name"], one["source"], tuple(_item(item) for item in one["items"]))
+        Checklist(one["name"], one["source"], one["compared"], tuple(_item(item) for item in one["items"]))
         for one in tomllib.loads(text)["list"]
     )
 
@@ -79,6 +81,7 @@ def filled(candidate: Candidate, about: Manifest) -> str:
         parts += [
             f"## {one.name}",
             f"{one.source}. {told} of {len(rows)} items are answered here.",
+            f"Compared with the source: {one.compared[0].lower()}{one.compared[1:]}.",
             "\n".join(["| item | asks | answer |", "| --- | --- | --- |", *lines]),
         ]
     return "\n\n".join(parts) + "\n"
