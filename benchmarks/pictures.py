@@ -1,9 +1,10 @@
 """Pictures for the documentation, made from a study: real beside synthetic, and the report in a browser.
 
-    python benchmarks/pictures.py STUDY OUT_DIR [--chromium PATH]
+    python benchmarks/pictures.py STUDY OUT_DIR [--release RELEASE] [--chromium PATH]
 
-Writes OUT_DIR/real_beside_synthetic.png and OUT_DIR/report.png. The first holds images of real cases: make it
-from public data or from a phantom cohort only, and name the source where it is shown.
+Writes OUT_DIR/real_beside_synthetic.png and OUT_DIR/report.png; with a release of the study also those of the tutorial:
+the training, the gallery, and the public report. Some hold images of real cases: make them from public data or from a
+phantom cohort only, and name the source where they are shown.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 from scansynth.report.collect import GRID_SIDE, GridPair, collect
 from scansynth.report.figures.pictures import GROUND, Picture, montage, shrink_factor
+from scansynth.report.gallery import write_gallery
 from scansynth.report.render import write_report
-from scansynth.study import Study, open_study
+from scansynth.study import GRIDS, PAGE, Study, open_study
 
 PANEL = 760
 """Side of each grid in the picture, pixels."""
+
+CORNER = 256
+"""Side of what is shown of a grid of the training, pixels."""
 
 VIEW = {"width": 1280, "height": 900}
 """Window of the screenshot, in CSS pixels."""
@@ -65,13 +70,33 @@ def screenshot(page_file: Path, target: Path, chromium: str) -> None:
         browser.close()
 
 
-def make_pictures(study: Study, out: Path, chromium: str | None) -> list[Path]:
+def through_training(run: Path) -> Image.Image:
+    """A corner of the first, a middle and the last grid of the same noise, in a row."""
+    grids = sorted((run / GRIDS).glob("*.png"))
+    chosen = [Image.open(grids[place]) for place in (0, (len(grids) - 1) // 3, len(grids) - 1)]
+    side, edge = CORNER, 12
+    canvas = Image.new("L", (len(chosen) * (side + edge) - edge, side), 255)
+    for column, grid in enumerate(chosen):
+        canvas.paste(grid.crop((0, 0, side, side)), (column * (side + edge), 0))
+    return canvas
+
+
+def for_tutorial(study: Study, release: Path, out: Path, chromium: str) -> list[Path]:
+    """Writes the pictures of the tutorial, and the gallery of the study."""
+    through_training(study.run()).save(out / "tutorial-training.png", optimize=True)
+    screenshot(write_gallery(study), out / "tutorial-gallery.png", chromium)
+    screenshot(release / "report" / PAGE, out / "tutorial-public.png", chromium)
+    return [out / f"tutorial-{name}.png" for name in ("training", "gallery", "public")]
+
+
+def make_pictures(study: Study, out: Path, chromium: str | None, release: Path | None = None) -> list[Path]:
     """Writes the pictures and returns their paths.
 
     Args:
         study: A study with a synthetic set.
         out: Folder for the pictures; made when it is not there.
         chromium: The browser; none: no screenshot.
+        release: A release of the study; none: the pictures of the tutorial are left out.
     """
     out.mkdir(parents=True, exist_ok=True)
     written = []
@@ -82,6 +107,8 @@ def make_pictures(study: Study, out: Path, chromium: str | None) -> list[Path]:
     if chromium:
         written.append(out / "report.png")
         screenshot(write_report(study), written[-1], chromium)
+    if chromium and release:
+        written += for_tutorial(study, release, out, chromium)
     return written
 
 
@@ -90,9 +117,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--release", type=Path, help="a release of the study, for the pictures of the tutorial")
     parser.add_argument("--chromium", default=shutil.which("chromium"), help="path of the browser")
     options = parser.parse_args()
-    for path in make_pictures(open_study(options.study), options.out, options.chromium):
+    for path in make_pictures(open_study(options.study), options.out, options.chromium, options.release):
         print(f"wrote {path}")
 
 
