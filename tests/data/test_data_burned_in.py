@@ -219,6 +219,7 @@ def test_text_is_found_and_blackened_by_tesseract(study: Callable[..., Study]) -
     summary = stage.ingest(study(burned_in="blacken"), KEY)
     assert summary.cases == 6
     assert "1 hold text (1 blackened and read again)" in summary.facts.text_search
+    assert "private/" not in summary.facts.text_search, "it stands in what leaves, too"
 
 
 @pytest.mark.parametrize("program", ["exit 1", "echo tesseract 5.3.0"], ids=["fails", "without its language"])

@@ -222,7 +222,7 @@ def _build(
     members = {patient: roles[first] for patient, first in united.groups.items() if first in roles}
     write_roles(folder, {**given, **roles, **members}, united.groups)
     found = source_notes([scan.header for scan in scans])
-    return _Built(facts, cases, left, scans, made.files, (*united.notes, *found, *notes, search.sentence()))
+    return _Built(facts, cases, left, scans, made.files, (*united.notes, *found, *notes, search.note()))
 
 
 def _pool(study: Study) -> DecodePool:

@@ -30,11 +30,11 @@ def _of_people(candidate: Candidate) -> Answers:
     told = candidate.study.config.governance
     return {
         "intended": (told.intended_use, CARD),
-        "uses": (f"For: {told.intended_use} Not for: {told.excluded_use}", CARD),
+        "uses": (f"For: {told.intended_use}; not for: {told.excluded_use}", CARD),
         "legal": (told.legal_basis, CARD),
         "ethics": (told.ethics_reference, CARD),
-        "retention": (f"{told.data_use_terms} Kept for: {told.retention}", CARD),
-        "compliant": (f"Legal basis: {told.legal_basis} Ethics: {told.ethics_reference}", CARD),
+        "retention": (f"{told.data_use_terms}; kept: {told.retention}", CARD),
+        "compliant": (f"Legal basis: {told.legal_basis}; ethics: {told.ethics_reference}", CARD),
         "accepted": (f"Responsible: {told.responsible_person}", CARD),
     }
 

@@ -126,7 +126,7 @@ class TextSearch:
             return None
 
     def sentence(self) -> str:
-        """What was searched and found, for report and terminal."""
+        """What was searched and found; it also stands in what leaves the study."""
         if self.program is None:
             return (
                 "text in the pixels was not searched: Tesseract is not installed; look at the images, or install it "
@@ -139,8 +139,11 @@ class TextSearch:
         return (
             f"text in the pixels was searched with Tesseract {self.program.version} in {len(self.searched)} images: "
             f"{len(texts)} hold text{' (' + ', '.join(kinds) + ')' if kinds else ''}{looks}"
-            + (" (private/burned_in.csv names the files)" if self.listed else "")
         )
+
+    def note(self) -> str:
+        """The same for the terminal, with the file of the study that names the images."""
+        return self.sentence() + (" (private/burned_in.csv names the files)" if self.listed else "")
 
 
 def _failed(image: Result) -> Result:
