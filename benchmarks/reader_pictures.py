@@ -1,10 +1,10 @@
 """Pictures of the pages of a reader study, for the documentation: drawn on phantom images, never on real ones.
 
-    python benchmarks/reader_pictures.py OUT_DIR
+    python benchmarks/reader_pictures.py OUT_DIR [--marks]
 
 Makes a small study of phantom slices in a temporary folder, as the tests of the pages do, serves it on this machine
 alone, and reads it in a headless browser at the sizes of a worklist's screen, a tablet and a 4K screen. Writes
-OUT_DIR/reader-*.png, with few colours, so that the files stay small.
+OUT_DIR/reader-*.png, with few colours, so that the files stay small. With --marks it makes those of marks alone.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ sys.path[:0] = [str(_TESTS), str(_TESTS / "reader")]
 from browser import chromium  # noqa: E402
 from page_kit import UPRIGHT, WIDE, Device, Served, begin, device, served, skip_practice  # noqa: E402
 
+from scansynth.metrics.lesions import find_lesions  # noqa: E402
 from scansynth.phantom.cohort import draw_images, draw_patient  # noqa: E402
-from scansynth.reader.server.worklist import Display, Preset, SecondQuestion  # noqa: E402
+from scansynth.reader.protocol import CERTAINTY  # noqa: E402
+from scansynth.reader.server.worklist import Display, Marking, Preset, SecondQuestion  # noqa: E402
 
 SIZE, IMAGES, PRACTICE, READERS, REFERENCES = 256, 30, 3, 5, 3
 LARGE = (3840, 2160)
-COLOURS, MOST_WIDTH, SHRINK = 96, 1280, 0.75
+COLOURS, MORE_COLOURS, MOST_WIDTH, SHRINK = 96, 224, 1280, 0.75
 
 
 def slices(count: int) -> np.ndarray:
@@ -49,7 +51,7 @@ class Album:
         self.out, self.written = out, list[Path]()
         out.mkdir(parents=True, exist_ok=True)
 
-    def take(self, at: Device, name: str) -> None:
+    def take(self, at: Device, name: str, colours: int = COLOURS) -> None:
         """Writes reader-NAME.png."""
         at.page.wait_for_timeout(250)  # the last frame is drawn
         image = Image.open(io.BytesIO(at.page.screenshot())).convert("RGB")
@@ -60,7 +62,7 @@ class Album:
         if shrink < 1.0:
             size = (round(image.width * shrink), round(image.height * shrink))
             image = image.resize(size, Image.Resampling.LANCZOS)
-        few = image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        few = image.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
         few.save(self.written[-1], optimize=True)
 
 
@@ -165,11 +167,83 @@ def photograph_rest(browser: Any, study: Served, album: Album) -> None:
         album.take(reading, "closed")
 
 
+def with_nodules(count: int) -> tuple[np.ndarray, list[tuple[float, float, float]]]:
+    """Phantom slices that show a nodule, and row, column and radius of it."""
+    images, places = [], []
+    for number in range(1, 40):
+        for drawn in draw_images(draw_patient(number, 4), SIZE, 4):
+            if drawn.mask is None or not 60 <= drawn.mask.sum() <= 400 or len(images) == count:
+                continue
+            (nodule,) = find_lesions(drawn.mask.astype(np.uint8))[:1]
+            pixels = drawn.pixels.astype(np.float64)
+            images.append(np.rint(np.clip(pixels / np.percentile(pixels, 99.8), 0, 1) * 65535).astype(np.uint16))
+            places.append((nodule.row, nodule.column, nodule.radius))
+    return np.array(images), places
+
+
+def mark_nodule(at: Device, place: tuple[float, float, float], keys: str = "", touch: bool = False) -> None:
+    """Sets a mark on a nodule as a reader does, with the nodule's radius."""
+    at.page.wait_for_timeout(200)
+    box = at.page.locator("#stage").bounding_box()
+    side = min(box["width"], box["height"])
+    row, column, radius = place
+    x = box["x"] + box["width"] / 2 + ((column + 0.5) / SIZE - 0.5) * side
+    y = box["y"] + box["height"] / 2 + ((row + 0.5) / SIZE - 0.5) * side
+    (at.page.touchscreen.tap if touch else at.page.mouse.click)(x, y)
+    at.page.locator("#mark-radius").evaluate(
+        "(slider, to) => { slider.value = to; slider.dispatchEvent(new Event('input')); }", 1.4 * radius
+    )
+    at.page.locator("#mark-list button").last.focus()
+    at.keys(*keys)
+
+
+def photograph_marks(browser: Any, album: Album) -> None:
+    """Marks on nodules, on the three screens."""
+    images, places = with_nodules(4)
+    where = {image.tobytes(): place for image, place in zip(images, places, strict=True)}
+    asked = {"marking": Marking("nodule", CERTAINTY), "image": Display(SIZE, SIZE, 0.0, 1500.0, "", (1.5, 1.5))}
+    windows = (Preset("Whole chest", 650.0, 1300.0), Preset("Lung", 150.0, 400.0))
+    with (
+        tempfile.TemporaryDirectory() as place,
+        served(
+            Path(place), images=images, practice=1, readers=3, title="Chest MR: real or synthetic", presets=windows,
+            **asked,
+        ) as study,
+    ):  # fmt: skip
+        screens = (("marks", WIDE, {}), ("marks-tablet", UPRIGHT, {"has_touch": True}), ("marks-large", LARGE, {}))
+        for reader, (name, size, options) in zip(study.kit.tokens, screens, strict=True):
+            with device(browser, size, **options) as at:
+                begin(study, at, reader)
+                at.answer("2")
+                at.ready()
+                seat = next(seat for seat in study.kit.worklist.readers if seat.reader == reader)
+                data = (study.kit.folder / "buffers" / f"{seat.sequence[0].buffer}.bin").read_bytes()
+                row, column, radius = where[data]
+                mark_nodule(at, (SIZE - row, SIZE - column, radius), "2", bool(options))
+                mark_nodule(at, (row, column, radius), "", bool(options))
+                album.take(at, name, MORE_COLOURS)
+                if name == "marks":
+                    at.keys("4", "?")
+                    album.take(at, "marks-keys")
+
+
 def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    album = Album(parser.parse_args().out)
+    parser.add_argument("--marks", action="store_true")
+    given = parser.parse_args()
+    album = Album(given.out)
+    with chromium() as browser:
+        photograph_marks(browser, album)
+    if not given.marks:
+        photograph_others(album)
+    for path in album.written:
+        print(f"wrote {path.name}, {path.stat().st_size / 1024:.0f} kB")
+
+
+def photograph_others(album: Album) -> None:
+    """Everything else."""
     drawn = slices(12 + 1 + REFERENCES)
     images = drawn[np.random.default_rng(4).integers(12, size=PRACTICE + IMAGES)]
     asked = SecondQuestion("Is there a nodule?", ("No", "Yes"), True)
@@ -185,8 +259,6 @@ def main() -> None:
     ):  # fmt: skip
         for photograph in (photograph_reading, photograph_sizes, photograph_rest):
             photograph(browser, study, album)
-    for path in album.written:
-        print(f"wrote {path.name}, {path.stat().st_size / 1024:.0f} kB")
 
 
 if __name__ == "__main__":
