@@ -56,6 +56,7 @@ bench: $(READY)  ## The figures of docs/results that need no GPU and no real sca
 	$(RUN)/python benchmarks/utility_error_rates.py --out docs/results/utility_error_rates.json
 	$(RUN)/python benchmarks/reader_error_rates.py --out docs/results/reader_error_rates.json
 	$(RUN)/python benchmarks/reader_designs.py --out docs/results/reader_designs.json
+	$(RUN)/python benchmarks/reader_marks.py --out docs/results/reader_marks.json
 
 drill: $(READY_DEV)  ## An hour: killed trainings and ingests, 2,000 mutated files, a fuzzer, 30 readers on both databases
 	$(RUN)/python tests/gan/tiny_training.py build/drill 45

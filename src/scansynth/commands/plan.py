@@ -63,16 +63,23 @@ def reader(
     two_sets: Annotated[
         bool, typer.Option("--two-sets", help="Plan a comparison of two sets (reader.against), not a verdict on one.")
     ] = False,
+    marks: Annotated[
+        bool, typer.Option("--marks", help="Plan what marks of findings (reader.marks) can show of the two kinds.")
+    ] = False,
 ) -> None:
     """Computes how many readers and images a blinded reader study needs."""
+    from scansynth.errors import ReaderError
     from scansynth.reader.statistics import planning
     from scansynth.reader.statistics.planning import IMAGES, READERS
 
+    if two_sets and marks:
+        raise ReaderError("give --two-sets or --marks, not both; each is planned by itself")
     numbers, sizes = tuple(readers or READERS), tuple(images or IMAGES)
     with console.bar("simulating designs") as progress:
-        plan = planning.plan_sets if two_sets else planning.plan
+        plan = planning.plan_sets if two_sets else planning.plan_marks if marks else planning.plan
         made = plan(margin, level, reader_sd, numbers, sizes, runs, progress=progress)
     if_so = "two sets truly do not differ" if two_sets else "readers truly cannot distinguish"
+    if_so = "findings are found in both kinds alike" if marks else if_so
     console.result(
         f"share of {made.runs} simulated studies that show equivalence within {100 * margin:g} points when {if_so}"
     )
@@ -80,6 +87,7 @@ def reader(
     for count in numbers:
         own = [cell for cell in made.cells if cell.readers == count]
         console.result(f"{count:>7}" + "".join(f"{cell.equivalent:>21.0%}" for cell in own))
-    for line in planning.sentences_of_sets(made) if two_sets else planning.sentences(made):
+    told = planning.sentences_of_sets if two_sets else planning.sentences_of_marks if marks else planning.sentences
+    for line in told(made):
         console.result(line)
     console.result("next: set readers and images under [reader] in study.toml, then: scansynth reader create STUDY")

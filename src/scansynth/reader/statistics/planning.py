@@ -17,6 +17,8 @@ from scansynth.console import Progress, silent
 from scansynth.errors import ReaderError
 from scansynth.reader.statistics.arms import Compared
 from scansynth.reader.statistics.designs import Arms, compared_power
+from scansynth.reader.statistics.searching import Search
+from scansynth.reader.statistics.searching import power as search_power
 from scansynth.reader.statistics.simulation import ShareWorld, World, share_interval, study
 from scansynth.reader.statistics.verdict import LEAST_READERS, Outcome, decide, equivalence_level
 from scansynth.seeds import generator
@@ -143,6 +145,43 @@ def plan_sets(
     return Plan(margin, level, reader_sd, runs, _each(cell, readers, images, progress), 0)
 
 
+def plan_marks(
+    margin: float = 0.1,
+    level: float = 0.95,
+    reader_sd: float = 0.1,
+    readers: Sequence[int] = READERS,
+    images: Sequence[int] = IMAGES,
+    runs: int = RUNS,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Plan:
+    """The same for marks: whether findings are found in synthetic images as in real ones.
+
+    Args:
+        margin: Of the area under the free-response curve.
+        level: Of the study's intervals.
+        reader_sd: Standard deviation of the share that readers find; of their own difference it is half.
+        readers: Numbers of readers.
+        images: That each reads, half of them synthetic, each with one lesion.
+        runs: Simulated studies for each cell.
+        seed: Of the draws.
+        progress: Called with the number of cells done.
+
+    Raises:
+        ReaderError: A number is out of range.
+    """
+    _check(margin, level, reader_sd, readers, images, 8)
+    same = Search(reader_sd=reader_sd, apart_sd=reader_sd / 2.0)
+    other = replace(same, difference=min(2.0 * margin, 0.35))
+
+    def cell(count: int, size: int) -> Cell:
+        none, seen = (search_power(world, count, size, margin, level, runs, seed) for world in (same, other))
+        shown = none[Compared.EQUIVALENT] + none[Compared.WITHIN]
+        return Cell(count, size, shown, seen[Compared.DIFFERENT])
+
+    return Plan(margin, level, reader_sd, runs, _each(cell, readers, images, progress), 0)
+
+
 def _each(
     cell: Callable[[int, int], Cell], readers: Sequence[int], images: Sequence[int], progress: Progress
 ) -> tuple[Cell, ...]:
@@ -229,6 +268,29 @@ def sentences_of_sets(made: Plan) -> tuple[str, ...]:
         first,
         "Each reader is compared with nobody but himself or herself, so that how much readers differ matters little, "
         "and images matter more than in a study of one set.",
+    )
+
+
+def sentences_of_marks(made: Plan) -> tuple[str, ...]:
+    """The plan of marks in plain words."""
+    enough = [cell for cell in made.cells if cell.equivalent >= ENOUGH and cell.readers >= LEAST_READERS]
+    least = min(enough, key=lambda cell: (cell.readers * cell.images, cell.readers), default=None)
+    points = round(100 * made.margin)
+    first = (
+        f"{least.readers} readers of {least.images} images each show that findings are found in synthetic images as in "
+        f"real ones, within {points} points of the area under the free-response curve, in {least.equivalent:.0%} of "
+        f"studies, if they are; it is the smallest design of this table that reaches {ENOUGH:.0%}."
+        if least
+        else f"No design of this table shows in {ENOUGH:.0%} of studies that findings are found in synthetic images as "
+        f"in real ones, within {points} points, even if they are. Add readers or images, or plan with a wider margin "
+        "and state it."
+    )
+    world = Search()
+    return (
+        first,
+        f"Supposed are one lesion in each image, {world.found:.0%} of them found, and {world.false:g} false marks for "
+        "each image. Each reader is compared with nobody but himself or herself.",
+        "Only images of which it is known where their lesions are count: the synthetic set needs masks for this.",
     )
 
 
