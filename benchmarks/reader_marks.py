@@ -22,7 +22,7 @@ from scansynth.reader.statistics.searching import Search, power, study
 from scansynth.seeds import generator
 
 IMAGES, MARGIN, LEVEL = 200, 0.1, 0.95
-READERS, APART = (3, 5, 8, 12), (0.0, 0.05)
+READERS, APART = (3, 5, 8), (0.0, 0.05)
 
 
 def row(readers: int, apart: float, runs: int, seed: int) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def row(readers: int, apart: float, runs: int, seed: int) -> dict[str, Any]:
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=1000, help="simulated studies for each row")
+    parser.add_argument("--runs", type=int, default=300, help="simulated studies for each row")
     parser.add_argument("--first-seed", type=int, default=0, help="of the draws")
     parser.add_argument("--out", type=Path, help="JSON file")
     return parser.parse_args()

@@ -10,15 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scansynth.claims.claim import Claim
 from scansynth.errors import ReaderError
 from scansynth.metrics.marks import Candidates, Lesions, mark
 from scansynth.reader.marks import Mark, written
 from scansynth.reader.protocol import CERTAINTY
 from scansynth.reader.statistics.localisation import froc_points, gather, localisation, lroc_points
-from scansynth.reader.statistics.mrmc import mean_of
+from scansynth.reader.statistics.located import located, plant
+from scansynth.reader.statistics.mrmc import areas, mean_of
 from scansynth.reader.statistics.outlined import read_lesions, write_lesions
 from scansynth.reader.statistics.readings import Reading
+from scansynth.reader.statistics.where import columns as where_columns
 from scansynth.reader.statistics.where import free_response, lesions_found, localised
+from scansynth.seeds import generator
+from scansynth.statistics import Verdict
 from scansynth.utility.statistics.froc import sensitivities
 from scansynth.utility.statistics.resampling import once
 
@@ -252,6 +257,51 @@ def test_repeats_and_readers_who_do_not_count_are_left_out() -> None:
     whole = gather([*readings, *again], kept, known, ROWS)
     assert whole.readers == ("r01", "r02")
     assert len(whole.marks[0].score) == len(gather(readings, kept, known, ROWS).marks[0].score)
+
+
+def claim_of(readings: list[Reading], known: dict[tuple[bool, str], Any]) -> Claim:
+    kept = {one.reader for one in readings}
+    return located(
+        told(readings, known), gather(readings, kept, known, ROWS), 0.95, {"x": "y"}, generator(1, "located")
+    )
+
+
+def test_the_claim_says_what_the_comparison_says() -> None:
+    same = claim_of(study(6, {False: 0.95, True: 0.95}, alarms=0.2), outlines())
+    assert same.verdict is Verdict.SHOWN
+    assert same.floor is not None
+    assert same.floor.high < 0.1
+    (planted,) = same.control
+    assert planted.passed, "lesions missed are found in these readers' own marks"
+    assert same.interval is not None
+    assert same.interval.high < 0.1
+    assert (same.level, same.margin, same.inputs) == (pytest.approx(0.9), 0.1, {"x": "y"})
+    worse = claim_of(study(6, {False: 0.95, True: 0.4}, seed=1), outlines())
+    assert worse.verdict is Verdict.REFUTED
+    missing = claim_of(study(4, {False: 0.9, True: 0.9}), outlines(synthetic=False))
+    assert missing.verdict is Verdict.NOT_ASSESSABLE
+    assert "the set has no masks" in missing.why
+
+
+def test_readers_who_mark_nothing_prove_nothing() -> None:
+    """They are alike on both kinds, and would be whatever the images show: the control takes the verdict away."""
+    nobody = claim_of(study(5, {False: 0.0, True: 0.0}, alarms=0.0), outlines())
+    assert nobody.verdict is Verdict.NOT_ASSESSABLE
+    assert "might not have detected" in nobody.why
+
+
+def test_what_is_planted_lowers_the_area_by_as_much() -> None:
+    readings, known = study(1, {False: 0.9, True: 0.9}, count=400, every=2), outlines(400)
+    marked = gather(readings, {"r01"}, known, ROWS)
+    columns = where_columns(marked.marks, marked.lesions, len(marked.arms), everywhere=False)
+    synthetic = marked.arms[columns.image] == 1
+    rng = np.random.default_rng(8)
+    patients = marked.patients[columns.image]
+    before, after = (
+        areas(np.where(synthetic, row, np.nan)[None], columns.lesion, patients).values[0]
+        for row in (columns.scores[0], plant(columns.scores[0], columns, synthetic, 0.2, rng))
+    )
+    assert before - after == pytest.approx(0.2, abs=0.04)
 
 
 def test_lesions_csv_gives_back_what_was_written(tmp_path: Path) -> None:

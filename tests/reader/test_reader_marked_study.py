@@ -28,7 +28,7 @@ from scansynth.reader.statistics.outlined import read_lesions
 from scansynth.reader.statistics.readings import read_readings
 from scansynth.reader.teach import make_teaching
 from scansynth.reader.truth import Truth, from_json
-from scansynth.study import ANALYSIS, LESIONS, READINGS, Study, open_study
+from scansynth.study import ANALYSIS, CLAIMS_FILE, LESIONS, READINGS, Study, open_study
 
 AT = "2026-11-27T12:00:00.000+00:00"
 
@@ -107,6 +107,12 @@ def test_every_mark_and_every_lesion_comes_out_and_is_analysed(study: Study) -> 
         assert kind["froc"][0][1:] == [0.0, 1.0], "the most confident marks are right"
         assert 0.1 < kind["false_per_image"] < 0.35
     assert found["difference"]["outcome"] == "equivalent within the margin"
+    first, second = read_json(study.reader / CLAIMS_FILE)["claims"]
+    assert (first["claim"], second["claim"]) == ("reader.indistinguishable", "reader.located")
+    assert second["verdict"] == "shown"
+    assert "lesions" in second["inputs"]
+    (question,) = read_json(study.reader / CLAIMS_FILE)["questions"]
+    assert question["verdict"] == first["verdict"], "the marks decide nothing of it"
 
 
 def test_lesions_that_were_changed_after_the_closing_stop_the_analysis(study: Study) -> None:

@@ -48,7 +48,7 @@ HOUSE = Question("house", "What must stay in-house", ("house",))
 """Of files that are never released. No verdict of its own, and part of no other question's."""
 
 UTILITY = Question("help", "Does it help?", ("utility",), "utility.gain")
-READERS = Question("readers", "Can readers distinguish them?", ("reader",))
+READERS = Question("readers", "Can readers distinguish them?", ("reader",), "reader.indistinguishable")
 EVERY_QUESTION: tuple[Question, ...] = (*QUESTIONS, UTILITY, READERS)
 
 

@@ -256,6 +256,12 @@ READER_RULES: Mapping[str, Rule] = {
         _MOST,
         (Use.READER_STUDY,),
     ),
+    "reader.located": Rule(
+        "Do readers find the lesions of synthetic images as they find those of new patients?",
+        "difference of the readers' area under the free-response curve",
+        _MOST,
+        (Use.READER_STUDY,),
+    ),
 }
 
 EVERY_RULE: Mapping[str, Rule] = {**RULES, **UTILITY_RULES, **READER_RULES}

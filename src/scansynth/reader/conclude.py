@@ -57,9 +57,9 @@ def conclude(study: Study) -> Analysis:
     rule, remarks = _amended(read_protocol_values(protocol), closing)
     found = analyse(readings, rule, machine, attributes, before.seed, inputs, remarks)
     told = {"closing": closing, "probe": _probe(folder, protocol), "protocol": _told(protocol)}
-    where = conclude_where(study, protocol, rule, readings)
+    where, claims = conclude_where(study, protocol, rule, readings, before.seed, inputs)
     write_json(folder / ANALYSIS, {**found.as_json(), "where": where, **told})
-    write_claims(folder / CLAIMS_FILE, (found.claim,))
+    write_claims(folder / CLAIMS_FILE, (found.claim, *claims))
     write_imrmc(folder / IMRMC, readings)
     record = StageRecord(
         stage=STAGE,

@@ -14,6 +14,7 @@ Marks hit lesions by the rule of the utility trial (`metrics.marks`). Figures of
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,37 @@ from scansynth.errors import ReaderError
 from scansynth.metrics.marks import Candidates, Lesions, Marks, mark
 from scansynth.reader.statistics.mrmc import Figures, areas
 from scansynth.reader.statistics.roc import Floats, Mask
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What is compared for the area under the alternative free-response curve.
+
+    Attributes:
+        scores: Confidence in each lesion, and in the most confident false mark of each image that counts; below all
+            others where there is no mark, (R, C).
+        lesion: Which columns are lesions, (C,).
+        image: Of each column, (C,).
+        unmarked: The score of no mark.
+    """
+
+    scores: Floats
+    lesion: Mask
+    image: NDArray[np.int64]
+    unmarked: float
+
+
+def columns(readers: Sequence[Candidates], lesions: Lesions, count: int, everywhere: bool) -> Columns:
+    """Lesions and false marks of so many images; see `free_response`."""
+    free = np.arange(count) if everywhere else _without(lesions, count)
+    rows = []
+    for own in readers:
+        scored = mark(own, lesions, count)
+        rows.append(np.concatenate([scored.found, _highest(scored.false, scored.false_image, count)[free]]))
+    image = np.concatenate([lesions.image, free])
+    return Columns(
+        _numbers(np.array(rows)), np.arange(len(image)) < len(lesions.image), image, _lowest(np.array(rows)) - 1.0
+    )
 
 
 def free_response(
@@ -45,15 +77,9 @@ def free_response(
     Raises:
         ReaderError: A reader read fewer than two patients with a lesion, or without.
     """
-    count = len(patients)
-    free = np.arange(count) if everywhere else _without(lesions, count)
-    rows = []
-    for own in readers:
-        scored = mark(own, lesions, count)
-        rows.append(np.concatenate([scored.found, _highest(scored.false, scored.false_image, count)[free]]))
-    seen = None if read is None else np.concatenate([read[:, lesions.image], read[:, free]], axis=1)
-    columns = np.concatenate([patients[lesions.image], patients[free]])
-    return _figures(np.array(rows), seen, len(lesions.image), columns)
+    found = columns(readers, lesions, len(patients), everywhere)
+    seen = np.ones_like(found.scores, dtype=np.bool_) if read is None else read[:, found.image]
+    return areas(np.where(seen, found.scores, np.nan), found.lesion, patients[found.image])
 
 
 def localised(
@@ -74,9 +100,10 @@ def localised(
         found = np.isfinite(best) & (best >= wrong)
         # what was not localised stands below an image without a mark: it never wins
         rows.append(np.concatenate([np.where(found, best, np.nan)[bearing], wrong[free]]))
-    seen = None if read is None else np.concatenate([read[:, bearing], read[:, free]], axis=1)
-    columns = np.concatenate([patients[bearing], patients[free]])
-    return _figures(np.array(rows), seen, len(bearing), columns)
+    images, scores = np.concatenate([bearing, free]), _numbers(np.array(rows))
+    seen = np.ones_like(scores, dtype=np.bool_) if read is None else read[:, images]
+    positive = np.arange(len(images)) < len(bearing)
+    return areas(np.where(seen, scores, np.nan), positive, patients[images])
 
 
 def lesions_found(
@@ -116,11 +143,13 @@ def _highest(scores: Floats, images: NDArray[np.int64], count: int) -> Floats:
     return found
 
 
-def _figures(rows: Floats, seen: Mask | None, positive: int, columns: NDArray[Any]) -> Figures:
-    """Areas of confidences: -inf is no mark, not a number a lesion that was not localised."""
+def _numbers(rows: Floats) -> Floats:
+    """Confidences as numbers: -inf is no mark, not a number a lesion that was not localised, which stands below it."""
+    lowest = _lowest(rows)
+    return np.where(np.isnan(rows), lowest - 2.0, np.where(np.isneginf(rows), lowest - 1.0, rows))
+
+
+def _lowest(rows: Floats) -> float:
+    """The lowest confidence that was given."""
     marked = rows[np.isfinite(rows)]
-    lowest = float(marked.min()) if len(marked) else 0.0
-    scores = np.where(np.isnan(rows), lowest - 2.0, np.where(np.isneginf(rows), lowest - 1.0, rows))
-    if seen is not None:
-        scores = np.where(seen, scores, np.nan)
-    return areas(scores, np.arange(rows.shape[1]) < positive, columns)
+    return float(marked.min()) if len(marked) else 0.0
