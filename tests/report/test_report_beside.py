@@ -37,6 +37,8 @@ from scansynth.statistics import Verdict
 from scansynth.study import Study
 from scansynth.utility.statistics.results import Analysis as Trial
 
+MARKS = "reader.located"
+
 
 @dataclass(frozen=True)
 class Made:
@@ -305,7 +307,9 @@ def test_what_was_not_asked_is_named(bare: Study, made: Made) -> None:
 
     both = absent(made.html)
     assert all(rule.question in both for rule in RULES.values())
-    assert not any(rule.question in both for rule in (*UTILITY_RULES.values(), *READER_RULES.values()))
+    asked = [rule for name, rule in (UTILITY_RULES | READER_RULES).items() if name != MARKS]
+    assert not any(rule.question in both for rule in asked)
+    assert READER_RULES[MARKS].question in both, "nothing was marked"
     alone = absent(render(replace(collect(made.study), readers=None)))
     assert all(rule.question in alone for rule in READER_RULES.values())
     assert "scansynth reader create STUDY" in alone
@@ -319,7 +323,7 @@ def test_claims_of_all_three_have_numbers_of_their_own(made: Made) -> None:
     found = re.findall(r'<table class="full" id="claim-(\d+)".*?</table>', made.html, re.DOTALL)
     own = [*made.trial.claims, made.reading.claim]
     assert sorted(map(int, found)) == list(range(1, len(own) + 1))
-    assert {claim.claim for claim in own} == set(EVERY_RULE) - set(RULES)
+    assert {claim.claim for claim in own} == set(EVERY_RULE) - set(RULES) - {MARKS}
     assert "points of sensitivity" in made.html
 
 
