@@ -22,7 +22,7 @@ from tiny_training import (
 
 from scansynth.console import silent
 from scansynth.errors import ConfigError, Interrupted
-from scansynth.gan.models.compact import Compact, Discriminator, Generator, NetworkSettings, follow, maps_of, rate_at
+from scansynth.gan.models.compact import Compact, Discriminator, NetworkSettings, follow, maps_of, rate_at
 from scansynth.gan.models.families import complete, family_of
 from scansynth.gan.models.family import Form
 from scansynth.gan.start import new_state, shapes_of
@@ -145,22 +145,6 @@ def test_the_discriminator_sees_how_varied_a_batch_is() -> None:
     assert float(spread[:6].max()) == pytest.approx(1e-4, rel=1e-3)
     expected = varied.reshape(6, -1).std(0, correction=0).mean()
     torch.testing.assert_close(spread[6:], expected.expand(6, 1), atol=1e-4, rtol=0.0)
-
-
-def test_convolution_is_the_modulated_one() -> None:
-    """Scaling what goes in and out of a shared convolution is convolving with each image's own, demodulated weights."""
-    torch.manual_seed(0)
-    generator = FAMILY.build((32, 32), 1, 1).generator
-    assert isinstance(generator, Generator)
-    layer = generator.layers[-1]  # one with grain
-    x, style, noise = _drawn(2, layer.weight.shape[1], 6, 6), _drawn(2, 8, seed=1), _drawn(2, 2, 6, 6, seed=2)
-    found = layer(x, style, noise)
-    for place in range(2):
-        weights = torch.cat([layer.weight, layer.grain], 1) * layer.scales(style[place])[None, :, None, None]
-        weights = weights / weights.square().sum((1, 2, 3), keepdim=True).add(1e-6).sqrt()
-        own = torch.nn.functional.conv2d(torch.cat([x, noise], 1)[place : place + 1], weights, padding=1)
-        expected = torch.nn.functional.leaky_relu(own * 2**0.5 + layer.bias[:, None, None], 0.2)
-        torch.testing.assert_close(found[place : place + 1], expected, atol=1e-5, rtol=1e-4)
 
 
 def test_constants_come_from_the_training_images() -> None:

@@ -16,10 +16,12 @@ _GAIN = math.sqrt(2.0)
 
 
 class Modulated(nn.Module):
-    """A 3 x 3 convolution of styled channels and of styled noise, brought back to unit strength.
+    """A 3 x 3 convolution of styled channels and of styled noise, brought back to unit strength over the batch.
 
-    With input scales s and weights W, the output is divided by sqrt(sum s^2 W^2), arXiv 1912.04958, equation 3. Scaling
-    what goes in and what comes out does the same as scaling the weights, and the batch shares one convolution.
+    The style scales what goes in; each channel of what comes out is brought to mean 0 and variance 1 over the batch and
+    its places, by batch norm, Ioffe and Szegedy 2015 (arXiv 1502.03167). With each image brought to unit strength by
+    itself instead, as in arXiv 1912.04958, equation 3, images became alike (docs/results/compact.md): a channel that is
+    the same for all passes there, and here its mean is taken away.
     """
 
     def __init__(self, before: int, after: int, style: int, grain: int) -> None:
@@ -30,19 +32,17 @@ class Modulated(nn.Module):
         self.grain = nn.Parameter(torch.randn(after, grain, 3, 3) * (0.1 * spread))
         self.bias = nn.Parameter(torch.zeros(after))
         self.scales = scales_of(style, before + grain)
+        self.norm = nn.BatchNorm2d(after, affine=False)
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
         """Maps (n, before, h, w), styles (n, style) and noise (n, grain, h, w) to maps (n, after, h, w)."""
-        scales = self.scales(style).float()
-        before = x.shape[1]
-        styled, grain = (part[:, :, None, None].to(x.dtype) for part in scales.split([before, noise.shape[1]], 1))
+        scales = self.scales(style)[:, :, None, None].to(x.dtype)
+        styled, grain = scales.split([x.shape[1], noise.shape[1]], 1)
         # two convolutions: were the noise joined to the maps, the backward pass of the enlargement would be slow
         y = functional.conv2d(x * styled, self.weight, padding=1)
         if noise.shape[1]:
             y = y + functional.conv2d(noise.to(x.dtype) * grain, self.grain, padding=1)
-        power = torch.cat([self.weight, self.grain], 1).float().square().sum((2, 3))
-        strength = _GAIN * torch.rsqrt(scales.square() @ power.T + 1e-6)
-        y = torch.addcmul(self.bias.to(y.dtype)[:, None, None], y, strength[:, :, None, None].to(y.dtype))
+        y = _GAIN * self.norm(y) + self.bias.to(y.dtype)[:, None, None]
         return functional.leaky_relu(y, SLOPE)
 
 

@@ -2,9 +2,9 @@
 
 Both networks work on Haar bands of like weight (`haar.Bands`), at sides of about 20 whatever the image's: a doubled
 side is one level more, and the square root of 2 times as many channels. Convolutions are 3 x 3 and shared by the
-batch; the style scales what goes in and what comes out, which is the modulated convolution of Karras et al. 2020
-(arXiv 1912.04958), section 2.2, without a convolution for each image. Every layer gets channels of fresh noise. The
-discriminator answers for the whole image and for its places. What it is trained with stands in `relativistic`.
+batch; the style scales what goes in, as in Karras et al. 2020 (arXiv 1912.04958), section 2.2, and the batch decides
+the strength of what comes out. The two finest layers get channels of fresh noise. The discriminator answers for the
+whole image and for its places. What it is trained with stands in `relativistic`.
 """
 
 from __future__ import annotations
