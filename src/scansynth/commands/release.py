@@ -30,7 +30,7 @@ def release(
     ] = None,
     by: Annotated[str | None, typer.Option(metavar="NAME", help="Who answers for the override.")] = None,
 ) -> None:
-    """Releases the synthetic set with its generator and evidence, unless something speaks against it."""
+    """Releases the synthetic set with its generator and evidence, if the gate finds no reason against it."""
     from scansynth.errors import ReleaseError
     from scansynth.release.package import Refused, Wishes
     from scansynth.release.package import release as write_release

@@ -41,7 +41,7 @@ def read_released(path: Path) -> Dataset | None:
 
 
 def faults_of(found: Dataset) -> list[str]:
-    """What speaks against a file being an image that says it is synthetic and names nobody; a few words each.
+    """Why a file is not an image that says it is synthetic and names nobody; a few words each.
 
     No value is named: one that should not be there may be a person's name.
     """

@@ -96,7 +96,7 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Refused:
-    """The gate stays shut."""
+    """Nothing was released: the reasons."""
 
     reasons: tuple[Reason, ...]
 
@@ -111,7 +111,7 @@ class Released:
 
 
 def release(study: Study, wishes: Wishes, progress: Progress = silent) -> Released | Refused:
-    """Examines the study's set and, where nothing speaks against it, writes the release.
+    """Examines the study's set and, where the gate finds no reason against it, writes the release.
 
     The study notes a release before the folder is there: one that it does not know cannot come to be.
 

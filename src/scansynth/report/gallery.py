@@ -41,7 +41,7 @@ _SCRIPT = """document.addEventListener("keydown", event => {
 
 
 @dataclass(frozen=True)
-class Hung:
+class Pairs:
     """What is shown.
 
     Attributes:
@@ -81,11 +81,11 @@ def write_gallery(study: Study, progress: Progress = silent) -> Path:
     order = [int(place) for place in np.argsort(-nearest.score, kind="stable")]
     path = study.evidence() / QUARANTINE
     kept_back = frozenset(row["image"] for row in read_csv(path)) if path.is_file() else frozenset[str]()
-    hung = Hung(made, reals, nearest, order, kept_back)
+    pairs = Pairs(made, reals, nearest, order, kept_back)
     pages = -(-len(order) // PAIRS_A_PAGE)
     with new_directory(study.report / FOLDER) as folder:
         for page in range(1, pages + 1):
-            write_text(folder / page_name(page), _page(study, hung, page, pages))
+            write_text(folder / page_name(page), _page(study, pairs, page, pages))
     return study.report / FOLDER / page_name(1)
 
 
@@ -94,9 +94,9 @@ def page_name(page: int) -> str:
     return PAGE if page == 1 else f"page-{page}.html"
 
 
-def _page(study: Study, hung: Hung, page: int, pages: int) -> str:
+def _page(study: Study, pairs: Pairs, page: int, pages: int) -> str:
     first = (page - 1) * PAIRS_A_PAGE
-    shown = hung.order[first : first + PAIRS_A_PAGE]
+    shown = pairs.order[first : first + PAIRS_A_PAGE]
     digest = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
     names = {"first": 1, "prev": page - 1, "next": page + 1, "last": pages}
     return template("gallery.html").render(
@@ -108,24 +108,24 @@ def _page(study: Study, hung: Hung, page: int, pages: int) -> str:
         pages=pages,
         first=first + 1,
         last=first + len(shown),
-        total=len(hung.order),
+        total=len(pairs.order),
         links={name: page_name(number) for name, number in names.items()},
         source=Source(
             f"cohort/ and synthetic/{clean(study.config.synthetic.name)}/", "scansynth report STUDY --gallery"
         ),
-        pairs=[_pair(hung, place) for place in shown],
+        pairs=[_pair(pairs, place) for place in shown],
     )
 
 
-def _pair(hung: Hung, place: int) -> Mapping[str, Any]:
-    row, nearest = hung.made.rows[place], int(hung.nearest.index[place])
-    real = hung.reals.cases[nearest].label
+def _pair(pairs: Pairs, place: int) -> Mapping[str, Any]:
+    row, nearest = pairs.made.rows[place], int(pairs.nearest.index[place])
+    real = pairs.reals.cases[nearest].label
     return {
         "id": clean(row["id"]),
         "label": clean(row["label"].replace(LABEL_SEPARATOR, " or ")),
         "real_label": clean(real),
-        "likeness": f"{hung.nearest.score[place]:.2f}",
-        "kept_back": row["id"] in hung.kept_back,
-        "synthetic": single(hung.made.planes[place]),
-        "real": single(hung.reals.planes[nearest]),
+        "likeness": f"{pairs.nearest.score[place]:.2f}",
+        "kept_back": row["id"] in pairs.kept_back,
+        "synthetic": single(pairs.made.planes[place]),
+        "real": single(pairs.reals.planes[nearest]),
     }
