@@ -65,6 +65,8 @@ UNITS = {
     "reader.images": "images",
     "reader.repeats": "share of images",
     "reader.references": "images",
+    "reader.unaware": "images",
+    "reader.unaware_controls": "readers",
     "reader.practice": "images",
     "reader.margin": "AUC",
     "reader.level": "share",

@@ -8,7 +8,7 @@ import typer
 from typer.exceptions import TyperException
 
 from scansynth import console
-from scansynth.commands import amend, archives, plan, release, sets, study, trial, trying
+from scansynth.commands import archives, comparing, plan, release, sets, study, trial, trying
 from scansynth.errors import ScansynthError
 
 app = typer.Typer(
@@ -22,7 +22,7 @@ app = typer.Typer(
 for group in (trying.app, study.app, sets.app, trial.app, release.app, archives.app):
     app.add_typer(group)
 app.add_typer(plan.app, name="plan")
-app.add_typer(amend.app, name="reader")
+app.add_typer(comparing.app, name="reader")
 
 
 def main() -> None:

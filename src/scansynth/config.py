@@ -116,9 +116,7 @@ class GeneratorSettings(Settings):
     run: str = Field("main", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$", description="Name of the run: gan/<run>/.")
     recipe: str = Field("dcgan", description="A recipe of scansynth, or a path to a recipe's TOML file.")
     classes: tuple[str, ...] = Field((), description="Labels the generator sees; empty: the positive label.")
-    masks: bool = Field(
-        False, description="Make the lesion's mask with each image, in recipes that can, such as compact."
-    )
+    masks: bool = Field(False, description="Make the lesion's mask with each image, in recipes that can: compact.")
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         1.0, description="Share of the train patients used to train the generator, chosen by the seed."
     )
@@ -275,6 +273,9 @@ class ReaderSettings(Settings):
     question: str | None = Field(None, description="A second question with the answers no and yes; unset: not asked.")
     confidence: bool = Field(False, description="Ask for confidence in the second answer.")
     marks: str | None = Field(None, description="Name of a finding that readers mark, such as nodule; unset: no marks.")
+    unaware: int = Field(0, ge=0, description="Images read for the finding alone, before readers are told; 0: none.")
+    unaware_controls: int = Field(0, ge=0, description="Number of readers whose images of that part are all real.")
+    finding: str | None = Field(None, description="Label that the question asks for; unset: the positive label.")
     references: int = Field(0, ge=0, le=50, description="Real scans of train patients to look at beside each image.")
     comments: bool = Field(True, description="Offer a comment in free words to each image.")
     break_every: int = Field(40, ge=5, description="Number of images after which a break is suggested.")

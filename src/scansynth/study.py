@@ -49,6 +49,9 @@ READINGS, MACHINE, CLOSING, IMRMC = "readings.csv", "machine.json", "closing.jso
 MARKS = "marks.csv"
 """Of a reader study, from its closing on."""
 
+UNAWARE, SAID, SCREENS = "unaware.csv", "said.csv", "screens.csv"
+"""The same: answers given before readers were told, what they said at the end of that part, and of their screens."""
+
 PAGE = "index.html"
 
 

@@ -139,7 +139,7 @@ class Device:
     def arrived(self) -> None:
         """Waits until every locked answer is confirmed."""
         for _ in range(3000):
-            if not any(key.startswith("scansynth-reader-lock-") for key in self.kept()):
+            if not any(key.startswith("reader-lock-") for key in self.kept()):
                 return
             self.page.wait_for_timeout(10)
         raise AssertionError("an answer has not arrived")

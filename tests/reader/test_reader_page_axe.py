@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from page_kit import Device, Served, device, served
+from axe_findings import findings
+from page_kit import Served, device, served
 
-RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 SYSTEM = {"rules": {"color-contrast": {"enabled": False}}}  # the system's own colours, which axe cannot see
 THEMES = {
     "dark": {"color_scheme": "dark"},
@@ -24,13 +23,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with served(folder, count=2, practice=1, side=32, readers=3, second_question=True, told=True, references=1,
                 break_every=1) as found:  # fmt: skip
         yield found
-
-
-def findings(at: Device, **options: Any) -> list[str]:
-    """Rule and place of each finding on what the page shows now."""
-    told = Axe().run(at.page, options=RULES | options).response
-    assert len(told["passes"]) > 3, "axe looked at nothing"
-    return [f"{one['id']}: {node['target']} {node['html'][:80]}" for one in told["violations"] for node in one["nodes"]]
 
 
 def test_axe_finds_what_is_planted(browser: Any, study: Served) -> None:

@@ -98,7 +98,7 @@ def test_the_next_image_stands_there_at_once(browser: Any, study: Served) -> Non
 WORDS = re.compile(r"synthetic|\breal\b|repeat|truth|class|label|fake|generated|case|patient", re.IGNORECASE)
 STATE = {"csrf", "title", "image", "presets", "scale", "second_question", "break_every", "phase", "done", "total"}
 STATE |= {"practice_done", "practice_total", "item", "next", "draft", "last", "again"}
-STATE |= {"comments", "references", "review", "teaching"}
+STATE |= {"comments", "references", "review", "teaching", "told", "just_told", "asked", "marking"}
 
 
 def test_nothing_that_a_browser_receives_tells_class_repeat_or_order(browser: Any, study: Served) -> None:

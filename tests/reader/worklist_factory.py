@@ -16,6 +16,7 @@ from scansynth.reader.server.worklist import (
     REAL,
     SYNTHETIC,
     Display,
+    FirstPart,
     Place,
     Preset,
     Seat,
@@ -23,6 +24,7 @@ from scansynth.reader.server.worklist import (
     Worklist,
     write_worklist,
 )
+from scansynth.reader.unaware import FINDING_SCALE
 
 NOW = datetime.datetime(2026, 11, 27, 12, 0, tzinfo=datetime.UTC)
 
@@ -79,6 +81,7 @@ def make_worklist(
     masked: bool = True,
     references: int = 0,
     beside: np.ndarray | None = None,
+    unaware: int = 0,
     **changes: Any,
 ) -> Kit:
     """Writes a worklist into `folder`.
@@ -97,6 +100,7 @@ def make_worklist(
         told: Practice cases have an image nearest to them.
         masked: They have a mask, too: a disc in the middle.
         references: How many real images to look at beside.
+        unaware: Images read for the finding alone, before readers are told.
         beside: uint16 (1 + references, rows, columns), the nearest first; none: `pictures`.
         changes: Fields of `Worklist` set otherwise, such as `break_every=5`.
     """
@@ -104,6 +108,8 @@ def make_worklist(
     images = pictures(practice + count, side, seed) if images is None else images
     synthetic = rng.permutation(np.arange(len(images)) % 2).astype(bool)
     names = [secrets.token_hex(16) for _ in images]
+    first_images = images[:0] if not unaware else images[np.arange(unaware) % len(images)] ^ np.uint16(257)
+    first_names = [secrets.token_hex(16) for _ in range(unaware)]
     expires = expiry(now or datetime.datetime.now(datetime.UTC), days)
     tokens, truth, seats = {}, {}, []
     square = images.shape[1] == images.shape[2]
@@ -123,7 +129,10 @@ def make_worklist(
         ]
         order = (practice + rng.permutation(len(images) - practice)).tolist()
         sequence = tuple(Place(items[k], names[k]) for k in order)
-        seats.append(Seat(reader, token_sha256(tokens[reader]), expires, tuple(cases), sequence))
+        earlier = tuple(Place(secrets.token_hex(16), first_names[k]) for k in rng.permutation(unaware).tolist())
+        questions = tuple(secrets.token_hex(16) for _ in range(2)) if unaware else ()
+        truth |= {place.item: first_names.index(place.buffer) % 2 == 1 for place in earlier}
+        seats.append(Seat(reader, token_sha256(tokens[reader]), expires, tuple(cases), sequence, earlier, questions))
     administrator = new_token()
     second = SecondQuestion("Is there a nodule?", ("Yes", "No", "Cannot say"), True) if second_question else None
     second = second_question if isinstance(second_question, SecondQuestion) else second
@@ -142,8 +151,10 @@ def make_worklist(
         "readers": tuple(seats),
     }
     values["references"] = tuple(extra)[1:]
+    values["first"] = FirstPart("Is there a nodule?", FINDING_SCALE) if unaware else None
     worklist = Worklist(**(values | changes))
-    shown = {**dict(zip(names, images, strict=True)), **extra, mask: disc(rows, columns)}
+    first = dict(zip(first_names, first_images, strict=True))
+    shown = {**dict(zip(names, images, strict=True)), **first, **extra, mask: disc(rows, columns)}
     write_worklist(
         folder,
         worklist,

@@ -13,7 +13,7 @@ from scansynth.claims.traces import PIXELS
 from scansynth.config import ReaderSettings
 from scansynth.data.imageset import open_set
 from scansynth.data.tensors import cases_for, load_cohort
-from scansynth.files import sha256_file, write_bytes, write_json
+from scansynth.files import sha256_file, write_bytes, write_csv, write_json
 from scansynth.ledger import Use
 from scansynth.reader.conclude import conclude
 from scansynth.reader.machine import MachineReading
@@ -23,10 +23,23 @@ from scansynth.reader.server.invitations import expiry
 from scansynth.reader.server.worklist import Display, Worklist, replace_worklist
 from scansynth.reader.statistics.analysis import Analysis
 from scansynth.reader.statistics.readings import Reading, write_readings
+from scansynth.reader.statistics.said import SCREEN_COLUMNS, Said, write_said
 from scansynth.reader.statistics.simulation import World, readings
 from scansynth.stage import StageRecord, write_record
 from scansynth.statistics import Interval, Verdict
-from scansynth.study import CLOSING, MACHINE, PROBE, PROTOCOL, READINGS, SEALED, WORKLIST_FOLDER, Study
+from scansynth.study import (
+    CLOSING,
+    MACHINE,
+    PROBE,
+    PROTOCOL,
+    READINGS,
+    SAID,
+    SCREENS,
+    SEALED,
+    UNAWARE,
+    WORKLIST_FOLDER,
+    Study,
+)
 
 NOW = datetime.datetime(2026, 11, 24, 9, 30, tzinfo=datetime.UTC)
 LATER = "2026-11-26T16:05:00+00:00"
@@ -82,6 +95,14 @@ def answers_of(study: Study, world: World, readers: int, images: int, seed: int,
     return found
 
 
+def said_by(readers: int) -> list[Said]:
+    """What readers said before they were told; the last is a control, and every other one noticed something."""
+    return [
+        Said(f"r{number + 1:02d}", number == readers - 1, number % 2 == 0, True, 10 * number, "Odd vessels <b>", LATER)
+        for number in range(readers)
+    ]
+
+
 def make_readers(
     study: Study,
     outcome: str = "distinguishable",
@@ -92,9 +113,11 @@ def make_readers(
     cut: int = 0,
     probe: Verdict = Verdict.SHOWN,
     override: Override | None = None,
+    unaware: int = 0,
 ) -> tuple[Study, Analysis]:
     """Writes the folder of a closed reader study and concludes it."""
-    settings = ReaderSettings(title="Lungs", readers=readers, images=images, practice=4, question="Is there a nodule?")
+    settings = ReaderSettings(title="Lungs", readers=readers, images=images, practice=4, question="Is there a nodule?",
+                              unaware=unaware, unaware_controls=1 if unaware else 0)  # fmt: skip
     study = replace(study, config=study.config.model_copy(update={"reader": settings}))
     folder, judged = study.reader, probed(probe)
     folder.mkdir()
@@ -120,7 +143,15 @@ def make_readers(
     write_json(folder / MACHINE, machine.as_json())
     asked = images + images // 5
     unfinished = {f"r{readers:02d}": (asked - cut, asked)} if cut else {}
-    hashes = {f"{name.partition('.')[0]}_sha256": sha256_file(folder / name) for name in (READINGS, MACHINE, PROTOCOL)}
+    rows = [{"reader": f"r{n + 1:02d}", "good": 2, "poor": n % 2, "last": 1} for n in range(readers)]
+    write_csv(folder / SCREENS, SCREEN_COLUMNS, rows)
+    left = [READINGS, MACHINE, PROTOCOL, SCREENS]
+    if unaware:
+        left += [UNAWARE, SAID]
+        first = [replace(one, answer=7 - one.answer) for one in given if one.position <= unaware and not one.repeat_of]
+        write_readings(folder / UNAWARE, first)
+        write_said(folder / SAID, said_by(readers))
+    hashes = {f"{name.partition('.')[0]}_sha256": sha256_file(folder / name) for name in left}
     chain = {"rows": len(given), "sha256": "d" * 64}
     told = {"closed": LATER, "unfinished": unfinished, "amendments": [], "set_aside": []}
     write_json(folder / CLOSING, {**told, **hashes, "chain": chain})

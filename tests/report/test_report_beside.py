@@ -61,7 +61,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def made(bare: Study) -> Made:
     study, trial = make_trial(bare, "shown", lesions=True, ratios=(1.0, 0.5), fractions=(1.0, 0.25))
     override = Override("A. Example", "The step is in the scans too.")
-    study, reading = make_readers(study, cut=40, probe=Verdict.REFUTED, override=override)
+    study, reading = make_readers(study, cut=40, probe=Verdict.REFUTED, override=override, unaware=30)
     return Made(study, trial, reading, write_report(study).read_text(encoding="utf-8"))
 
 
@@ -258,6 +258,16 @@ OUTCOMES = {
     "equivalent within the margin": ("No, within the margin", Verdict.SHOWN),
     "inconclusive": ("Not settled", Verdict.NOT_SHOWN),
 }
+
+
+def test_what_readers_noticed_before_they_were_told_stands_apart(made: Made) -> None:
+    text = words(section(made.html, "readers"))
+    assert "Did anything stand out before readers knew what is compared?" in text
+    assert "3 of 5" in text  # three of the five who are no controls
+    assert "0 of 1" in text
+    assert "r06, control" in text
+    assert "<b>" not in section(made.html, "readers").split("Odd vessels")[1][:20]
+    assert "What readers said of their screens" in text
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)

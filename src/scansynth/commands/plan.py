@@ -66,14 +66,20 @@ def reader(
     marks: Annotated[
         bool, typer.Option("--marks", help="Plan what marks of findings (reader.marks) can show of the two kinds.")
     ] = False,
+    unaware: Annotated[
+        bool, typer.Option("--unaware", help="Plan the part before readers are told (reader.unaware) instead.")
+    ] = False,
 ) -> None:
     """Computes how many readers and images a blinded reader study needs."""
     from scansynth.errors import ReaderError
     from scansynth.reader.statistics import planning
     from scansynth.reader.statistics.planning import IMAGES, READERS
 
-    if two_sets and marks:
-        raise ReaderError("give --two-sets or --marks, not both; each is planned by itself")
+    if two_sets + marks + unaware > 1:
+        raise ReaderError("give one of --two-sets, --marks and --unaware; each is planned by itself")
+    if unaware:
+        _unaware(readers, images, level)
+        return
     numbers, sizes = tuple(readers or READERS), tuple(images or IMAGES)
     with console.bar("simulating designs") as progress:
         plan = planning.plan_sets if two_sets else planning.plan_marks if marks else planning.plan
@@ -91,3 +97,14 @@ def reader(
     for line in told(made):
         console.result(line)
     console.result("next: set readers and images under [reader] in study.toml, then: scansynth reader create STUDY")
+
+
+def _unaware(readers: list[int] | None, images: list[int] | None, level: float) -> None:
+    """Prints what a first part can show."""
+    from scansynth.reader.statistics import noticing_plan
+    from scansynth.reader.statistics.planning import READERS
+
+    made = noticing_plan.plan_noticing(readers or (*READERS, 17), images or noticing_plan.IMAGES, level)
+    for line in noticing_plan.lines(made):
+        console.result(line)
+    console.result("next: set reader.unaware and reader.question in study.toml, then: scansynth reader create STUDY")

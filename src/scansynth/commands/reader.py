@@ -46,6 +46,9 @@ def create(
     study: StudyFolder,
     seal: SealFile = None,
     address: Address = None,
+    unaware: Annotated[
+        int | None, typer.Option(help="Images read for the finding alone, before readers are told; default: as set.")
+    ] = None,
     override_name: Annotated[
         str | None, typer.Option(help="Who overrules the probe's refusal; printed in the report.")
     ] = None,
@@ -62,14 +65,17 @@ def create(
 
     opened = open_study(study)
     links_begin_with(address)
+    settings = opened.config.reader if unaware is None else opened.config.reader.model_copy(update={"unaware": unaware})
     from scansynth.reader.create import create as make
     from scansynth.reader.probe import Override
+    from scansynth.reader.unaware import require_silent
 
     override = None
     if override_name is not None or override_reason is not None:
         override = Override(override_name or "", override_reason or "")
+    require_silent(settings, address or "")
     with opened.lock(), console.bar("reader study") as progress:
-        made = make(opened, seal_file=seal, override=override, replace=replace, progress=progress)
+        made = make(opened, settings, seal_file=seal, override=override, replace=replace, progress=progress)
     say_created(made, study, address)
 
 
@@ -91,6 +97,10 @@ def say_created(made: Created, study: Path, address: str | None = None) -> None:
         console.warn(f"created although the probe refused, which the report will say: {made.probed.refusal}")
     console.result(f"wrote {made.folder}: {made.presentations} images for each of {len(made.invitations)} readers")
     console.result(f"keep the seal's key where the server cannot read it: {made.seal}")
+    if made.unaware:
+        console.result(
+            f"before that, {made.unaware} images for the finding alone; say nothing to readers of what is compared"
+        )
     console.result("the links below are shown once and not stored; send one to each reader")
     for reader, token in made.invitations.items():
         console.result(f"  {reader}  {address}/i/{token}")

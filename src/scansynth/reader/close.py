@@ -20,6 +20,7 @@ from scansynth.files import read_json, read_json_lines, sha256_file, write_json
 from scansynth.reader.amendments import read_amendments, seated
 from scansynth.reader.buffers import decode
 from scansynth.reader.machine import MachineReading, read_by_machine
+from scansynth.reader.noticing import write_noticed
 from scansynth.reader.protocol import read_protocol
 from scansynth.reader.seal import default_seal_path, load_key, unseal
 from scansynth.reader.server.clock import moment
@@ -29,6 +30,7 @@ from scansynth.reader.server.worklist import BUFFERS, CLOSED, Worklist, load_wor
 from scansynth.reader.statistics.outlined import write_lesions
 from scansynth.reader.statistics.readings import Reading, write_readings
 from scansynth.reader.truth import Entry, Outlined, Truth, from_json, reader_names
+from scansynth.reader.unaware import checked_first
 from scansynth.seeds import generator
 from scansynth.study import CLOSING, LESIONS, MACHINE, PROTOCOL, READINGS, SEALED, WORKLIST_FOLDER, Study
 
@@ -92,15 +94,15 @@ def close(
     locked, closing = _end_reading(place, worklist, database_url, early, now or datetime.datetime.now(datetime.UTC))
     readings = _with_truth(locked.readings, truth)
     tables = _write_tables(folder, readings, truth if worklist.marking else None)
+    names = (*tables, *write_noticed(folder, locked, truth, _reading), MACHINE, PROTOCOL)
     progress(2, _STEPS, "machine reader")
     machine = _machine(study, place, truth, worklist, float(protocol["level"]))
     write_json(folder / MACHINE, machine.as_json())
-    hashes = {f"{Path(name).stem}_sha256": sha256_file(folder / name) for name in (*tables, MACHINE, PROTOCOL)}
+    hashes = {f"{Path(name).stem}_sha256": sha256_file(folder / name) for name in names}
     write_json(folder / CLOSING, {**closing, "amendments": decided, **hashes, "chain": asdict(locked.end)})
     unfinished = {reader: (given, asked) for reader, (given, asked) in closing["unfinished"].items()}
-    changed = sum(one.first_answer is not None for one in readings)
-    told = {"readings": len(readings), "changed": changed, "early": bool(unfinished)}
-    study.log(STAGE, "written", inputs=hashes, **told, **_kept(worklist, locked))
+    told = {"readings": len(readings), "changed": sum(one.first_answer is not None for one in readings)}
+    study.log(STAGE, "written", inputs=hashes, early=bool(unfinished), **told, **_kept(worklist, locked))
     progress(_STEPS, _STEPS, "closed")
     return Closed(len(readings), unfinished, machine)
 
@@ -133,8 +135,9 @@ def _unsealed(sealed: Path, place: Path, worklist: Worklist, commitment: str, se
         if not path.exists() or sha256_file(path) != digest:
             raise ReaderError("an image of the worklist is not the one that was sealed; restore the worklist")
     orders = [(seat.reader, place.item, place.buffer) for seat in worklist.readers for place in seat.sequence]
-    seats = {seat.reader for seat in worklist.readers}
-    if orders != [(entry.reader, entry.item, entry.buffer) for entry in truth.entries if entry.reader in seats]:
+    orders += [(seat.reader, place.item, place.buffer) for seat in worklist.readers for place in seat.unaware]
+    seats, known = {seat.reader for seat in worklist.readers}, (*truth.entries, *truth.unaware)
+    if orders != [(entry.reader, entry.item, entry.buffer) for entry in known if entry.reader in seats]:
         raise ReaderError("the orders of the worklist are not those that were sealed; restore worklist.json")
     return truth
 
@@ -165,7 +168,8 @@ def _expect_words(worklist: Worklist, protocol: Mapping[str, Any]) -> None:
     }
     marking = worklist.marking and {**asdict(worklist.marking), "levels": list(worklist.marking.levels)}
     asked = (protocol["scale"], protocol["second_question"], protocol["marking"])
-    if (list(worklist.scale), second, marking) != asked:
+    first = checked_first(worklist.first, protocol)
+    if not first or (list(worklist.scale), second, marking) != asked:
         raise ReaderError("the questions of the worklist are not those of the protocol; restore worklist.json")
 
 
@@ -231,6 +235,8 @@ def _unfinished(worklist: Worklist, locked: Export) -> dict[str, tuple[int, int]
         ReaderError: There are no readings.
     """
     given = Counter(reading.reader for reading in locked.readings)
+    if not given and (locked.unaware or locked.asked):
+        raise ReaderError("nobody has begun the part after readers are told, so there is nothing to analyse; wait")
     if not given:
         raise ReaderError("there are no readings; give the database that the server used: --database URL")
     lost = Counter(one.reader for one in locked.set_aside)

@@ -15,6 +15,7 @@ from scansynth.errors import ReaderError, StudyError
 from scansynth.files import read_json, sha256_file, write_json
 from scansynth.ledger import Use
 from scansynth.reader.amendments import SET_ASIDE, Amendment, about_readings, excluded
+from scansynth.reader.noticing import analyse_noticed, written
 from scansynth.reader.placed import conclude_where
 from scansynth.reader.protocol import read_protocol
 from scansynth.reader.server.locked import SetAside
@@ -33,6 +34,9 @@ from scansynth.study import (
     PROBE,
     PROTOCOL,
     READINGS,
+    SAID,
+    SCREENS,
+    UNAWARE,
     WORKLIST_FOLDER,
     Study,
 )
@@ -54,9 +58,11 @@ def conclude(study: Study) -> Analysis:
     attributes = {case.case: case.attributes for case in test if case.attributes}
     machine = read_json(folder / MACHINE)
     inputs = {name.partition(".")[0]: sha256_file(folder / name) for name in (PROTOCOL, READINGS, MACHINE, PROBE)}
+    inputs |= {name.partition(".")[0]: sha256_file(folder / name) for name in written(protocol)}
     rule, remarks = _amended(read_protocol_values(protocol), closing)
     found = analyse(readings, rule, machine, attributes, before.seed, inputs, remarks)
     told = {"closing": closing, "probe": _probe(folder, protocol), "protocol": _told(protocol)}
+    told |= analyse_noticed(folder, protocol, rule.excluded)
     where, claims = conclude_where(study, protocol, rule, readings, before.seed, inputs)
     write_json(folder / ANALYSIS, {**found.as_json(), "where": where, **told})
     write_claims(folder / CLAIMS_FILE, (found.claim, *claims))
@@ -116,10 +122,10 @@ def _closing(study: Study) -> Mapping[str, Any]:
     folder = study.reader
     try:
         closing: dict[str, Any] = read_json(folder / CLOSING)
-        then = {name: closing[f"{name.partition('.')[0]}_sha256"] for name in (READINGS, MACHINE, PROTOCOL)}
-        if "lesions_sha256" in closing:  # findings were marked
-            then[LESIONS] = closing["lesions_sha256"]
-        changed = [name for name, digest in then.items() if sha256_file(folder / name) != digest]
+        # lesions where findings were marked, and the others where there was a first part
+        more = [name for name in (LESIONS, SAID, UNAWARE) if _hash_of(name) in closing]
+        names = (READINGS, MACHINE, PROTOCOL, SCREENS, *more)
+        changed = [name for name in names if sha256_file(folder / name) != closing[_hash_of(name)]]
     except FileNotFoundError:
         raise ReaderError("the reader study is not closed; run: scansynth reader close STUDY") from None
     except (ValueError, KeyError, TypeError):
@@ -132,6 +138,11 @@ def _closing(study: Study) -> Mapping[str, Any]:
             "from the database again"
         )
     return closing
+
+
+def _hash_of(name: str) -> str:
+    """Under which name the closing keeps the hash of a file."""
+    return f"{name.partition('.')[0]}_sha256"
 
 
 def _probe(folder: Path, protocol: Mapping[str, Any]) -> Any:

@@ -37,6 +37,16 @@ from scansynth.reader.server.worklist import (
     write_worklist,
 )
 from scansynth.reader.truth import Secret, Truth, practice_places, reader_names, set_out
+from scansynth.reader.unaware import (
+    First,
+    check_room,
+    draw_first,
+    first_part,
+    first_places,
+    first_questions,
+    require_silent,
+    with_first,
+)
 from scansynth.seeds import derive_seed, generator
 from scansynth.stage import StageRecord, hash_outputs, plain, read_record, versions, write_record
 from scansynth.study import PROBE, PROTOCOL, SEALED, SPARES, WORKLIST_FOLDER, Study
@@ -56,6 +66,7 @@ class Created:
         administrator: Token of the administrator's page.
         presentations: Images that each reader answers, repeats included.
         probed: What the probe found.
+        unaware: Images that each reader answers before, for the finding alone.
     """
 
     folder: Path
@@ -64,6 +75,7 @@ class Created:
     administrator: str
     presentations: int
     probed: Probed
+    unaware: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,7 @@ class _Plan:
     pool: Pool
     design: Design
     rendered: Rendered
+    first: First | None
     probed: Probed
     override: Override | None
     truth: Truth
@@ -127,7 +140,9 @@ def create(
     record = read_record(study.reader)
     told = {"readers": settings.readers, "images": settings.images, "overridden": bool(plan.probed.refusal)}
     study.log(STAGE, "written", **told, **(record.logged if record else {}))
-    return Created(study.reader, seal_path, tokens, administrator, plan.design.presentations, plan.probed)
+    return Created(
+        study.reader, seal_path, tokens, administrator, plan.design.presentations, plan.probed, settings.unaware
+    )
 
 
 def _refuse_a_second(folder: Path, replace: bool) -> None:
@@ -175,12 +190,15 @@ def _plan(
         ReaderError: Images are too few, or the probe refuses.
     """
     progress(0, _STEPS, "drawing")
+    require_silent(settings)
     pool, secret = gather(study), Secret(secrets.token_bytes(32))
     if settings.against is not None:
         pool = with_second(pool, study, settings.against)
     if settings.marks is not None:
         require_outlines(pool)
+    check_room(pool, settings)
     design = draw(pool, settings, study.config.seed, secret.seed)
+    first = draw_first(pool, settings, design, study.config.seed, secret)
     progress(1, _STEPS, "rendering")
     rendered = render(design, pool, generator(secret.seed, "reader", "noise"))
     progress(2, _STEPS, "probing")
@@ -189,8 +207,8 @@ def _plan(
         study.log(STAGE, "refused by the probe", overridden=override is not None)
     require(probed, override)
     lesions = outlines(design, pool) if settings.marks is not None else ()
-    truth = set_out(design, rendered, secrets.token_hex(16), secret, lesions)
-    return _Plan(study, settings, pool, design, rendered, probed, override, truth, now, started)
+    truth = with_first(set_out(design, rendered, secrets.token_hex(16), secret, lesions), first)
+    return _Plan(study, settings, pool, design, rendered, first, probed, override, truth, now, started)
 
 
 def _probe(design: Design, pool: Pool, rendered: Rendered, level: float, seed: int) -> Probed:
@@ -208,7 +226,8 @@ def _write(folder: Path, plan: _Plan, sealed: Sealed, tokens: Mapping[str, str],
     write_json(folder / SPARES, _spares(plan))
     write_json(folder / PROTOCOL, write_up(plan.settings, _fixed(folder, plan, sealed), plan.now))
     worklist = _worklist(plan, sha256_file(folder / PROTOCOL), tokens, administrator)
-    write_worklist(folder / WORKLIST_FOLDER, worklist, plan.rendered.as_bytes())
+    shown = plan.rendered.as_bytes() | (plan.first.as_bytes() if plan.first else {})
+    write_worklist(folder / WORKLIST_FOLDER, worklist, shown)
     named = [folder / SEALED, folder / PROBE, folder / SPARES, folder / PROTOCOL]
     readers = (Use.READER_STUDY, Use.READER_PRACTICE)
     record = StageRecord(
@@ -238,29 +257,35 @@ def _fixed(folder: Path, plan: _Plan, sealed: Sealed) -> Fixed:
         probe_sha256=sha256_file(folder / PROBE),
         spares_sha256=sha256_file(folder / SPARES),
         override=plan.probed.as_json(plan.override)["override"],
+        finding=plan.settings.finding or plan.pool.facts.positive or "",
     )
 
 
 def _spares(plan: _Plan) -> dict[str, Any]:
     """What readers will see who are added later: orders, as in the worklist, and no invitation."""
     everyone = reader_names(len(plan.design.orders))
-    return {reader: places_as_json(*_places(plan, reader)) for reader in everyone[plan.settings.readers :]}
+    return {reader: places_as_json(_seat(plan, reader)) for reader in everyone[plan.settings.readers :]}
 
 
-def _places(plan: _Plan, reader: str) -> tuple[tuple[Place, ...], tuple[Place, ...]]:
-    """Practice and sequence of one reader."""
+def _seat(plan: _Plan, reader: str, invitation_sha256: str = "", expires: str = "") -> Seat:
+    """What one reader is shown."""
     truth = plan.truth
-    practice = practice_places(plan.design, plan.rendered, truth.study, truth.secret, reader)
-    return practice, tuple(Place(entry.item, entry.buffer) for entry in truth.entries if entry.reader == reader)
+    return Seat(
+        reader,
+        invitation_sha256,
+        expires,
+        practice_places(plan.design, plan.rendered, truth.study, truth.secret, reader),
+        tuple(Place(entry.item, entry.buffer) for entry in truth.entries if entry.reader == reader),
+        first_places(truth.unaware, reader),
+        first_questions(truth.study, truth.secret, reader, plan.settings.unaware),
+    )
 
 
 def _worklist(plan: _Plan, protocol_sha256: str, tokens: Mapping[str, str], administrator: str) -> Worklist:
     """What the server gets: orders and buffers, and no answer but those of the practice."""
     facts, truth, settings = plan.pool.facts, plan.truth, plan.settings
     expires = expiry(plan.now, settings.expiry_days)
-    seats = []
-    for reader, token in tokens.items():
-        seats.append(Seat(reader, token_sha256(token), expires, *_places(plan, reader)))
+    seats = [_seat(plan, reader, token_sha256(token), expires) for reader, token in tokens.items()]
     unit = "HU" if facts.modality == "CT" else ""
     rows, columns = plan.rendered.shown.shape[1:]
     return Worklist(
@@ -278,4 +303,5 @@ def _worklist(plan: _Plan, protocol_sha256: str, tokens: Mapping[str, str], admi
         comments=settings.comments,
         references=plan.rendered.reference_names,
         marking=marking(settings),
+        first=first_part(settings),
     )

@@ -84,9 +84,11 @@ def draw(pool: Pool, settings: ReaderSettings, seed: int, secret: int) -> Design
     synthetic_count = _synthetic_count(settings, hidden)
     practice_synthetic = _half(settings.practice, hidden)
     _check(pool, settings)
-    groups = _one_each(pool, generator(seed, "reader", "patients"))
+    groups = one_each(pool, generator(seed, "reader", "patients"))
     _check_labels(pool, groups, settings)
-    reals, _ = _matched(groups, _numbers(groups, settings.images - synthetic_count), generator(seed, "reader", "reals"))
+    reals, _ = matched(
+        groups, numbers_of(groups, settings.images - synthetic_count), generator(seed, "reader", "reals")
+    )
     made, spare = _from_sets(pool, groups, synthetic_count, seed)
     train = generator(seed, "reader", "practice").permutation(len(pool.practice))
     practice = [pool.practice[place] for place in train[: settings.practice - practice_synthetic].tolist()]
@@ -111,7 +113,7 @@ def _from_sets(pool: Pool, groups: _Groups, count: int, seed: int) -> tuple[list
     spares = []
     for number, (subjects, amount) in enumerate(zip(pool.sets, counts, strict=True)):
         rng = generator(seed, "reader", "synthetic", *([number] if number else []))
-        chosen, spare = _matched(_by_stratum(subjects), _numbers(groups, amount), rng)
+        chosen, spare = matched(by_stratum(subjects), numbers_of(groups, amount), rng)
         made += chosen
         spares.append(spare)
     return made, [one for together in itertools.zip_longest(*spares) for one in together if one is not None]
@@ -181,20 +183,21 @@ def _largest(patients: int, settings: ReaderSettings) -> int:
     return images
 
 
-def _by_stratum(subjects: Iterable[Subject]) -> _Groups:
+def by_stratum(subjects: Iterable[Subject]) -> _Groups:
+    """Images by the label by which both kinds are matched."""
     groups: dict[str, list[Subject]] = {}
     for subject in subjects:
         groups.setdefault(subject.stratum, []).append(subject)
     return dict(sorted(groups.items()))
 
 
-def _one_each(pool: Pool, rng: np.random.Generator) -> _Groups:
+def one_each(pool: Pool, rng: np.random.Generator) -> _Groups:
     """One image of each test patient, by label."""
     shuffled = [pool.reals[place] for place in rng.permutation(len(pool.reals)).tolist()]
-    return _by_stratum({subject.patient: subject for subject in shuffled}.values())
+    return by_stratum({subject.patient: subject for subject in shuffled}.values())
 
 
-def _numbers(groups: _Groups, count: int) -> dict[str, int]:
+def numbers_of(groups: _Groups, count: int) -> dict[str, int]:
     """How many of each label: both kinds in the shares of the test patients."""
     total = sum(len(group) for group in groups.values())
     return _shares({name: len(group) / total for name, group in groups.items()}, count)
@@ -204,8 +207,8 @@ def _check_labels(pool: Pool, groups: _Groups, settings: ReaderSettings) -> None
     """Passes when there are synthetic images of each label for any number that may be drawn."""
     most = math.ceil(most_of_a_kind(settings) / len(pool.sets))
     for subjects in pool.sets:
-        made = {name: len(group) for name, group in _by_stratum(subjects).items()}
-        for name, number in _numbers(groups, most).items():
+        made = {name: len(group) for name, group in by_stratum(subjects).items()}
+        for name, number in numbers_of(groups, most).items():
             if made.get(name, 0) < number:
                 raise ReaderError(
                     f"the set has {made.get(name, 0)} images with the label {name}, and {number} may be needed to "
@@ -213,7 +216,7 @@ def _check_labels(pool: Pool, groups: _Groups, settings: ReaderSettings) -> None
                 )
 
 
-def _matched(
+def matched(
     groups: _Groups, numbers: Mapping[str, int], rng: np.random.Generator
 ) -> tuple[list[Subject], list[Subject]]:
     """The numbers asked for of each label, and all others, both in a drawn order."""

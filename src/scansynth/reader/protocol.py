@@ -16,6 +16,7 @@ from scansynth.errors import ReaderError
 from scansynth.files import read_json, sha256_file
 from scansynth.reader.server.worklist import Marking, Preset, SecondQuestion
 from scansynth.reader.statistics.counting import LEAST_IMAGES, LEAST_SHARE
+from scansynth.reader.unaware import write_up_first
 from scansynth.study import PROTOCOL
 
 FORMAT = 1
@@ -87,6 +88,7 @@ class Fixed:
         probe_sha256: Of the file with what the probe found.
         spares_sha256: Of the file with the seats for readers who may be added.
         override: Who overruled the probe's refusal, why, and what the refusal said.
+        finding: Label that the question before readers are told asks for.
     """
 
     study: str
@@ -100,6 +102,7 @@ class Fixed:
     probe_sha256: str
     spares_sha256: str
     override: Mapping[str, str] | None
+    finding: str = ""
 
 
 def write_up(settings: ReaderSettings, fixed: Fixed, now: datetime.datetime) -> dict[str, Any]:
@@ -130,6 +133,7 @@ def write_up(settings: ReaderSettings, fixed: Fixed, now: datetime.datetime) -> 
         else {"text": second.text, "options": list(second.options), "confidence": second.confidence},
         "marking": None if settings.marks is None else {"finding": settings.marks, "levels": list(CERTAINTY)},
         "where": None if settings.marks is None else WHERE.format(each=100.0 * (1.0 - settings.level)),
+        "unaware": write_up_first(settings, fixed.finding),
         "references": settings.references,
         "comments": settings.comments,
         "break_every": settings.break_every,

@@ -81,6 +81,8 @@ class Truth:
         buffers: SHA-256 of each buffer, by its name: what readers were shown.
         lesions: Row, column and radius of each lesion, by buffers of images of which it is known where they have any;
             empty where nothing is to be marked.
+        unaware: Of the part before readers are told; may be none.
+        controls: Readers whose images of that part are all real.
     """
 
     study: str
@@ -88,6 +90,8 @@ class Truth:
     entries: tuple[Entry, ...]
     buffers: Mapping[str, str]
     lesions: Mapping[str, Outlined]
+    unaware: tuple[Entry, ...] = ()
+    controls: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """What is sealed."""
@@ -98,6 +102,8 @@ class Truth:
             "entries": [asdict(entry) for entry in self.entries],
             "buffers": dict(self.buffers),
             "lesions": dict(self.lesions),
+            "unaware": [asdict(entry) for entry in self.unaware],
+            "controls": list(self.controls),
         }
 
 
@@ -178,12 +184,13 @@ def from_json(values: Any, study: str) -> Truth:
     """
     try:
         if values["format"] == FORMAT and values["study"] == study:
-            entries = tuple(Entry(**entry) for entry in values["entries"])
+            entries, unaware = (tuple(Entry(**entry) for entry in values[name]) for name in ("entries", "unaware"))
             lesions = {
                 name: tuple((row, column, radius) for row, column, radius in found)
                 for name, found in values["lesions"].items()
             }
-            return Truth(study, Secret(bytes.fromhex(values["secret"])), entries, values["buffers"], lesions)
+            secret, controls = Secret(bytes.fromhex(values["secret"])), tuple(values["controls"])
+            return Truth(study, secret, entries, values["buffers"], lesions, unaware, controls)
     except (KeyError, TypeError, ValueError):
         pass
     raise ReaderError(

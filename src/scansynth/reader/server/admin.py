@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, func, select
 from scansynth.reader.server import access
 from scansynth.reader.server.pages import Form, page
 from scansynth.reader.server.refusals import Refused
+from scansynth.reader.server.screening import Screening, screenings
 from scansynth.reader.server.served import Order
 from scansynth.reader.server.sessions import ADMIN, against_guessing, require_administrator, service_of, set_cookie
 from scansynth.reader.server.store import is_closed
@@ -53,12 +55,13 @@ def numbers(request: Request) -> Response:
     require_administrator(request)
     service = service_of(request)
     with service.database.snapshot() as connection:
-        rows = [_row(connection, order) for order in service.served.orders.values()]
+        screens = {one.reader: one for one in screenings(connection)}
+        rows = [_row(connection, order, screens) for order in service.served.orders.values()]
         closed = is_closed(connection) or service.served.closed()
     return JSONResponse({"title": service.served.worklist.title, "closed": closed, "readers": rows})
 
 
-def _row(connection: Connection, order: Order) -> dict[str, Any]:
+def _row(connection: Connection, order: Order, screens: Mapping[str, Screening]) -> dict[str, Any]:
     """One reader; the columns of answers are not even read."""
     reader = order.seat.reader
     mine = (readings.c.reader == reader) & (readings.c.attempt == 1)
@@ -70,9 +73,12 @@ def _row(connection: Connection, order: Order) -> dict[str, Any]:
         "invited": True,
         "opened": connection.execute(opened).scalar_one_or_none(),
         "last_seen": connection.execute(seen).scalar_one(),
-        "practice_done": min(locked, order.practice),
+        "first_done": min(locked, order.told),
+        "first_total": order.told,
+        "practice_done": min(max(0, locked - order.told), order.practice),
         "practice_total": order.practice,
-        "done": max(0, locked - order.practice),
-        "total": len(order.places) - order.practice,
+        "done": max(0, locked - order.told - order.practice),
+        "total": len(order.places) - order.told - order.practice,
         "finished": locked == len(order.places),
+        "screen": screens[reader].told if reader in screens else None,
     }

@@ -16,8 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scansynth.reader.server import marking
 from scansynth.reader.server.access import csrf_token, end_session
+from scansynth.reader.server.asked import check_part, question_of
 from scansynth.reader.server.comment import MOST
+from scansynth.reader.server.course import counts_of, study_of
 from scansynth.reader.server.refusals import OutOfTurn, Refused, nothing_here
+from scansynth.reader.server.screening import GOOD, POOR
+from scansynth.reader.server.served import Part
 from scansynth.reader.server.sessions import (
     READER,
     Service,
@@ -76,6 +80,7 @@ class SentLock(Sent):
     zoomed: bool = False
     comment: str = Field("", max_length=MOST)
     marks: marking.SentMarks = ()
+    percent: int | None = Field(None, ge=0, le=100)
     nonce: str = Field(pattern=r"^[0-9A-Za-z_-]{8,64}$")
 
 
@@ -122,7 +127,9 @@ def buffer(item: str, request: Request) -> Response:
     """The pixels of the current or the next image: headers and length are the same for every image."""
     service, visit = service_of(request), visit_of(request)
     done, place = _progress(service, visit), visit.order.index.get(item)
-    if place is None or done.closed or not (place in {done.place, done.place + 1} or _was_told(visit, done, place)):
+    first = visit.order.told
+    near = place in {done.place, done.place + 1} and (place is not None and place < first) == (done.place < first)
+    if place is None or done.closed or not (near or _was_told(visit, done, place)):
         raise nothing_here()
     return _pixels(service, visit.order.places[place].buffer)
 
@@ -144,7 +151,8 @@ def reference(number: int, request: Request) -> Response:
     """A real image of another patient, to look at beside."""
     service, visit = service_of(request), visit_of(request)
     names = service.served.worklist.references
-    if not 0 <= number < len(names) or _progress(service, visit).closed:
+    done = _progress(service, visit)
+    if not 0 <= number < len(names) or done.closed or done.place < visit.order.told:
         raise nothing_here()
     return _pixels(service, names[number])
 
@@ -170,16 +178,17 @@ def _told(request: Request, item: str) -> Place:
 
 def _was_told(visit: Visit, done: Progress, place: int) -> bool:
     """Whether the truth of a place was told; it can be looked at again until the first answer that counts."""
-    return place < done.locked <= visit.order.practice
+    first = visit.order.told
+    return first <= place < done.locked <= first + visit.order.practice
 
 
 @router.put("/draft/{item}")
 def draft(item: str, request: Request, body: Body) -> Response:
     """Keeps what is chosen so far."""
     service, visit = service_of(request), changing_visit_of(request)
-    sent = _checked(SentDraft, body)
-    _check_second(service, sent.second, sent.confidence, complete=False)
-    _check_comment(service, sent.comment)
+    sent, part = _checked(SentDraft, body), _part(visit, item)
+    _check_second(service, part, sent.second, sent.confidence, complete=False)
+    _check_comment(service, part, sent.comment)
     placed = marking.check(service.served.worklist, sent.marks, complete=False)
     kept = Draft(sent.answer, sent.second, sent.confidence, sent.comment, placed)
     try:
@@ -193,11 +202,12 @@ def draft(item: str, request: Request, body: Body) -> Response:
 def lock(item: str, request: Request, body: Body) -> Response:
     """Locks an answer; the answer to this is the new state, and after a practice case what it was."""
     service, visit = service_of(request), changing_visit_of(request)
-    sent = _checked(SentLock, body)
-    _check_second(service, sent.second, sent.confidence, complete=True)
-    _check_comment(service, sent.comment)
+    sent, part = _checked(SentLock, body), _part(visit, item)
+    _check_second(service, part, sent.second, sent.confidence, complete=True)
+    _check_comment(service, part, sent.comment)
     placed = marking.check(service.served.worklist, sent.marks, complete=True)
     answer = Answer(**{**sent.model_dump(), "marks": placed})
+    check_part(part, answer)
 
     marked = service.served.closed()
     try:
@@ -225,7 +235,7 @@ def undo(item: str, request: Request) -> Response:
 def screen(request: Request, body: Body) -> Response:
     """Notes whether the test picture of the screen was seen as it should be."""
     service, visit = service_of(request), changing_visit_of(request)
-    kind = "screen good" if _checked(SentScreen, body).seen else "screen poor"
+    kind = GOOD if _checked(SentScreen, body).seen else POOR
     with service.database.write() as connection:
         note_event(connection, visit.order.seat.reader, kind, service.stamp())
     return JSONResponse({})
@@ -267,32 +277,23 @@ def _progress(service: Service, visit: Visit) -> Progress:
 
 
 def _state(service: Service, visit: Visit, now: Progress) -> dict[str, Any]:
-    worklist, order = service.served.worklist, visit.order
-    practice, total = order.practice, len(order.places)
-    phase = "done" if now.place == total else "practice" if now.place < practice else "reading"
+    order, total = visit.order, len(visit.order.places)
+    part = order.part(now.place)
+    phase = "done" if now.place == total else part.value
     going_on = phase != "done" and not now.closed
+    follows = going_on and now.place + 1 < total and not part.asks and not order.part(now.place + 1).asks
     return {
+        **study_of(service.served.worklist, told=now.place >= order.told),
         "csrf": csrf_token(visit.token),
-        "title": worklist.title,
-        "image": asdict(worklist.image),
-        "presets": [asdict(preset) for preset in worklist.presets],
-        "scale": worklist.scale,
-        "second_question": asdict(worklist.second_question) if worklist.second_question else None,
-        "break_every": worklist.break_every,
         "phase": "closed" if now.closed else phase,
-        "done": max(0, now.place - practice),
-        "total": total - practice,
-        "practice_done": min(now.place, practice),
-        "practice_total": practice,
+        **counts_of(order, now.place),
         "item": _named(visit, now.place) if going_on else None,
-        "next": _named(visit, now.place + 1) if going_on and now.place + 1 < total else None,
+        "next": _named(visit, now.place + 1) if follows else None,
         "last": _named(visit, now.locked - 1) if now.undoable and not now.closed else None,
         "again": now.again,
-        "comments": worklist.comments,
-        "references": len(worklist.references),
-        "marking": marking.asked(worklist),
-        "teaching": worklist.teaching,
-        "review": _review(service, visit) if 0 < practice == now.locked and not now.closed else [],
+        "asked": question_of(part) if going_on else None,
+        "just_told": going_on and 0 < order.told == now.locked,
+        "review": _review(service, visit) if 0 < order.practice == now.locked - order.told and not now.closed else [],
         "draft": _draft(service, now.draft) if going_on and now.draft else None,
     }
 
@@ -346,9 +347,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
     return values
 
 
-def _check_second(service: Service, second: int | None, confidence: int | None, complete: bool) -> None:
+def _part(visit: Visit, item: str) -> Part:
+    """To which part an item belongs; whether it is this reader's is asked later, of the database."""
+    return visit.order.part(visit.order.index.get(item, len(visit.order.places)))
+
+
+def _check_second(service: Service, part: Part, second: int | None, confidence: int | None, complete: bool) -> None:
     """Refuses an answer to a second question that is not asked, or, when complete, that is missing."""
-    question = service.served.worklist.second_question
+    question = service.served.worklist.second_question if part.told else None
     asked = (question is not None, question is not None and question.confidence)
     for value, is_asked in zip((second, confidence), asked, strict=True):
         if value is not None and not is_asked:
@@ -359,6 +365,6 @@ def _check_second(service: Service, second: int | None, confidence: int | None, 
         raise Refused(422, "The second question has no such answer.")
 
 
-def _check_comment(service: Service, comment: str) -> None:
-    if comment and not service.served.worklist.comments:
+def _check_comment(service: Service, part: Part, comment: str) -> None:
+    if comment and not part.asks and not service.served.worklist.comments:
         raise Refused(422, "The answer is not valid: this study takes no comments.")

@@ -13,11 +13,13 @@ from sqlalchemy import func, insert, select
 from scansynth.errors import ReaderError
 from scansynth.reader.marks import NONE
 from scansynth.reader.server.access import renew_code, withdraw
+from scansynth.reader.server.asked import Asked, asked_of
 from scansynth.reader.server.chain import ChainEnd, as_found, broken_rows, verify_chain
 from scansynth.reader.server.clock import Clock, stamp, steady_clock
 from scansynth.reader.server.database import UNREACHABLE, Database, open_database
 from scansynth.reader.server.refusals import Refused
-from scansynth.reader.server.served import ServedWorklist, open_worklist
+from scansynth.reader.server.screening import Screening, screenings
+from scansynth.reader.server.served import Order, Part, ServedWorklist, open_worklist
 from scansynth.reader.server.store import close_readings
 from scansynth.reader.server.tables import readings, set_aside, study, undone, withdrawn
 
@@ -88,6 +90,9 @@ class Export:
         closed: When the database was closed, UTC; empty while it takes readings.
         withdrawn: Readers who read no more, and since when.
         set_aside: Readings that did not fit their hash.
+        unaware: Those of the part before readers were told, which no figure of the study rests on.
+        asked: What readers said at its end.
+        screens: What readers said of their screens.
     """
 
     readings: tuple[Reading, ...]
@@ -95,6 +100,9 @@ class Export:
     closed: str = ""
     withdrawn: Mapping[str, str] = field(default_factory=dict)
     set_aside: tuple[SetAside, ...] = ()
+    unaware: tuple[Reading, ...] = ()
+    asked: tuple[Asked, ...] = ()
+    screens: tuple[Screening, ...] = ()
 
 
 @contextlib.contextmanager
@@ -138,6 +146,7 @@ def export_readings(worklist: Path, database_url: str | None = None) -> Export:
         back = {(row.reader, row.item) for row in connection.execute(select(undone))}
         left = {row.reader: row.at for row in connection.execute(select(withdrawn))}
         aside = {row.n: row for row in connection.execute(select(set_aside))}
+        screens = screenings(connection)
     whole = [row for row in rows if row["n"] not in aside]
     _check_against(served, whole, back, sorted(aside))
     lost = tuple(
@@ -145,18 +154,26 @@ def export_readings(worklist: Path, database_url: str | None = None) -> Export:
         for row in rows
         if row["n"] in aside
     )
-    return Export(_counted(whole, back if aside else ()), end, closed or "", left, lost)
+    gone = back if aside else ()
+    read, unaware = (_counted(_of(served, whole, part), gone) for part in (Part.READING, Part.UNAWARE))
+    return Export(read, end, closed or "", left, lost, unaware, asked_of(whole, served.orders), screens)
+
+
+def _of(served: ServedWorklist, rows: Sequence[Mapping[str, Any]], part: Part) -> list[Mapping[str, Any]]:
+    """The rows of one part."""
+    orders = served.orders
+    return [row for row in rows if orders[row["reader"]].part(orders[row["reader"]].index[row["item"]]) is part]
 
 
 def _counted(rows: Sequence[Mapping[str, Any]], back: Collection[tuple[str, str]]) -> tuple[Reading, ...]:
-    """One reading for each image that was answered, practice left out.
+    """One reading for each image that was answered.
 
     Args:
         rows: In their order, without those that were set aside.
         back: Answers that were taken back, where the ones given again may be among those that were set aside.
     """
     again = {(row["reader"], row["item"]): row for row in rows if row["attempt"] == 2}
-    kept = [row for row in rows if row["attempt"] == 1 and not row["practice"]]
+    kept = [row for row in rows if row["attempt"] == 1]
     keys = [(row["reader"], row["item"]) for row in kept]
     return tuple(
         _reading(row, again.get(key)) for row, key in zip(kept, keys, strict=True) if key in again or key not in back
@@ -269,7 +286,12 @@ def _check_against(
             place, skipped = place + jump, skipped + jump
         count[reader] = place + 1
         fits = order is not None and 0 <= place < len(order.places) and order.places[place].item == item
-        told = (row["position"], row["practice"])
-        fits = fits and not (again and (row["practice"] or (reader, item) not in back))
-        if order is None or not fits or (order.position(place), place < order.practice) != told:
+        told = (row["position"], row["practice"], row["unaware"])
+        fits = fits and not (again and (not order.undoable(place) or (reader, item) not in back)) if order else False
+        if order is None or not fits or _stands(order, place) != told:
             raise ReaderError("the readings do not agree with the worklist; give the database of this very study")
+
+
+def _stands(order: Order, place: int) -> tuple[int, bool, bool]:
+    """Position, practice and unaware of a place, as its row has them."""
+    return order.position(place), order.part(place) is Part.PRACTICE, place < order.told

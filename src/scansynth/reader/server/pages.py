@@ -14,8 +14,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scansynth.reader.server import access
 from scansynth.reader.server.clock import moment
+from scansynth.reader.server.hints import hints_in
 from scansynth.reader.server.refusals import Refused, nothing_here
-from scansynth.reader.server.sessions import READER, against_guessing, service_of, set_cookie, visit_of
+from scansynth.reader.server.sessions import (
+    READER,
+    Service,
+    Visit,
+    against_guessing,
+    service_of,
+    set_cookie,
+    visit_of,
+)
+from scansynth.reader.server.store import progress
 
 router = APIRouter()
 
@@ -44,6 +54,9 @@ def _read_static() -> Mapping[str, tuple[bytes, str]]:
 
 
 STATIC = _read_static()
+
+TELLING = frozenset(name for name, (data, _) in STATIC.items() if hints_in(data.decode("utf-8", "ignore")))
+"""Files in which words tell what is compared: for whom was told alone."""
 
 
 _HEADINGS = {401: "Please sign in", 404: "Not here", 429: "Please wait"}
@@ -109,13 +122,15 @@ def invitation(token: str, request: Request) -> Response:
         return RedirectResponse("/read", 303)
     with against_guessing(request), service.database.read() as connection:
         reader = access.invited(service.served.worklist, connection, token, service.now())
-    order = service.served.orders[reader]
+    order, first = service.served.orders[reader], service.served.worklist.first
     expires = min(moment(order.seat.expires), moment(service.served.worklist.expires))
     return page(
         request,
         "invitation.html",
-        total=len(order.places) - order.practice,
+        total=len(order.seat.sequence),
         practice=order.practice,
+        unaware=len(order.seat.unaware),
+        question=first.question if first else "",
         minutes=None,
         expires=f"{expires:%d %B %Y, %H:%M} UTC",
         csrf=None,
@@ -167,14 +182,34 @@ def resume(request: Request, form: Form) -> Response:
 @router.get("/read")
 def read(request: Request) -> Response:
     """The reading page; it asks for everything else by itself."""
-    visit_of(request)
-    return page(request, "read.html")
+    service, visit = service_of(request), visit_of(request)
+    first = service.served.worklist.first
+    return page(request, "read.html", told=_told(service, visit), question=first.question if first else "")
+
+
+def _told(service: Service, visit: Visit) -> bool:
+    """Whether a reader knows what the study compares."""
+    if not visit.order.told:
+        return True
+    with service.database.read() as connection:
+        return progress(connection, visit.order).place >= visit.order.told
+
+
+def _may_know(request: Request) -> bool:
+    """Whether files that tell what is compared may go to whoever asks."""
+    service = service_of(request)
+    if service.served.worklist.first is None:
+        return True
+    try:
+        return _told(service, visit_of(request))
+    except Refused:
+        return False
 
 
 @router.get("/static/{name}")
-def static(name: str) -> Response:
-    """A file of the pages."""
-    if name not in STATIC:
+def static(name: str, request: Request) -> Response:
+    """A file of the pages; one that tells what is compared, only to a reader who was told."""
+    if name not in STATIC or (name in TELLING and not _may_know(request)):
         raise nothing_here()
     data, kind = STATIC[name]
     return Response(data, headers={"content-type": kind})

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -31,13 +32,33 @@ _MOST_PIXELS = 1 << 26
 _CHECKS = TypeAdapter(Worklist)
 
 
+class Part(StrEnum):
+    """The parts of what one reader does, in their order."""
+
+    UNAWARE = "unaware"
+    NOTICED = "noticed"
+    SUSPECTED = "suspected"
+    PRACTICE = "practice"
+    READING = "reading"
+
+    @property
+    def asks(self) -> bool:
+        """Whether it is a question without an image."""
+        return self in {Part.NOTICED, Part.SUSPECTED}
+
+    @property
+    def told(self) -> bool:
+        """Whether the reader knows what the study compares."""
+        return self in {Part.PRACTICE, Part.READING}
+
+
 @dataclass(frozen=True)
 class Order:
-    """What one reader is shown, practice first; an answer is locked before the next is shown.
+    """What one reader is shown, in this order; an answer is locked before the next is shown.
 
     Attributes:
         seat: The reader.
-        places: Practice and sequence, in their order.
+        places: The images before the reader is told and the two questions after them, practice, and sequence.
         index: Where each item stands in `places`.
     """
 
@@ -46,13 +67,35 @@ class Order:
     index: dict[str, int]
 
     @property
+    def told(self) -> int:
+        """The place from which on the reader knows what the study compares; 0 where there is nothing before."""
+        return len(self.seat.unaware) + len(self.seat.questions)
+
+    @property
     def practice(self) -> int:
         """How many places are practice."""
         return len(self.seat.practice)
 
+    def part(self, place: int) -> Part:
+        """To which part a place belongs."""
+        if place < len(self.seat.unaware):
+            return Part.UNAWARE
+        if place < self.told:
+            return Part.NOTICED if place < self.told - 1 else Part.SUSPECTED
+        return Part.PRACTICE if place < self.told + self.practice else Part.READING
+
     def position(self, place: int) -> int:
-        """Place in the practice, or in the sequence, from 1."""
-        return place + 1 if place < self.practice else place - self.practice + 1
+        """Place within its part, from 1."""
+        part = self.part(place)
+        if part.asks:
+            return 1
+        before = {Part.UNAWARE: 0, Part.PRACTICE: self.told}.get(part, self.told + self.practice)
+        return place - before + 1
+
+    def undoable(self, last: int) -> bool:
+        """Whether an answer may be taken back: the practice told its truth, and a question the first part's end."""
+        part = self.part(last)
+        return part is Part.READING or (part is Part.UNAWARE and self.part(last + 1) is part)
 
 
 @dataclass(frozen=True)
@@ -120,7 +163,7 @@ def _damaged(what: str) -> ReaderError:
 def _faults(worklist: Worklist) -> Iterator[str]:
     """What is wrong with the values of a worklist, in a few words each."""
     seats = worklist.readers
-    places = [place for seat in seats for place in (*seat.practice, *seat.sequence)]
+    places = [place for seat in seats for place in seat.shown]
     hashes = [worklist.administrator_sha256, *(seat.invitation_sha256 for seat in seats)]
     image = worklist.image
     if min(image.rows, image.columns) < 1 or image.rows * image.columns > _MOST_PIXELS or image.low >= image.high:
@@ -141,14 +184,26 @@ def _faults(worklist: Worklist) -> Iterator[str]:
         hashes
     ):
         yield "a hash is not valid, or occurs twice"
-    if not all(_ITEM.fullmatch(place.item) for place in places) or len({p.item for p in places}) < len(places):
+    items = [place.item for place in places] + [item for seat in seats for item in seat.questions]
+    if not all(map(_ITEM.fullmatch, items)) or len(set(items)) < len(items):
         yield "an item is not valid, or occurs twice"
     if not all(_BUFFER.fullmatch(name) for name in worklist.buffers) or any(not place.buffer for place in places):
         yield "the name of a buffer"
     answers = {place.answer for seat in seats for place in seat.practice}
-    told = (place for seat in seats for place in seat.sequence if place.answer or place.nearest or place.mask)
+    blind = (place for seat in seats for place in (*seat.unaware, *seat.sequence))
+    told = (place for place in blind if place.answer or place.nearest or place.mask)
     if not answers <= {REAL, SYNTHETIC} or any(told):
         yield "practice cases need an answer, other images must have none"
+    yield from _faults_of_first(worklist)
+
+
+def _faults_of_first(worklist: Worklist) -> Iterator[str]:
+    """The same, of the part before readers are told."""
+    asked = [(len(seat.unaware) > 0, len(seat.questions)) for seat in worklist.readers]
+    if set(asked) != ({(True, 2)} if worklist.first else {(False, 0)}) or (worklist.first and worklist.teaching):
+        yield "the part before readers are told"
+    if worklist.first and len(worklist.first.scale) != 6:
+        yield "the scale of the first part needs six labels"
 
 
 def _check_buffers(folder: Path, worklist: Worklist, size: int) -> None:
@@ -162,5 +217,6 @@ def _check_buffers(folder: Path, worklist: Worklist, size: int) -> None:
 
 
 def _order(seat: Seat) -> Order:
-    places = (*seat.practice, *seat.sequence)
+    questions = (Place(item, "") for item in seat.questions)
+    places = (*seat.unaware, *questions, *seat.practice, *seat.sequence)
     return Order(seat, places, {place.item: number for number, place in enumerate(places)})

@@ -21,7 +21,7 @@ from scansynth.reader.server.chain import row_sha256
 from scansynth.reader.server.comment import canonical
 from scansynth.reader.server.database import Database
 from scansynth.reader.server.refusals import OutOfTurn, closed, nothing_here
-from scansynth.reader.server.served import Order
+from scansynth.reader.server.served import Order, Part
 from scansynth.reader.server.tables import drafts, events, head, readings, study, undone, withdrawn
 
 
@@ -64,6 +64,7 @@ class Answer:
         nonce: Made by the page, once for each lock; a resend has the same.
         comment: In free words.
         marks: Of findings, as `marks.written` gives them.
+        percent: Where a share is asked for.
     """
 
     answer: int
@@ -76,6 +77,7 @@ class Answer:
     nonce: str
     comment: str = ""
     marks: str = places.NONE
+    percent: int | None = None
 
     def __post_init__(self) -> None:
         """Brings times to the one form in which every database keeps them: whole milliseconds, and no -0.0.
@@ -134,7 +136,7 @@ def progress(connection: Connection, order: Order) -> Progress:
     ).one()
     if row.locked > len(order.places):
         raise ReaderError("the database holds more readings of a reader than the worklist has images; check both")
-    undoable = row.locked > order.practice and not row.last_undone
+    undoable = row.locked > 0 and order.undoable(row.locked - 1) and not row.last_undone
     now = Progress(
         row.locked, None, row.closed_at is not None or row.withdrawn > 0, row.undone > row.repeated, undoable
     )
@@ -201,7 +203,8 @@ def lock_answer(
             "reader": reader,
             "item": item,
             "attempt": 2 if now_at.again else 1,
-            "practice": place < order.practice,
+            "unaware": place < order.told,
+            "practice": order.part(place) is Part.PRACTICE,
             "position": order.position(place),
             **asdict(answer),
             "locked_at": max(now, last),  # a clock set back between two servers turns no order round
@@ -212,7 +215,7 @@ def lock_answer(
         connection.execute(update(head).values(rows=row["n"], sha256=row["sha256"]))
         if now_at.draft is not None:
             connection.execute(delete(drafts).where(drafts.c.reader == reader))
-        return Progress(place + 1, None, closed=False, undoable=place >= order.practice and not now_at.again)
+        return Progress(place + 1, None, closed=False, undoable=order.undoable(place) and not now_at.again)
 
 
 def undo_answer(database: Database, order: Order, item: str, now: str, marked: bool = False) -> Progress:

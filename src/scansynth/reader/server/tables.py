@@ -86,11 +86,13 @@ readings = Table(
     Column("reader", Text, nullable=False),
     Column("item", Text, nullable=False),
     Column("attempt", Integer, nullable=False),  # 2: given again after the first was taken back
+    Column("unaware", Boolean, nullable=False),  # before the reader was told, the two questions among them
     Column("practice", Boolean, nullable=False),
     Column("position", Integer, nullable=False),
     Column("answer", Integer, nullable=False),
     Column("second", Integer),
     Column("confidence", Integer),
+    Column("percent", Integer),  # answers the question how many
     Column("comment", Text, nullable=False),
     Column("marks", Text, nullable=False),  # see marks.written
     Column("seconds", Double, nullable=False),

@@ -91,6 +91,19 @@ class Marking:
 
 
 @dataclass(frozen=True)
+class FirstPart:
+    """What is asked of each image before readers are told what the study compares.
+
+    Attributes:
+        question: About the finding.
+        scale: Labels of the answers 1 to 6; 6 is the surest yes.
+    """
+
+    question: str
+    scale: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Place:
     """One presentation.
 
@@ -124,6 +137,8 @@ class Seat:
         expires: ISO time after which the invitation opens nothing.
         practice: Cases with an answer, before the reading.
         sequence: What is read, in this reader's order.
+        unaware: What is read for the finding alone, before anything else; may be none.
+        questions: Items of the two questions that follow it; none where there is no such part.
     """
 
     reader: str
@@ -131,6 +146,13 @@ class Seat:
     expires: str
     practice: tuple[Place, ...]
     sequence: tuple[Place, ...]
+    unaware: tuple[Place, ...] = ()
+    questions: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> tuple[Place, ...]:
+        """Every image, in the order in which they come."""
+        return (*self.unaware, *self.practice, *self.sequence)
 
 
 @dataclass(frozen=True)
@@ -153,6 +175,7 @@ class Worklist:
         references: Buffers of real images of other patients that may be looked at beside each image.
         teaching: All images are practice, and nothing is read for a study.
         marking: What is to be marked in each image; none: nothing.
+        first: What is asked in the part before readers are told; none where there is no such part.
     """
 
     study: str
@@ -170,25 +193,27 @@ class Worklist:
     references: tuple[str, ...] = ()
     teaching: bool = False
     marking: Marking | None = None
+    first: FirstPart | None = None
 
     @property
     def buffers(self) -> frozenset[str]:
         """Names of all buffers."""
-        places = (place for seat in self.readers for place in (*seat.practice, *seat.sequence))
+        places = (place for seat in self.readers for place in seat.shown)
         return frozenset((*self.references, *(name for place in places for name in place.buffers)))
 
     def as_json(self) -> dict[str, Any]:
         """As `worklist.json` holds it."""
-        seats = [{**asdict(seat), **places_as_json(seat.practice, seat.sequence)} for seat in self.readers]
+        seats = [{**asdict(seat), **places_as_json(seat)} for seat in self.readers]
         return {"format": FORMAT, **asdict(self), "readers": seats}
 
 
-def places_as_json(practice: tuple[Place, ...], sequence: tuple[Place, ...]) -> dict[str, Any]:
+def places_as_json(seat: Seat) -> dict[str, Any]:
     """What one reader is shown, as `worklist.json` holds it: an answer stands with the practice alone."""
-    return {
-        "practice": [asdict(place) for place in practice],
-        "sequence": [{"item": place.item, "buffer": place.buffer} for place in sequence],
-    }
+    unaware, sequence = (
+        [{"item": place.item, "buffer": place.buffer} for place in places] for places in (seat.unaware, seat.sequence)
+    )
+    practice = [asdict(place) for place in seat.practice]
+    return {"unaware": unaware, "questions": list(seat.questions), "practice": practice, "sequence": sequence}
 
 
 def write_worklist(folder: Path, worklist: Worklist, buffers: Mapping[str, bytes]) -> None:
@@ -251,7 +276,7 @@ def was_served(folder: Path) -> bool:
 
 
 def _worklist(values: dict[str, Any]) -> Worklist:
-    second, marking = values["second_question"], values["marking"]
+    second, first, marking = (values[name] for name in ("second_question", "first", "marking"))
     return Worklist(
         **{
             **values,
@@ -261,6 +286,7 @@ def _worklist(values: dict[str, Any]) -> Worklist:
             "references": tuple(values["references"]),
             "second_question": second and SecondQuestion(**{**second, "options": tuple(second["options"])}),
             "marking": marking and Marking(**{**marking, "levels": tuple(marking["levels"])}),
+            "first": first and FirstPart(**{**first, "scale": tuple(first["scale"])}),
             "readers": tuple(seat_from_json(seat) for seat in values["readers"]),
         }
     )
@@ -275,5 +301,5 @@ def seat_from_json(values: dict[str, Any]) -> Seat:
         TypeError: A value is not known.
     """
     datetime.datetime.fromisoformat(values["expires"])
-    practice, sequence = (tuple(Place(**place) for place in values[key]) for key in ("practice", "sequence"))
-    return Seat(**{**values, "practice": practice, "sequence": sequence})
+    places = {key: tuple(Place(**place) for place in values[key]) for key in ("unaware", "practice", "sequence")}
+    return Seat(**{**values, **places, "questions": tuple(values["questions"])})

@@ -144,9 +144,12 @@ def write_readings(path: Path, readings: Iterable[Reading]) -> None:
 def _row(reading: Reading) -> dict[str, Any]:
     row = {name: getattr(reading, name) for name in COLUMNS if name != "truth"}
     row |= {name: "" for name in ("second", "confidence", "first_answer") if row[name] is None}
-    if reading.comment.startswith(_FORMULA):  # a spreadsheet would run it
-        row["comment"] = f" {reading.comment}"
-    return {**row, "truth": int(reading.synthetic)}
+    return {**row, "comment": unrunnable(reading.comment), "truth": int(reading.synthetic)}
+
+
+def unrunnable(text: str) -> str:
+    """Free words as a cell of a table: what a spreadsheet would run as a formula begins with a space."""
+    return f" {text}" if text.startswith(_FORMULA) else text
 
 
 def _whole(row: Mapping[str, Any], name: str, low: int, high: int) -> int:

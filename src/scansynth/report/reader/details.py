@@ -150,6 +150,7 @@ def protocol_rows(readers: ReadersView) -> list[tuple[str, str]]:
         ("readers planned", number(int(protocol["readers"]))),
         ("images per reader", number(int(protocol["images"]))),
         ("of these shown twice, unannounced", number(int(protocol["repeated"]))),
+        ("images before readers were told", number(int((protocol["unaware"] or {"images": 0})["images"]))),
         ("practice images, not counted", number(int(protocol["practice"]))),
         ("mix of real and synthetic", clean(protocol["mix"])),
         ("labels", setting(list(protocol["labels"])) or "none"),

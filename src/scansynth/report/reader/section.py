@@ -12,6 +12,7 @@ from scansynth.report.figures.words import clean, number, reason
 from scansynth.report.reader.artefacts import AGAIN, LISTS, ReadersView, Seen
 from scansynth.report.reader.details import agreement_rows, details, protocol_rows, published
 from scansynth.report.reader.figures import between, reader_charts, reader_forest, two
+from scansynth.report.reader.noticing import noticed
 from scansynth.report.reader.places import places
 from scansynth.statistics import Verdict
 from scansynth.study import ANALYSIS, MACHINE, PROBE
@@ -78,6 +79,7 @@ def reader_section(readers: ReadersView) -> dict[str, Any]:
             "second": _second(analysis["second_question"], readers.protocol.get("second_question")),
             "comments": [_comment(row) for row in analysis["comments"]],
             "changed": _changed(analysis["changed"]),
+            **noticed(analysis),
             "details": details(analysis),
             "protocol": protocol_rows(readers),
             "published": published(level),

@@ -12,6 +12,7 @@ function moment(text) {
 function stateOf(reader) {
   if (reader.finished) return "finished";
   if (!reader.opened) return "not begun";
+  if (reader.first_done < reader.first_total) return "first part";
   return reader.practice_done < reader.practice_total ? "practice" : "reading";
 }
 
@@ -22,14 +23,16 @@ function row(reader) {
   head.textContent = reader.reader;
   line.append(head);
   const invitation = reader.opened ? `used ${moment(reader.opened)}` : "not used";
-  const texts = [invitation, moment(reader.last_seen), `${reader.practice_done} of ${reader.practice_total}`,
-    `${reader.done} of ${reader.total}`, stateOf(reader)];
+  const first = reader.first_total ? [`${reader.first_done} of ${reader.first_total}`] : [];
+  byId("first-head").hidden = !first.length;
+  const texts = [invitation, moment(reader.last_seen), ...first, `${reader.practice_done} of ${reader.practice_total}`,
+    `${reader.done} of ${reader.total}`, stateOf(reader), reader.screen ?? "not checked yet"];
   for (const text of texts) line.insertCell().textContent = text;
   const bar = document.createElement("progress");
   bar.max = reader.total;
   bar.value = reader.done;
   bar.setAttribute("aria-label", `Images read by ${reader.reader}`);
-  line.cells[4].append(bar);
+  line.cells[4 + first.length].append(bar);
   return line;
 }
 

@@ -1,7 +1,7 @@
 // The server, as the page speaks to it.
 
 const PATIENCE = 15000; // milliseconds until a request counts as lost
-const LOCKED = ["answer", "second", "confidence", "seconds", "hidden_seconds", "window_changes", "zoomed", "comment", "marks", "nonce"];
+const LOCKED = ["answer", "second", "confidence", "seconds", "hidden_seconds", "window_changes", "zoomed", "comment", "marks", "percent", "nonce"];
 
 let csrf = "";
 

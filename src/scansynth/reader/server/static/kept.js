@@ -1,9 +1,9 @@
 // What is kept in this browser until the server has it: locked answers, and the answer being given.
 // Only item names and answers; they are removed as soon as the server confirms.
 
-const LOCK = "scansynth-reader-lock-";
-const DRAFT = "scansynth-reader-draft-";
-const PAUSED = "scansynth-reader-paused";
+const LOCK = "reader-lock-";
+const DRAFT = "reader-draft-";
+const PAUSED = "reader-paused";
 const LONGEST = 60 * 24 * 3600 * 1000; // what nobody asked for in sixty days goes away
 
 const memory = new Map(); // where the browser refuses to store, the page itself remembers
@@ -67,13 +67,13 @@ export function keptLocks() {
   return keys(LOCK).map(get).filter(Boolean).sort((one, other) => one.kept_at - other.kept_at);
 }
 
-const LETTERS = "scansynth-reader-letters";
+const LETTERS = "reader-letters";
 
 /** Whether single keys act; some voice controls and screen readers need them off (WCAG 2.1.4). */
 export const letters = () => get(LETTERS) !== false;
 export const keepLetters = (on) => put(LETTERS, on);
 
-const SCREEN = "scansynth-reader-screen"; // for this sitting: another day, the light is another
+const SCREEN = "reader-screen"; // for this sitting: another day, the light is another
 
 /** Whether the screen was checked in this sitting. */
 export function checkedScreen() {

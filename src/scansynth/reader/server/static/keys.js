@@ -57,7 +57,7 @@ export function attachKeys(acts) {
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
-    if (document.querySelector("dialog[open]")) return;
+    if (document.querySelector("dialog[open], #asked:not([hidden])")) return;
     document.body.classList.add("keyboard"); // whoever presses a key has one
     if (act(event)) event.preventDefault();
   });

@@ -2,7 +2,7 @@
 
 import { getState, postLogout, postUndo } from "./api.js";
 import { createAnswers } from "./answers.js";
-import { createBeside } from "./beside.js";
+import { createAsked, reveal } from "./asked.js";
 import { createBuffers } from "./buffers.js";
 import { checkScreen } from "./check.js";
 import { createDrafts } from "./drafts.js";
@@ -13,11 +13,10 @@ import { createMarks } from "./marks.js";
 import { nonce } from "./nonce.js";
 import { createPause } from "./pause.js";
 import { createRest } from "./rest.js";
-import { createReview, showTruth } from "./review.js";
 import { tellScale } from "./scale.js";
 import { showWorklist, showScreen } from "./screens.js";
 import { createSender } from "./sender.js";
-import { hint, say, tellNetwork, tellPlace, tellTruth } from "./status.js";
+import { hint, say, tellNetwork, tellPlace } from "./status.js";
 import { createStopwatch } from "./stopwatch.js";
 import { createTimeLeft } from "./timeleft.js";
 import { createTools } from "./tools.js";
@@ -28,13 +27,15 @@ const byId = (id) => document.getElementById(id);
 
 let state = null; // the server's word
 let shown = null; // {item, practice, number, ready}: the image on the screen, maybe one ahead of the server
-let onward = null; // what Enter does while something stands there to be read: the truth, or the end of the practice
+let onward = null; // what Enter does while something stands there to be read
 let begun = false; // the end of the practice was seen
 let ended = false; // a screen stands in the place of the image for good
 let answers = null;
-let beside = null;
+let told = null; // what is spoken of once the reader was told what the study compares
+let beside = { hide() {}, usual() {}, follow() {}, toggle: () => false };
 let review = null;
 let marks = null; // where findings are marked
+let asked = null;
 let home = "stage"; // where the focus goes with the next image: to where the reader works
 
 const stage = byId("stage");
@@ -50,11 +51,16 @@ const drafts = createDrafts(measures, () => tellNetwork(sender.left(), null), dr
 const focusStage = () => stage.focus({ preventScroll: true });
 const pause = createPause(stopwatch, paused, () => end("left"));
 const rest = createRest(pause.begin, focusStage);
-const sender = createSender({ confirmed, elsewhere, stopped, waiting: tellNetwork, aside });
+const sender = createSender({ confirmed, elsewhere, stopped, waiting, aside });
+
+function waiting(left, error) {
+  tellNetwork(left, error);
+  asked?.waiting(Boolean(error));
+}
 
 function viewed(view) {
   tools.changed(view);
-  beside?.follow(view);
+  beside.follow(view);
   loupe.draw();
   tellScale(stage, viewer);
 }
@@ -92,12 +98,14 @@ function lockable(yes) {
 
 /** Takes the server's word: the image it names is shown, unless it is on the screen already. */
 function take(newState) {
+  if (state && newState.told && !told) return location.reload(); // the page of the second part
   state = newState;
   onward = null;
   byId("undo").hidden = !state.last;
   if (ended) return;
   if (state.phase === "closed") return end("closed");
   if (state.review.length && !begun) return practised();
+  if (state.asked) return ask();
   if (!state.item) return end("done", `You have read ${state.done} of ${state.total} images.`);
   if (shown?.item === state.item.id && !shown.locked) {
     prepareNext();
@@ -105,6 +113,14 @@ function take(newState) {
   }
   const practice = state.phase === "practice";
   open(state.item.id, practice, practice ? state.practice_done + 1 : state.done + 1);
+}
+
+/** The first part is over: a question, before anything is told. */
+function ask() {
+  shown = null;
+  stopwatch.stop();
+  viewer.clear();
+  asked.offer(state);
 }
 
 /** The practice is over: how it went, before the first image that counts. */
@@ -223,8 +239,8 @@ function confirmed(newState, record, left) {
 
 function feedback(newState, record) {
   onward = () => take(newState);
-  tellTruth(newState.feedback, answers.label(record.answer));
-  showTruth(newState.feedback, record.item, newState.image, viewer, beside, record.marks).then((more) => {
+  told.feedback(newState.feedback, answers.label(record.answer));
+  told.show(newState.feedback, record.item, newState.image, viewer, beside, record.marks).then((more) => {
     if (shown?.item === record.item) byId("feedback-why").textContent += more;
   });
   form.hidden = true;
@@ -293,7 +309,7 @@ function keepNow() {
 
 function build() {
   viewer.configure(state.image, state.presets);
-  beside = createBeside(viewer, state.image, state.references);
+  if (told) beside = told.createBeside(viewer, state.image, state.references);
   buffers.configure(state.image);
   tools.bind(viewer, state.image, state.presets);
   const chosen = () => {
@@ -303,7 +319,8 @@ function build() {
   marks = state.marking && createMarks(stage, viewer, state.image, state.marking, chosen);
   attachGestures(stage, viewer, tools.moving, marks);
   answers = createAnswers(form, state, chosen, marks);
-  review = createReview({ buffers, viewer, beside, cover, marks }, (answer) => answers.label(answer));
+  if (!told) asked = createAsked(sender.push);
+  review = told?.createReview({ buffers, viewer, beside, cover, marks }, (answer) => answers.label(answer));
   listKeys(answers.keys());
   attachKeys({
     answer: (key) => Boolean(shown?.ready && !shown.locked) && answers.press(key),
@@ -340,7 +357,9 @@ async function start() {
       await new Promise((resolve) => setTimeout(resolve, RETRY));
     }
   }
+  if (state.told) told = await import("./told.js");
   build();
+  if (state.just_told) await reveal();
   if (state.item && !sender.left()) await checkScreen();
   showWorklist();
   if (state.phase === "closed") return end("closed");

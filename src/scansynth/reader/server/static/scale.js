@@ -11,7 +11,7 @@ export function barOf(spacing, scale, most) {
   return mm ? { mm, pixels: pixels(mm) } : null;
 }
 
-/** All images have the spacing of the study: one of their own would tell which are real. */
+/** All images have the spacing of the study, never one of their own. */
 export function tellScale(stage, viewer) {
   const place = byId("scale-bar");
   const image = viewer.image();

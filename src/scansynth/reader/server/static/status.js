@@ -48,16 +48,3 @@ export function tellNetwork(left, error) {
     back &&= left > 0;
   }
 }
-
-/** After a practice case: what it was, what the reader said, and what stands beside it. */
-export function tellTruth(told, label) {
-  byId("feedback-title").textContent = told.truth === "synthetic" ? "This image was synthetic." : "This image was real.";
-  byId("feedback-text").textContent = `You answered: ${label}.`;
-  const shown = [
-    told.nearest ? "Beside it stands the most similar real scan of another patient. Compare edges, vessels, noise and texture." : "",
-    told.mask ? "The line marks the finding." : "",
-  ];
-  byId("feedback-why").textContent = shown.filter(Boolean).join(" ");
-  byId("feedback-why").hidden = !byId("feedback-why").textContent;
-  say(`${byId("feedback-title").textContent} ${byId("feedback-text").textContent} ${byId("feedback-why").textContent}`);
-}

@@ -140,9 +140,9 @@ export function createViewer(stage, canvas, changed) {
   /** Zooms about a point given in CSS pixels from the middle of the stage. */
   function zoomBy(factor, x = 0, y = 0) {
     const zoom = Math.min(Math.max(view.zoom * factor, Math.min(1, native1())), Math.max(MOST_ZOOM, native1()));
-    const real = zoom / view.zoom;
-    view.x = x - (x - view.x) * real;
-    view.y = y - (y - view.y) * real;
+    const ratio = zoom / view.zoom;
+    view.x = x - (x - view.x) * ratio;
+    view.y = y - (y - view.y) * ratio;
     view.zoom = zoom;
     if (zoom <= 1) view.x = view.y = 0;
     if (zoom > 1) counts.zoomed = true;
