@@ -122,6 +122,18 @@ def test_variety_comes_from_the_latent_and_not_from_grain() -> None:
     assert by_latent > 4.0 * by_grain
 
 
+@torch.no_grad()
+def test_the_latent_lays_out_an_image_past_its_style() -> None:
+    """With a style that is the same for all, images of other latents still differ in their coarse structure."""
+    torch.manual_seed(0)
+    generator = FAMILY.build((32, 32), 1, 1).generator
+    generator.styles[-1].weight.zero_()
+    noise = _drawn(1, generator.noise).repeat(4, 1)
+    noise[:, : SMALL.latent] = _drawn(4, SMALL.latent, seed=1)
+    coarse = torch.nn.functional.avg_pool2d(generator(noise), 8)
+    assert float(coarse.var(0).mean()) > 0.01 * float(generator(_drawn(4, generator.noise)).var(0).mean())
+
+
 def test_labels_reach_both_networks() -> None:
     """Another label, another image and another answer; with labels off, none."""
     torch.manual_seed(0)

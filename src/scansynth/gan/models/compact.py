@@ -2,9 +2,10 @@
 
 Both networks work on Haar bands of like weight (`haar.Bands`), at sides of about 20 whatever the image's: a doubled
 side is one level more, and the square root of 2 times as many channels. Convolutions are 3 x 3 and shared by the
-batch; the style scales what goes in, as in Karras et al. 2020 (arXiv 1912.04958), section 2.2, and the batch decides
-the strength of what comes out. The two finest layers get channels of fresh noise. The discriminator answers for the
-whole image and for its places. What it is trained with stands in `relativistic`.
+batch; the style scales what goes in, as in Karras et al. 2020 (arXiv 1912.04958), section 2.2, and batch norm sets the
+strength of what comes out. The coarsest map is a dense projection of the noise, and the two finest layers get channels
+of fresh noise. The discriminator answers for the whole image and for its places. What it is trained with stands in
+`relativistic`.
 """
 
 from __future__ import annotations
@@ -189,14 +190,11 @@ class Generator(nn.Module):
             widths.append(_whole(widths[-1] / 2.0, settings))
         self._first = (widths[0], *self._maps[0])
         self.classes = nn.Embedding(classes, settings.latent) if classes else None
-        self.styles = nn.ModuleList(
-            [
-                linear(settings.latent * (2 if classes else 1), settings.style),
-                linear(settings.style, settings.style),
-            ]
-        )
-        self.start = linear(settings.style, math.prod(self._first))
-        # one layer at the coarsest map, two at each of the others; what is coarse shall come from the style alone
+        length = settings.latent * (2 if classes else 1)
+        self.styles = nn.ModuleList([linear(length, settings.style), linear(settings.style, settings.style)])
+        self.start = linear(length, math.prod(self._first))
+        self.start_norm = nn.BatchNorm2d(widths[0])
+        # one layer at the coarsest map, two at each of the others; what is coarse shall not come from grain
         steps = [(widths[0], widths[0])]
         steps += [step for before, after in itertools.pairwise(widths) for step in ((before, after), (after, after))]
         self._grain = [0] * (len(steps) - 2) + [settings.grain] * 2
@@ -212,9 +210,13 @@ class Generator(nn.Module):
 
     def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         """See the class."""
-        style = self._style(noise[:, : self._settings.latent], labels)
-        x = functional.leaky_relu(self.start(style), SLOPE).view(-1, *self._first)
+        latent = self._latent(noise[:, : self._settings.latent], labels)
+        # past the style: where things lie in an image must not fit through scales of channels
+        x = functional.leaky_relu(self.start_norm(self.start(latent).view(-1, *self._first)), SLOPE)
         x = x.contiguous(memory_format=torch.channels_last)
+        style = latent
+        for dense in self.styles:
+            style = _GAIN * functional.leaky_relu(dense(style), SLOPE)
         begins = self._settings.latent
         for number, (layer, (rows, columns)) in enumerate(zip(self.layers, self._at, strict=True)):
             if number % 2:  # the first at a finer map
@@ -226,14 +228,14 @@ class Generator(nn.Module):
         x = x * self.last_scales(style)[:, :, None, None].to(x.dtype)
         return self.bands.write(self.last(x))
 
-    def _style(self, latent: Tensor, labels: Tensor | None) -> Tensor:
-        """(n, latent) and (n,) to (n, style); the noise is brought to length 1 a number, as in arXiv 1812.04948."""
-        style = _unit(latent)
-        if self.classes is not None and labels is not None:
-            style = torch.cat([style, _unit(self.classes(labels))], 1)
-        for layer in self.styles:
-            style = _GAIN * functional.leaky_relu(layer(style), SLOPE)
-        return style
+    def _latent(self, noise: Tensor, labels: Tensor | None) -> Tensor:
+        """(n, latent) and (n,) to (n, length), the label's numbers beside those of the noise.
+
+        Each part is brought to length 1 a number, as in Karras et al. 2019 (arXiv 1812.04948).
+        """
+        if self.classes is None or labels is None:
+            return _unit(noise)
+        return torch.cat([_unit(noise), _unit(self.classes(labels))], 1)
 
 
 def _unit(values: Tensor) -> Tensor:
