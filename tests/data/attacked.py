@@ -204,8 +204,8 @@ import json, sys
 import atheris
 with atheris.instrument_imports(include=["pydicom", "scansynth.dicom"]):
     from scansynth.dicom.child import answer
-    from scansynth.dicom.pixels import decode_task
     from scansynth.dicom.read import Limits, read_task
+    from scansynth.dicom.tasks import perform
 from dataclasses import asdict
 from pathlib import Path
 place, bounds = Path(sys.argv[1]) / "input", asdict(Limits(max_pixels=1 << 20))
@@ -215,7 +215,7 @@ def one(data):
     place.write_bytes(data)
     found, _ = answer(read_task, json.dumps({"path": str(place), "limits": bounds}).encode())
     if "value" in found:
-        found, _ = answer(decode_task, json.dumps({"path": str(place), "header": found["value"]}).encode())
+        found, _ = answer(perform, json.dumps({"task": "image", "path": str(place), "header": found["value"]}).encode())
     assert "value" in found or found["reason"].isprintable() and "\\n" not in found["detail"]
 
 

@@ -92,6 +92,21 @@ def test_copies_are_counted_once_and_different_pictures_not_at_all(
         assert not path.is_file() or path.parent == study.linkage or b"packed" not in path.read_bytes(), path
 
 
+def test_copies_that_lie_elsewhere_are_not_guessed_at(
+    tmp_path: Path, tiny_dicom_folder: Factory, in_process: None
+) -> None:
+    dicom = tiny_dicom_folder()
+    copy_with(dicom / "p1/i0", dicom / "p1/turned", ImageOrientationPatient=[-1, 0, 0, 0, 1, 0])
+    copy_with(dicom / "p2/i0", dicom / "p2/i0", ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+    copy_with(dicom / "p2/i0", dicom / "p2/turned", ImageOrientationPatient=[-1, 0, 0, 0, 1, 0])
+    copy_with(dicom / "p3/i0", dicom / "p3/wide", PixelSpacing=[1.5, 3.0])
+    copy_with(dicom / "p4/i0", dicom / "p4/rounded", PixelSpacing=[1.501, 1.499])
+    study = study_of(tmp_path / "study", dicom)
+    assert dict(ingest(study, KEY).facts.excluded) == {"duplicate": 2, "duplicates that disagree": 4}
+    table = {row["file"]: row["reason"] for row in read_csv(study.linkage / "duplicates.csv")}
+    assert table["p1/turned"] == "kept"  # the one that says how the patient lies
+
+
 def test_the_table_goes_with_the_duplicates(tmp_path: Path, tiny_dicom_folder: Factory, in_process: None) -> None:
     dicom = tiny_dicom_folder(patients=6)
     shutil.copy(dicom / "p1/i0", dicom / "p1/copy")

@@ -70,6 +70,16 @@ def test_pictures_become_a_cohort_on_their_whole_range(tmp_path: Path) -> None:
     assert np.load(made.cohort / "masks.npy").sum() == 32
 
 
+def test_pictures_of_twelve_bits_in_sixteen_are_said_to_be_dark(tmp_path: Path) -> None:
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for number in range(12):
+        Image.fromarray(grey(number).astype(np.uint16) * 16).save(scans / f"{number}.png")
+    write_labels(scans / "labels.csv", [row(number, f"{number}.png", spacing="0.7") for number in range(12)])
+    notes = ingest(study_of(tmp_path / "study", scans, modality="OT"), KEY).warnings
+    assert [note for note in notes if "6% of their range" in note]
+
+
 def test_a_picture_without_spacing_is_refused_with_its_row(tmp_path: Path) -> None:
     scans = tmp_path / "scans"
     scans.mkdir()

@@ -113,6 +113,20 @@ def test_a_picture_gives_the_disc_whatever_it_is_drawn_with(made: Any, ending: s
     assert (read_mask_file(path, PLACED) == disc()).all()
 
 
+def test_soft_edges_count_by_half_and_labels_do_not(tmp_path: Path) -> None:
+    row, column = np.mgrid[:ROWS, :COLUMNS]
+    away = np.hypot(row - CENTRE[1], column - CENTRE[0])
+    soft = np.clip((RADIUS + 2 - away) / 4, 0, 1)
+    Image.fromarray((soft * 255).astype(np.uint8)).save(tmp_path / "soft.png")
+    assert (read_mask_file(tmp_path / "soft.png", PLACED) == (np.uint8(soft * 255) >= 128)).all()
+    labels = disc() * (1 + column % 12)
+    Image.fromarray(labels.astype(np.uint8)).save(tmp_path / "labels.png")
+    assert (read_mask_file(tmp_path / "labels.png", PLACED) == disc()).all()
+    colours = np.stack([labels * 20, labels * 3, np.where(labels == 5, 255, 0)], axis=-1).astype(np.uint8)
+    Image.fromarray(colours).save(tmp_path / "colours.png")
+    assert (read_mask_file(tmp_path / "colours.png", PLACED) == disc()).all()
+
+
 def coloured(lesion: np.ndarray, back: tuple[int, ...], fore: tuple[int, ...]) -> Image.Image:
     return Image.fromarray(np.where(lesion[..., None], np.uint8(fore), np.uint8(back)))
 
@@ -318,8 +332,10 @@ def test_of_two_segments_one_must_be_named(tmp_path: Path) -> None:
     assert "another kind of DICOM" in refusal(tmp_path / "image.dcm")
 
 
-def rtstruct(path: Path, structures: dict[str, list[tuple[str, np.ndarray]]]) -> None:
-    """Contours in mm with the image that each names, or none."""
+def rtstruct(
+    path: Path, structures: dict[str, list[tuple[str, np.ndarray]]], kind: str = "CLOSED_PLANAR", frame: str = ""
+) -> None:
+    """Contours in mm with the image that each names, or none; their kind, and the frame of reference."""
     data = Dataset()
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -331,13 +347,15 @@ def rtstruct(path: Path, structures: dict[str, list[tuple[str, np.ndarray]]]) ->
         roi.ROINumber, roi.ROIName, of.ReferencedROINumber, of.ContourSequence = number, name, number, []
         for uid, points in contours:
             contour = Dataset()
-            contour.ContourGeometricType, contour.NumberOfContourPoints = "CLOSED_PLANAR", len(points)
+            contour.ContourGeometricType, contour.NumberOfContourPoints = kind, len(points)
             contour.ContourData = [f"{value:.4f}" for value in points.ravel()]
             if uid:
                 image = Dataset()
                 image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.4", uid
                 contour.ContourImageSequence = [image]
             of.ContourSequence.append(contour)
+        if frame:
+            roi.ReferencedFrameOfReferenceUID = frame
         data.StructureSetROISequence.append(roi)
         data.ROIContourSequence.append(of)
     pydicom.dcmwrite(path, data, enforce_file_format=True)
@@ -359,6 +377,36 @@ def test_contours_are_filled_in_pixels(target: Target, uid: str, tmp_path: Path)
     assert "several parts" in refusal(path, target)
     check(read_mask_file(path, target, "gtv"), np.pi * RADIUS**2 / 9, 0.1)
     assert "does not say where it lies" in refusal(path, replace(target, orientation=None), "gtv")
+
+
+def square(left: float, top: float, side: float) -> np.ndarray:
+    """Corners, column and row, of a square that holds the centres of side x side pixels, in mm."""
+    corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1)]) * side + (left - 0.5, top - 0.5)
+    return to_mm(corners, PLACED)
+
+
+def test_contours_that_overlap_add_up_and_a_repeated_one_counts_once(tmp_path: Path) -> None:
+    path = tmp_path / "rs.dcm"
+    rtstruct(path, {"GTV": [(UID, square(2, 2, 6)), (UID, square(2, 2, 6))]})
+    assert read_mask_file(path, PLACED).sum() == 36
+    rtstruct(path, {"GTV": [(UID, square(2, 2, 6)), (UID, square(5, 2, 6))]})
+    assert read_mask_file(path, PLACED).sum() == 54
+    nested = [(UID, square(4, 4, 2)), (UID, square(2, 2, 8)), (UID, square(3, 3, 5)), (UID, square(2, 2, 8))]
+    rtstruct(path, {"GTV": nested})
+    assert read_mask_file(path, PLACED).sum() == 64 - 25 + 4  # an island in a hole, in any order
+    rtstruct(path, {"GTV": [(UID, square(2, 2, 6)), (UID, square(5, 2, 6))]}, "CLOSEDPLANAR_XOR")
+    assert read_mask_file(path, PLACED).sum() == 36
+
+
+def test_contours_of_another_frame_of_reference_are_refused_unless_they_name_the_image(tmp_path: Path) -> None:
+    path, target = tmp_path / "rs.dcm", replace(PLACED, frame_of_reference_uid="1.2.3")
+    rtstruct(path, {"GTV": [("", square(2, 2, 6))]}, frame="1.2.4")
+    assert "another frame of reference" in refusal(path, target)
+    assert read_mask_file(path, PLACED).sum() == 36  # the image does not say
+    rtstruct(path, {"GTV": [("", square(2, 2, 6))]}, frame="1.2.3")
+    assert read_mask_file(path, target).sum() == 36
+    rtstruct(path, {"GTV": [(UID, square(2, 2, 6))]}, frame="1.2.4")
+    assert read_mask_file(path, target).sum() == 36
 
 
 # COCO and LIDC

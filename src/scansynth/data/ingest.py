@@ -16,12 +16,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from scansynth.config import CohortSettings
 from scansynth.console import Progress, silent
 from scansynth.data.cohort.facts import cohort_facts
 from scansynth.data.cohort.linkage import write_burned_in, write_duplicates, write_linkage, write_same_pictures
 from scansynth.data.cohort.removed import write_removed
-from scansynth.data.cohort.summary import IngestSummary, air_notes, source_notes, summarise
+from scansynth.data.cohort.summary import IngestSummary, air_notes, dark_notes, source_notes, summarise
 from scansynth.data.cohort.unite import unite
 from scansynth.data.cohort.withdrawn import REASON, Withdrawn
 from scansynth.data.imageset import IMAGES, SetWriter
@@ -222,6 +224,7 @@ def _build(
     members = {patient: roles[first] for patient, first in united.groups.items() if first in roles}
     write_roles(folder, {**given, **roles, **members}, united.groups)
     found = source_notes([scan.header for scan in scans])
+    found += dark_notes([scan.header for scan in scans], np.load(folder / IMAGES, mmap_mode="r"))
     return _Built(facts, cases, left, scans, made.files, (*united.notes, *found, *notes, search.note()))
 
 

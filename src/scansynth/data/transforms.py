@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +17,12 @@ from monai.data import get_track_meta, set_track_meta
 from monai.transforms import BorderPad, CenterSpatialCrop, Compose, GaussianSmooth, Resize, SpatialPad
 from scipy.ndimage import label
 
+from scansynth.dicom.counts import Counts, Ranks, together
 from scansynth.metrics.ncc import Flip
 
 Floats = npt.NDArray[np.float32]
+Grey = npt.NDArray[np.float32] | npt.NDArray[np.int16]
+"""An image in source units: whole numbers that fit are int16."""
 
 _SAMPLE = 1 << 24
 """Values of a series above which its percentiles come from every k-th pixel: bounds the memory."""
@@ -132,7 +136,9 @@ def permission(modality: str, view: str) -> Permission:
     return PERMITTED_AUGMENTATION[known, view]
 
 
-def series_window(images: Sequence[Floats], percentiles: tuple[float, float]) -> tuple[float, float]:
+def series_window(
+    images: Sequence[Grey], percentiles: tuple[float, float], counts: Sequence[Counts | None] = ()
+) -> tuple[float, float]:
     """Source values of a series that map to -1 and +1: its percentiles over all pixels.
 
     Where these are one value (a few bright pixels on an empty background), they are moved outward, each to half its
@@ -141,11 +147,11 @@ def series_window(images: Sequence[Floats], percentiles: tuple[float, float]) ->
     Args:
         images: The series' slices, each (rows, columns), in source units.
         percentiles: Two numbers in [0, 100], rising.
+        counts: How often each value occurs in each image, where that is known of all of them.
     """
-    total = sum(image.size for image in images)
-    step = 1 if total <= _SAMPLE else (total // _SAMPLE + 1) | 1
-    values = np.concatenate([image.reshape(-1)[::step] for image in images])
-    low, high = _percentiles(values, percentiles)
+    known = [one for one in counts if one is not None]
+    ranks = _ranks(images, known)
+    low, high = (ranks.percentile(percentile) for percentile in percentiles)
     if low < high:
         return float(low), float(high)
     ends = float(min(image.min() for image in images)), float(max(image.max() for image in images))
@@ -153,41 +159,42 @@ def series_window(images: Sequence[Floats], percentiles: tuple[float, float]) ->
     for _ in range(_WIDENINGS if ends[0] < ends[1] else 0):
         below, above = below / 2, above / 2
         # values that occur: between two of them the scale would hang on how many pixels are bright
-        low = np.percentile(values, below, method="lower", overwrite_input=True)
-        high = np.percentile(values, 100.0 - above, method="higher", overwrite_input=True)
+        low, high = ranks.occurring(below, up=False), ranks.occurring(100.0 - above, up=True)
         if low < high:
             return float(low), float(high)
     return ends
 
 
-def _percentiles(values: Floats, percentiles: Sequence[float]) -> list[float]:
-    """As `numpy.percentile` gives them, to the bit: of whole numbers by counting them, which is far quicker.
+class _Sorted:
+    """Values that are no whole numbers, asked as `counts.Ranks` is; they may be reordered."""
 
-    Args:
-        values: (n,), any unit; may be reordered.
-        percentiles: Each in [0, 100].
-    """
+    def __init__(self, values: Floats) -> None:
+        self._values = values
+
+    def percentile(self, percentile: float) -> float:
+        return float(np.percentile(self._values, percentile, overwrite_input=True))
+
+    def occurring(self, percentile: float, *, up: bool) -> float:
+        method: Literal["higher", "lower"] = "higher" if up else "lower"
+        return float(np.percentile(self._values, percentile, method=method, overwrite_input=True))
+
+
+def _ranks(images: Sequence[Grey], counts: Sequence[Counts]) -> Ranks | _Sorted:
+    """The values of a series by their ranks: counted where they are whole numbers, which is far quicker."""
+    if len(counts) == len(images):
+        return Ranks(together(counts))
+    total = sum(image.size for image in images)
+    step = 1 if total <= _SAMPLE else (total // _SAMPLE + 1) | 1
+    values = np.concatenate([image.reshape(-1)[::step] for image in images])
     least, most = float(values.min()), float(values.max())
     if least > -_WHOLE and most < _WHOLE and most - least < values.size:
         whole = values.astype(np.int32)
         if np.array_equal(whole, values):
-            whole -= int(least)
-            upto = np.cumsum(np.bincount(whole))
-            return [_ranked(upto, int(least), values.size, percentile) for percentile in percentiles]
-    return [float(found) for found in np.percentile(values, percentiles, overwrite_input=True)]
+            return Ranks(Counts.of(whole))
+    return _Sorted(values.astype(np.float32, copy=False))
 
 
-def _ranked(upto: npt.NDArray[np.int64], least: int, count: int, percentile: float) -> float:
-    """One percentile of `count` whole numbers, of which `upto[k]` are at most `least + k` (linear between ranks)."""
-    place = (count - 1) * (percentile / 100)
-    below = math.floor(place)
-    lower, upper = (least + int(at) for at in np.searchsorted(upto, (below, min(below + 1, count - 1)), side="right"))
-    part = place - below
-    step = upper - lower
-    return upper - step * (1 - part) if part >= 0.5 else lower + step * part  # as numpy rounds
-
-
-def to_window(values: Floats, low: float, high: float) -> Floats:
+def to_window(values: Grey, low: float, high: float) -> Floats:
     """Source values to [-1, 1]: `low` to -1, `high` to +1, clipped. The inverse is `from_window`.
 
     Raises:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 LOCALIZER, PROJECTION, REFORMATTED = "localizer", "projection", "reformatted"
 SCREENSHOT, PAGE, MOSAIC = "screenshot", "protocol or dose page", "mosaic"
@@ -72,6 +73,12 @@ def kind_of(image_type: Iterable[str]) -> str | None:
         image_type: Values of Image Type, and of Volume Based Calculation Technique (0008,9207), which says the same
             with values of its own (PS3.3 C.8.16.2.1.4).
     """
+    return _kind(tuple(image_type))
+
+
+@lru_cache(maxsize=1024)
+def _kind(image_type: tuple[str, ...]) -> str | None:
+    """The images of a series say the same."""
     values = [value.upper() for value in image_type]
     derived = "DERIVED" in values[:1] or "SECONDARY" in values[1:2]
     found = {kind for value in values for kind in _kinds(value, derived)}

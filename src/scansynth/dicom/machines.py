@@ -81,7 +81,7 @@ class ClusterPool(DecodePool):
         sized = ((job, job[1].rows * job[1].columns) for job in jobs)
         for one in self._all("decode_all", sized, {"text": text}):
             # a copy, so that Ray's store holds no image that waits here
-            yield replace(one, values=np.array(one.values)) if isinstance(one, Decoded) else one
+            yield _copied(one) if isinstance(one, Decoded) else one
 
     def _all(self, method: str, jobs: Iterable[tuple[Any, int]], options: Mapping[str, Any]) -> Iterator[Any]:
         """The answers, in the order of the jobs; two batches a worker are under way or wait to be taken."""
@@ -96,6 +96,11 @@ class ClusterPool(DecodePool):
     def _taken(self, asked: Any) -> Iterator[Any]:
         for one in self._crew.answer(asked):
             yield DicomError(*one) if isinstance(one, tuple) else one
+
+
+def _copied(one: Decoded) -> Decoded:
+    counts = one.counts and replace(one.counts, often=np.array(one.counts.often))
+    return replace(one, values=np.array(one.values), counts=counts)
 
 
 def _batches(jobs: Iterable[tuple[T, int]]) -> Iterator[list[T]]:

@@ -23,6 +23,9 @@ _HEADER = 544  # bytes that hold either header
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """NIfTI's x runs to the right and y to the front, DICOM's to the left and to the back."""
 
+_TO_MM = dict.fromkeys(range(8), 1.0) | {1: 1000.0, 3: 0.001}
+"""NIfTI-1 xyzt_units: metres and micrometres; others are millimetres, or do not say and are taken for them."""
+
 _DIMENSIONS = 3
 
 
@@ -103,6 +106,7 @@ def _read(path: Path, _changed: int, size: int) -> Volume:
     if raw.ndim == 2:
         raw = raw[..., None]
     affine = np.asarray(image.affine, np.float64)
+    affine[:3] *= _TO_MM[int(image.header["xyzt_units"]) & 7]
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise DicomError("bad header", "the affine has no inverse")
     slope, intercept = image.dataobj.slope, image.dataobj.inter

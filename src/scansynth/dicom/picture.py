@@ -140,7 +140,7 @@ def header_task(
     return asdict(picture_header(Path(path), name, Limits(**limits), modality, steps, plane)), b""
 
 
-def image_task(path: str, header: Header) -> tuple[dict[str, Any], bytes]:
-    """`decode_picture` with the file's hash."""
+def decode_with_hash(path: str, header: Header) -> tuple[npt.NDArray[np.float32], str]:
+    """`decode_picture` with the file's SHA-256."""
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return {"sha256": digest}, decode_picture(Path(path), header).astype("<f4").tobytes()
+    return decode_picture(Path(path), header), digest

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -42,6 +41,7 @@ _UNSIGNED = frozenset(f"1.2.840.10008.1.2.4.{end}" for end in ("50", "51", "57",
 _MEASURED = frozenset({"CT", "PT", "NM"})
 """Modalities whose values are measured quantities: Hounsfield units, activity, counts."""
 
+_INT16 = np.iinfo(np.int16)
 _OTHER_SIZE = "the compressed image has another size than the header"
 _LARGEST = 1 << 28  # bytes of a file, as `read.Limits` has it
 
@@ -65,11 +65,11 @@ def decode(path: Path, header: Header) -> np.ndarray:
         DicomError: The pixel data are cut short, or their decoder refuses them.
         MemoryError: The decoder asked for more memory than this process may take.
     """
-    return _decoded(_file_bytes(path)[0], header)
+    return _decoded(_file_bytes(path)[0], header).astype(np.float32, copy=False)
 
 
 def _decoded(file: bytes, header: Header) -> np.ndarray:
-    """The image of one file from the file's bytes; see `decode`."""
+    """The image of one file from the file's bytes as `to_units` gives it; see `decode`."""
     data = _pixel_bytes(file, header)
     try:
         with warnings.catch_warnings():
@@ -87,11 +87,10 @@ def _decoded(file: bytes, header: Header) -> np.ndarray:
     return to_units(stored, header, bits)
 
 
-def decode_task(path: str, header: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """`decode` in the form in which `scansynth.dicom.child` calls it; the file is read once, for its hash too."""
-    known = Header.from_values(header)
-    file, digest = _file_bytes(Path(path)) if known.frames == 1 else _shared_file(path, Path(path).stat().st_mtime_ns)
-    return {"sha256": digest}, _decoded(file, known).tobytes()
+def decode_with_hash(path: str, header: Header) -> tuple[np.ndarray, str]:
+    """The image as `to_units` gives it, and the file's SHA-256; the file is read once for both."""
+    file, digest = _file_bytes(Path(path)) if header.frames == 1 else _shared_file(path, Path(path).stat().st_mtime_ns)
+    return _decoded(file, header), digest
 
 
 @lru_cache(maxsize=1)
@@ -117,7 +116,7 @@ def to_units(stored: np.ndarray, header: Header, bits: int) -> np.ndarray:
         bits: Width of the values as they come: as allocated, or of the compressed stream.
 
     Returns:
-        float32 (rows, columns).
+        (rows, columns): int16 where slope and intercept make whole numbers that fit, else float32.
     """
     allocated = stored.astype(np.int32)
     # a stream that does not reach up to High Bit holds the values alone, wherever the header wants them in the word
@@ -133,6 +132,11 @@ def to_units(stored: np.ndarray, header: Header, bits: int) -> np.ndarray:
     if outside is not None and outside.any() and not outside.all():
         inside = values[~outside]
         values = np.where(outside, inside.min() if header.rescale_slope > 0 else inside.max(), values)
+    if header.rescale_slope == 1.0 and header.rescale_intercept.is_integer():
+        values = values + int(header.rescale_intercept)
+        if values.min() >= _INT16.min and values.max() <= _INT16.max:
+            return values.astype(np.int16)
+        return values.astype(np.float32)
     return (values * header.rescale_slope + header.rescale_intercept).astype(np.float32)
 
 

@@ -12,7 +12,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from scansynth.dicom.children import Sandbox
+from scansynth.dicom.children import Answer, Sandbox
+from scansynth.dicom.counts import Counts
 from scansynth.dicom.header import Header
 from scansynth.dicom.masks.target import Target
 from scansynth.dicom.raster import RasterHeader
@@ -20,6 +21,7 @@ from scansynth.dicom.read import Limits
 from scansynth.dicom.text import MOST, Box
 from scansynth.errors import DicomError
 
+_INT16 = np.iinfo(np.int16)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -28,14 +30,17 @@ class Decoded:
     """One file, read once.
 
     Attributes:
-        values: Its image, float32 or uint16 (rows, columns).
+        values: Its image (rows, columns): int16 where all values are whole numbers that fit, float32; uint16 of
+            `decode_rasters`, uint8 of `read_masks`.
         file_sha256: Of its bytes.
+        counts: How often each value occurs; none: of other values than int16.
         text: Places where text may stand in the image, where that was asked; see `scansynth.dicom.text`.
     """
 
     values: np.ndarray
     file_sha256: str
     text: tuple[Box, ...] = ()
+    counts: Counts | None = None
 
 
 def _told(header: Header) -> dict[str, Any]:
@@ -111,7 +116,7 @@ class DecodePool:
             text: Also look for places where text may stand.
 
         Yields:
-            The image in output units, float32 (rows, columns), and the file's hash; or why there is none.
+            The image in output units, int16 or float32 (rows, columns), and the file's hash; or why there is none.
         """
         requests = (
             _Request(
@@ -128,16 +133,10 @@ class DecodePool:
             if isinstance(outcome, DicomError):
                 yield outcome
                 continue
-            digest = outcome.value.get("sha256") if isinstance(outcome.value, dict) else None
-            size = math.prod(request.shape) * np.dtype(dtype).itemsize
-            if not isinstance(digest, str) or not _SHA256.fullmatch(digest) or len(outcome.payload) != size:
+            try:
+                yield _image(outcome, request.shape, dtype)
+            except (TypeError, ValueError, AttributeError):
                 yield DicomError("decoder crashed")
-            else:
-                values = np.frombuffer(bytearray(outcome.payload), dtype).reshape(request.shape)
-                try:
-                    yield Decoded(values, digest, _boxes(outcome.value.get("text", ()), request.shape))
-                except (TypeError, ValueError):
-                    yield DicomError("decoder crashed")
 
     def scan_rasters(self, paths: Iterable[Path], limits: Limits) -> Iterator[RasterHeader | DicomError]:
         """Size and depth of many PNG, JPEG and TIFF files, in the order of the paths; see `scansynth.dicom.raster`."""
@@ -173,6 +172,29 @@ class DecodePool:
             for path, target, part in jobs
         )
         yield from self._decoded(requests, "u1")
+
+
+def _image(outcome: Answer, shape: tuple[int, int], dtype: str) -> Decoded:
+    """An answer as an image.
+
+    Raises:
+        TypeError, ValueError, AttributeError: It has another form.
+    """
+    digest, bins = str(outcome.value.get("sha256")), outcome.value.get("bins", 0)
+    whole = dtype == "<f4" and bins > 0
+    kind = np.dtype("<i2" if whole else dtype)
+    size = math.prod(shape)
+    if not _SHA256.fullmatch(digest) or len(outcome.payload) != size * kind.itemsize + 4 * bins * whole:
+        raise ValueError
+    # a copy, which may be written and holds no more than the image
+    values = np.frombuffer(outcome.payload, kind, size).copy().reshape(shape)
+    counts = None
+    if whole:
+        often = np.frombuffer(outcome.payload, "<u4", offset=size * kind.itemsize)
+        counts = Counts(int(outcome.value["least"]), often)
+        if counts.total != size or not (_INT16.min <= counts.least <= counts.most <= _INT16.max) or 0 in often[[0, -1]]:
+            raise ValueError
+    return Decoded(values, digest, _boxes(outcome.value.get("text", ()), shape), counts)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from scansynth.dicom.pixels import decode_task
+from scansynth.dicom.counts import Counts
+from scansynth.dicom.header import Header
+from scansynth.dicom.pixels import decode_with_hash
 from scansynth.dicom.read import read_task
 from scansynth.dicom.text import text_places
 
@@ -19,17 +21,25 @@ Answered = tuple[dict[str, Any], bytes]
 
 
 def _image(path: str, header: Mapping[str, Any], text: bool = False) -> Answered:
-    """The image of a DICOM file, or of one that stands in its place, and where text may stand in it."""
-    if str(header["transfer_syntax_uid"]).startswith("1."):  # the others are words
-        value, pixels = decode_task(path, header)
+    """The image of a DICOM file, or of one that stands in its place, and where text may stand in it.
+
+    Whole numbers go out as int16, with how often each occurs; others as float32.
+    """
+    known = Header.from_values(header)
+    if known.transfer_syntax_uid.startswith("1."):  # the others are words
+        values, digest = decode_with_hash(path, known)
     else:
         from scansynth.dicom import picture  # noqa: PLC0415 (as below)
-        from scansynth.dicom.header import Header  # noqa: PLC0415
 
-        value, pixels = picture.image_task(path, Header.from_values(header))
+        values, digest = picture.decode_with_hash(path, known)
+    value: dict[str, Any] = {"sha256": digest}
     if text:
-        value["text"] = text_places(np.frombuffer(pixels, "<f4").reshape(header["rows"], header["columns"]))
-    return value, pixels
+        value["text"] = text_places(values.astype(np.float32, copy=False))
+    if values.dtype != np.int16:
+        return value, values.astype("<f4", copy=False).tobytes()
+    counts = Counts.of(values)
+    value |= {"least": counts.least, "bins": len(counts.often)}
+    return value, values.astype("<i2", copy=False).tobytes() + counts.often.astype("<u4").tobytes()
 
 
 def _elsewhere(module: str, function: str) -> Callable[..., Answered]:

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
+from scansynth.data.elsewhere.foreign import DARK
 from scansynth.data.scans.orientation import orientation_notes
 from scansynth.data.tensors import CohortFacts
 from scansynth.dicom.header import Header
@@ -73,6 +75,22 @@ def source_notes(headers: Sequence[Header]) -> list[str]:
     if turned_over := sum(inverted(header) for header in headers):
         notes.append(f"{turned_over} images are MONOCHROME1 and have no unit; they were inverted: higher is brighter")
     return notes
+
+
+def dark_notes(headers: Sequence[Header], images: npt.NDArray[np.uint16]) -> list[str]:
+    """That pictures use a small part of their range, as 12 bits in a file of 16 do.
+
+    Args:
+        headers: Of the kept images.
+        images: The cohort's, (n, rows, columns).
+    """
+    if not headers or not all(header.transfer_syntax_uid in PICTURE_KINDS for header in headers):
+        return []
+    highest = max(int(image.max()) for image in images)
+    if highest >= DARK:
+        return []
+    share = max(round(100 * highest / 65535), 1)
+    return [f"the pictures use {share}% of their range, so they are nearly black: write them over the whole range"]
 
 
 def air_notes(airless: int) -> list[str]:

@@ -98,7 +98,7 @@ class TextSearch:
             values[top:end, first:last] = values.min()
         if self._texts([values], _RESIDUE) != [False]:
             return DicomError(UNCLEAN, "text was read again after blackening"), "left out: blackening did not help"
-        return replace(image, values=values, text=()), "blackened and read again"
+        return replace(image, values=values, text=(), counts=None), "blackened and read again"
 
     def _graded(self, pictures: list[np.ndarray]) -> list[str] | None:
         """What each picture holds, as it is read at up to three sizes; none: the program failed."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -15,12 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from scansynth.data.scans.join import Left, Scan
+from scansynth.dicom.header import Header
 from scansynth.dicom.sandbox import DecodePool
 from scansynth.errors import DicomError
 
 DUPLICATE = "duplicate"
 DIFFERENT = "one UID for different images"
 DISAGREEING = "duplicates that disagree"
+_INT16 = 1 << 15
+_OFF_COSINE, _OFF_MM, _OFF_SPACING = 0.02, 0.1, 0.005
+"""How far two writers of one image may round its orientation, its position (mm) and its spacing (mm)."""
 _WHERE = "private/duplicates.csv names the files"
 
 
@@ -60,7 +65,7 @@ def _settle(group: Iterable[Scan], digests: dict[_Place, str | DicomError]) -> l
     """Which files of one image are left out, and why: all but one, or all."""
     left: list[tuple[_Place, Left]] = []
     good: list[tuple[Scan, str]] = []
-    for scan in sorted(group, key=lambda scan: (scan.row is None, len(scan.source.relative), scan.source.relative)):
+    for scan in sorted(group, key=_order):
         found = digests[_place(scan)]
         if isinstance(found, DicomError):
             left.append((_place(scan), Left(scan.source, found.reason, found.detail, scan.patient)))
@@ -70,9 +75,16 @@ def _settle(group: Iterable[Scan], digests: dict[_Place, str | DicomError]) -> l
         out, reason, detail = good, DIFFERENT, _WHERE
     elif any(_said(scan) != _said(good[0][0]) for scan, _ in good):
         out, reason, detail = good, DISAGREEING, f"their rows or patients differ; {_WHERE}"
+    elif any(_elsewhere(one.header, two.header) for (one, _), (two, _) in itertools.combinations(good, 2)):
+        out, reason, detail = good, DISAGREEING, f"their orientation, position or spacing differs; {_WHERE}"
     else:
         out, reason, detail = good[1:], DUPLICATE, f"the same image as another file; {_WHERE}"
     return [*left, *((_place(scan), Left(scan.source, reason, detail, scan.patient)) for scan, _ in out)]
+
+
+def _order(scan: Scan) -> tuple[bool, bool, int, str]:
+    """The file that says most of the image comes first, then the shortest name."""
+    return scan.row is None, scan.header.orientation is None, len(scan.source.relative), scan.source.relative
 
 
 def _said(scan: Scan) -> object:
@@ -83,7 +95,25 @@ def _said(scan: Scan) -> object:
     return scan.patient, row
 
 
+def _elsewhere(one: Header, two: Header) -> bool:
+    """Whether two headers say different things of where an image lies; what is missing says nothing."""
+    pairs = (
+        (one.orientation, two.orientation, _OFF_COSINE),
+        (one.position, two.position, _OFF_MM),
+        (one.pixel_spacing, two.pixel_spacing, _OFF_SPACING),
+    )
+    return any(
+        abs(first - second) > most
+        for known, other, most in pairs
+        if known is not None and other is not None
+        for first, second in zip(known, other, strict=True)
+    )
+
+
 def pixel_digest(values: npt.NDArray[np.generic]) -> str:
-    """SHA-256 of an image's size and values, as float32."""
-    shape = "x".join(str(side) for side in values.shape)
-    return hashlib.sha256(shape.encode() + np.ascontiguousarray(values, "<f4").tobytes()).hexdigest()
+    """SHA-256 of an image's size and values: as int16 where they are whole numbers that fit, else as float32."""
+    kind = "<f4"
+    if values.dtype == np.int16 or (np.abs(values).max() < _INT16 and np.array_equal(values, values.astype(np.int16))):
+        kind = "<i2"
+    shape = "x".join(str(side) for side in values.shape) + kind
+    return hashlib.sha256(shape.encode() + np.ascontiguousarray(values, kind).tobytes()).hexdigest()

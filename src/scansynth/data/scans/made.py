@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +55,8 @@ def made_images(
             continue
         together = list(series)
         good = [result.values for _, result in together if not isinstance(result, DicomError)]
-        window = series_window(good, settings.percentiles) if good else (0.0, 0.0)
+        counts = [result.counts for _, result in together if not isinstance(result, DicomError)]
+        window = series_window(good, settings.percentiles, counts) if good else (0.0, 0.0)
         if together[0][0].header.transfer_syntax_uid in PICTURE_KINDS:
             window = FULL_RANGE  # it has no unit, and a set of pictures that is added later has the same scale
         del good
@@ -73,5 +75,17 @@ def _made(scan: Scan, result: Decoded | DicomError, window: tuple[float, float],
     if fault is not None:
         return Left(scan.source, fault.reason, fault.detail, scan.patient)
     turned = turn_of(scan.header).apply(result.values)
-    image = to_stored(resize(to_window(turned, low, high), shape))
+    if turned.dtype == np.int16 and turned.shape == shape and result.counts is not None:
+        # each grey value is brought to the scale once, and not each pixel
+        image = _scale(result.counts.least, result.counts.most, low, high)[
+            turned.astype(np.int32) - result.counts.least
+        ]
+    else:
+        image = to_stored(resize(to_window(turned, low, high), shape))
     return Made(scan, image, low, high, result.file_sha256, lacks_air(result.values), pixel_digest(turned))
+
+
+@lru_cache(maxsize=8)
+def _scale(least: int, most: int, low: float, high: float) -> npt.NDArray[np.uint16]:
+    """Stored values of the whole numbers from `least` to `most`."""
+    return to_stored(to_window(np.arange(least, most + 1).astype(np.float32), low, high))

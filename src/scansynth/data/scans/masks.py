@@ -74,6 +74,8 @@ class LesionReader:
             self._odd["an empty mask"] += 1
         elif mask.all():
             self._odd["a mask that covers the whole image"] += 1
+        elif np.count_nonzero(mask) * 2 > mask.size:
+            self._odd["a mask that covers more than half of the image, as one in black on white does"] += 1
         elif not given and self._positive is not None:
             self._odd["no mask"] += 1
 
@@ -102,6 +104,7 @@ def _target(scan: Scan) -> Target:
         orientation=header.orientation,
         spacing=header.pixel_spacing,
         frame=header.frame + 1 if header.frames > 1 else 0,
+        frame_of_reference_uid=header.frame_of_reference_uid,
     )
 
 

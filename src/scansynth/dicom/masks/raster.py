@@ -13,6 +13,8 @@ from scansynth.dicom.raster import layers, read_raster_header
 from scansynth.dicom.read import Limits
 from scansynth.errors import DicomError
 
+_FLAT = 8  # values of labels, colours or a few lesions
+
 
 def read_raster_mask(path: Path, target: Target, part: str | None) -> Mask:
     """The lesion of a picture: see `lesion_of`.
@@ -31,7 +33,10 @@ def read_raster_mask(path: Path, target: Target, part: str | None) -> Mask:
 
 
 def lesion_of(colours: npt.NDArray[Any], alpha: npt.NDArray[Any] | None) -> Mask:
-    """The pixels of a lesion: anything brighter than black; a transparent pixel shows nothing, whatever it hides.
+    """The pixels of a lesion: anything brighter than black, or, of a mask with soft edges or of probabilities, half.
+
+    A grey mask has soft edges where more than `_FLAT` values occur and the highest is about the brightest there can be:
+    labels are fewer, and counted lesions do not reach it. A transparent pixel shows nothing, whatever it hides.
 
     Where some pixels are transparent and all others are black, the lesion is drawn in black.
 
@@ -39,7 +44,11 @@ def lesion_of(colours: npt.NDArray[Any], alpha: npt.NDArray[Any] | None) -> Mask
         colours: (rows, columns, 1 or 3).
         alpha: (rows, columns), or none.
     """
-    shown = colours.max(axis=2) > 0
+    bright = colours.max(axis=2)
+    full = np.iinfo(colours.dtype).max if colours.dtype.kind == "u" else 1
+    grey = (colours == bright[..., None]).all()
+    soft = grey and bright.max() > 0.9 * full and len(np.unique(bright)) > _FLAT
+    shown = bright.astype(np.float64) * 2 >= full if soft else bright > 0
     if alpha is not None:
         # half of the most opaque: a lesion may be drawn half transparent, and its soft edge counts by half
         opaque = (alpha > 0) & (alpha.astype(np.float64) * 2 >= alpha.max())

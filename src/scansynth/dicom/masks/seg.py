@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 
-from scansynth.dicom.masks.target import Floats, Mask, Named, Target, check_size, choose, need_single
+from scansynth.dicom.masks.target import Floats, Mask, Named, Target, check_frame, check_size, choose, need_single
 from scansynth.errors import DicomError
 
 _APART = 0.1  # mm between the planes of a frame and of an image that are one, where the frame names no thickness
@@ -68,6 +68,7 @@ def _frames_of(seg: Dataset, target: Target, chosen: frozenset[int]) -> list[int
     if named or Named.OTHER_FRAME in said.values():
         return named
     found = []
+    check_frame(str(seg.get("FrameOfReferenceUID", "")), target, named=False)
     for number in wanted:
         corner, across, down = _frame(seg, number) or (None, None, None)
         if corner is None or across is None or down is None or not target.placed:

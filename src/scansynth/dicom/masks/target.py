@@ -42,6 +42,7 @@ class Target:
         position: Centre of the first pixel in the patient, mm (PS3.3 C.7.6.2.1.1), or none.
         orientation: Cosines along a row and down a column, or none.
         spacing: mm between rows, and between columns, or none.
+        frame_of_reference_uid: Of its position; empty: not said.
         frame: Which image of a multi-frame file it is, from 1 as DICOM counts; 0: the file has one.
     """
 
@@ -53,6 +54,7 @@ class Target:
     orientation: tuple[float, float, float, float, float, float] | None
     spacing: tuple[float, float] | None
     frame: int = 0
+    frame_of_reference_uid: str = ""
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
@@ -123,6 +125,19 @@ def need_single(target: Target, kind: str) -> None:
         raise DicomError(
             "no image of the file named",
             f"{kind} does not say which image of a multi-frame file it means; give DICOM SEG, RTSTRUCT or NIfTI",
+        )
+
+
+def check_frame(uid: str, target: Target, named: bool) -> None:
+    """Passes when positions of a frame of reference are the image's (PS3.3 C.7.4.1.1.1), or the image is named.
+
+    Raises:
+        DicomError: They are of another scan.
+    """
+    own = target.frame_of_reference_uid
+    if not named and uid and own and uid != own:
+        raise DicomError(
+            "another frame of reference", "it was drawn on another scan, and names no image; give the mask of this one"
         )
 
 
