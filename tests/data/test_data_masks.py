@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import highdicom.seg
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
+from planted import DAY, UID, Planter, traces, traces_below
+from pydicom.sr.codedict import codes
+from pydicom.uid import generate_uid
 from scans import save_dicom, write_labels
 
 from scansynth.config import StudyConfig
@@ -131,3 +136,49 @@ def test_a_small_lesion_beside_a_large_one_survives_shrinking(target: tuple[int,
     assert small.sum() == 1
     assert (shrunk == (alone[0] | alone[1])).all()
     assert alone[1].sum() == 1
+
+
+def segmentation(image: Path, path: Path, lesion: np.ndarray, planter: Planter, segments: int = 1) -> None:
+    """A DICOM Segmentation of one image, with a word in each place that can hold one."""
+    source = pydicom.dcmread(image)
+    for keyword in ("PatientBirthDate", "StudyDate", "StudyTime", "AccessionNumber", "StudyID"):
+        setattr(source, keyword, "")
+    kinds = (codes.SCT.Nodule, codes.SCT.Mass)
+    described = [
+        highdicom.seg.SegmentDescription(
+            number + 1, planter.word(f"label {number}"), codes.SCT.MorphologicallyAbnormalStructure, kinds[number],
+            highdicom.seg.SegmentAlgorithmTypeValues.MANUAL,
+        )
+        for number in range(segments)
+    ]  # fmt: skip
+    made = highdicom.seg.Segmentation(
+        [source], np.stack([lesion] * segments, axis=-1)[None], "BINARY", described, generate_uid(), 1, generate_uid(), 1,
+        planter.word("maker"), planter.word("model"), "1", planter.word("serial number"), omit_empty_frames=False,
+        series_description=planter.word("series"), content_creator_name=f"{planter.word('creator')}^Q",
+    )  # fmt: skip
+    for number, item in enumerate(made.SegmentSequence):
+        item.SegmentDescription = planter.word(f"description {number}")
+    made.PatientName, made.PatientID = planter.word("name"), planter.word("number")
+    made.PatientComments, made.PatientBirthDate = planter.word("comments"), DAY
+    made.private_block(0x0099, planter.word("private creator"), create=True).add_new(1, "LO", planter.word("private"))
+    made.save_as(path)
+
+
+def test_words_of_a_segmentation_that_is_read_as_a_mask_reach_nothing(tmp_path: Path, in_process: None) -> None:
+    dicom, planter, lesion = tmp_path / "dicom", Planter(), disc(20, 20, 5)
+    given = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "ImagePositionPatient": [0, 0, 0]}
+    rows = scans(dicom, [lesion] * 12, **given, FrameOfReferenceUID=f"{UID}.7", SliceThickness=1)
+    name = f"{planter.word('name of the file')}.dcm"
+    segmentation(dicom / rows[0]["path"], dicom / name, lesion, planter)
+    rows[0]["mask"] = name
+    write_labels(dicom / "labels.csv", rows)
+    study = study_of(tmp_path / "study", dicom, 64)
+    summary = ingest(study, KEY)
+    assert np.load(study.cohort / "masks.npy").sum() == lesion.sum()
+    assert len(planter.places) > 10
+    assert traces_below(study.folder, but=frozenset({study.linkage.name})) == {}
+    assert not traces("\n".join(summary.warnings).encode())
+    segmentation(dicom / rows[0]["path"], dicom / name, lesion, planter, segments=2)
+    with pytest.raises(CohortError, match="several parts") as refused:
+        ingest(study, KEY)
+    assert not traces(str(refused.value).encode())
