@@ -152,7 +152,8 @@ def segmentation(image: Path, path: Path, lesion: np.ndarray, planter: Planter, 
         for number in range(segments)
     ]  # fmt: skip
     made = highdicom.seg.Segmentation(
-        [source], np.stack([lesion] * segments, axis=-1)[None], "BINARY", described, generate_uid(), 1, generate_uid(), 1,
+        [source], np.stack([lesion] * segments, axis=-1)[None], "BINARY", described,
+        generate_uid(), 1, generate_uid(), 1,
         planter.word("maker"), planter.word("model"), "1", planter.word("serial number"), omit_empty_frames=False,
         series_description=planter.word("series"), content_creator_name=f"{planter.word('creator')}^Q",
     )  # fmt: skip
