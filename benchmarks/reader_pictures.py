@@ -227,19 +227,69 @@ def photograph_marks(browser: Any, album: Album) -> None:
                     album.take(at, "marks-keys")
 
 
+def photograph_first(browser: Any, study: Served, album: Album) -> None:
+    """A part before readers are told: its invitation, an image, the two questions, and what is told then."""
+    for size, name, reader in ((WIDE, "", "r01"), (UPRIGHT, "-tablet", "r02"), (LARGE, "-large", "r03")):
+        with device(browser, size) as at:
+            at.page.goto(f"{study.address}/i/{study.kit.tokens[reader]}")
+            album.take(at, f"first-invitation{name}")
+            begin(study, at, reader)
+            at.keys("5")
+            album.take(at, f"first{name}")
+            for _ in study.kit.worklist.readers[0].unaware:
+                at.ready()
+                before = at.text("#where")
+                at.keys("5", "Enter")
+                at.page.wait_for_function(
+                    "before => !document.querySelector('#asked').hidden"
+                    " || document.querySelector('#where').textContent !== before",
+                    arg=before,
+                )
+            at.page.wait_for_selector("#asked:not([hidden])")
+            at.page.check("input[name=asked][value='2']")
+            at.page.fill("#asked-words", "In some images the vessels end too early")
+            album.take(at, f"noticed{name}")
+            at.page.click("#asked button")
+            at.page.wait_for_selector("#asked-share:visible")
+            at.page.check("input[name=asked][value='2']")
+            at.page.fill("#asked-share", "30")
+            album.take(at, f"suspected{name}")
+            at.page.click("#asked button")
+            at.page.wait_for_selector("#reveal:not([hidden])")
+            album.take(at, f"told{name}")
+
+
 def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--marks", action="store_true")
+    parser.add_argument("--marks", action="store_true", help="Marks alone.")
+    parser.add_argument("--first", action="store_true", help="The part before readers are told alone.")
     given = parser.parse_args()
     album = Album(given.out)
     with chromium() as browser:
-        photograph_marks(browser, album)
-    if not given.marks:
+        if not given.first:
+            photograph_marks(browser, album)
+        if not given.marks:
+            photograph_before(browser, album)
+    if not given.marks and not given.first:
         photograph_others(album)
     for path in album.written:
         print(f"wrote {path.name}, {path.stat().st_size / 1024:.0f} kB")
+
+
+def photograph_before(browser: Any, album: Album) -> None:
+    """The part before readers are told, at three sizes."""
+    images = slices(8)
+    windows = (Preset("Whole chest", 650.0, 1300.0), Preset("Lung", 150.0, 400.0))
+    with (
+        tempfile.TemporaryDirectory() as place,
+        served(
+            Path(place), images=images, practice=2, readers=3, unaware=3, title="Chest MR reading",
+            image=Display(SIZE, SIZE, 0.0, 1500.0, "", (1.5, 1.5)), presets=windows,
+        ) as study,
+    ):  # fmt: skip
+        photograph_first(browser, study, album)
 
 
 def photograph_others(album: Album) -> None:
