@@ -11,6 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "scansynth"
 
 # From the top down. Folders on one floor never import each other: they meet through files in the study folder.
 FLOORS: tuple[frozenset[str], ...] = (
+    frozenset({"__main__"}),
     frozenset({"cli"}),
     frozenset({"commands"}),
     frozenset({"pipeline"}),

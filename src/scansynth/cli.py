@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 
 import typer
 from typer.exceptions import TyperException
 
 from scansynth import console
-from scansynth.commands import archives, comparing, plan, release, sets, study, trial, trying
+from scansynth.commands import archives, comparing, plan, release, sets, study, sweep, trial, trying
+from scansynth.commands.shared import together
 from scansynth.errors import ScansynthError
 
 app = typer.Typer(
@@ -19,7 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for group in (trying.app, study.app, sets.app, trial.app, release.app, archives.app):
+_WAIT_SECONDS = 60.0
+for group in (trying.app, study.app, sweep.app, sets.app, trial.app, release.app, archives.app):
     app.add_typer(group)
 app.add_typer(plan.app, name="plan")
 app.add_typer(comparing.app, name="reader")
@@ -27,6 +31,8 @@ app.add_typer(comparing.app, name="reader")
 
 def main() -> None:
     """Runs the command line; a refusal is one line on stderr and exit code 2."""
+    if together() and sys.argv[1:2] != ["train"]:
+        _refuse_together()
     try:
         app(standalone_mode=False)
     except ScansynthError as fault:
@@ -43,6 +49,15 @@ def main() -> None:
             raise
         console.refuse(f"{fault.filename}: {fault.strerror}; fix this and run the same command again")
         sys.exit(2)
+
+
+def _refuse_together() -> None:
+    """Refuses what torchrun cannot start: once, and the other processes wait until torchrun ends them."""
+    if os.environ["RANK"] == "0":
+        console.refuse("torchrun is for scansynth train alone; start other commands without it")
+    else:
+        time.sleep(_WAIT_SECONDS)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,10 @@ class CheckpointError(TrainingError):
     """A checkpoint or weight file is missing, damaged or of another recipe."""
 
 
+class RankError(TrainingError):
+    """Another process of a training on several is gone, or this one cannot take part."""
+
+
 class EvidenceError(ScansynthError):
     """Images cannot be judged: too few, constant, or of another size."""
 

@@ -119,12 +119,12 @@ def recipe_names() -> list[str]:
     return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
 
 
-def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """`base` updated with `changes`, table by table."""
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
 
 
@@ -148,4 +148,4 @@ def load_recipe(name: str, overrides: dict[str, Any] | None = None, base: Path =
         raise ConfigError(
             f"there is no recipe {name}; known are {', '.join(recipe_names())}, or a path to a .toml file"
         )
-    return parse(Recipe, _merge(values, overrides or {}), f"recipe {name}")
+    return parse(Recipe, merge(values, overrides or {}), f"recipe {name}")

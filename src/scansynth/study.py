@@ -84,6 +84,10 @@ class Study:
         """Folders of all trainings, by name."""
         return tuple(sorted((self.folder / "gan").glob("*")))
 
+    def sweep(self, name: str) -> Path:
+        """Folder of a sweep over settings of the recipe."""
+        return self.folder / "sweeps" / name
+
     def synthetic(self, name: str | None = None) -> Path:
         """Folder of one synthetic set; the configured one by default."""
         return self.folder / "synthetic" / (name or self.config.synthetic.name)

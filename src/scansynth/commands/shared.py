@@ -33,6 +33,11 @@ def surroundings(key: InstitutionKey, *, even_if_collapsed: bool = False) -> Sur
     return Surroundings(key, console.bar, console.say, console.warn, even_if_collapsed)
 
 
+def together() -> bool:
+    """Whether torchrun started this process beside others."""
+    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
 def use_device(study: Study) -> None:
     """Lets all networks of this process and of its workers compute where the study says.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scansynth import console
-from scansynth.commands.shared import KeyFile, StudyFolder, one_stage, surroundings, use_device
+from scansynth.commands.shared import KeyFile, StudyFolder, one_stage, surroundings, together, use_device
 
 if TYPE_CHECKING:
     from scansynth.dicom.deidentify import InstitutionKey
@@ -149,8 +150,37 @@ def ingest(study: StudyFolder, key: KeyFile = None) -> None:
 
 @app.command()
 def train(study: StudyFolder, key: KeyFile = None) -> None:
-    """Trains the generator, or resumes an interrupted run."""
-    one_stage(study, "train", key, lambda opened: opened.run().parent, f"scansynth generate {study}")
+    """Trains the generator, or resumes an interrupted run; under torchrun on many processes together."""
+
+    def alone() -> None:
+        one_stage(study, "train", key, lambda opened: opened.run().parent, f"scansynth generate {study}")
+
+    if not together():
+        alone()
+        return
+    from scansynth.learning import ranks
+
+    with ranks.joined():
+        if ranks.first():
+            alone()
+        elif not _follow(study):
+            sys.exit(2)
+
+
+def _follow(folder: Path) -> bool:
+    """Trains beside the first of the processes that torchrun started; whether it ended well."""
+    from scansynth.gan.run import prepare
+    from scansynth.gan.together import follow
+    from scansynth.gan.training_job import TrainingJob
+    from scansynth.learning.device import pick_device
+    from scansynth.study import open_study
+
+    def job() -> TrainingJob:
+        opened = open_study(folder)
+        use_device(opened)
+        return prepare(opened).job
+
+    return follow(job, pick_device, lambda line: None)
 
 
 @app.command()

@@ -7,6 +7,7 @@ parameters are drawn apart from being applied, so that a draw can be repeated.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -54,6 +55,10 @@ class AugmentationDraw:
     left_right: Tensor
     up_down: Tensor
     radians: Tensor
+
+    def part(self, take: Callable[[Tensor], Tensor]) -> AugmentationDraw:
+        """The parameters of some of the images."""
+        return AugmentationDraw(take(self.left_right), take(self.up_down), take(self.radians))
 
 
 def plan_augmentation(asked: AugmentationSettings, permitted: Permission) -> AugmentationPlan:

@@ -29,6 +29,7 @@ from scansynth.gan.models.family import Batch, Form, Networks
 from scansynth.gan.sampling import Latent, images_of
 from scansynth.gan.start import history_for, optimiser_for, shapes_of
 from scansynth.gan.state import FIGURES, TrainingState
+from scansynth.learning import ranks
 from scansynth.learning.device import Device
 from scansynth.recipe import Recipe
 
@@ -130,6 +131,8 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch h
 def training_bytes(recipe: Recipe, form: Form, images: int, batch: int, device: Device) -> MemoryNeed:
     """What a training needs at its highest; allocates nothing, draws nothing, and takes part of a second.
 
+    On several ranks it is what each of them needs, with its share of the batch.
+
     Args:
         recipe: Networks, losses, replay, moving average.
         form: What the networks are built for.
@@ -138,12 +141,12 @@ def training_bytes(recipe: Recipe, form: Form, images: int, batch: int, device: 
         device: Where it is to run. Counted is always what a CPU would hold in that precision: a GPU keeps the same
             tensors, and needs some more for its libraries.
     """
-    count = min(batch, images)
+    count = -(-min(batch, images) // ranks.count())
     counted = Device("cpu", device.name, device.precision, device.channels_last)
     family = family_of(recipe)
     networks, average = _shapes(recipe, form, counted)
     shape = (form.channels + family.masks, *form.shape)
-    with FakeTensorMode(allow_non_fake_inputs=True), _LiveBytes() as live:
+    with ranks.apart(), FakeTensorMode(allow_non_fake_inputs=True), _LiveBytes() as live:
         state = _empty_state(recipe, form, counted, networks, average)
         live.most = held = live.now
         latent = _latent(count, networks.noise)
@@ -236,14 +239,14 @@ def available_bytes(device: Device, root: Path = Path("/")) -> int:
 
     Args:
         device: A GPU answers for itself. For a CPU it is what the system can give without swapping, or what the
-            container or service may still take, where that is less.
+            container or service may still take, where that is less; an equal part of it for each rank on it.
         root: Where the system's files lie.
     """
     if device.kind == "cuda":
         place = device.torch_device
         idle = torch.cuda.memory_reserved(place) - torch.cuda.memory_allocated(place)
         return int(torch.cuda.mem_get_info(place)[0]) + idle
-    return min(_system_left(root), *_groups_left(root), sys.maxsize)
+    return min(_system_left(root), *_groups_left(root), sys.maxsize) // ranks.on_this_machine()
 
 
 def _system_left(root: Path) -> int:

@@ -37,6 +37,11 @@ def new_history(capacity: int, shape: tuple[int, int, int], like: Tensor) -> Rep
     return ReplayHistory(like.new_zeros((capacity, *shape)), like.new_zeros(capacity, dtype=torch.int64))
 
 
+def past_among(share: float, count: int) -> int:
+    """How many of `count` fakes are past ones."""
+    return min(max(1, round(share * count)), count - 1)
+
+
 @torch.no_grad()
 def exchange(
     history: ReplayHistory, fakes: Tensor, labels: Tensor, share: float, random: torch.Generator
@@ -63,7 +68,7 @@ def exchange(
         history.labels[history.filled : history.filled + fresh] = labels[:fresh]
         history.filled += fresh
         return ((fakes, labels),)
-    past = min(max(1, round(share * count)), count - 1)
+    past = past_among(share, count)
     drawn = torch.randperm(capacity, generator=random)[:past].to(fakes.device)
     recalled = history.images[drawn].to(fakes.dtype), history.labels[drawn]
     # The fakes that gave way go into the places that were drawn: each is shown once, now or later.

@@ -24,8 +24,11 @@ from scansynth.gan.response import WORDS, next_change, recipe_after
 from scansynth.gan.scores import write_scores
 from scansynth.gan.standing import described_run, train_inputs, train_settings
 from scansynth.gan.state import TrainingState
-from scansynth.gan.training_loop import TrainingJob, collapsed_for_good, gets_no_better, train
+from scansynth.gan.together import begin_together, check_shares
+from scansynth.gan.training_job import TrainingJob
+from scansynth.gan.training_loop import collapsed_for_good, gets_no_better, train
 from scansynth.gan.weights import FACTS, GeneratorFacts, save_generator
+from scansynth.learning import ranks
 from scansynth.learning.device import Device
 from scansynth.ledger import Use
 from scansynth.recipe import Change
@@ -66,6 +69,8 @@ class Preparation:
 def train_run(study: Study, device: Device, progress: Progress, warn: Callable[[str], None]) -> StageRecord:
     """Trains the configured run, or goes on with it, and writes its generator and its scores of real images.
 
+    On several ranks this is what the first one does; see `together.follow` for the others.
+
     A run of another recipe or cohort under the same name is set aside, never overwritten. A run that has ended is
     trained no further: what it writes is written again.
 
@@ -76,9 +81,11 @@ def train_run(study: Study, device: Device, progress: Progress, warn: Callable[[
     """
     ready = prepare(study)
     job = ready.job
+    check_shares(job)
     _check_memory(job, device, warn)
     _set_aside(job, device, warn)
     _describe(ready, device)
+    begin_together(job, device)
     state = train(job, device, progress, warn)
     _keep(job, state, ready.classes)
     asked = score_reals(study, ready, state)
@@ -302,10 +309,11 @@ def _set_aside(job: TrainingJob, device: Device, warn: Callable[[str], None]) ->
         return
     before = described_run(job.folder)
     if before.get("identity") == job.identity:
-        if (before.get("device"), before.get("precision")) != (_words(device), device.precision):
+        now = (_words(device), device.precision, ranks.count())
+        if (before.get("device"), before.get("precision"), before.get("ranks", 1)) != now:
             warn(
-                "the run continues on different hardware: its weights will differ in their last bits from those of an "
-                "uninterrupted run"
+                "the run continues on different hardware, or on another number of ranks: its weights will differ in "
+                "their last bits from those of an uninterrupted run"
             )
         return
     number = 1
@@ -331,6 +339,7 @@ def _describe(ready: Preparation, device: Device) -> None:
             "images_total": job.total,
             "device": _words(device),
             "precision": device.precision,
+            "ranks": ranks.count(),
             "classes": list(ready.classes),
             "roles_in_training": sorted({role for part in ready.read for role in part.roles}),
             "train_images": len(reals.cases),

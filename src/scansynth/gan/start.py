@@ -13,6 +13,7 @@ from scansynth.gan.models.families import family_of
 from scansynth.gan.models.family import Family, Form, Networks
 from scansynth.gan.replay import ReplayHistory, new_history
 from scansynth.gan.state import FIGURES, TrainingState
+from scansynth.learning import ranks
 from scansynth.learning.device import Device
 from scansynth.recipe import Recipe
 from scansynth.seeds import derive_seed
@@ -71,9 +72,12 @@ def shapes_of(family: Family, form: Form) -> Networks:
 
 
 def optimiser_for(network: nn.Module, recipe: Recipe) -> torch.optim.Adam:
-    """Adam, Kingma and Ba 2015 (arXiv 1412.6980), all weights in one kernel."""
+    """Adam, Kingma and Ba 2015 (arXiv 1412.6980), all weights in one kernel, on the gradients of all ranks."""
     settings = recipe.optimiser
-    return torch.optim.Adam(network.parameters(), settings.learning_rate, settings.betas, fused=True)
+    optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate, settings.betas, fused=True)
+    if ranks.count() > 1:
+        optimiser.register_step_pre_hook(ranks.average_gradients)
+    return optimiser
 
 
 def history_for(recipe: Recipe, family: Family, form: Form, device: Device) -> ReplayHistory | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
@@ -10,7 +12,7 @@ from scansynth.gan import losses, replay
 from scansynth.gan.losses import LossSettings
 from scansynth.gan.models.family import Batch
 from scansynth.gan.state import TrainingState
-from scansynth.learning import ema
+from scansynth.learning import ema, ranks
 from scansynth.learning.device import Device
 from scansynth.recipe import Recipe
 
@@ -20,8 +22,8 @@ def round_of_steps(
 ) -> Tensor:
     """Updates both networks once; changes `state`.
 
-    The fakes are made once: the discriminator sees them cut off from the generator, the generator sees them
-    judged by the discriminator as it is after its step.
+    The fakes are made once: the discriminator sees them cut off from the generator, the generator sees what the
+    discriminator says after its step.
 
     Args:
         state: Networks, optimisers, history.
@@ -31,21 +33,22 @@ def round_of_steps(
         device: Precision.
 
     Returns:
-        (4,) on the device, the figures of `state.FIGURES`: both losses, and the mean probability of being real that
-        the discriminator gives reals and fakes. Nothing waits for the device here.
+        (4,) on the device, the figures of `state.FIGURES`: both losses, and how real the discriminator calls reals and
+        fakes, a mean probability. Nothing waits for the device here.
     """
     with device.autocast():
         fakes = state.generator(batch.noise, batch.labels)
 
-    shown: tuple[tuple[Tensor, Tensor], ...] = ((fakes.detach(), batch.labels),)
+    shown: Sequence[tuple[Tensor, Tensor]] = [(fakes.detach(), batch.labels)]
     if state.history is not None:
-        shown = replay.exchange(state.history, *shown[0], recipe.replay.share, batch.random)
+        made = ranks.whole(fakes.detach()), ranks.whole(batch.labels)  # every rank keeps the same history
+        mixed = replay.exchange(state.history, *made, recipe.replay.share, batch.random)
+        shown = [(ranks.own(images), ranks.own(labels)) for images, labels in mixed]
     with device.autocast(), parametrize.cached():  # normalises the weights once for all
         real_logits = state.discriminator(batch.real, batch.labels)
         fake_logits = torch.cat([state.discriminator(*part) for part in shown])
         penalty = _penalty(state, batch, settings)
-    loss_d = losses.discriminator_loss(real_logits, fake_logits, settings)
-    # What is told of the round is the loss without the penalty, so that curves with and without it compare.
+    loss_d = losses.discriminator_loss(real_logits, fake_logits, settings)  # told without the penalty: curves compare
     pulled = loss_d if penalty is None else loss_d + penalty
     state.discriminator_optimiser.zero_grad()
     pulled.backward()  # type: ignore[no-untyped-call]  # torch's stub has no types here
@@ -61,7 +64,7 @@ def round_of_steps(
     state.discriminator.requires_grad_(True)
 
     if state.average is not None:
-        ema.update(state.average, state.generator, ema.decay_for(len(batch.real), recipe.ema.half_life_images))
+        ema.update(state.average, state.generator, ema.decay_for(batch.count, recipe.ema.half_life_images))
     said = [real_logits.detach().float().sigmoid().mean(), fake_logits.detach().float().sigmoid().mean()]
     return torch.stack([loss_d.detach(), loss_g.detach(), *said])
 
@@ -72,7 +75,7 @@ def _penalty(state: TrainingState, batch: Batch, settings: LossSettings) -> Tens
     It is taken every few steps and scaled up by that number: lazy regularisation, Karras et al. 2020
     (arXiv 1912.04958), appendix B.
     """
-    if not settings.penalty or (batch.seen // len(batch.real)) % settings.penalty_every:
+    if not settings.penalty or (batch.seen // batch.count) % settings.penalty_every:
         return None
     weight = 0.5 * settings.penalty * settings.penalty_every
     return weight * losses.gradient_penalty(state.discriminator, batch.real, batch.labels)

@@ -7,114 +7,37 @@ have drawn. A collapse ends an attempt: the next one goes on from a healthy chec
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from scansynth.config import TrackingSettings
 from scansynth.console import Progress
 from scansynth.data import augment
 from scansynth.errors import Interrupted, TrainingError
-from scansynth.files import sha256_bytes, sha256_json
 from scansynth.gan import choice, run_log, showing
-from scansynth.gan.collapse import SAMPLES, STEPPED, CollapseMonitor, RealImages, look, new_monitor
-from scansynth.gan.health import Level, judge
+from scansynth.gan.collapse import CollapseMonitor, look
+from scansynth.gan.health import Level, from_plain, judge, to_plain
 from scansynth.gan.models.families import family_of
-from scansynth.gan.models.family import Batch, Form
+from scansynth.gan.models.family import Batch
 from scansynth.gan.response import WORDS, next_change, recipe_after, with_change
-from scansynth.gan.sampling import Latent, noise_of
+from scansynth.gan.sampling import Latent
 from scansynth.gan.start import new_state, shapes_of
 from scansynth.gan.state import FIGURES, TrainingState, changes_in, finite, restore, to_checkpoint
-from scansynth.learning import checkpoint
+from scansynth.gan.training_job import TrainingJob
+from scansynth.gan.watch import Watch, new_watch
+from scansynth.learning import checkpoint, ranks
 from scansynth.learning.device import Device
 from scansynth.learning.interruption import interruption
 from scansynth.learning.tracking import open_trackers
 from scansynth.recipe import Recipe
-from scansynth.seeds import derive_seed, generator
+from scansynth.seeds import derive_seed
 
 _CHECK_EVERY = 16
 """Rounds between two checks that the losses are still numbers: a check waits for the device."""
-
-
-@dataclass(frozen=True)
-class TrainingJob:
-    """One training of one generator.
-
-    Attributes:
-        folder: The run's folder.
-        images: Real images of the train role, uint16 (n, channels, rows, columns), 0..65535 for -1..1; the last
-            channel is the lesion mask where the recipe's family wants it.
-        labels: int64 (n,), class of each.
-        patients: Of how many patients the images are.
-        form: What the networks are built for.
-        watched: Real images that the variety is compared with.
-        chosen_on: Real images that the state to draw from is chosen on; none: the last one is taken.
-        recipe: Networks, losses, schedule.
-        plan: What augmentation does.
-        seed: The study's seed.
-        inputs: Digest of the cohort; a checkpoint of another one is refused.
-        tracking: Which trackers, and whether real images may go there.
-        wandb_mode: `offline`, `online` or `disabled`.
-        checkpoint_minutes: Longest time between two checkpoints.
-        keep: Healthy checkpoints that stay.
-    """
-
-    folder: Path
-    images: NDArray[np.uint16]
-    labels: NDArray[np.int64]
-    patients: int
-    form: Form
-    watched: RealImages
-    chosen_on: choice.TuneImages | None
-    recipe: Recipe
-    plan: augment.AugmentationPlan
-    seed: int
-    inputs: str
-    tracking: TrackingSettings
-    wandb_mode: str
-    checkpoint_minutes: float
-    keep: int
-
-    @property
-    def batch(self) -> int:
-        """Images in a step: the recipe's, or all there are."""
-        return min(self.recipe.schedule.batch, len(self.images))
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Whole batches in one pass over the images."""
-        return len(self.images) // self.batch
-
-    @property
-    def total(self) -> int:
-        """Real images until the end."""
-        return self.recipe.schedule.epochs * self.steps_per_epoch * self.batch
-
-    @property
-    def checkpoints(self) -> Path:
-        """Where its checkpoints lie."""
-        return self.folder / "checkpoints"
-
-    @functools.cached_property
-    def identity(self) -> str:
-        """Digest of all that decides about the result; of the images too, so that other classes are another run."""
-        return sha256_json(
-            {
-                "recipe": self.recipe.model_dump(mode="json"),
-                "seed": self.seed,
-                "inputs": self.inputs,
-                "images": sha256_bytes(np.ascontiguousarray(self.images).tobytes()),
-                "labels": sha256_bytes(self.labels.tobytes()),
-                "augmentation": self.plan.applied,
-            }
-        )
 
 
 def train(job: TrainingJob, device: Device, progress: Progress, warn: Callable[[str], None]) -> TrainingState:
@@ -130,9 +53,9 @@ def train(job: TrainingJob, device: Device, progress: Progress, warn: Callable[[
         CheckpointError: There are checkpoints, and none can be used.
         StorageError: The disk is full; the last checkpoint is intact.
     """
-    monitor, chooser = _new_monitor(job, device), _new_chooser(job, device)
+    watch = new_watch(job, device) if ranks.first() else None
     while True:
-        state = train_attempt(job, monitor, chooser, device, progress, warn)
+        state = train_attempt(job, watch, device, progress, warn)
         if state is not None:
             return state
 
@@ -150,14 +73,11 @@ def gets_no_better(state: TrainingState, job: TrainingJob) -> bool:
 
 
 def train_attempt(
-    job: TrainingJob,
-    monitor: CollapseMonitor,
-    chooser: choice.Chooser | None,
-    device: Device,
-    progress: Progress,
-    warn: Callable[[str], None],
+    job: TrainingJob, watch: Watch | None, device: Device, progress: Progress, warn: Callable[[str], None]
 ) -> TrainingState | None:
     """One attempt: until the schedule's end, or until a collapse; none when another attempt is to follow.
+
+    On several ranks all run it; the first one looks and writes, and the others do as it says (`watch` is none there).
 
     Raises:
         See `train`.
@@ -169,79 +89,111 @@ def train_attempt(
     labels = torch.from_numpy(job.labels).to(device.torch_device)
 
     # Networks, and where an earlier session or attempt left them.
-    found = checkpoint.load_newest(job.checkpoints, job.identity, warn)
+    found = checkpoint.load_newest(job.checkpoints, job.identity, warn) if ranks.first() else None
+    found = checkpoint.of_the_first(found)
     recipe = recipe_after(job.recipe, changes_in(found))
-    family, length = family_of(recipe), monitor.latent.noise.shape[1]
+    family, length = family_of(recipe), shapes_of(family_of(job.recipe), job.form).noise
     state = new_state(recipe, job.form, job.seed, device, job.images, job.patients)
     if found is not None:
         restore(state, found)
-    run_log.cut(job.folder, state.attempt, state.images)
-
-    # What watches.
-    run_config = recipe.model_dump(mode="json")
-    watching = open_trackers(job.tracking, job.folder, run_config, state.images, job.wandb_mode, state.attempt)
 
     # Rounds.
     order, order_epoch, note = torch.empty(0), -1, ""
-    with watching as trackers, interruption() as stop_asked:
-        show = showing.Show(job.folder, trackers, monitor.latent, warn)
-        showing.real_images(show, job.images, job.seed, to_trackers=job.tracking.real_images)
+    with _open_show(job, watch, state, recipe, warn) as show, interruption() as asked_to_stop:
         clock = logged_at = saved_at = time.monotonic()
         logged = state.images
-        while state.images < job.total and not collapsed_for_good(state, job) and not gets_no_better(state, job):
+        while state.images < job.until and not collapsed_for_good(state, job) and not gets_no_better(state, job):
             step = state.images // batch
             epoch, place = divmod(step, job.steps_per_epoch)
             if epoch != order_epoch:
                 shuffle = torch.Generator().manual_seed(derive_seed(job.seed, "epoch", epoch))
                 order, order_epoch = torch.randperm(len(data), generator=shuffle).to(device.torch_device), epoch
             random = torch.Generator().manual_seed(derive_seed(job.seed, "step", step))
-            chosen = order[place * batch : (place + 1) * batch]
+            chosen = ranks.own(order[place * batch : (place + 1) * batch])
             real = _signed(data[chosen])
             if not job.plan.nothing:
-                real = augment.apply(real, augment.draw(job.plan, batch, random))
-            noise = torch.randn(batch, length, generator=random).to(device.torch_device)
+                real = augment.apply(real, augment.draw(job.plan, batch, random).part(ranks.own))
+            noise = ranks.own(torch.randn(batch, length, generator=random)).to(device.torch_device)
             given = Batch(real, labels[chosen], noise, random, state.images, job.total)
-            state.sums += family.step(state, given, recipe, device)
+            state.sums += ranks.mean(family.step(state, given, recipe, device))
 
             # What is due.
             seen, state.images, state.rounds = state.images, state.images + batch, state.rounds + 1
-            now, stop = time.monotonic(), stop_asked()
+            now = time.monotonic()
+            stop, late = ranks.any_of(asked_to_stop(), now - saved_at > 60.0 * job.checkpoint_minutes)
             state.seconds, clock = state.seconds + now - clock, now
-            ended = state.images >= job.total
+            ended = state.images >= job.until
             point = ended or _due(seen, state.images, schedule.healthy_every_images)
             choosing = recipe.choice.on and (ended or _due(seen, state.images, recipe.choice.every_images))
             looking = point or choosing or _due(seen, state.images, schedule.log_every_images)
-            saving = point or stop or now - saved_at > 60.0 * job.checkpoint_minutes
+            saving = point or stop or late
             if (step % _CHECK_EVERY == 0 or looking or saving) and not finite(state):
                 raise _no_numbers(state.images)
             if looking:
                 figures = dict(zip(FIGURES, (state.sums / state.rounds).tolist(), strict=True))
                 figures["images_per_second"] = (state.images - logged) / (now - logged_at)
-                before, figures = state.health, _look(job, state, monitor, figures)
-                if choosing and chooser is not None:
-                    figures |= _choose(state, chooser)
-                    ended = ended or gets_no_better(state, job)
-                note = showing.figures(show, state, figures, job.steps_per_epoch * batch)
-                showing.alarm(show, state, before)
+                if watch is not None and show is not None:
+                    before, figures = state.health, _look(job, state, watch.monitor, figures)
+                    if choosing and watch.chooser is not None:
+                        figures |= _choose(state, watch.chooser)
+                    note = showing.figures(show, state, figures, job.steps_per_epoch * batch)
+                    showing.alarm(show, state, before)
+                _agree(state)
+                ended = ended or gets_no_better(state, job)
                 state.sums.zero_()
                 state.rounds, logged, logged_at = 0, state.images, time.monotonic()
                 if state.health.level is Level.CRITICAL and recipe.collapse.respond:
-                    begins_at = _go_back(job, state, recipe, device, warn)
+                    begins_at = ranks.told(_go_back(job, state, recipe, device, warn) if ranks.first() else None)
                     if begins_at is not None and stop:
                         raise _stopped(begins_at, job.total)
                     if begins_at is not None:
                         return None
                     ended = saving = True
-            if ended or _due(seen, state.images, schedule.grid_every_images):
+            if show is not None and (ended or _due(seen, state.images, schedule.grid_every_images)):
                 showing.generated_images(show, state)
             if saving or ended:
-                kept = to_checkpoint(state, point=point)
-                checkpoint.save(job.checkpoints, kept, job.identity, job.keep)
+                if ranks.first():
+                    kept = to_checkpoint(state, point=point)
+                    checkpoint.save(job.checkpoints, kept, job.identity, job.keep)
                 saved_at = time.monotonic()
             progress(state.images, job.total, note)
             if stop and not ended:
                 raise _stopped(state.images, job.total)
     return state
+
+
+@contextlib.contextmanager
+def _open_show(
+    job: TrainingJob, watch: Watch | None, state: TrainingState, recipe: Recipe, warn: Callable[[str], None]
+) -> Iterator[showing.Show | None]:
+    """Where figures and pictures of an attempt go; none on a rank that writes nothing."""
+    if watch is None:
+        yield None
+        return
+    run_log.cut(job.folder, state.attempt, state.images)
+    run_config = recipe.model_dump(mode="json")
+    watching = open_trackers(job.tracking, job.folder, run_config, state.images, job.wandb_mode, state.attempt)
+    with watching as trackers:
+        show = showing.Show(job.folder, trackers, watch.monitor.latent, warn)
+        showing.real_images(show, job.images, job.seed, to_trackers=job.tracking.real_images)
+        yield show
+
+
+def _agree(state: TrainingState) -> None:
+    """Gives all ranks what the look of the first one found, and checks that they still train the same networks.
+
+    Raises:
+        TrainingError: They do not.
+    """
+    if ranks.count() == 1:
+        return
+    said = ranks.told({"health": to_plain(state.health), "looks_since_best": state.looks_since_best})
+    state.health, state.looks_since_best = from_plain(said["health"]), said["looks_since_best"]
+    if ranks.drifted([*state.generator.parameters(), *state.discriminator.parameters()]):
+        raise TrainingError(
+            f"the weights of the ranks are no longer the same at {state.images:,} images; the last checkpoint is "
+            "intact: use machines of one kind with the same versions, and train again"
+        )
 
 
 def _signed(stored: Tensor) -> Tensor:
@@ -264,35 +216,6 @@ def _no_numbers(images: int) -> TrainingError:
         f"the losses are no longer finite numbers at {images:,} images; the last checkpoint is intact: "
         "set a lower optimiser.learning_rate under generator.overrides in study.toml and train again"
     )
-
-
-def _new_monitor(job: TrainingJob, device: Device) -> CollapseMonitor:
-    """A monitor with noise of its own, from negative numbers: no image of a set is. Classes as in the training."""
-    length = shapes_of(family_of(job.recipe), job.form).noise
-    drawn = torch.stack([noise_of(job.seed, -1 - index, length) for index in range(SAMPLES + STEPPED)])
-    labels = torch.from_numpy(np.resize(generator(job.seed, "looked at").permutation(job.labels), SAMPLES))
-    latent = Latent(drawn[:SAMPLES], labels).to(device.torch_device)
-    try:
-        heeded = family_of(job.recipe).labelled
-        watched = job.watched if heeded else replace(job.watched, labels=())
-        return new_monitor(watched, latent, drawn[SAMPLES:].to(device.torch_device), job.seed)
-    except ValueError as fault:
-        raise TrainingError(
-            f"{fault}; look at the pixels of the scans, and at cohort.hu_window or percentiles"
-        ) from None
-
-
-def _new_chooser(job: TrainingJob, device: Device) -> choice.Chooser | None:
-    """What the state to draw from is chosen with; none where the recipe or the cohort has none.
-
-    Its noise is of negative numbers beyond those of the monitor.
-    """
-    if job.chosen_on is None or not job.recipe.choice.on:
-        return None
-    length, first = shapes_of(family_of(job.recipe), job.form).noise, SAMPLES + STEPPED + 1
-    drawn = torch.stack([noise_of(job.seed, -first - index, length) for index in range(choice.MADE)])
-    labels = torch.from_numpy(np.resize(generator(job.seed, "chosen on").permutation(job.labels), choice.MADE))
-    return choice.new_chooser(job.chosen_on, Latent(drawn, labels).to(device.torch_device), job.seed)
 
 
 def _choose(state: TrainingState, chooser: choice.Chooser) -> dict[str, float]:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from scansynth.errors import CheckpointError
 from scansynth.files import NEW, new_directory, read_json, sha256_bytes, sha256_json, write_bytes, write_json
+from scansynth.learning import ranks
 
 FORMAT = 5
 _TENSORS = "tensors.safetensors"
@@ -171,6 +172,20 @@ def read_weights(data: bytes, name: str) -> dict[str, Tensor]:
         return safetensors.torch.load(data)
     except SafetensorError as fault:
         raise CheckpointError(f"{name} is not a safetensors file; nothing else is ever loaded") from fault
+
+
+def of_the_first(checkpoint: Checkpoint | None) -> Checkpoint | None:
+    """What the first rank has, on all ranks: they need not see its disk at the same moment."""
+    if ranks.count() == 1:
+        return checkpoint
+    facts: dict[str, Any] = {}
+    if checkpoint is not None:
+        facts = {name: getattr(checkpoint, name) for name in ("images", "state", "attempt", "healthy")}
+    facts = ranks.told(facts)
+    if not facts:
+        return None
+    data = ranks.told_bytes(b"" if checkpoint is None else weights_bytes(checkpoint.tensors))
+    return Checkpoint(tensors=safetensors.torch.load(data), **facts)
 
 
 def _kept(folder: Path) -> list[Path]:

@@ -12,6 +12,9 @@ import torch
 from scansynth.config import DEVICE, DEVICE_FORM
 from scansynth.errors import ConfigError
 
+LOCAL_RANK = "LOCAL_RANK"
+"""Environment variable of torchrun: which of this machine's processes it is."""
+
 
 @dataclass(frozen=True)
 class Device:
@@ -66,12 +69,15 @@ def pick_device() -> Device:
 
 
 def _gpu(asked: str) -> Device:
-    """A GPU: `auto` and `cuda` are the first.
+    """A GPU: `auto` and `cuda` are the first, or under torchrun the one of this process.
 
     Raises:
-        ConfigError: It is not there.
+        ConfigError: It is not there, or is to serve several processes.
     """
-    index, count = int(asked.partition(":")[2] or 0), torch.cuda.device_count()
+    place = os.environ.get(LOCAL_RANK, "0")  # of several processes on one machine each has a GPU of its own
+    if place != "0" and ":" in asked:
+        raise ConfigError(f"device {asked} is one GPU, and torchrun started several processes: set device to cuda")
+    index, count = int(asked.partition(":")[2] or place), torch.cuda.device_count()
     if index >= count:
         there = {0: "no GPU that torch can use", 1: "one GPU, cuda:0"}.get(
             count, f"the GPUs cuda:0 to cuda:{count - 1}"

@@ -29,7 +29,7 @@ from scansynth.gan.models.family import Batch, Family, Networks
 from scansynth.gan.modulated import SLOPE, Modulated, linear, scales_of
 from scansynth.gan.relativistic import pairing_loss, slope_penalty, sureness
 from scansynth.gan.state import TrainingState
-from scansynth.learning import ema
+from scansynth.learning import ema, ranks
 from scansynth.learning.device import Device
 from scansynth.recipe import Change, Recipe
 
@@ -302,12 +302,15 @@ class Discriminator(nn.Module):
         """(n, 1): mean standard deviation over groups of images, Karras et al. 2018 (arXiv 1710.10196), section 3."""
         if not self.training:
             return self.deviation.expand(len(x), 1)
-        size = next(size for size in range(_GROUP, 0, -1) if len(x) // parts % size == 0)
-        groups = x.float().reshape(-1, size, x[0].numel())
+        share = len(x) // parts
+        size = next(size for size in range(_GROUP, 0, -1) if share * ranks.count() % size == 0)
+        lies_apart = share % size > 0  # groups of images on several ranks
+        groups = (ranks.whole(x.float(), parts) if lies_apart else x.float()).reshape(-1, size, x[0].numel())
         found = (groups.var(1, correction=0) + 1e-8).sqrt().mean(1)
         with torch.no_grad():
-            self.deviation.lerp_(found.mean(), _MEMORY)
-        return found.repeat_interleave(size)[:, None]
+            self.deviation.lerp_(ranks.mean(found.mean()), _MEMORY)
+        spread = found.repeat_interleave(size)[:, None]
+        return ranks.own(spread, parts) if lies_apart else spread
 
 
 def _zero_bias(layer: nn.Conv2d | nn.Linear) -> None:
@@ -333,7 +336,7 @@ def round_of_steps(
     state: TrainingState, batch: Batch, settings: LossSettings, recipe: Recipe, device: Device
 ) -> Tensor:
     """Updates both networks once; see `Family.step`."""
-    discriminator, count = state.discriminator, len(batch.real)
+    discriminator, count = state.discriminator, batch.count
     assert isinstance(discriminator, Discriminator)  # built by this family
     rate = recipe.optimiser.learning_rate * rate_at(batch.seen, batch.total, count)
     for optimiser, times in ((state.generator_optimiser, 1.0), (state.discriminator_optimiser, settings.rate)):
@@ -353,7 +356,8 @@ def round_of_steps(
     loss_d = pairing_loss(real, fake, settings.dense)
     pulled = loss_d
     if batch.seen // count % settings.penalty_every == 0:
-        signs = torch.randint(0, 2, (2 * count, real.shape[1] - 1), generator=batch.random).to(real) * 2.0 - 1.0
+        signs = ranks.own(torch.randint(0, 2, (2 * count, real.shape[1] - 1), generator=batch.random), parts=2)
+        signs = signs.to(real) * 2.0 - 1.0
         # half gamma (R1 + R2), and the mean over reals and fakes is half of R1 + R2
         pulled = loss_d + discriminator.strength * settings.penalty_every * slope_penalty(
             logits_of, bands, signs, settings.dense
@@ -362,7 +366,7 @@ def round_of_steps(
     pulled.backward()  # type: ignore[no-untyped-call]  # torch's stub has no types here
     state.discriminator_optimiser.step()
     if batch.seen >= _WARM_UP * count:  # until then nothing is sure, and nothing follows from it
-        follow(discriminator, sureness(real.detach(), fake.detach()), settings)
+        follow(discriminator, ranks.mean(sureness(real.detach(), fake.detach())), settings)
 
     discriminator.requires_grad_(False)  # its gradients would be thrown away
     with device.autocast():

@@ -17,6 +17,7 @@ from torch.nn.utils import parametrizations, parametrize
 
 from scansynth.config import Settings
 from scansynth.errors import ConfigError
+from scansynth.gan.batch_norm import BatchNorm2d
 from scansynth.gan.losses import LossSettings
 from scansynth.gan.models.family import Batch, Family, Form, Networks
 from scansynth.gan.state import TrainingState
@@ -157,8 +158,8 @@ def build_generator(shape: tuple[int, int], channels: int, settings: NetworkSett
     smallest = (shape[0] >> levels, shape[1] >> levels)
     layers: list[nn.Module] = [nn.ConvTranspose2d(settings.noise, stages[0], smallest, 1, 0, bias=False)]
     for before, after in itertools.pairwise(stages):
-        layers += [nn.BatchNorm2d(before), nn.ReLU(), nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)]
-    layers += [nn.BatchNorm2d(stages[-1]), nn.ReLU(), nn.ConvTranspose2d(stages[-1], channels, 4, 2, 1), nn.Tanh()]
+        layers += [BatchNorm2d(before), nn.ReLU(), nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)]
+    layers += [BatchNorm2d(stages[-1]), nn.ReLU(), nn.ConvTranspose2d(stages[-1], channels, 4, 2, 1), nn.Tanh()]
     generator = _Generator(*layers)
     generator.apply(_initialise)
     return generator
@@ -181,7 +182,7 @@ def build_discriminator(shape: tuple[int, int], channels: int, settings: Network
     for before, after in itertools.pairwise(stages):
         layers.append(nn.Conv2d(before, after, 4, 2, 1, bias=settings.spectral_norm))
         if not settings.spectral_norm:
-            layers.append(nn.BatchNorm2d(after))
+            layers.append(BatchNorm2d(after))
         layers.append(nn.LeakyReLU(0.2))
     layers += [nn.Conv2d(stages[-1], 1, (shape[0] >> levels, shape[1] >> levels), 1, 0)]
     discriminator = _Discriminator(*layers)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from scansynth.config import Settings
 from scansynth.gan.state import TrainingState
+from scansynth.learning import ranks
 from scansynth.learning.device import Device
 from scansynth.recipe import Change, Recipe
 
@@ -56,7 +57,7 @@ class Networks:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one round trains on.
+    """What one round trains on; on several ranks, this rank's rows of it.
 
     Attributes:
         real: Augmented real images (n, channels, rows, columns) in [-1, 1], on the device; with `Family.masks` the last
@@ -64,7 +65,8 @@ class Batch:
         labels: (n,) int64, class of each real image, and of the fake in the same place, on the device.
         noise: (n, noise) from N(0, 1), on the device.
         random: For further draws, on the CPU. It derives from the seed and the step: whatever is drawn from it is
-            the same after a resume. torch's global state is not.
+            the same after a resume. torch's global state is not. All ranks draw for the whole batch and take their own
+            rows (`ranks.own`), so that the next draw is the same on all.
         seen: Real images of all rounds before this one.
         total: Real images until the end of the training.
     """
@@ -75,6 +77,11 @@ class Batch:
     random: torch.Generator
     seen: int
     total: int
+
+    @property
+    def count(self) -> int:
+        """Images of the round, those of all ranks together."""
+        return len(self.real) * ranks.count()
 
 
 class Family(Settings):
@@ -124,7 +131,9 @@ class Family(Settings):
             device: Precision.
 
         Returns:
-            (4,) on the device, the figures of `state.FIGURES`. It must not wait for the device.
+            (4,) on the device, the figures of `state.FIGURES`, of this rank's rows. It must not wait for the device.
+            On several ranks the optimisers take the mean of all ranks' gradients, so a loss must be a mean over rows;
+            what else is taken over the batch goes through `ranks.whole` or `ranks.mean`.
         """
 
     def fit(self, networks: Networks, images: NDArray[np.uint16], patients: int) -> None:

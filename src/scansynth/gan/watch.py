@@ -1,0 +1,69 @@
+"""What a training is watched with: its monitor, and what the state to draw from is chosen with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from scansynth.errors import TrainingError
+from scansynth.gan import choice
+from scansynth.gan.collapse import SAMPLES, STEPPED, CollapseMonitor, new_monitor
+from scansynth.gan.models.families import family_of
+from scansynth.gan.sampling import Latent, noise_of
+from scansynth.gan.start import shapes_of
+from scansynth.gan.training_job import TrainingJob
+from scansynth.learning.device import Device
+from scansynth.seeds import generator
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What looks at the generator now and then.
+
+    Attributes:
+        monitor: Its variety.
+        chooser: How good it is; none where the recipe or the cohort has none.
+    """
+
+    monitor: CollapseMonitor
+    chooser: choice.Chooser | None
+
+
+def new_watch(job: TrainingJob, device: Device) -> Watch:
+    """What looks at the training `job`.
+
+    Raises:
+        TrainingError: The real images cannot tell how varied images are.
+    """
+    return Watch(_monitor(job, device), _chooser(job, device))
+
+
+def _monitor(job: TrainingJob, device: Device) -> CollapseMonitor:
+    """A monitor with noise of its own, from negative numbers: no image of a set is. Classes as in the training."""
+    length = shapes_of(family_of(job.recipe), job.form).noise
+    drawn = torch.stack([noise_of(job.seed, -1 - index, length) for index in range(SAMPLES + STEPPED)])
+    labels = torch.from_numpy(np.resize(generator(job.seed, "looked at").permutation(job.labels), SAMPLES))
+    latent = Latent(drawn[:SAMPLES], labels).to(device.torch_device)
+    try:
+        heeded = family_of(job.recipe).labelled
+        watched = job.watched if heeded else replace(job.watched, labels=())
+        return new_monitor(watched, latent, drawn[SAMPLES:].to(device.torch_device), job.seed)
+    except ValueError as fault:
+        raise TrainingError(
+            f"{fault}; look at the pixels of the scans, and at cohort.hu_window or percentiles"
+        ) from None
+
+
+def _chooser(job: TrainingJob, device: Device) -> choice.Chooser | None:
+    """What the state to draw from is chosen with; none where the recipe or the cohort has none.
+
+    Its noise is of negative numbers beyond those of the monitor.
+    """
+    if job.chosen_on is None or not job.recipe.choice.on:
+        return None
+    length, first = shapes_of(family_of(job.recipe), job.form).noise, SAMPLES + STEPPED + 1
+    drawn = torch.stack([noise_of(job.seed, -first - index, length) for index in range(choice.MADE)])
+    labels = torch.from_numpy(np.resize(generator(job.seed, "chosen on").permutation(job.labels), choice.MADE))
+    return choice.new_chooser(job.chosen_on, Latent(drawn, labels).to(device.torch_device), job.seed)
