@@ -1,18 +1,20 @@
 """One training on 1, 2 and 4 processes of this machine: images/s, losses, and what communication takes.
 
     python benchmarks/ranks.py [--recipe compact] [--size 64] [--batch 16] [--rounds 100] [--ranks 1 2 4]
-        [--out results.json]
+        [--float32] [--out results.json]
 
 Each count of ranks is started by torchrun with one thread a rank, one after the other, on the same images, noise and
 seed. The rounds are those of `gan.training_loop` without looks and checkpoints; the first ones are not timed. Losses
 are compared with those of one rank, round by round. Time in communication is what rank 0 spends in collective calls,
-waiting for the slower ranks included. More ranks than cores share cores: that figure says what it costs.
+waiting for the slower ranks included; the processor time of rank 0 leaves waiting out, and other work on the machine
+counts least in it. More ranks than cores share cores: that figure says what it costs.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import platform
@@ -69,6 +71,8 @@ def child(options: argparse.Namespace) -> dict[str, Any]:
     """What one rank does; rank 0's figures count."""
     torch.set_num_threads(1)
     device, recipe = pick_device(), recipe_of(options)
+    if options.float32:
+        device = dataclasses.replace(device, precision="float32")
     with ranks.joined() if "RANK" in os.environ else contextlib.nullcontext():
         family, form = family_of(recipe), Form((options.size, options.size), 1, 1)
         images = smooth_images(_IMAGES, options.size)
@@ -77,10 +81,10 @@ def child(options: argparse.Namespace) -> dict[str, Any]:
         calls = {name: Calls(getattr(ranks.dist, name)) for name in ("all_reduce", "all_gather")}
         for name, call in calls.items():
             setattr(ranks.dist, name, call)
-        length, losses, began = family.build(*form).noise, [], 0.0
+        length, losses, began, worked = family.build(*form).noise, [], 0.0, 0.0
         for number in range(_FIRST + options.rounds):
             if number == _FIRST:
-                began = time.perf_counter()
+                began, worked = time.perf_counter(), time.process_time()
                 for call in calls.values():
                     call.seconds, call.bytes, call.number = 0.0, 0, 0
             random = torch.Generator().manual_seed(number)
@@ -89,10 +93,11 @@ def child(options: argparse.Namespace) -> dict[str, Any]:
             labels = torch.zeros(len(chosen), dtype=torch.int64, device=device.torch_device)
             batch = Batch(data[chosen], labels, noise, random, number * options.batch, 10**6)
             losses.append(ranks.mean(family.step(state, batch, recipe, device))[:2].tolist())
-        seconds = time.perf_counter() - began
+        seconds, worked = time.perf_counter() - began, time.process_time() - worked
         spent = sum(call.seconds for call in calls.values())
         return {
             "images_per_second": options.rounds * options.batch / seconds,
+            "processor_seconds_a_round": worked / options.rounds,
             "communication_share": spent / seconds,
             "bytes_a_round": sum(call.bytes for call in calls.values()) / options.rounds,
             "calls_a_round": sum(call.number for call in calls.values()) / options.rounds,
@@ -136,6 +141,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--device", default="cpu", help="cpu, or cuda with a GPU for each rank")
+    parser.add_argument("--float32", action="store_true", help="not in the device's own precision")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--child", type=Path)
     options = parser.parse_args()
@@ -150,10 +156,11 @@ def main() -> None:
     for count, figures in found.items():
         figures["times_one"] = figures["images_per_second"] / one["images_per_second"]
         figures["losses_apart"] = {
-            rounds: apart(losses[options.ranks[0]], losses[count], rounds) for rounds in (10, 50, options.rounds)
+            rounds: apart(losses[options.ranks[0]], losses[count], rounds) for rounds in (1, 5, 20, options.rounds)
         }
         print(
             f"{count} ranks: {figures['images_per_second']:.1f} images/s, {figures['times_one']:.2f} times one; "
+            f"{figures['processor_seconds_a_round']:.3f} s of processor a round; "
             f"{figures['communication_share']:.0%} in communication of {figures['bytes_a_round'] / 2**20:.2f} MiB in "
             f"{figures['calls_a_round']:.0f} calls a round; losses within {figures['losses_apart'][options.rounds]:.1e}"
         )
