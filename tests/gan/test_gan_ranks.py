@@ -25,7 +25,7 @@ from scansynth.gan.batch_norm import BatchNorm2d
 from scansynth.gan.together import check_shares, follow
 from scansynth.learning import ranks
 
-PATIENCE = 300.0
+PATIENCE = 900.0
 """Seconds in which nothing may hang; a loaded machine is given time."""
 
 
