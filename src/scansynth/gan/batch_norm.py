@@ -27,7 +27,9 @@ class BatchNorm2d(nn.BatchNorm2d):
         variance = found[:, 1].mean(0) + (found[:, 0] - mean).square().mean(0)
         self._remember(mean.detach(), variance.detach(), ranks.count() * (x.numel() // x.shape[1]))
         y = (x - mean[:, None, None]) * torch.rsqrt(variance[:, None, None] + self.eps)
-        return (y * self.weight[:, None, None] + self.bias[:, None, None]).to(input.dtype)
+        if self.affine:
+            y = y * self.weight[:, None, None] + self.bias[:, None, None]
+        return y.to(input.dtype)
 
     def _remember(self, mean: Tensor, variance: Tensor, values: int) -> None:
         """Moves the running statistics, of which the variance is the unbiased one, as torch's."""

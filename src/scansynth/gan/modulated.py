@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scansynth.gan.batch_norm import BatchNorm2d
+
 SLOPE = 0.2
 """Of every leaky ReLU."""
 
@@ -32,7 +34,7 @@ class Modulated(nn.Module):
         self.grain = nn.Parameter(torch.randn(after, grain, 3, 3) * (0.1 * spread))
         self.bias = nn.Parameter(torch.zeros(after))
         self.scales = scales_of(style, before + grain)
-        self.norm = nn.BatchNorm2d(after, affine=False)
+        self.norm = BatchNorm2d(after, affine=False)
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
         """Maps (n, before, h, w), styles (n, style) and noise (n, grain, h, w) to maps (n, after, h, w)."""

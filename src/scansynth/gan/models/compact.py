@@ -24,6 +24,7 @@ from torch.nn import functional
 from scansynth.config import Settings
 from scansynth.data.tensors import to_signed
 from scansynth.errors import ConfigError
+from scansynth.gan.batch_norm import BatchNorm2d
 from scansynth.gan.haar import Bands
 from scansynth.gan.models.family import Batch, Family, Networks
 from scansynth.gan.modulated import SLOPE, Modulated, linear, scales_of
@@ -193,7 +194,7 @@ class Generator(nn.Module):
         length = settings.latent * (2 if classes else 1)
         self.styles = nn.ModuleList([linear(length, settings.style), linear(settings.style, settings.style)])
         self.start = linear(length, math.prod(self._first))
-        self.start_norm = nn.BatchNorm2d(widths[0])
+        self.start_norm = BatchNorm2d(widths[0])
         # one layer at the coarsest map, two at each of the others; what is coarse shall not come from grain
         steps = [(widths[0], widths[0])]
         steps += [step for before, after in itertools.pairwise(widths) for step in ((before, after), (after, after))]
