@@ -402,7 +402,7 @@ def test_a_study_fresh_from_init_is_not_released_and_its_journal_holds_together(
     assert "line 2 does not follow" in " ".join(capsys.readouterr().err.split())
     (copy / "journal.jsonl").write_text("".join(lines[:-1]))
     assert scansynth("journal", copy) == 2
-    assert "cut off at its end" in " ".join(capsys.readouterr().err.split())
+    assert "cut off or changed at its end" in " ".join(capsys.readouterr().err.split())
     (copy / "journal.jsonl").write_text("".join(lines))
     assert scansynth("journal", copy) == 0
     written = [json.loads(line) for line in lines if json.loads(line)["event"] == "written"]

@@ -127,9 +127,12 @@ def read_json(path: Path) -> Any:
 
     Raises:
         FileNotFoundError: There is no such file.
-        json.JSONDecodeError: The file is not JSON.
+        ValueError: The file is not JSON, or nested deeper than can be read.
     """
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -206,7 +209,7 @@ def broken_links(path: Path) -> list[int]:
     for number, line in enumerate(line for line in lines if line):
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = {PREVIOUS: before}  # cut short by a kill, or altered: the next line tells
         if not isinstance(value, dict) or value.get(PREVIOUS) != before:
             broken.append(number + 1)
@@ -232,7 +235,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
         return []
     rows = []
     for line in path.read_text(encoding="utf-8").split("\n"):
-        with contextlib.suppress(json.JSONDecodeError):
+        with contextlib.suppress(json.JSONDecodeError, RecursionError):
             rows.append(json.loads(line))
     return rows
 

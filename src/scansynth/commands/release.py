@@ -124,7 +124,13 @@ def journal(study: StudyFolder) -> None:
 
     opened = open_study(study)
     told = ("time", "stage", "event", "user", "settings", PREVIOUS)
-    for line in read_json_lines(opened.journal):
+    try:
+        lines = read_json_lines(opened.journal)
+    except UnicodeDecodeError:
+        raise StudyError("the journal was changed: it holds bytes that are no text") from None
+    for line in lines:
+        if not isinstance(line, dict):
+            continue  # the chain names it below
         rest = ", ".join(f"{key} {_short(value)}" for key, value in line.items() if key not in told and value)
         who = f" by {line['user']}" if line.get("user") else ""
         console.result(
@@ -136,7 +142,7 @@ def journal(study: StudyFolder) -> None:
             f"the journal was changed: line {', '.join(map(str, broken))} does not follow from the line before"
         )
     if lost := journal_cut_off(opened):
-        raise StudyError(f"the journal was cut off at its end: it no longer holds the line {lost}")
+        raise StudyError(f"the journal was cut off or changed at its end: it no longer holds the line {lost}")
     console.result(f"the chain of lines is whole; its end is {opened.journal_head() or 'empty'}")
 
 

@@ -6,6 +6,8 @@ Only what `write` and `write_seg` write is read: explicit little endian, no comp
 from __future__ import annotations
 
 import functools
+import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +19,21 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import ExplicitVRLittleEndian
 
 from scansynth.dicom.attributes import IDENTIFYING, SYNTHETIC_DATA
-from scansynth.dicom.write import SyntheticFacts, build_dataset, image_uids, storage_class
+from scansynth.dicom.modules import RASTER, encode
+from scansynth.dicom.write import PixelScale, SyntheticFacts, build_dataset, from_pixels, image_uids, storage_class
 from scansynth.dicom.write_seg import build_segmentation
+from scansynth.errors import DicomError
 
 MOST_BYTES = 1 << 28
 """Of one file; a larger one is not read."""
 
 _INVENTED = {"PatientID": "SYN-", "PatientName": "SYNTHETIC^"}
 """Attributes that name a person in a scan; here they name nobody, and begin so."""
+
+_OF_THE_WRITER = frozenset({0x00020000, 0x00020013})
+"""Length of the file's own attributes, and the version of the program, which may be another than this one."""
+
+_VERSION = re.compile(r"SCANSYNTH_[0-9][0-9a-z.+]*")
 
 _SYNTHESIZING = ("109100", "DCM")  # PS3.16 CID 7005
 
@@ -70,6 +79,64 @@ def stored_pixels(found: Dataset) -> npt.NDArray[np.int16] | npt.NDArray[np.uint
     if found.get("BitsAllocated") != 16 or len(data) - rows * columns * 2 not in {0, 1}:
         return None
     return np.frombuffer(data, kind, rows * columns).reshape(rows, columns)
+
+
+def free_facts(found: Dataset) -> tuple[str, tuple[float, float], str]:
+    """What no table of a release says of an image, and its file may choose: plane, spacing, part of the body.
+
+    Raises:
+        DicomError: The file says no spacing.
+    """
+    orientation = [float(value) for value in found.get("ImageOrientationPatient") or ()]
+    plane = next((name for name, raster in RASTER.items() if orientation == [*raster]), "")
+    spacing = [float(value) for value in found.get("PixelSpacing") or ()]
+    if len(spacing) != 2:
+        raise DicomError("no pixel spacing", "it has two values")
+    return plane, (spacing[0], spacing[1]), "CHEST" if found.get("BodyPartExamined") == "CHEST" else ""
+
+
+def departures(found: Dataset, mask: Dataset | None, facts: SyntheticFacts) -> tuple[list[str], list[str]]:
+    """Attributes of an image and its mask that are not as they are written for these facts and these pixels.
+
+    Any text, date or number that a person put into a file, or into a sequence of it, stands out so; no value is named.
+
+    Args:
+        found: The image, whose stored pixels are taken as they are.
+        mask: Its DICOM SEG, whose lesion is taken as it is; none: it has none.
+        facts: What the image's file should say.
+
+    Raises:
+        DicomError: The header does not fit the pixels.
+    """
+    stored = stored_pixels(found)
+    if stored is None:
+        raise DicomError("its pixels do not fit its header")
+    image = from_pixels(stored, PixelScale.choose(facts.modality, facts.low, facts.high))
+    of_mask = [] if mask is None else _apart(mask, build_segmentation(image, _lesion(mask, image.shape), facts))
+    return _apart(found, build_dataset(image, facts)), of_mask
+
+
+def _lesion(mask: Dataset, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """The lesion of a DICOM SEG of one frame of single bits (PS3.5 8.1.1)."""
+    bits = np.unpackbits(np.frombuffer(mask.get("PixelData", b""), np.uint8), bitorder="little")
+    if bits.size < shape[0] * shape[1]:
+        raise DicomError("its pixels do not fit its header")
+    return bits[: shape[0] * shape[1]].reshape(shape)
+
+
+def _apart(found: Dataset, wanted: Dataset) -> list[str]:
+    """Attributes of one dataset that are not as in another, the file's own among them."""
+    again = pydicom.dcmread(io.BytesIO(encode(wanted)))
+    faults = []
+    for one, other in ((found.file_meta, again.file_meta), (found, again)):
+        for tag in sorted({int(tag) for part in (one, other) for tag in part.keys()} - _OF_THE_WRITER):  # noqa: SIM118
+            if tag not in one or tag not in other or one[tag] != other[tag]:
+                name = keyword_for_tag(tag)
+                faults.append(
+                    f"({tag >> 16:04X},{tag & 0xFFFF:04X}) {name}".rstrip() + " is not as scansynth writes it"
+                )
+    version = str(found.file_meta.get("ImplementationVersionName", ""))
+    return faults if _VERSION.fullmatch(version) else [*faults, "(0002,0013) names another program than scansynth"]
 
 
 def instance_uid(found: Dataset) -> str:

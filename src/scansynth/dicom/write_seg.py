@@ -14,7 +14,6 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from scansynth import __version__
 from scansynth.dicom.modules import derive_uid, encode, text_value
 from scansynth.dicom.write import SyntheticFacts, build_dataset
 from scansynth.errors import DicomError
@@ -60,7 +59,7 @@ def build_segmentation(image: npt.NDArray[np.uint16], mask: npt.NDArray[np.uint8
         instance_number=facts.number,
         manufacturer="scansynth",
         manufacturer_model_name="scansynth",
-        software_versions=text_value(__version__),
+        software_versions=text_value(facts.software_version),
         device_serial_number="none",
         content_label="LESION",
         content_description="lesion of a synthetic image",

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 from scansynth.claims.claim import Claim
 from scansynth.claims.questions import QUESTIONS
-from scansynth.config import UNFILLED, GovernanceSettings
+from scansynth.config import GovernanceSettings
 from scansynth.data.cohort.removed import REMOVED
 from scansynth.data.standing import withdrawn_from
 from scansynth.data.tensors import Cohort
 from scansynth.files import read_csv, sha256_file
 from scansynth.gan.health import Level
 from scansynth.release.candidate import Evidence, Parts
-from scansynth.release.policy import Policy
+from scansynth.release.policy import Policy, written
 from scansynth.stage import read_record
 from scansynth.statistics import Verdict
 
@@ -62,7 +62,7 @@ def named(evidence: Evidence, policy: Policy) -> tuple[Claim, ...]:
 def unfilled(governance: GovernanceSettings) -> tuple[str, ...]:
     """Keys of the governance that nobody has written."""
     values = governance.model_dump()
-    return tuple(key for key, text in values.items() if not text.strip() or text.strip().startswith(UNFILLED))
+    return tuple(key for key, text in values.items() if not written(text))
 
 
 def _governance(parts: Parts, policy: Policy) -> Iterable[str]:

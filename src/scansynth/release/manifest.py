@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from scansynth.errors import ReleaseError
 from scansynth.files import read_json, sha256_file, write_json
@@ -22,6 +25,14 @@ CHECKLISTS = "CHECKLISTS.md"
 
 ONNX = f"{BUNDLE}/models/model.onnx"
 """The generator as ONNX."""
+
+ALWAYS = frozenset({
+    TABLE, CHECKLISTS, ONNX, "DATA_CARD.md", "MODEL_CARD.md", "croissant.json", "ro-crate-metadata.json",
+    "sbom.cdx.json", "register.json", "fingerprints.npy", "report/index.html", "evidence/claims.json",
+    f"{GENERATOR}/generator.safetensors", f"{GENERATOR}/generator.json", f"{BUNDLE}/LICENSE",
+    f"{BUNDLE}/docs/README.md", f"{BUNDLE}/configs/metadata.json", f"{BUNDLE}/configs/inference.json",
+})  # fmt: skip
+"""Every file that a release lists beside those of its images; a test holds it to what is written."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,10 @@ class Manifest:
     files: Mapping[str, str]
 
 
+_TYPES = TypeAdapter(Manifest)
+"""Holds that each value is of its type."""
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Writes the manifest into a release."""
     write_json(folder / MANIFEST, {"format": FORMAT, **asdict(manifest)})
@@ -102,6 +117,9 @@ def read_manifest(folder: Path) -> Manifest:
             raise ReleaseError(f"{MANIFEST} is of another version of scansynth; verify it with that version")
         drawing = Drawing(**values.pop("drawing"))
         manifest = Manifest(**{**values, "refuted": tuple(values["refuted"])}, drawing=drawing)
+        _TYPES.validate_json(json.dumps(asdict(manifest)), strict=True)
+        if not manifest.drawing.low < manifest.drawing.high or manifest.drawing.drawn < 1:
+            raise ValueError("nothing can be drawn")
         outside = [name for name in manifest.files if not _inside(name)]
     except FileNotFoundError:
         raise ReleaseError(f"{folder} is not a release: it has no {MANIFEST}") from None
@@ -118,13 +136,15 @@ def _inside(name: str) -> bool:
 
 
 def listing(folder: Path) -> dict[str, Path]:
-    """Every file that a manifest lists, by its path in the release; links too, and never behind one."""
+    """Every file that a manifest lists, by its path in the release; links and empty folders too, none behind a link."""
     found = {}
     for place, folders, names in os.walk(folder):
         links = [name for name in folders if (Path(place) / name).is_symlink()]
         for name in (*names, *links):
             path = Path(place) / name
             found[path.relative_to(folder).as_posix()] = path
+        if not (folders or names) and Path(place) != folder:
+            found[f"{Path(place).relative_to(folder).as_posix()}/"] = Path(place)
     return {name: path for name, path in found.items() if name not in {MANIFEST, SIGNATURE, PUBLIC_KEY}}
 
 

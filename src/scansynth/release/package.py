@@ -47,7 +47,7 @@ from scansynth.release.manifest import (
     listing,
     write_manifest,
 )
-from scansynth.release.policy import Policy
+from scansynth.release.policy import Policy, written
 from scansynth.release.register import copy_register, write_register
 from scansynth.release.signature import SigningKey, sign
 from scansynth.report.public import public_page
@@ -71,7 +71,7 @@ class Override:
     reason: str
 
     def __post_init__(self) -> None:
-        if not self.by.strip() or not self.reason.strip():
+        if not written(self.by) or not written(self.reason):
             raise ReleaseError("an override needs a reason and a name: --override REASON --by NAME")
 
 

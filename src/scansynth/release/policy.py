@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from scansynth.claims.rules import EVERY_RULE
-from scansynth.config import Settings, parse, read_toml
+from scansynth.config import UNFILLED, Settings, parse, read_toml
+
+_OWED = frozenset({"todo", "tbd", "tba", "fixme", "xxx"})
 
 
 class Policy(Settings):
@@ -29,9 +32,15 @@ class Policy(Settings):
             raise ValueError(f"there is no claim {unknown[0]}")
         if any(name.startswith("copies.") for name in self.refuted):
             raise ValueError("a set with copies is not released by policy; remove them, or override by name")
-        if (self.refuted or self.copies != "shown") and not self.decided_by.strip():
+        if (self.refuted or self.copies != "shown") and not written(self.decided_by):
             raise ValueError("decided_by must name who decided")
         return self
+
+
+def written(text: str) -> bool:
+    """Whether a person has written a text: it is not empty, a placeholder, or what people put where they owe a text."""
+    words = re.findall(r"[^\W_]+", text.casefold())
+    return bool(words) and UNFILLED.casefold() not in text.casefold() and words[0] not in _OWED
 
 
 def read_policy(path: Path | None) -> Policy:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from scansynth.data.elsewhere.foreign import reading_pool
 from scansynth.data.imageset import Images
@@ -46,6 +49,10 @@ class Register:
     alike: float
     tried: int
     aspect: float
+
+
+_TYPES = TypeAdapter(Register)
+"""Holds that each value is of its type."""
 
 
 @dataclass(frozen=True)
@@ -153,9 +160,12 @@ def _match(uid: str, values: NDArray[np.float32], place: Path) -> Known | None:
         about, manifest = Register(**read_json(place / REGISTER)), read_manifest(place)
         prints: Prints = np.load(place / PRINTS, allow_pickle=False)
         rows = read_csv(place / TABLE)
-    except (OSError, ValueError, TypeError) as fault:
+        _TYPES.validate_json(json.dumps(asdict(about)), strict=True)
+    except (OSError, EOFError, ValueError, TypeError, csv.Error) as fault:
         raise ReleaseError(f"the register of the release in {place} is missing or damaged") from fault
-    if prints.dtype != np.int8 or prints.shape != (len(rows), SIDE, SIDE):
+    columns = {"id", "pixels", "sop_instance_uid"}
+    whole = about.aspect > 0 and all(row.get(name) is not None for row in rows for name in columns)
+    if prints.dtype != np.int8 or prints.shape != (len(rows), SIDE, SIDE) or not (rows and whole):
         raise ReleaseError(f"the register of the release in {place} is missing or damaged")
     name = sha256_file(place / MANIFEST)[:12]
     scores = likeness(values, prints, about.aspect)

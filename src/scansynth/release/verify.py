@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +13,14 @@ import numpy as np
 
 from scansynth.console import Progress, silent
 from scansynth.data.tensors import to_stored
-from scansynth.dicom.released import faults_of, instance_uid, read_released, stored_pixels
-from scansynth.dicom.write import PixelScale, image_uids, to_pixels
+from scansynth.dicom.released import departures, faults_of, free_facts, instance_uid, read_released, stored_pixels
+from scansynth.dicom.write import PixelScale, SyntheticFacts, Uids, image_uids, storage_class, to_pixels
 from scansynth.errors import DicomError, ReleaseError, ScansynthError
 from scansynth.files import read_csv, sha256_file
 from scansynth.gan import onnx_model
 from scansynth.gan.sampling import BATCH, draw_pass
 from scansynth.gan.weights import load_generator
-from scansynth.release.manifest import GENERATOR, ONNX, TABLE, Manifest, differences, read_manifest
+from scansynth.release.manifest import ALWAYS, GENERATOR, ONNX, TABLE, Manifest, differences, read_manifest
 from scansynth.release.signature import load_public, signed_by
 from scansynth.seeds import generator
 from scansynth.study import WEIGHTS
@@ -26,6 +28,12 @@ from scansynth.study import WEIGHTS
 TOLERANCE = 2
 """Stored grey levels by which an image that is drawn again on another processor may differ, in any pixel: float32
 differs there in its last digits, and a value that lies between two levels is rounded to either."""
+
+
+_COLUMNS = ("file", "mask", "png", "png_mask")
+"""Of the table: the files of an image."""
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -73,15 +81,17 @@ def verify(
     faults += changed
     if changed:
         return Verified(tuple(faults), (*notes, "files differ, so nothing more was checked"), manifest.images, 0)
-    rows = tuple(read_csv(folder / TABLE))
-    faults += _of_table(rows, manifest)
+    rows = _rows(folder)
+    wrong = _of_table(rows, manifest)
+    if wrong:
+        note = f"{TABLE} and the manifest are not of each other, so nothing more was checked"
+        return Verified((*faults, *wrong), (*notes, note), manifest.images, 0)
     faults += _of_files(folder, rows, manifest, progress)
     drawn = 0
     if images and not faults:
         chosen = _passes(rows, images)
         found, apart = _drawn_again(folder, manifest, chosen)
-        faults += found
-        faults += _as_onnx(folder, manifest, notes)
+        faults += found or _as_onnx(folder, manifest, notes)
         drawn = sum(len(part) for part in chosen)
         if apart:
             notes.append(f"images drawn again differ by {apart} grey levels at most: another processor drew them")
@@ -96,47 +106,79 @@ def _of_signature(name: str, *, compared: bool) -> str:
     return f"signed with the key {name}; compare that with the institution, or give --public-key"
 
 
+def _rows(folder: Path) -> tuple[Mapping[str, str], ...]:
+    """The table of images; nothing where it cannot be read."""
+    try:
+        return tuple(read_csv(folder / TABLE))
+    except (OSError, ValueError, csv.Error):
+        return ()
+
+
 def _of_table(rows: Sequence[Mapping[str, str]], manifest: Manifest) -> list[str]:
     """Whether table and manifest are of each other."""
-    needed = {"id", "file", "mask", "index", "seed", "weights_sha256", "sop_instance_uid"}
-    if not rows or needed - rows[0].keys():
-        return [f"{TABLE} is empty, or lacks a column"]
+    needed = {"id", "file", "mask", "label", "index", "seed", "weights_sha256", "sop_instance_uid"}
+    if not rows or any(row.get(name) is None for row in rows for name in needed):
+        return [f"{TABLE} cannot be read, is empty, or lacks a column or a value"]
     faults = []
+    places = {int(row["index"]) for row in rows if _NUMBER.fullmatch(row["index"])}
+    if len(places) != len(rows) or max(places) >= manifest.drawing.drawn:
+        faults.append(f"{TABLE} has an index that is no number, stands there twice, or was not drawn")
     if len(rows) != manifest.images:
         faults.append(f"{TABLE} lists {len(rows)} images, and the manifest says {manifest.images}")
     if {row["weights_sha256"] for row in rows} != {manifest.weights_sha256}:
         faults.append(f"{TABLE} names other weights than the manifest")
     if {row["seed"] for row in rows} != {str(manifest.drawing.seed)}:
         faults.append(f"{TABLE} names another seed than the manifest")
-    named = {row[column] for row in rows for column in ("file", "mask") if row[column]}
-    listed = {name for name in manifest.files if name.endswith(".dcm")}
-    if named != listed:
-        faults.append(f"{TABLE} and the manifest name different DICOM files")
+    named = [row[column] for row in rows for column in _COLUMNS if row.get(column)]
+    if len(named) > len({*named}):
+        faults.append(f"{TABLE} names a file twice")
+    faults += [f"a release lacks {name}" for name in sorted({*named, *ALWAYS} - manifest.files.keys())]
+    faults += [f"no file of a release: {name}" for name in sorted(manifest.files.keys() - {*named, *ALWAYS})]
     if manifest.files.get(f"{GENERATOR}/{WEIGHTS}") != manifest.weights_sha256:
         faults.append("the generator's weights are not the ones the manifest names")
     return faults
 
 
 def _of_files(folder: Path, rows: Sequence[Mapping[str, str]], manifest: Manifest, progress: Progress) -> list[str]:
-    """Whether each DICOM file is readable, says that it is synthetic, names nobody, and is the one it should be."""
-    faults = []
-    files = sorted(name for name in manifest.files if name.endswith(".dcm"))
-    uids = {row["file"]: row for row in rows if "file" in row}
-    for done, name in enumerate(files, start=1):
-        found = read_released(folder / name)
-        if found is None:
-            faults.append(f"{name}: not a DICOM file as scansynth writes them")
-            continue
-        faults += [f"{name}: {fault}" for fault in faults_of(found)]
-        row = uids.get(name)
-        if row is not None and instance_uid(found) != _uid(row, manifest):
-            faults.append(f"{name}: its UID does not follow from its weights, seed and index")
-        progress(done, len(files))
+    """Whether each DICOM file is readable, says that it is synthetic, names nobody, and says what it should, no more.
+
+    What the table does not say of an image is the same in all of them.
+    """
+    faults, free = [], None
+    for done, row in enumerate(rows, start=1):
+        read = {row[what]: read_released(folder / row[what]) for what in ("file", "mask") if row[what]}
+        own = [f"{name}: not a DICOM file as scansynth writes them" for name, found in read.items() if found is None]
+        own += [f"{name}: {fault}" for name, found in read.items() if found is not None for fault in faults_of(found)]
+        image, mask = read[row["file"]], read.get(row["mask"])
+        if image is not None and instance_uid(image) != _uids(row, manifest).instance:
+            own.append(f"{row['file']}: its UID does not follow from its weights, seed and index")
+        if image is not None and not own:
+            try:
+                free = free or free_facts(image)
+                apart = departures(image, mask, _facts(row, manifest, free))
+                own = [f"{name}: {fault}" for name, part in zip(read, apart, strict=False) for fault in part]
+            except DicomError as fault:
+                own = [f"{row['file']}: {fault}"]
+        faults += own
+        progress(done, len(rows))
     return faults
 
 
-def _uid(row: Mapping[str, str], manifest: Manifest) -> str:
-    return image_uids(manifest.weights_sha256, manifest.drawing.seed, int(row["index"])).instance
+def _facts(row: Mapping[str, str], manifest: Manifest, free: tuple[str, tuple[float, float], str]) -> SyntheticFacts:
+    """What the file of an image should say.
+
+    Raises:
+        DicomError: No file could say it.
+    """
+    about, (plane, spacing, part) = manifest.drawing, free
+    return SyntheticFacts(
+        about.modality, storage_class(about.modality, plane), about.low, about.high, spacing, row["label"],
+        manifest.weights_sha256, _uids(row, manifest), int(row["index"]) + 1, plane, part, manifest.scansynth,
+    )  # fmt: skip
+
+
+def _uids(row: Mapping[str, str], manifest: Manifest) -> Uids:
+    return image_uids(manifest.weights_sha256, manifest.drawing.seed, int(row["index"]))
 
 
 def _passes(rows: Sequence[Mapping[str, str]], images: int) -> list[list[Mapping[str, str]]]:
@@ -160,12 +202,17 @@ def _as_onnx(folder: Path, manifest: Manifest, notes: list[str]) -> list[str]:
         indices = range(min(BATCH, manifest.drawing.drawn))
         apart = onnx_model.apart((folder / ONNX).read_bytes(), sampler, manifest.drawing.seed, indices)
     except (ScansynthError, OSError) as fault:
-        return [f"{ONNX}: {fault}"]
+        return [f"{ONNX}: {_told(fault)}"]
     if apart is None:
         notes.append(f"{ONNX} was not run: onnxruntime is not installed")
         return []
     fits = apart <= onnx_model.TOLERANCE
     return [] if fits else [f"{ONNX}: it draws other images than the weights ({apart:.2g} apart in [-1, 1])"]
+
+
+def _told(fault: Exception) -> str:
+    """What is wrong, without the advice to those who have the study."""
+    return str(fault).partition(";")[0]
 
 
 def _drawn_again(
@@ -177,7 +224,7 @@ def _drawn_again(
         sampler, facts = load_generator(folder / GENERATOR)
         scale = PixelScale.choose(about.modality, about.low, about.high)
     except (ScansynthError, DicomError) as fault:
-        return [f"the generator cannot draw: {fault}"], 0
+        return [f"the generator cannot draw: {_told(fault)}"], 0
     if sha256_file(folder / GENERATOR / WEIGHTS) != facts.weights_sha256:
         return ["the generator's weights are not the ones it names"], 0
     faults = []
