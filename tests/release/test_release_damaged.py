@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ import pydicom
 import pytest
 from command_line import scansynth
 
+from scansynth.dicom.released import departures, free_facts, read_released
+from scansynth.dicom.write import SyntheticFacts, as_written, image_uids, storage_class, write_synthetic
+from scansynth.dicom.write_seg import write_segmentation
 from scansynth.errors import ReleaseError
 from scansynth.files import read_csv, read_json, sha256_file, write_csv
 from scansynth.release.manifest import ALWAYS, MANIFEST, PUBLIC_KEY, SIGNATURE, TABLE, listing, read_manifest
@@ -209,3 +213,33 @@ def test_what_stands_in_for_a_text_is_not_written(text: str) -> None:
     assert written("GDPR art. 9(2)(j)")
     assert written("keine")
     assert written("2036-12-31")
+
+
+@pytest.mark.parametrize("label", ["nodule", "Knoten\\or other " * 6, ""])
+@pytest.mark.parametrize(
+    ("modality", "low", "high", "plane", "part"),
+    [
+        ("MR", 0.0, 1200.0, "axial", "CHEST"), ("MR", 0.1234567891, 9000.7, "sagittal", ""),
+        ("MR", 0.0, 1200.0, "", ""),
+        ("CT", -1000.0, 400.0, "coronal", ""), ("CT", -1000.0, 400.0, "", "CHEST"), ("US", 0.0, 255.0, "", ""),
+    ],
+)  # fmt: skip
+def test_what_is_written_is_what_is_expected(
+    tmp_path: Path, label: str, modality: str, low: float, high: float, plane: str, part: str
+) -> None:
+    uids = image_uids("1" * 64, 5, 7)
+    facts = SyntheticFacts(
+        modality, storage_class(modality, plane), low, high, (1.0 / 3.0, 0.70312512345678), label, "1" * 64, uids, 8,
+        plane, part,
+    )  # fmt: skip
+    image = np.random.default_rng(4).integers(0, 65536, (21, 13)).astype(np.uint16)
+    lesion = (image > 50000).astype(np.uint8)
+    write_synthetic(tmp_path / "image.dcm", image, facts)
+    write_segmentation(tmp_path / "mask.dcm", as_written(image, facts), lesion, facts)
+    found, mask = read_released(tmp_path / "image.dcm"), read_released(tmp_path / "mask.dcm")
+    assert found is not None
+    assert mask is not None
+    told = free_facts(found)
+    assert (told[0], told[2]) == (plane, part)
+    again = replace(facts, spacing=told[1], plane=told[0], body_part=told[2])
+    assert departures(found, mask, again) == ([], [])
