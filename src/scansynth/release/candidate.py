@@ -182,6 +182,10 @@ def _evidence(study: Study, made: Made) -> Evidence:
     if record is None:
         raise EvidenceError(f"the set {name} was not audited; run: scansynth audit {study.folder}")
     sources = {"set": made.record, "cohort": read_record(study.cohort)}
+    if sources["cohort"] is None:
+        raise EvidenceError(
+            f"what wrote the cohort is not known: it has no record; run: scansynth ingest {study.folder}"
+        )
     changed = [key for key in sources if key not in record.inputs] or outdated(record.inputs, sources)
     if changed:
         raise EvidenceError(
