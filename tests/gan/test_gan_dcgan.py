@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
+from scansynth.gan.batch_norm import BatchNorm2d
 from scansynth.gan.models.dcgan import (
     NetworkSettings,
     build_discriminator,
@@ -81,7 +82,7 @@ def test_spectral_norm_takes_the_place_of_batch_norm() -> None:
 
 
 def test_without_it_batch_norm_stands_everywhere_but_at_both_ends() -> None:
-    expected = [nn.LeakyReLU, nn.BatchNorm2d, nn.BatchNorm2d, nn.BatchNorm2d, type(None)]
+    expected = [nn.LeakyReLU, BatchNorm2d, BatchNorm2d, BatchNorm2d, type(None)]
     assert after_convolutions(spectral_norm=False) == expected
 
 

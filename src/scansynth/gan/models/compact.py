@@ -213,7 +213,7 @@ class Generator(nn.Module):
         """See the class."""
         latent = self._latent(noise[:, : self._settings.latent], labels)
         # past the style: where things lie in an image must not fit through scales of channels
-        x = functional.leaky_relu(self.start_norm(self.start(latent).view(-1, *self._first)), SLOPE)
+        x = functional.leaky_relu(self.start_norm(self.start(latent).view(len(latent), *self._first)), SLOPE)
         x = x.contiguous(memory_format=torch.channels_last)
         style = latent
         for dense in self.styles:
