@@ -165,6 +165,7 @@ def main() -> None:
     write_json(
         options.out,
         {
+            "command": "python benchmarks/frd.py STUDY --radiomics PYTHON --out docs/results/frd.json",
             "patients": len(images),
             "side": images.shape[1],
             "draws": options.draws,

@@ -163,7 +163,10 @@ def main() -> None:
     for seed in range(options.seeds):
         for patients in PATIENTS:
             rows += run(options.study, patients, seed)
-            write_simulation(options.out, started, rows=rows, rule=held(rows))
+            command = (
+                f"python benchmarks/generator_copies.py STUDY --seeds {seed + 1} --out docs/results/{options.out.name}"
+            )
+            write_simulation(options.out, started, command=command, rows=rows, rule=held(rows))
 
 
 if __name__ == "__main__":
