@@ -1,6 +1,6 @@
 """Does the copy search find the copies that a generator makes? Writes generator_copies.json.
 
-    python benchmarks/generator_copies.py STUDY --out docs/results/generator_copies.json [--seeds 3]
+    python benchmarks/generator_copies.py STUDY --out docs/results/generator_copies.json [--patients 20 50 100]
 
 Filters that catch altered scans were shown to miss near copies from generators (arXiv 2510.01793). Here a generator is
 made to repeat its patients, so that it is known of every image which scan it repeats: the networks of `dcgan` learn to
@@ -46,7 +46,6 @@ from scansynth.ledger import Use
 from scansynth.statistics import clopper_pearson
 
 LEVELS = (0.9, 0.95, 0.98, 0.99)
-PATIENTS = (20, 50, 100)
 EACH = 2
 BATCH, RATE, MOST_ROUNDS, LOOK = 32, 2e-3, 8000, 10
 NOISE = 0.1
@@ -157,14 +156,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("study", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--patients", type=int, nargs="+", default=[20, 50, 100])
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     started, rows = time.process_time(), []
     for seed in range(options.seeds):
-        for patients in PATIENTS:
+        for patients in options.patients:
             rows += run(options.study, patients, seed)
+            of = " ".join(map(str, options.patients))
             command = (
-                f"python benchmarks/generator_copies.py STUDY --seeds {seed + 1} --out docs/results/{options.out.name}"
+                f"python benchmarks/generator_copies.py STUDY --patients {of} --seeds {options.seeds} "
+                f"--out docs/results/{options.out.name}"
             )
             write_simulation(options.out, started, command=command, rows=rows, rule=held(rows))
 
