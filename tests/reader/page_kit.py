@@ -116,6 +116,14 @@ class Device:
         """Text of an element."""
         return str(self.page.inner_text(selector))
 
+    def until(self, code: str, arg: Any = None) -> None:
+        """Waits until an expression is true; playwright's own wait evaluates a string in the page, which it forbids."""
+        for _ in range(3000):
+            if self.page.evaluate(code, arg):
+                return
+            self.page.wait_for_timeout(10)
+        raise AssertionError(f"it does not come about: {code}")
+
     def answer(self, *keys: str) -> None:
         """Answers the image on the screen by keyboard, and sees what comes after."""
         self.ready()

@@ -290,12 +290,12 @@ def test_after_practice_the_marks_stand_beside_the_truth(browser: Any, spotted: 
         begin(spotted.study, at, "r10")
         at.keys("k", "4", "2", "Enter")
         at.page.wait_for_selector("#feedback:not([hidden])")
-        at.page.wait_for_function("document.getElementById('feedback-why').textContent.includes('outline')")
+        at.until("document.getElementById('feedback-why').textContent.includes('outline')")
         assert at.text("#feedback-why").endswith("1 of your 1 mark lies within the outline.")
         at.keys("k")
         at.keys("Enter")
         at.page.click("#summary-look")
-        at.page.wait_for_function("document.getElementById('review-text').textContent.includes('1 of your 1 mark')")
+        at.until("document.getElementById('review-text').textContent.includes('1 of your 1 mark')")
         box = at.page.locator("#stage").bounding_box()
         at.page.mouse.click(box["x"] + 200, box["y"] + 200)  # nothing is marked any more
         assert at.page.locator("#mark-list button").count() == 1

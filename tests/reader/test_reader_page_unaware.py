@@ -26,7 +26,7 @@ def to_the_question(at: Device, count: int = 4) -> None:
         at.ready()
         before = at.text("#where")
         at.keys("5", "Enter")
-        at.page.wait_for_function(
+        at.until(
             "before => !document.querySelector('#asked').hidden"
             " || document.querySelector('#where').textContent !== before",
             arg=before,
@@ -86,7 +86,7 @@ def test_the_first_part_is_read_over_reloads_and_a_cut_network_and_then_told(any
         at.page.fill("#asked-share", "30")
         at.context.set_offline(True)
         at.page.click("#asked button")
-        at.page.wait_for_function("document.querySelector('#asked-hint').textContent.startsWith('No connection')")
+        at.until("document.querySelector('#asked-hint').textContent.startsWith('No connection')")
         at.context.set_offline(False)
         at.page.evaluate("dispatchEvent(new Event('online'))")
         at.page.wait_for_selector("#reveal:not([hidden])")
