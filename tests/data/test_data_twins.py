@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from scansynth.data.cohort.twins import Pictures, find_twins, grouped
+from scansynth.data.cohort.twins import Pictures, find_twins
+from scansynth.data.grouping import grouped
 
 
 def scene(seed: int, side: int = 64) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from scansynth.errors import ReaderError
-from scansynth.reader.statistics.planning import exact_images, exact_power, plan, power, sentences, share_power
+from scansynth.reader.statistics.planning import Asked, exact_images, exact_power, plan, power, sentences, share_power
 from scansynth.reader.statistics.roc import placements
 from scansynth.reader.statistics.simulation import (
     ShareWorld,
@@ -80,20 +80,20 @@ def test_the_true_auc_is_that_of_very_many_answers() -> None:
 
 
 def test_the_plan_says_plainly_what_it_takes_and_what_two_can_never_show() -> None:
-    made = plan(readers=(2, 12), images=(200,), runs=60)
+    made = plan(Asked(readers=(2, 12), images=(200,), runs=60))
     words = " ".join(sentences(made))
     assert "Two readers can never show" in words
     assert "227 images" in words
     assert [(cell.readers, cell.images) for cell in made.cells] == [(2, 200), (12, 200)]
     assert made.cells[1].equivalent > made.cells[0].equivalent
     assert made.cells[1].found > 0.9
-    hopeless = sentences(plan(margin=0.02, readers=(2, 3), images=(40,), runs=20))
+    hopeless = sentences(plan(Asked(margin=0.02, readers=(2, 3), images=(40,), runs=20)))
     assert hopeless[0].startswith("With readers whose AUCs")
     assert "no design of this table" in hopeless[0]
 
 
 def test_a_plan_is_the_same_every_time() -> None:
-    assert plan(readers=(3,), images=(40,), runs=10) == plan(readers=(3,), images=(40,), runs=10)
+    assert plan(Asked(readers=(3,), images=(40,), runs=10)) == plan(Asked(readers=(3,), images=(40,), runs=10))
 
 
 @pytest.mark.parametrize(
@@ -101,4 +101,4 @@ def test_a_plan_is_the_same_every_time() -> None:
 )
 def test_senseless_plans_are_refused(asked: dict[str, object]) -> None:
     with pytest.raises(ReaderError):
-        plan(**asked)  # type: ignore[arg-type]
+        plan(Asked(**asked))  # type: ignore[arg-type]

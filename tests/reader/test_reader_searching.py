@@ -7,7 +7,7 @@ import pytest
 
 from scansynth.metrics.marks import Candidates, Lesions
 from scansynth.reader.statistics.arms import Compared
-from scansynth.reader.statistics.planning import plan_marks, sentences_of_marks
+from scansynth.reader.statistics.planning import Asked, plan_marks, sentences_of_marks
 from scansynth.reader.statistics.searching import Search, areas, power, study
 from scansynth.reader.statistics.where import free_response
 
@@ -46,7 +46,7 @@ def test_more_readers_and_images_show_more_and_the_margin_is_kept() -> None:
 
 
 def test_the_plan_says_what_marks_can_show() -> None:
-    made = plan_marks(0.1, 0.95, 0.1, (2, 6), (60, 240), 50)
+    made = plan_marks(Asked(0.1, 0.95, 0.1, (2, 6), (60, 240), 50))
     assert [(cell.readers, cell.images) for cell in made.cells] == [(2, 60), (2, 240), (6, 60), (6, 240)]
     assert made.cells[0].equivalent == 0.0, "two readers get no verdict"
     assert made.cells[3].found > 0.9

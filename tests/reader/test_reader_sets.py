@@ -29,7 +29,7 @@ from scansynth.reader.server.store import Answer, lock_answer
 from scansynth.reader.statistics import imrmc
 from scansynth.reader.statistics.analysis import Protocol, analyse
 from scansynth.reader.statistics.designs import Arms
-from scansynth.reader.statistics.planning import plan_sets, sentences_of_sets
+from scansynth.reader.statistics.planning import Asked, plan_sets, sentences_of_sets
 from scansynth.reader.statistics.readings import Reading, read_readings
 from scansynth.stage import StageRecord, hash_outputs, write_record
 from scansynth.statistics import Verdict
@@ -146,10 +146,10 @@ def test_a_second_set_is_checked_like_the_first(tmp_path: Path) -> None:
 
 
 def test_a_plan_of_two_sets_says_what_it_takes() -> None:
-    made = plan_sets(0.15, 0.95, 0.05, (3, 6), (80, 160), runs=40)
+    made = plan_sets(Asked(0.15, 0.95, 0.05, (3, 6), (80, 160), runs=40))
     few, many = made.cells[0].equivalent, made.cells[-1].equivalent
     assert few < many
     assert "two sets differ by less than 15 points" in sentences_of_sets(made)[0]
-    assert "No design" in sentences_of_sets(plan_sets(0.03, 0.95, 0.2, (3,), (16,), runs=10))[0]
+    assert "No design" in sentences_of_sets(plan_sets(Asked(0.03, 0.95, 0.2, (3,), (16,), runs=10)))[0]
     with pytest.raises(ReaderError, match="sixteen images"):
-        plan_sets(readers=(3,), images=(8,))
+        plan_sets(Asked(readers=(3,), images=(8,)))

@@ -83,7 +83,7 @@ def reader(
     numbers, sizes = tuple(readers or READERS), tuple(images or IMAGES)
     with console.bar("simulating designs") as progress:
         plan = planning.plan_sets if two_sets else planning.plan_marks if marks else planning.plan
-        made = plan(margin, level, reader_sd, numbers, sizes, runs, progress=progress)
+        made = plan(planning.Asked(margin, level, reader_sd, numbers, sizes, runs), progress)
     if_so = "two sets truly do not differ" if two_sets else "readers truly cannot distinguish"
     if_so = "findings are found in both kinds alike" if marks else if_so
     console.result(

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scansynth.console import Progress, silent
+from scansynth.data.grouping import grouped
 from scansynth.data.stack import forget_pages
 from scansynth.metrics import ncc
 
@@ -124,21 +125,6 @@ def find_twins(own: Pictures, other: Pictures | None = None, progress: Progress 
         if _largest(found, patients) <= max(LARGEST, SHARE * len(set(patients))):
             return Twins((*equal, *sorted(found, key=lambda twin: -twin.score)), limit, True)
     return Twins(tuple(equal), None, True)
-
-
-def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Patients that belong together: each to the first of its group in the alphabet."""
-    first: dict[str, str] = {}
-
-    def root(patient: str) -> str:
-        while first.setdefault(patient, patient) != patient:
-            patient = first[patient]
-        return patient
-
-    for one, two in pairs:
-        low, high = sorted((root(one), root(two)))
-        first[high] = low
-    return {patient: root(patient) for patient in list(first)}
 
 
 def _largest(twins: Sequence[Twin], patients: Sequence[str]) -> int:

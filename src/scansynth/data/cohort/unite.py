@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from scansynth.console import Progress, silent
-from scansynth.data.cohort.twins import LARGEST, MOST_IMAGES, SHARE, Pictures, Twins, find_twins, grouped
+from scansynth.data.cohort.twins import LARGEST, MOST_IMAGES, SHARE, Pictures, Twins, find_twins
+from scansynth.data.grouping import grouped
 from scansynth.data.imageset import ImageSet, as_planes
 from scansynth.data.scans.join import Scan
 from scansynth.data.tensors import load_cohort

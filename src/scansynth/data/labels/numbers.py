@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from scansynth.data.grouping import grouped
 from scansynth.data.labels.people import BIRTH_DATE, Person, name_words, same_person
 from scansynth.data.labels.read import LabelRow
 from scansynth.dicom.header import Header
@@ -35,7 +36,7 @@ def one_number(
         for person, row, header in zip(people, rows, headers, strict=True)
         if person.patient and not (row and row.patient_id)
     ]
-    groups = _groups([*_named_together(own), *_same_facts(own)])
+    groups = grouped([*_named_together(own), *_same_facts(own)])
     if not groups:
         return list(people), ()
     members: Mapping[str, set[str]] = defaultdict(set)
@@ -83,18 +84,3 @@ def _same_facts(own: Iterable[tuple[Person, Header]]) -> list[tuple[str, str]]:
         if 1 < len(found) <= _MOST and not {"M", "F"} <= sexes[facts]
         for number in sorted(found - {min(found)})
     ]
-
-
-def _groups(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The first number in the alphabet of each number's person."""
-    first: dict[str, str] = {}
-
-    def root(number: str) -> str:
-        while first.setdefault(number, number) != number:
-            number = first[number]
-        return number
-
-    for one, two in pairs:
-        low, high = sorted((root(one), root(two)))
-        first[high] = low
-    return {number: root(number) for number in list(first)}

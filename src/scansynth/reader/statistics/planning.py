@@ -31,6 +31,37 @@ ENOUGH = 0.8
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What a plan is made for.
+
+    Attributes:
+        margin: Of equivalence, as distance of the AUC from 0.5.
+        level: Of the study's intervals.
+        reader_sd: Standard deviation of the readers' true AUC, or of the share of findings that they find.
+        readers: Numbers of readers.
+        images: Numbers of images that each of them reads.
+        runs: Simulated studies for each cell.
+        seed: Of the draws.
+    """
+
+    margin: float = 0.1
+    level: float = 0.95
+    reader_sd: float = 0.1
+    readers: Sequence[int] = READERS
+    images: Sequence[int] = IMAGES
+    runs: int = RUNS
+    seed: int = 0
+
+    @property
+    def rule(self) -> tuple[float, float, int, int]:
+        """What every simulated study is judged with: margin, level, runs, seed."""
+        return self.margin, self.level, self.runs, self.seed
+
+
+DEFAULTS = Asked()
+
+
+@dataclass(frozen=True)
 class Cell:
     """One design.
 
@@ -89,43 +120,25 @@ def power(
     return {outcome: count / runs for outcome, count in outcomes.items()}
 
 
-def plan(
-    margin: float = 0.1,
-    level: float = 0.95,
-    reader_sd: float = 0.1,
-    readers: Sequence[int] = READERS,
-    images: Sequence[int] = IMAGES,
-    runs: int = RUNS,
-    seed: int = 0,
-    progress: Progress = silent,
-) -> Plan:
+def plan(asked: Asked = DEFAULTS, progress: Progress = silent) -> Plan:
     """The table of `scansynth plan reader`.
 
     Raises:
         ReaderError: A number is out of range.
     """
-    _check(margin, level, reader_sd, readers, images, 8)
+    _check(asked, 8)
 
     def cell(count: int, size: int) -> Cell:
-        none = power(World(0.5, reader_sd), count, size, margin, level, runs, seed)
-        seen = power(World(min(0.5 + 2 * margin, 0.95), reader_sd), count, size, margin, level, runs, seed)
+        worlds = World(0.5, asked.reader_sd), World(min(0.5 + 2 * asked.margin, 0.95), asked.reader_sd)
+        none, seen = (power(world, count, size, *asked.rule) for world in worlds)
         shown = none[Outcome.EQUIVALENT] + none[Outcome.WITHIN]
         return Cell(count, size, shown, seen[Outcome.DISTINGUISHABLE])
 
-    cells = _each(cell, readers, images, progress)
-    return Plan(margin, level, reader_sd, runs, cells, exact_images(margin, level))
+    cells = _each(cell, asked, progress)
+    return Plan(asked.margin, asked.level, asked.reader_sd, asked.runs, cells, exact_images(asked.margin, asked.level))
 
 
-def plan_sets(
-    margin: float = 0.1,
-    level: float = 0.95,
-    reader_sd: float = 0.1,
-    readers: Sequence[int] = READERS,
-    images: Sequence[int] = IMAGES,
-    runs: int = RUNS,
-    seed: int = 0,
-    progress: Progress = silent,
-) -> Plan:
+def plan_sets(asked: Asked = DEFAULTS, progress: Progress = silent) -> Plan:
     """The same for two sets that are compared: half of a reader's images are real, a quarter of either set.
 
     Readers' own difference between the sets has half the standard deviation of their AUC.
@@ -133,77 +146,56 @@ def plan_sets(
     Raises:
         ReaderError: A number is out of range.
     """
-    _check(margin, level, reader_sd, readers, images, 16)
-    same = Arms(reader_sd=reader_sd, apart_sd=reader_sd / 2.0)
-    other = replace(same, difference=min(2.0 * margin, 0.35))
+    _check(asked, 16)
+    same = Arms(reader_sd=asked.reader_sd, apart_sd=asked.reader_sd / 2.0)
+    other = replace(same, difference=min(2.0 * asked.margin, 0.35))
 
     def cell(count: int, size: int) -> Cell:
-        none, seen = (compared_power(arms, count, size, margin, level, runs, seed) for arms in (same, other))
+        none, seen = (compared_power(arms, count, size, *asked.rule) for arms in (same, other))
         shown = none[Compared.EQUIVALENT] + none[Compared.WITHIN]
         return Cell(count, size, shown, seen[Compared.DIFFERENT])
 
-    return Plan(margin, level, reader_sd, runs, _each(cell, readers, images, progress), 0)
+    return Plan(asked.margin, asked.level, asked.reader_sd, asked.runs, _each(cell, asked, progress), 0)
 
 
-def plan_marks(
-    margin: float = 0.1,
-    level: float = 0.95,
-    reader_sd: float = 0.1,
-    readers: Sequence[int] = READERS,
-    images: Sequence[int] = IMAGES,
-    runs: int = RUNS,
-    seed: int = 0,
-    progress: Progress = silent,
-) -> Plan:
+def plan_marks(asked: Asked = DEFAULTS, progress: Progress = silent) -> Plan:
     """The same for marks: whether findings are found in synthetic images as in real ones.
 
-    Args:
-        margin: Of the area under the free-response curve.
-        level: Of the study's intervals.
-        reader_sd: Standard deviation of the share that readers find; of their own difference it is half.
-        readers: Numbers of readers.
-        images: That each reads, half of them synthetic, each with one lesion.
-        runs: Simulated studies for each cell.
-        seed: Of the draws.
-        progress: Called with the number of cells done.
+    Readers' own difference between real and synthetic images has half the standard deviation of what they find.
 
     Raises:
         ReaderError: A number is out of range.
     """
-    _check(margin, level, reader_sd, readers, images, 8)
-    same = Search(reader_sd=reader_sd, apart_sd=reader_sd / 2.0)
-    other = replace(same, difference=min(2.0 * margin, 0.35))
+    _check(asked, 8)
+    same = Search(reader_sd=asked.reader_sd, apart_sd=asked.reader_sd / 2.0)
+    other = replace(same, difference=min(2.0 * asked.margin, 0.35))
 
     def cell(count: int, size: int) -> Cell:
-        none, seen = (search_power(world, count, size, margin, level, runs, seed) for world in (same, other))
+        none, seen = (search_power(world, count, size, *asked.rule) for world in (same, other))
         shown = none[Compared.EQUIVALENT] + none[Compared.WITHIN]
         return Cell(count, size, shown, seen[Compared.DIFFERENT])
 
-    return Plan(margin, level, reader_sd, runs, _each(cell, readers, images, progress), 0)
+    return Plan(asked.margin, asked.level, asked.reader_sd, asked.runs, _each(cell, asked, progress), 0)
 
 
-def _each(
-    cell: Callable[[int, int], Cell], readers: Sequence[int], images: Sequence[int], progress: Progress
-) -> tuple[Cell, ...]:
+def _each(cell: Callable[[int, int], Cell], asked: Asked, progress: Progress) -> tuple[Cell, ...]:
     """A cell for each number of readers with each number of images."""
+    designs = [(count, size) for count in asked.readers for size in asked.images]
     cells: list[Cell] = []
-    for count in readers:
-        for size in images:
-            progress(len(cells), len(readers) * len(images), f"{count} readers, {size} images")
-            cells.append(cell(count, size))
+    for count, size in designs:
+        progress(len(cells), len(designs), f"{count} readers, {size} images")
+        cells.append(cell(count, size))
     return tuple(cells)
 
 
-def _check(
-    margin: float, level: float, reader_sd: float, readers: Sequence[int], images: Sequence[int], least: int
-) -> None:
+def _check(asked: Asked, least: int) -> None:
     """Refuses numbers that are out of range."""
-    if not 0.0 < margin < 0.5 or not 0.5 < level < 1.0 or not 0.0 <= reader_sd <= 0.4:
+    if not 0.0 < asked.margin < 0.5 or not 0.5 < asked.level < 1.0 or not 0.0 <= asked.reader_sd <= 0.4:
         raise ReaderError(
             "give a margin between 0 and 0.5, a level between 0.5 and 1, and a standard deviation of readers from 0 "
             "to 0.4"
         )
-    if min(readers, default=0) < 2 or min(images, default=0) < least:
+    if min(asked.readers, default=0) < 2 or min(asked.images, default=0) < least:
         told = {8: "eight", 16: "sixteen"}[least]
         raise ReaderError(f"a plan needs at least two readers and {told} images")
 
