@@ -70,7 +70,7 @@ def ours(options: argparse.Namespace) -> dict[str, float]:
     began = time.perf_counter()
     cohort = load_cohort(study.cohort)
     division = divide(cohort, train_part(cohort, 1.0, 0))
-    pools = gather(cohort, division, "basic", 0.0, [], "small", False)
+    pools = gather(cohort, division, "basic", 0.0, [], "small", False, 0)
     ready = time.perf_counter() - began
     settings = FitSettings("small", False, options.steps, _BATCH, 2e-3)
     fitted = fit(pools.material, phases_of("basic", pools.sources, 0.0, 0), settings, plan(options), 0, pick_device())

@@ -173,6 +173,7 @@ Arm = Literal[
     "synthetic-only",
     "pretrained",
     "filtered",
+    "copy-paste",
     "reserve",
 ]
 """One arm of the utility trial; see docs/utility.md."""

@@ -31,7 +31,7 @@ REAL, EXTRA = (np.arange(6), np.arange(6, 14)), (np.arange(20, 29), np.arange(0)
 def test_every_arm_of_the_settings_has_a_plan() -> None:
     assert set(ARM_PLANS) == set(ARMS)
     assert {arm for arm in ARMS if reads_set(arm)} == SETS
-    assert {arm for arm in ARMS if has_ratio(arm)} == SETS | {"duplicates"}
+    assert {arm for arm in ARMS if has_ratio(arm)} == SETS | {"duplicates", "copy-paste"}
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -105,11 +105,12 @@ def everyone(study: Study) -> frozenset[str]:
 
 
 @pytest.mark.parametrize("arm", ARMS)
-def test_no_test_image_is_learned_from_in_any_arm(study: Study, arm: str) -> None:
+def test_no_test_image_is_learned_from_in_any_arm(tmp_path: Path, arm: str) -> None:
+    study = make_study(tmp_path / "study", masks=True)
     cohort = load_cohort(study.cohort)
     made = make_set(study, "trial", synthetic_images(60))
     division = divide(cohort, everyone(study))
-    pools = gather(cohort, division, arm, 1.0, [made], "small", False)
+    pools = gather(cohort, division, arm, 1.0, [made], "small", False, 0)
     phases = phases_of(arm, pools.sources, 1.0, 0)
     places = np.concatenate([part for phase in phases for part in (phase.positives, phase.negatives)])
     learned = {pools.material.images[place].tobytes() for place in places}
@@ -156,7 +157,7 @@ def test_too_few_synthetic_images_are_refused_with_their_numbers(study: Study) -
     cohort = load_cohort(study.cohort)
     made = make_set(study, "trial", synthetic_images(20))
     with pytest.raises(CohortError, match=r"takes 24 synthetic positive images, and the sets have 20"):
-        gather(cohort, divide(cohort, everyone(study)), "synthetic", 1.0, [made], "small", False)
+        gather(cohort, divide(cohort, everyone(study)), "synthetic", 1.0, [made], "small", False, 0)
 
 
 def test_synthetic_clear_images_enter_as_negatives(study: Study) -> None:
@@ -166,7 +167,7 @@ def test_synthetic_clear_images_enter_as_negatives(study: Study) -> None:
         make_set(study, "clear", synthetic_images(30, False), label="clear"),
     ]
     division = divide(cohort, everyone(study))
-    pools = gather(cohort, division, "basic-synthetic", 0.5, sets, "small", False)
+    pools = gather(cohort, division, "basic-synthetic", 0.5, sets, "small", False, 0)
     assert [len(part) for part in pools.sources.extra] == [12, 12]
     (phase,) = phases_of("basic-synthetic", pools.sources, 0.5, 0)
     joined = {pools.material.images[place].tobytes() for place in phase.negatives}
@@ -241,7 +242,7 @@ def test_the_place_of_a_synthetic_lesion_is_known_where_its_set_has_masks(tmp_pa
         """Of each synthetic lesion, then of each clear image: whether its lesions are known, and whether it has one."""
         if known_places.any():
             change_set(sets[0], masks=known_places)
-        pools = gather(cohort, division, "basic-synthetic", 0.5, sets, "small", True)
+        pools = gather(cohort, division, "basic-synthetic", 0.5, sets, "small", True, 0)
         targets, known = pools.material.targets, pools.material.known
         assert targets is not None
         assert known is not None

@@ -22,6 +22,7 @@ class Extra(StrEnum):
     FILTERED = "the more realistic half of twice as many synthetic images, without copies"
     DUPLICATES = "the same real images once more, as many as there would be synthetic ones"
     NEAREST = "for each synthetic image the training image nearest to it"
+    PASTED = "real lesions of the subset, blended into its clear scans"
     RESERVE = "real images of the reserve patients"
 
 
@@ -53,6 +54,7 @@ ARM_PLANS: Mapping[str, ArmPlan] = {
     "synthetic-only": ArmPlan(Extra.SYNTHETIC, True, reals=0.0, with_extra=False),
     "pretrained": ArmPlan(Extra.SYNTHETIC, True, reals=0.5, with_extra=False),
     "filtered": ArmPlan(Extra.FILTERED, True),
+    "copy-paste": ArmPlan(Extra.PASTED, True),
     "reserve": ArmPlan(Extra.RESERVE, True),
 }
 """By the name of the arm. In every arm and step half of the batch is positive, and the steps are as many."""
@@ -60,8 +62,8 @@ ARM_PLANS: Mapping[str, ArmPlan] = {
 READS_SET = frozenset({Extra.SYNTHETIC, Extra.SHUFFLED, Extra.FILTERED, Extra.NEAREST})
 """What cannot be had without a synthetic set."""
 
-HAS_RATIO = READS_SET | {Extra.DUPLICATES}
-"""What depends on how many synthetic images join each real one."""
+HAS_RATIO = READS_SET | {Extra.DUPLICATES, Extra.PASTED}
+"""What depends on how many images join each real one."""
 
 
 def reads_set(arm: str) -> bool:
@@ -96,7 +98,8 @@ class Sources:
     Attributes:
         real: The reals of the subset.
         extra: What joins them: of the synthetic arms the synthetic images, already chosen and as many as the ratio
-            says; of `nearest` the training images nearest to them; of `reserve` the reserve's reals.
+            says; of `nearest` the training images nearest to them; of `copy-paste` clear scans with real lesions in
+            them; of `reserve` the reserve's reals.
     """
 
     real: tuple[Places, Places]

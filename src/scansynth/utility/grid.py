@@ -89,7 +89,8 @@ def check_study(study: Study) -> tuple[Cohort, str]:
     fit_settings(study, cohort)
     for pair in range(settings.pairs):
         for fraction in settings.fractions:
-            check_division(cohort, train_part(cohort, fraction, pair_seed(study.config.seed, pair)))
+            part = train_part(cohort, fraction, pair_seed(study.config.seed, pair))
+            check_division(cohort, part, arms=settings.arms)
     lesion = (cohort.facts.positive,)
     if "reserve" in settings.arms and not cases_for(cohort, Use.POSITIVE_CONTROL, lesion):
         raise CohortError(

@@ -151,8 +151,9 @@ def run_job(spec: JobSpec) -> None:
     subset = train_part(cohort, spec.fraction, spec.seed)
     division = divide(cohort, subset, spec.left_out if spec.left_out[0] else None)
     sets = [Path(folder) for folder in spec.sets]
-    pools = gather(cohort, division, spec.arm, spec.ratio, sets, settings.network, settings.lesions)
-    phases = phases_of(spec.arm, pools.sources, spec.ratio, derive_seed(spec.seed, "arm"))
+    seed = derive_seed(spec.seed, "arm")
+    pools = gather(cohort, division, spec.arm, spec.ratio, sets, settings.network, settings.lesions, seed)
+    phases = phases_of(spec.arm, pools.sources, spec.ratio, seed)
     asked = AugmentationSettings(rotation_degrees=ROTATION)
     plan = plan_augmentation(asked, permission(cohort.facts.modality, cohort.facts.view))
     device = pick_device()

@@ -51,7 +51,8 @@ def left_out(cohort: Cohort, settings: UtilitySettings, seed: int) -> tuple[dict
     for number, value in enumerate(values_of(cohort, column), start=1):
         try:
             for pair in range(settings.pairs):
-                check_division(cohort, train_part(cohort, largest, pair_seed(seed, pair)), (column, value))
+                part = train_part(cohort, largest, pair_seed(seed, pair))
+                check_division(cohort, part, (column, value), settings.arms)
         except CohortError as fault:
             notes.append(f"{column} number {number} is not left out: {fault}")
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scansynth.data.fractions import patients_with
+from scansynth.data.imageset import as_planes
 from scansynth.data.sets import LABEL_SEPARATOR, load_set
 from scansynth.data.tensors import Case, Cohort, Selection, cases_for, select
 from scansynth.data.transforms import permission
@@ -20,6 +21,7 @@ from scansynth.utility.detector.heatmap import draw_target
 from scansynth.utility.detector.material import Material, Places
 from scansynth.utility.detector.networks import SIZES, map_factor
 from scansynth.utility.filter import choose, nearest_of
+from scansynth.utility.paste import check_lesions, paste_lesions
 from scansynth.utility.provenance import check_apart
 
 Images = NDArray[np.uint16]
@@ -65,12 +67,18 @@ def divide(cohort: Cohort, subset: frozenset[str], left_out: tuple[str, str] | N
 
 
 def check_division(
-    cohort: Cohort, subset: frozenset[str], left_out: tuple[str, str] | None = None
+    cohort: Cohort, subset: frozenset[str], left_out: tuple[str, str] | None = None, arms: Collection[str] = ()
 ) -> tuple[tuple[Case, ...], ...]:
     """The cases of a job for train, calibrate, test and reserve, without their images; see `divide`.
 
+    Args:
+        cohort: The cohort.
+        subset: See `divide`.
+        left_out: See `divide`.
+        arms: For which lesions to paste must be there, where one of them pastes any.
+
     Raises:
-        CohortError: A class is missing where it is needed.
+        CohortError: A class is missing where it is needed, or no lesion can be cut out.
         LedgerError: A patient stands in two roles.
     """
     train, calibrate, test, reserve = (cases_for(cohort, reader) for reader in _READERS)
@@ -84,6 +92,8 @@ def check_division(
         )
         test = tuple(case for case in test if case.patient in there)
     _check_classes(cohort, {"train": train, "calibrate": calibrate, "test": test}, left_out)
+    if any(ARM_PLANS[arm].extra is Extra.PASTED for arm in arms):
+        check_lesions(cohort, train)
     return train, calibrate, test, reserve
 
 
@@ -127,59 +137,9 @@ class Pools:
     notes: tuple[str, ...] = ()
 
 
-def gather(
-    cohort: Cohort, division: Division, arm: str, ratio: float, sets: Sequence[Path], network: str, lesions: bool
-) -> Pools:
-    """The images of one arm, in memory.
-
-    Args:
-        cohort: The cohort.
-        division: Its real images.
-        arm: A name of `arms.ARM_PLANS`.
-        ratio: Synthetic images for each real positive one.
-        sets: Folders of the synthetic sets that may be read.
-        network: A name of `networks.SIZES`; decides the size of the lesions' maps.
-        lesions: Whether maps are wanted.
-
-    Raises:
-        CohortError: A set is damaged, of another label, or has too few images.
-    """
-    train, extra = division.train, ARM_PLANS[arm].extra
-    is_positive = positives(cohort, train.cases)
-    real = (np.flatnonzero(is_positive), np.flatnonzero(~is_positive))
-    images, cases, notes = [train.planes], list(train.cases), list[str]()
-    outlined, shows = np.zeros((0, *cohort.facts.shape), np.uint8), np.zeros(0, np.bool_)
-    sources = Sources(real)
-    if extra is Extra.RESERVE:
-        shown = positives(cohort, division.reserve.cases)
-        start = len(train.cases)
-        images.append(division.reserve.planes)
-        cases += division.reserve.cases
-        sources = Sources(real, (start + np.flatnonzero(shown), start + np.flatnonzero(~shown)))
-        notes.append(
-            f"{int(shown.sum())} real positive and {int((~shown).sum())} real negative images of reserve patients "
-            f"joined {len(real[0])} and {len(real[1])}"
-        )
-    elif reads_set(arm):
-        drawn = read_sets(cohort, sets)
-        chosen, told = _chosen(cohort, division, arm, ratio, drawn.images, drawn.shown)
-        notes += told
-        if extra is Extra.NEAREST:
-            sources = Sources(real, _nearest(cohort, train, real, [drawn.images[part] for part in chosen]))
-        else:
-            start, places = len(train.cases), np.concatenate(chosen)
-            images.append(drawn.images[places])
-            outlined, shows = drawn.masks[places], drawn.shown[places]
-            ends = (start + len(chosen[0]), start + len(chosen[0]) + len(chosen[1]))
-            sources = Sources(real, (np.arange(start, ends[0]), np.arange(ends[0], ends[1])))
-    together = images[0] if len(images) == 1 else np.concatenate(images)
-    targets, known = _maps(cohort, cases, outlined, shows, network) if lesions else (None, None)
-    return Pools(Material(together, targets, known), sources, tuple(notes))
-
-
 @dataclass(frozen=True)
 class Drawn:
-    """The images of synthetic sets.
+    """Images that join the reals of the subset.
 
     Attributes:
         images: uint16 (n, rows, columns).
@@ -190,6 +150,87 @@ class Drawn:
     images: Images
     shown: NDArray[np.bool_]
     masks: NDArray[np.uint8]
+
+    def part(self, places: Places) -> Drawn:
+        """Some of them, in this order."""
+        return Drawn(self.images[places], self.shown[places], self.masks[places])
+
+
+def gather(
+    cohort: Cohort,
+    division: Division,
+    arm: str,
+    ratio: float,
+    sets: Sequence[Path],
+    network: str,
+    lesions: bool,
+    seed: int,
+) -> Pools:
+    """The images of one arm, in memory.
+
+    Args:
+        cohort: The cohort.
+        division: Its real images.
+        arm: A name of `arms.ARM_PLANS`.
+        ratio: Extra images for each real positive one.
+        sets: Folders of the synthetic sets that may be read.
+        network: A name of `networks.SIZES`; decides the size of the lesions' maps.
+        lesions: Whether maps are wanted.
+        seed: Of what is drawn: where lesions are pasted.
+
+    Raises:
+        CohortError: A set is damaged, of another label, or has too few images; or lesions cannot be pasted.
+    """
+    train = division.train
+    is_positive = positives(cohort, train.cases)
+    real = (np.flatnonzero(is_positive), np.flatnonzero(~is_positive))
+    joining, notes = _joining(cohort, division, arm, ratio, sets, seed)
+    if ARM_PLANS[arm].extra is Extra.NEAREST:
+        parts = [joining.images[joining.shown], joining.images[~joining.shown]]
+        sources, joining = Sources(real, _nearest(cohort, train, real, parts)), _nothing(cohort)
+    else:
+        start = len(train.cases)
+        sources = Sources(real, (start + np.flatnonzero(joining.shown), start + np.flatnonzero(~joining.shown)))
+    images = np.concatenate([train.planes, joining.images]) if len(joining.images) else train.planes
+    targets, known = _maps(cohort, train.cases, joining, network) if lesions else (None, None)
+    return Pools(Material(images, targets, known), sources, tuple(notes))
+
+
+def _joining(
+    cohort: Cohort, division: Division, arm: str, ratio: float, sets: Sequence[Path], seed: int
+) -> tuple[Drawn, list[str]]:
+    """What joins the reals, positive images before negative ones, and what should be known of it."""
+    extra = ARM_PLANS[arm].extra
+    if extra is Extra.RESERVE:
+        return _reserve(cohort, division)
+    if extra is Extra.PASTED:
+        count = max(1, round(ratio * int(positives(cohort, division.train.cases).sum())))
+        made = paste_lesions(cohort, division.train, count, seed)
+        return Drawn(as_planes(made.images), np.ones(len(made.images), np.bool_), made.masks), list(made.notes)
+    if not reads_set(arm):
+        return _nothing(cohort), []
+    drawn = read_sets(cohort, sets)
+    chosen, told = _chosen(cohort, division, arm, ratio, drawn.images, drawn.shown)
+    return drawn.part(np.concatenate(chosen)), told
+
+
+def _nothing(cohort: Cohort) -> Drawn:
+    empty = np.zeros((0, *cohort.facts.shape), np.uint8)
+    return Drawn(empty.astype(np.uint16), np.zeros(0, np.bool_), empty)
+
+
+def _reserve(cohort: Cohort, division: Division) -> tuple[Drawn, list[str]]:
+    """The images of the reserve patients."""
+    reserve = division.reserve
+    shown, masks = positives(cohort, reserve.cases), cohort.masks(reserve.cases)
+    if masks is None:
+        masks = np.zeros((len(shown), *cohort.facts.shape), np.uint8)
+    reals = positives(cohort, division.train.cases)
+    note = (
+        f"{int(shown.sum())} real positive and {int((~shown).sum())} real negative images of reserve patients "
+        f"joined {int(reals.sum())} and {int((~reals).sum())}"
+    )
+    return Drawn(reserve.planes, shown, masks), [note]
 
 
 def read_sets(cohort: Cohort, sets: Sequence[Path]) -> Drawn:
@@ -273,15 +314,14 @@ def _nearest(
 
 
 def _maps(
-    cohort: Cohort, cases: Sequence[Case], outlined: NDArray[np.uint8], shows: NDArray[np.bool_], network: str
+    cohort: Cohort, cases: Sequence[Case], joining: Drawn, network: str
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Maps of all images, and of which the lesions are known: of those with a mask, and of those without a lesion.
 
     Args:
         cohort: The cohort.
-        cases: The real images, which come first.
-        outlined: Masks of the synthetic ones that follow; empty where there are none.
-        shows: Whether each of these is to show the lesion.
+        cases: The reals of the subset, which come first.
+        joining: The images that follow.
         network: A name of `networks.SIZES`.
 
     Raises:
@@ -290,7 +330,7 @@ def _maps(
     real = cohort.masks(cases)
     if real is None:
         raise CohortError("the cohort has no lesion masks; set utility.lesions to off, or give masks in labels.csv")
-    masks, shown = np.concatenate([real, outlined]), np.concatenate([positives(cohort, cases), shows])
+    masks, shown = np.concatenate([real, joining.masks]), np.concatenate([positives(cohort, cases), joining.shown])
     factor = map_factor(max(cohort.facts.shape), SIZES[network])
     rows, columns = (side // factor for side in cohort.facts.shape)
     targets = np.zeros((len(masks), rows, columns), np.uint8)

@@ -26,6 +26,10 @@ ARM_WORDS: Mapping[str, tuple[str, str]] = {
         "first half of training on synthetic images, second half on real ones",
     ),
     "filtered": ("real + filtered synthetic, augmented", "the more realistic half of twice as many synthetic images"),
+    "copy-paste": (
+        "real + pasted lesions, augmented",
+        "real lesions of the training patients, blended into their clear scans",
+    ),
     "reserve": ("real + more real, augmented", "real images of patients that were kept aside"),
 }
 """Each arm: short name, and description. “Augmented” is basic augmentation."""

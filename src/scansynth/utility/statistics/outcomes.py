@@ -18,7 +18,7 @@ Mask = NDArray[np.bool_]
 Names = NDArray[np.str_]
 
 REAL, BASIC, PUBLISHED, COMBINED = "real", "basic", "synthetic", "basic-synthetic"
-PLACEBO, POSITIVE_CONTROL = "duplicates", "reserve"
+PLACEBO, POSITIVE_CONTROL, RIVAL = "duplicates", "reserve", "copy-paste"
 """Names of arms that the rule speaks of."""
 
 COLUMNS = ("case", "patient", "role", "positive", "score")

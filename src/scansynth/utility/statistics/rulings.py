@@ -18,6 +18,7 @@ from scansynth.utility.statistics.outcomes import (
     POSITIVE_CONTROL,
     PUBLISHED,
     REAL,
+    RIVAL,
     Block,
     Part,
 )
@@ -66,7 +67,7 @@ class Contrast:
 
 def contrast_names(arms: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Which arms are compared, in the order of the report: the primary first, the controls last."""
-    fixed = [PRIMARY, (PUBLISHED, REAL), (COMBINED, PLACEBO)]
+    fixed = [PRIMARY, (PUBLISHED, REAL), (COMBINED, PLACEBO), (COMBINED, RIVAL)]
     others = [(arm, BASIC) for arm in arms if arm not in {BASIC, COMBINED, *CONTROLS}]
     controls = [(arm, BASIC) for arm in CONTROLS if arm in arms]
     return tuple(pair for pair in (*fixed, *others, *controls) if set(pair) <= set(arms))
