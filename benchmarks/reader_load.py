@@ -44,6 +44,9 @@ from scansynth.seeds import generator
 
 BUFFERS = 64
 RESENT = 0.05
+MOST_TRIES = 10
+"""Of a request that the server cannot store at the moment; the page tries without end."""
+
 WINDOWS = 6
 """The time is cut into so many windows; the figure that is compared with the bar is the median over the windows."""
 
@@ -64,6 +67,7 @@ class Reader:
         told: Answer of each item that the server said was locked.
         times: By kind of request: when it was sent and how long it took, in seconds.
         requests: All of them.
+        sent_again: Those that the server could not store at the moment (503), and that were sent again, as a page does.
         leaves: Whether this reader is withdrawn on the way, and refused from then on.
         left: Whether that was met.
     """
@@ -73,6 +77,7 @@ class Reader:
     told: dict[str, int] = field(default_factory=dict)
     times: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: {"lock": [], "buffer": [], "draft": []})
     requests: int = 0
+    sent_again: int = 0
     leaves: bool = False
     left: bool = False
 
@@ -112,10 +117,15 @@ class Reader:
                 state = locked.json()
 
     async def _timed(self, client: httpx.AsyncClient, kind: str, method: str, path: str, **sent: Any) -> httpx.Response:
-        begun = time.monotonic()
-        answer = await client.request(method, path, **sent)
-        self.times[kind].append((begun, time.monotonic() - begun))
-        self.requests += 1
+        for _ in range(MOST_TRIES):
+            begun = time.monotonic()
+            answer = await client.request(method, path, **sent)
+            self.times[kind].append((begun, time.monotonic() - begun))
+            self.requests += 1
+            if answer.status_code != 503:
+                break
+            self.sent_again += 1
+            await asyncio.sleep(float(answer.headers["retry-after"]))
         return answer.raise_for_status()
 
 
@@ -250,6 +260,7 @@ def measure(
         "seconds": round(took, 1),
         "requests": sum(reader.requests for reader in crowd),
         "resent_locks": sum(len(reader.times["lock"]) - len(reader.told) for reader in crowd),
+        "sent_again_after_503": sum(reader.sent_again for reader in crowd),
         **kinds,
         **kept,
         "all_finished": all(reader.left if reader.leaves else len(reader.told) == images + 2 for reader in crowd),
@@ -321,7 +332,8 @@ def said(found: dict[str, Any]) -> str:
     head = (
         f"{found['database']}: {found['readers']} readers, {found['seconds']} s, load {found['load_before']} to "
         f"{found['load_after']} on {found['cores']} cores; told {found['told_locked']}, lost {found['lost']}, "
-        f"doubled {found['doubled']}, wrong {found['wrong']}; server and readers ran {found['ran_seconds']} s and "
+        f"doubled {found['doubled']}, wrong {found['wrong']}, {found['left']} left, {found['half_open_ended']} of "
+        f"{found['half_open']} half-open connections ended; server and readers ran {found['ran_seconds']} s and "
         f"waited {found['waited_for_a_core_seconds']} s for a core"
     )
     return "\n".join([head, *rows])

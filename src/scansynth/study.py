@@ -45,8 +45,8 @@ PROTOCOL, PROBE, SEALED, WORKLIST_FOLDER = "protocol.json", "probe.json", "seale
 SPARES, AMENDMENTS = "spares.json", "amendments.json"
 """Of a reader study: seats for readers who may be added, and what was decided about readers since."""
 
-READINGS, MACHINE, CLOSING, IMRMC = "readings.csv", "machine.json", "closing.json", "readings.imrmc"
-MARKS = "marks.csv"
+READINGS, MACHINE, CLOSING, MARKS = "readings.csv", "machine.json", "closing.json", "marks.csv"
+IMRMC, RJAFROC = "readings.imrmc", "readings-rjafroc.imrmc"
 """Of a reader study, from its closing on."""
 
 UNAWARE, SAID, SCREENS = "unaware.csv", "said.csv", "screens.csv"

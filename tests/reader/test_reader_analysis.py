@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -16,9 +17,11 @@ from made_readings import BEGUN, rows, study
 from scansynth.claims.judged import read_claims, schema, write_claims
 from scansynth.errors import ReaderError
 from scansynth.files import read_json, write_json
+from scansynth.reader.statistics.absent import about_absent
 from scansynth.reader.statistics.analysis import Analysis, Protocol, analyse, distance, read_protocol_values
 from scansynth.reader.statistics.arrival import impossible, longest
 from scansynth.reader.statistics.controls import found_when_planted, plant
+from scansynth.reader.statistics.counting import counting
 from scansynth.reader.statistics.mrmc import average
 from scansynth.reader.statistics.readings import Reading, table
 from scansynth.reader.statistics.roc import placements
@@ -91,7 +94,7 @@ def test_a_reader_who_left_late_counts_with_what_was_read() -> None:
     assert [row["finished"] for row in found.readers] == [True, True, False, True, True, True]
     assert all(row["counts"] for row in found.readers)
     assert (found.n["readers"], found.n["readers who read all"]) == (6, 5)
-    assert "1 of them answered at least 50% of the images and counts" in " ".join(found.notes)
+    assert "That reader answered at least 50% of the images and counts with what was answered." in found.notes[0]
     # the mean of the readers' AUCs, each of what the reader saw
     assert found.primary is not None
     assert found.primary["auc"] == pytest.approx(np.mean([row["auc"] for row in found.readers]))
@@ -107,7 +110,7 @@ def test_a_reader_who_left_early_does_not_count_and_voids_nothing() -> None:
     assert without.primary is not None
     assert found.primary["interval"] == without.primary["interval"]
     assert [row["counts"] for row in found.readers] == [True, True, False, True, True, True]
-    assert "None of them is part of the primary result" in " ".join(found.notes)
+    assert "That reader is no part of the primary result." in found.notes[0]
 
 
 def test_readers_who_were_set_aside_do_not_count_however_much_they_read() -> None:
@@ -116,6 +119,7 @@ def test_readers_who_were_set_aside_do_not_count_however_much_they_read() -> Non
     assert [row["counts"] for row in found.readers] == [True, False, True, True, True, True]
     alone = outcome([one for one in readings if one.reader != "r02"], protocol(5))
     assert found.decision.interval == alone.decision.interval
+    assert not any("did not read all" in note for note in found.notes), "the reader has read all images"
 
 
 def test_too_few_readers_who_count_support_no_verdict_on_others() -> None:
@@ -177,24 +181,29 @@ def test_answers_that_waited_for_the_network_count_in_full() -> None:
     assert impossible(given) == {"r01": 1}
 
 
-@pytest.mark.parametrize(
-    ("planned", "began", "finished", "said"),
-    [
-        (8, 8, 8, ""),
-        (8, 8, 7, "1 of 8 readers did not read all images."),
-        (8, 4, 3, "5 of 8 readers did not read all images (4 of them never began)."),
-        (8, 3, 3, "5 of 8 readers did not read all images (none of them began)."),
-    ],
-)
-def test_readers_who_are_missing_are_counted_whether_they_began_or_not(
-    planned: int, began: int, finished: int, said: str
-) -> None:
-    readings = study(World(0.5), began, 40)
-    kept = [
-        one for one in readings if int(one.reader[1:]) <= finished or one.position < 10
-    ]  # who did not finish read nine
-    notes = [note for note in outcome(kept, protocol(planned, 40)).notes if "did not read" in note]
-    assert [note.startswith(said) for note in notes] == ([True] if said else [])
+def test_what_is_said_of_missing_readers_fits_their_numbers() -> None:
+    """A grid of readers who were invited, began, left late and left early; each number in the note is counted anew."""
+    whole = study(World(0.5), 4, 40)
+    for seats, never, early, late in itertools.product((0, 5), range(3), range(3), range(3)):
+        began = 4 - never
+        if early + late > began:
+            continue
+        last = {f"r{n + 1:02d}": 10 if n < early else 36 if n < early + late else 999 for n in range(began)}
+        kept = [one for one in whole if one.reader in last and one.position <= last[one.reader]]
+        notes = about_absent(kept, counting(kept, 40), max(4, seats), 40)
+        everyone = max(seats, 4)
+        absent, never_began = everyone - began + early + late, everyone - began
+        if not absent:
+            assert notes == []
+            continue
+        (note,) = notes
+        assert note.startswith(f"{absent} of {everyone} readers did not read all images")
+        assert ("none of them began" in note or "that reader never began" in note) == (never_began == absent)
+        assert (f"({never_began} of them never began)" in note) == (0 < never_began < absent)
+        who = "That reader" if absent == 1 else "All of them" if late == absent else f"{late} of them"
+        assert (f". {who} answered at least 50% of the images and count" in note) == (late > 0)
+        assert ("part of the primary result" in note) == (late == 0 and never_began < absent)
+        assert "1 readers" not in note
 
 
 def test_an_overridden_probe_is_printed() -> None:

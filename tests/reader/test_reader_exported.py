@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from test_reader_localisation import ROWS, outlines, study
+from made_marks import ROWS, outlines, study
 
-from scansynth.files import read_csv
+from scansynth.files import read_csv, read_json
 from scansynth.reader.statistics.exported import COLUMNS, write_marks, write_workbooks
 from scansynth.reader.statistics.localisation import figures, gather
 from scansynth.reader.statistics.workbook import workbook
@@ -93,3 +93,18 @@ def test_the_table_holds_every_mark_and_what_it_lies_on(tmp_path: Path) -> None:
     assert sum(row["lesion"] == "1" for row in real) == 2 * 20
     assert {row["lesion"] for row in real if row["row"] == "55.0"} == {"0"}
     assert {row["lesion"] for row in rows if row["truth"] == "1"} == {""}
+
+
+def test_the_figures_are_those_of_rjafroc_and_imrmc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our figures of made studies, computed anew, beside what the other programs said of our files of them."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    import other_programs  # noqa: PLC0415
+
+    kept = read_json(Path(__file__).parents[2] / "docs" / "results" / "other_programs.json")
+    theirs = {(row["of"], row["figure"]): row["theirs"] for row in kept["figures"]}
+    assert {"Van Dyke", "Federica", "Thompson", "Nico"} <= {name for name, _ in theirs}
+    ours = other_programs.ours(tmp_path, range(2))
+    assert len(ours) == 2 * 7
+    for name, own in ours.items():
+        for figure, values in own.items():
+            assert values == pytest.approx(theirs[name, figure], abs=1e-9), (name, figure)

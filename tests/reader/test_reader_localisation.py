@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from made_marks import ROWS, lesion_of, outlines, reading, study
 
 from scansynth.claims.claim import Claim
 from scansynth.errors import ReaderError
@@ -27,9 +27,7 @@ from scansynth.statistics import Verdict
 from scansynth.utility.statistics.froc import sensitivities
 from scansynth.utility.statistics.resampling import once
 
-BEGUN = datetime.datetime(2026, 11, 27, 10, 0, tzinfo=datetime.UTC)
 ASKED = {"finding": "nodule", "levels": list(CERTAINTY)}
-ROWS = 64
 NAMES = ("compact", "other")
 
 
@@ -63,65 +61,6 @@ def test_with_false_marks_of_all_images_it_is_the_first_kind_of_the_area() -> No
     found = [0.8523430, -0.2146999, 1.5884892, -np.inf, 2.9438362, 1.98381]
     won = [float(one > other) + (one == other) / 2 for one in found for other in highest]
     assert free_response([own], lesions, np.arange(8), everywhere=True).values[0] == pytest.approx(np.mean(won))
-
-
-def reading(reader: str, number: int, synthetic: bool, position: int, marks: list[Mark], **changes: Any) -> Reading:
-    one = Reading(
-        reader=reader,
-        item=f"{reader}-{number}-{synthetic}",
-        position=position,
-        synthetic=synthetic,
-        label="nodule",
-        case=f"{number:03d}",
-        patient="" if synthetic else f"patient {number // 2}",
-        repeat_of="",
-        answer=3,
-        second=None,
-        confidence=None,
-        seconds=4.0,
-        hidden_seconds=0.0,
-        window_changes=0,
-        locked_at=(BEGUN + datetime.timedelta(seconds=5 * position)).isoformat(),
-        arm=int(synthetic),
-        marks=written(marks),
-    )
-    return replace(one, **changes)
-
-
-def lesion_of(number: int) -> tuple[float, float, float]:
-    return 10.0 + number % 30, 20.0 + number % 17, 4.0
-
-
-def outlines(count: int = 40, every: int = 2, synthetic: bool = True) -> dict[tuple[bool, str], Any]:
-    """Each second image has a lesion."""
-    kinds = (False, True) if synthetic else (False,)
-    return {
-        (kind, f"{number:03d}"): (lesion_of(number),) if number % every == 0 else ()
-        for kind in kinds
-        for number in range(count)
-    }
-
-
-def study(
-    readers: int, skill: dict[bool, float], alarms: float = 0.3, count: int = 40, every: int = 2, seed: int = 0
-) -> list[Reading]:
-    """Readers who find a lesion with a chance that hangs on the kind of image, and now and then mark something else."""
-    rows = []
-    for reader in range(readers):
-        rng = np.random.default_rng([seed, reader])
-        position = 0
-        for synthetic in (False, True):
-            for number in range(count):
-                position += 1
-                marks = []
-                row, column, radius = lesion_of(number)
-                if number % every == 0 and rng.random() < skill[synthetic]:
-                    shift = rng.uniform(-2.0, 2.0, 2)
-                    marks.append(Mark(row + shift[0], column + shift[1], radius * 1.5, int(rng.integers(2, 6))))
-                if rng.random() < alarms:
-                    marks.append(Mark(55.0, 55.0, 3.0, int(rng.integers(1, 5))))
-                rows.append(reading(f"r{reader + 1:02d}", number, synthetic, position, marks))
-    return rows
 
 
 def told(readings: list[Reading], known: dict[tuple[bool, str], Any], level: float = 0.95) -> dict[str, Any]:

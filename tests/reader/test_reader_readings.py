@@ -168,23 +168,46 @@ def test_imrmc_comes_back_and_holds_a_truth_for_each_case(tmp_path: Path) -> Non
     readings = study(World(0.6), readers=3, images=30)
     imrmc.write_imrmc(tmp_path / "readings.imrmc", readings)
     found = imrmc.read_imrmc(tmp_path / "readings.imrmc")
-    assert found == imrmc.rows(readings)
-    truths = {case: score for reader, case, modality, score in found if (reader, modality) == (-1, 0)}
-    assert sorted(truths.values()) == [0] * 15 + [1] * 15
-    seen = [row for row in found if row[0] != -1]
-    assert len(seen) == 3 * 30  # repeats left out: iMRMC knows one reading of a case
+    assert found == imrmc.ratings(readings)
+    assert sorted(found.truth.values()) == [False] * 15 + [True] * 15
+    assert len(found.rows) == 3 * 30  # repeats left out: iMRMC knows one reading of a case
     whole = table(readings)
-    names = sorted(truths)
-    for reader, case, _, score in seen:
+    names = sorted(found.truth, key=int)
+    for reader, case, _, score in found.rows:
         place = names.index(case)
-        assert score == whole.answers[reader - 1, place]
-        assert truths[case] == whole.synthetic[place]
+        assert score == whole.answers[int(reader) - 1, place]
+        assert found.truth[case] == whole.synthetic[place]
     head = (tmp_path / "readings.imrmc").read_text().splitlines()
     assert {"N0: 15", "N1: 15", "NR: 3", "NM: 1", "reader 2 is r02"} <= set(head[: head.index("BEGIN DATA:")])
-    # RJafroc takes every name for a number
-    assert all(
-        part.lstrip("-").isdecimal() for line in head[head.index("BEGIN DATA:") + 1 :] for part in line.split(",")
+    assert head[head.index("BEGIN DATA:") + 1] == "truth,1,truth,0"  # iMRMC asks for the word, in both places
+
+
+def test_the_file_for_rjafroc_is_crossed_and_of_whole_numbers(tmp_path: Path) -> None:
+    """RJafroc takes every name for a number, and no reader who did not read all."""
+    path = tmp_path / "readings-rjafroc.imrmc"
+    readings = [replace(one, arm=int(one.synthetic)) for one in study(World(0.6), readers=3, images=30)]
+    second = [replace(one, arm=2, case=f"2-{one.case}", item=f"2{one.item}") for one in readings if one.synthetic]
+    imrmc.write_rjafroc(path, [one for one in (*readings, *second) if one.reader != "r02" or one.position > 3])
+    lines = path.read_text().splitlines()
+    assert {"reader 1 is r01", "reader 2 is r03", "NR: 2", "NM: 1", "N1: 15"} <= set(lines)
+    rows = [line.split(",") for line in lines[lines.index("BEGIN DATA:") + 1 :]]
+    assert rows[0] == ["-1", "1", "truth", "0"]
+    assert all(part.isdecimal() for row in rows[30:] for part in row)
+    assert imrmc.read_imrmc(path) == imrmc.ratings([one for one in readings if one.reader != "r02"])
+    imrmc.write_rjafroc(path, [one for one in readings if one.position != int(one.reader[2])])
+    assert not path.exists(), "nobody read all images"
+
+
+def test_files_of_other_programs_are_read_whatever_their_names(tmp_path: Path) -> None:
+    """As the sample files of iMRMC and RJafroc write them: words or numbers, and scores with decimals."""
+    path = tmp_path / "other.imrmc"
+    path.write_text(
+        "front matter\n\nBEGIN DATA:\ntruth,neg Case1,truth,0\n-1, 7 ,truth,1.0\n\n"
+        'reader1,neg Case1,testA,-0.25\n"reader1",7,testB,3.5e0\n'
     )
+    found = imrmc.read_imrmc(path)
+    assert found.truth == {"neg Case1": False, "7": True}
+    assert found.rows == (("reader1", "neg Case1", "testA", -0.25), ("reader1", "7", "testB", 3.5))
 
 
 def test_imrmc_holds_nothing_of_the_cohort(tmp_path: Path) -> None:
@@ -199,8 +222,11 @@ def test_imrmc_holds_nothing_of_the_cohort(tmp_path: Path) -> None:
     [
         ("1,1,1", "is not reader, case, modality, score"),
         ("1,1,1,high", "is not reader, case, modality, score"),
+        ("1,1,1,nan", "is not reader, case, modality, score"),
+        ("1,,1,2", "is not reader, case, modality, score"),
         ("1,2,1,3", "one row of truth"),
         ("-1,1,0,0", "one row of truth"),
+        ("truth,2,truth,0.5", "a score of 0 or 1"),
         ("1,1,1,2\n1,1,1,3", "read a case twice"),
     ],
 )

@@ -92,9 +92,10 @@ def test_the_export_has_two_modalities_and_real_images_in_both(tmp_path: Path) -
     imrmc.write_imrmc(tmp_path / "readings.imrmc", made_up())
     found = imrmc.read_imrmc(tmp_path / "readings.imrmc")
     assert "NM: 2" in (tmp_path / "readings.imrmc").read_text()
-    for modality in (1, 2):
-        assert sum(row[2] == modality for row in found) == 6 * 180
-    assert len({row[1] for row in found if row[2] == 1} & {row[1] for row in found if row[2] == 2}) == 120
+    for modality in ("1", "2"):
+        assert sum(row[2] == modality for row in found.rows) == 6 * 180
+    cases = [{row[1] for row in found.rows if row[2] == modality} for modality in ("1", "2")]
+    assert len(cases[0] & cases[1]) == 120
 
 
 def test_two_sets_from_creation_to_the_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

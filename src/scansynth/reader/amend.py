@@ -114,19 +114,21 @@ def _open(study: Study, place: Path) -> Worklist:
 
 def _counts(given: int, images: int, exclude: bool) -> str:
     """What becomes of the answers of one who leaves."""
+    told = f"{given} answer{'s' if given != 1 else ''}"
     if exclude:
-        return f"The {given} answers given so far do not count"
+        return f"The {told} given so far {'do' if given != 1 else 'does'} not count"
     if given < LEAST_SHARE * images:
-        return f"With {given} answers, fewer than {LEAST_SHARE:.0%} of the {images} images, the reader does not count"
+        return f"With {told}, fewer than {LEAST_SHARE:.0%} of the {images} images, the reader does not count"
     return (
-        f"The reader has given {given} answers, and counts with them if at least {LEAST_SHARE:.0%} of the {images} "
+        f"The reader has given {told}, and counts with them if at least {LEAST_SHARE:.0%} of the {images} "
         f"images and {LEAST_IMAGES} of either kind are among them"
     )
 
 
 def _left(left: int, planned: int) -> str:
     """How many go on, and what follows from that."""
-    told = f"{left} readers go on, {planned} were planned"
+    readers = "1 reader goes" if left == 1 else f"{left or 'no'} readers go"
+    told = f"{readers} on, {planned} {'was' if planned == 1 else 'were'} planned"
     if left < LEAST_READERS:
         return f"{told}, and with fewer than {LEAST_READERS} who count there is no verdict on readers in general"
     return f"{told}, and with fewer readers the intervals are wider" if left < planned else told

@@ -14,14 +14,14 @@ from scansynth.data.tensors import cases_for, load_cohort
 from scansynth.errors import ReaderError, StudyError
 from scansynth.files import read_json, sha256_file, write_json
 from scansynth.ledger import Use
-from scansynth.reader.amendments import SET_ASIDE, Amendment, about_readings, excluded
+from scansynth.reader.amendments import SET_ASIDE, Amendment, about_readings, excluded, seated
 from scansynth.reader.noticing import analyse_noticed, written
 from scansynth.reader.placed import conclude_where
 from scansynth.reader.protocol import read_protocol
 from scansynth.reader.server.locked import SetAside
 from scansynth.reader.server.worklist import load_worklist
 from scansynth.reader.statistics.analysis import Analysis, Protocol, analyse, read_protocol_values
-from scansynth.reader.statistics.imrmc import write_imrmc
+from scansynth.reader.statistics.imrmc import write_imrmc, write_rjafroc
 from scansynth.reader.statistics.readings import read_readings
 from scansynth.stage import RECORD, StageRecord, hash_outputs, read_record, versions, write_record
 from scansynth.study import (
@@ -34,6 +34,7 @@ from scansynth.study import (
     PROBE,
     PROTOCOL,
     READINGS,
+    RJAFROC,
     SAID,
     SCREENS,
     UNAWARE,
@@ -67,6 +68,7 @@ def conclude(study: Study) -> Analysis:
     write_json(folder / ANALYSIS, {**found.as_json(), "where": where, **told})
     write_claims(folder / CLAIMS_FILE, (found.claim, *claims))
     write_imrmc(folder / IMRMC, readings)
+    write_rjafroc(folder / RJAFROC, readings)
     record = StageRecord(
         stage=STAGE,
         inputs=inputs,
@@ -98,7 +100,7 @@ def _amended(rule: Protocol, closing: Mapping[str, Any]) -> tuple[Protocol, tupl
     if lost:
         by = "; ".join(sorted({f"{one.name}, {one.reason.rstrip('.')}" for one in lost}))
         remarks.append(f"{about_readings(lost)}. They were set aside by decision of: {by}.")
-    return replace(rule, excluded=excluded(decided)), tuple(remarks)
+    return replace(rule, excluded=excluded(decided), seats=seated(rule.readers, decided)), tuple(remarks)
 
 
 def _before(study: Study) -> StageRecord:

@@ -9,9 +9,10 @@ from typing import Any
 from scansynth.claims.claim import Claim, Control, Floor, Measurement, not_assessable, stated
 from scansynth.errors import ReaderError
 from scansynth.reader.statistics import agreement, controls, strata
+from scansynth.reader.statistics.absent import about_absent
 from scansynth.reader.statistics.alone import reader_rows
 from scansynth.reader.statistics.arrival import impossible, longest
-from scansynth.reader.statistics.counting import LEAST_IMAGES, LEAST_SHARE, counting, finished
+from scansynth.reader.statistics.counting import LEAST_IMAGES, counting, finished
 from scansynth.reader.statistics.course import course
 from scansynth.reader.statistics.crossed import crossed_logit
 from scansynth.reader.statistics.mrmc import Average, average
@@ -46,6 +47,7 @@ class Protocol:
         override: Who overruled the probe's refusal, and why; empty where it did not refuse.
         refused: What the refusal said.
         excluded: Readers whose answers were set aside when they left, before the seal was opened.
+        seats: Readers who were invited in all, those who were added later among them; 0: as many as planned.
         sets: The study's own set, and the one that it is compared with; empty where none is.
     """
 
@@ -57,6 +59,7 @@ class Protocol:
     override: str = ""
     refused: str = ""
     excluded: tuple[str, ...] = ()
+    seats: int = 0
     sets: tuple[str, str] = ("", "")
 
 
@@ -240,9 +243,12 @@ def _notes(whole: Table, readings: Sequence[Reading], protocol: Protocol, checks
             f"Before reading began, the probe refused this study: {refused}. It was run anyway, by decision of: "
             f"{protocol.override}."
         )
-    notes += _missing_readers(readings, whole, protocol)
+    invited = max(protocol.readers, protocol.seats)
+    notes += about_absent(readings, whole.readers, invited, protocol.images)
     notes += [
         f"{count} answers of {reader} report more time than passed on the server between two answers."
+        if count > 1
+        else f"One answer of {reader} reports more time than passed on the server between two answers."
         for reader, count in sorted(impossible(readings).items())
     ]
     failed = [check for check in checks if not check.passed]
@@ -251,24 +257,6 @@ def _notes(whole: Table, readings: Sequence[Reading], protocol: Protocol, checks
     if len(whole.readers) == 2:
         notes.append("Two readers do not support a conclusion about readers in general, whatever their figures.")
     return tuple(notes)
-
-
-def _missing_readers(readings: Sequence[Reading], whole: Table, protocol: Protocol) -> list[str]:
-    """A note on the readers who did not read all images, those who never began among them."""
-    began, ended = len({reading.reader for reading in readings}), len(finished(whole, protocol.images))
-    everyone = max(protocol.readers, began)
-    absent = everyone - ended
-    if not absent:
-        return []
-    never, partly = max(protocol.readers - began, 0), len(whole.readers) - ended
-    told = f" ({'none of them began' if never == absent else f'{never} of them never began'})" if never else ""
-    counts = (
-        f"{partly} of them answered at least {LEAST_SHARE:.0%} of the images and {'counts' if partly == 1 else 'count'}"
-        " with what they answered"
-        if partly
-        else "None of them is part of the primary result"
-    )
-    return [f"{absent} of {everyone} readers did not read all images{told}. {counts}."]
 
 
 def _primary(found: Average, floor: Floor | None, checks: tuple[Control, ...], protocol: Protocol) -> dict[str, Any]:

@@ -1,14 +1,18 @@
-"""The readings in the format of iMRMC, the program of the FDA for multi-reader studies; RJafroc reads it as well.
+"""The readings in the format of iMRMC, the program of the FDA for multi-reader studies; RJafroc reads a kind of it.
 
-Rows of readerID, caseID, modalityID and score under a line `BEGIN DATA:`. For each case one row says the truth: its
-reader is -1, its modality 0, its score 1 (signal present: synthetic) or 0. All names are whole numbers, as RJafroc
-wants them; lines before the data say which reader is which. Format: the iMRMC user manual, and `DfReadDataFile` of
-RJafroc. Neither knows a second reading of a case, so repeats are left out; RJafroc wants every reader to have read all.
+Rows of readerID, caseID, modalityID and score under a line `BEGIN DATA:`. For each case one row says the truth, with a
+score of 1 (signal present: synthetic) or 0. iMRMC wants the word `truth` for reader and modality of such a row
+(`doAUCmrmc` of its R package); RJafroc wants -1 for the reader, and whole numbers for all readers and cases
+(`DfReadDataFile`), and every reader to have read every case. So there are two files. Neither program knows a second
+reading of a case, so repeats are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from scansynth.errors import ReaderError
@@ -16,33 +20,48 @@ from scansynth.files import write_text
 from scansynth.reader.statistics.readings import Reading, counted
 
 BEGIN = "BEGIN DATA:"
-TRUTH = -1
-"""In the place of the reader, for rows of truth."""
+TRUTH = "truth"
+"""In the place of reader and modality, for rows of truth."""
+
+TRUTH_NUMBER = "-1"
+"""In the place of the reader, where programs want a number."""
 
 OWN, SECOND = 1, 2
-"""The modalities: the study's set, and the one that it is compared with. Real images are read once and stand in both;
-rows of truth have 0."""
-
-Row = tuple[int, int, int, int]
+"""The modalities: the study's set, and the one that it is compared with. Real images stand in both."""
 
 
-def rows(readings: Iterable[Reading]) -> list[Row]:
-    """Truth rows, then each reader's first answers, in order.
+@dataclass(frozen=True)
+class Ratings:
+    """What a file holds.
 
-    Case numbers are made up, so that nothing of the cohort leaves with the file.
+    Attributes:
+        truth: Whether the signal is there, by case.
+        rows: Reader, case, modality and score of each reading, in the order of the file.
+    """
+
+    truth: Mapping[str, bool]
+    rows: tuple[tuple[str, str, str, float], ...]
+
+
+def ratings(readings: Iterable[Reading]) -> Ratings:
+    """Each reader's first answers, in order.
+
+    All names are whole numbers. Those of cases are made up, so that nothing of the cohort leaves with the file.
     """
     kept = counted(readings)
     images = sorted({reading.image for reading in kept})
     numbers = {image: number for number, image in enumerate(images, start=1)}
     readers = _numbers(kept)
-    truths: list[Row] = [(TRUTH, numbers[image], 0, int(image[0])) for image in images]
     of_real = (OWN, SECOND) if any(reading.arm == SECOND for reading in kept) else (OWN,)
-    answers = [
+    answers = sorted(
         (readers[reading.reader], numbers[reading.image], modality, reading.answer)
         for reading in kept
         for modality in ((max(reading.arm, OWN),) if reading.synthetic else of_real)
-    ]
-    return truths + sorted(answers)
+    )
+    return Ratings(
+        {str(numbers[image]): image[0] for image in images},
+        tuple((str(reader), str(case), str(modality), float(score)) for reader, case, modality, score in answers),
+    )
 
 
 def _numbers(readings: Iterable[Reading]) -> dict[str, int]:
@@ -51,42 +70,76 @@ def _numbers(readings: Iterable[Reading]) -> dict[str, int]:
 
 
 def write_imrmc(path: Path, readings: Iterable[Reading]) -> None:
-    """Writes the file, whole or not at all."""
-    kept = tuple(readings)
-    found, readers = rows(kept), _numbers(kept)
-    cases = [row for row in found if row[0] == TRUTH]
+    """Writes the file for iMRMC, whole or not at all."""
+    _write(path, tuple(readings), TRUTH)
+
+
+def write_rjafroc(path: Path, readings: Iterable[Reading]) -> None:
+    """Writes the file for RJafroc: real images and the study's own set, of the readers who read all of them.
+
+    Where there is no such reader, there is no file.
+    """
+    kept = [reading for reading in counted(readings) if reading.arm != SECOND]
+    images = len({reading.image for reading in kept})
+    read = Counter(reading.reader for reading in kept)
+    whole = tuple(reading for reading in kept if read[reading.reader] == images)
+    if whole:
+        _write(path, whole, TRUTH_NUMBER)
+    else:
+        path.unlink(missing_ok=True)  # of an analysis before
+
+
+def _write(path: Path, kept: tuple[Reading, ...], truth: str) -> None:
+    """Writes a file whose rows of truth have this reader."""
+    found, readers = ratings(kept), _numbers(kept)
     head = [
         "Reader study of synthetic images; 1 is synthetic, and a higher score means synthetic",
         *(f"reader {number} is {name}" for name, number in readers.items()),
-        f"N0: {sum(row[3] == 0 for row in cases)}",
-        f"N1: {sum(row[3] == 1 for row in cases)}",
-        f"NR: {len({row[0] for row in found} - {TRUTH})}",
-        f"NM: {len({row[2] for row in found} - {0})}",
+        f"N0: {sum(not signal for signal in found.truth.values())}",
+        f"N1: {sum(found.truth.values())}",
+        f"NR: {len({row[0] for row in found.rows})}",
+        f"NM: {len({row[2] for row in found.rows})}",
         BEGIN,
     ]
-    write_text(path, "\n".join([*head, *(",".join(map(str, row)) for row in found)]) + "\n")
+    rows = [(truth, case, TRUTH, float(signal)) for case, signal in found.truth.items()] + list(found.rows)
+    table = [",".join((reader, case, modality, f"{score:g}")) for reader, case, modality, score in rows]
+    write_text(path, "\n".join([*head, *table]) + "\n")
 
 
-def read_imrmc(path: Path) -> list[Row]:
-    """The rows of an iMRMC file whose names are whole numbers.
+def read_imrmc(path: Path) -> Ratings:
+    """What a file of either kind holds, whatever its names are.
 
     Raises:
         ReaderError: A row is not of the format, a case has no truth or two, or a reading comes twice.
     """
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     if BEGIN not in lines:
         raise ReaderError(f"{path.name} has no line {BEGIN}")
-    found: list[Row] = []
-    for line in filter(None, (line.strip() for line in lines[lines.index(BEGIN) + 1 :])):
-        try:
-            reader, case, modality, score = (int(part) for part in line.split(","))
-        except ValueError:
-            raise ReaderError(f"{path.name}: {line!r} is not reader, case, modality, score") from None
-        found.append((reader, case, modality, score))
-    truths = [row[1] for row in found if row[0] == TRUTH]
-    readings = [row[:3] for row in found if row[0] != TRUTH]
-    if len(set(truths)) != len(truths) or {row[1] for row in readings} - set(truths):
-        raise ReaderError(f"{path.name}: each case needs one row of truth")
-    if len(set(readings)) != len(readings):
-        raise ReaderError(f"{path.name}: a reader read a case twice, which iMRMC does not allow")
-    return found
+    truth: dict[str, bool] = {}
+    rows: dict[tuple[str, str, str], float] = {}
+    for line in filter(None, lines[lines.index(BEGIN) + 1 :]):
+        reader, case, modality, score = _parts(line, path.name)
+        if reader.lower() in {TRUTH, TRUTH_NUMBER}:
+            if case in truth or score not in {0.0, 1.0}:
+                raise ReaderError(f"{path.name}: each case needs one row of truth, with a score of 0 or 1")
+            truth[case] = score == 1.0
+        elif (reader, case, modality) in rows:
+            raise ReaderError(f"{path.name}: a reader read a case twice, which iMRMC does not allow")
+        else:
+            rows[reader, case, modality] = score
+    if {case for _, case, _ in rows} - set(truth):
+        raise ReaderError(f"{path.name}: each case needs one row of truth, with a score of 0 or 1")
+    return Ratings(truth, tuple((*place, score) for place, score in rows.items()))
+
+
+def _parts(line: str, origin: str) -> tuple[str, str, str, float]:
+    """Reader, case, modality and score of a row."""
+    parts = [part.strip().strip('"') for part in line.split(",")]
+    try:
+        reader, case, modality, text = parts
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if not all(parts) or not math.isfinite(score):
+        raise ReaderError(f"{origin}: {line[:60]!r} is not reader, case, modality, score")
+    return reader, case, modality, score

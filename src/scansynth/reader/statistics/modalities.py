@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scansynth.errors import ReaderError
 from scansynth.files import read_csv
 from scansynth.reader.statistics.arms import compare_areas, judge
-from scansynth.reader.statistics.imrmc import TRUTH, read_imrmc
+from scansynth.reader.statistics.imrmc import read_imrmc
 from scansynth.reader.statistics.roc import Floats, Mask
 from scansynth.reader.statistics.verdict import equivalence_level
 
@@ -99,14 +99,12 @@ def read_scores(path: Path, modalities: Sequence[str] = ()) -> Scores:
 
 def _of_imrmc(path: Path) -> list[_Row]:
     try:
-        rows = read_imrmc(path)
+        found = read_imrmc(path)
     except UnicodeDecodeError:
         raise ReaderError(f"{path.name} is not a file of iMRMC") from None
-    truth = {case: value == 1 for reader, case, _, value in rows if reader == TRUTH}
     return [
-        _Row(str(reader), str(modality), str(case), truth[case], str(case), float(score))
-        for reader, case, modality, score in rows
-        if reader != TRUTH
+        _Row(reader, modality, case, found.truth[case], f"case {case}", score)
+        for reader, case, modality, score in found.rows
     ]
 
 
