@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scansynth.data.placing import Cutout, allowed_for, bodies_hold, body_of, choose_place, cut_out, places_for
+from scansynth.data.placing import Cutout, allowed_for, bodies_hold, body_of, cut_out, places_for
 
 SIDE = 64
 
@@ -52,6 +52,11 @@ def test_lesions_near_each_other_are_cut_out_together_and_others_apart() -> None
     assert sorted(int(one.mask.sum()) for one in found) == [int(disc(45, 30, 3).sum()), 2 * int(disc(20, 30, 3).sum())]
 
 
+def test_near_the_edge_of_its_image_a_lesion_has_a_smaller_margin() -> None:
+    inner, outer = lesion_at(30, 30, 5.0), lesion_at(8, 30, 5.0)
+    assert (inner.mask.sum(), inner.mask.shape[0], outer.mask.shape[0]) == (outer.mask.sum(), 11 + 8, 11 + 6)
+
+
 @pytest.mark.parametrize(("row", "column"), [(1, 30), (30, 1), (SIDE - 2, 30), (30, SIDE - 2)])
 def test_a_lesion_at_the_edge_of_its_image_is_left_out(row: int, column: int) -> None:
     assert cut_out(chest()[None], disc(row, column, 3)[None]) == []
@@ -85,23 +90,31 @@ def test_a_lesion_is_found_where_its_surroundings_were_moved_to() -> None:
     (lesion,) = cut_out(image[None], disc(20, 40, 4)[None])
     moved = np.roll(image, (7, -11), (1, 2))
     places = places_for(lesion, moved, np.ones((SIDE, SIDE), np.bool_))
-    assert places[0].tolist() == [lesion.corner[0] + 7, lesion.corner[1] - 11]
+    assert places[0].corner == (lesion.corner[0] + 7, lesion.corner[1] - 11)
+    assert places[0].apart < 1e-5
+    assert [one.apart for one in places] == sorted(one.apart for one in places)
+    row, column = lesion.corner
+    shift = (places[-1].corner[0], places[-1].corner[1])
+    difference = moved[:, shift[0] : shift[0] + 15, shift[1] : shift[1] + 15][:, : len(lesion.mask), : len(lesion.mask)]
+    assert difference.shape == lesion.image.shape
+    apart = ((difference / 65535 - lesion.image / 65535) ** 2)[:, lesion.ring].mean() ** 0.5
+    assert places[-1].apart == pytest.approx(apart, abs=1e-6)
     near = places_for(lesion, moved, np.ones((SIDE, SIDE), np.bool_), near=5.0)
-    assert np.all(np.hypot(*(near - lesion.corner).T) <= 5.0)
+    assert near
+    assert all(np.hypot(one.corner[0] - row, one.corner[1] - column) <= 5.0 for one in near)
 
 
 def test_a_lesion_of_the_lung_is_put_into_lung() -> None:
     image = chest()
     image[0][disc(32, 25, 3) > 0] = 50000
     lesion, away = lesion_at(32, 25, image=image), np.hypot(*(np.indices((SIDE, SIDE)) - SIDE / 2))
-    rng = np.random.default_rng(0)
     for seed in range(5):
-        corner = choose_place(lesion, chest(seed + 1), allowed_for(lesion, chest(seed + 1)), None, rng)
-        assert corner is not None
-        assert away[lesion.box(corner)][lesion.mask].max() < 18
+        places = places_for(lesion, chest(seed + 1), allowed_for(lesion, chest(seed + 1)))
+        assert len(places) > 1
+        assert all(away[lesion.box(one.corner)][lesion.mask].max() < 18 for one in places)
 
 
 def test_where_it_does_not_fit_there_is_no_place() -> None:
-    lesion, rng = lesion_at(32, 32), np.random.default_rng(0)
-    assert choose_place(lesion, chest(), np.zeros((SIDE, SIDE), np.bool_), None, rng) is None
-    assert choose_place(lesion, chest()[:, :8, :8], np.ones((8, 8), np.bool_), None, rng) is None
+    lesion = lesion_at(32, 32)
+    assert places_for(lesion, chest(), np.zeros((SIDE, SIDE), np.bool_)) == []
+    assert places_for(lesion, chest()[:, :8, :8], np.ones((8, 8), np.bool_)) == []

@@ -16,7 +16,7 @@ Mask = NDArray[np.bool_]
 _TOUCHING = np.ones((3, 3), np.bool_)
 _LEVELS = 256
 _MARGIN, _LEAST_MARGIN, _MOST_MARGIN = 0.6, 2, 8
-"""What is blended around a lesion: this share of its radius, within so many pixels."""
+"""What is blended around a lesion: this share of its radius, within so many pixels, as far as its image reaches."""
 
 _ALIKE = 0.02
 """Share of the possible places, those whose surroundings are most alike, of which one is drawn."""
@@ -76,7 +76,8 @@ def _of_image(image: Images, mask: Mask, source: int) -> list[Cutout]:
     for number, box in enumerate(ndimage.find_objects(parts), start=1):
         part = parts == number
         radius = float(np.sqrt(part.sum() / np.pi))
-        margin = int(np.clip(round(_MARGIN * radius), _LEAST_MARGIN, _MOST_MARGIN))
+        wanted = int(np.clip(round(_MARGIN * radius), _LEAST_MARGIN, _MOST_MARGIN))
+        margin = max(_LEAST_MARGIN, min(wanted, _room(box, mask.shape)))
         near = tuple(slice(max(0, side.start - margin), side.stop + margin) for side in box)
         # pixels within the margin of the lesion, by their distance from it
         regions[near] |= ndimage.distance_transform_edt(~part[near]) <= margin
@@ -91,6 +92,12 @@ def _of_image(image: Images, mask: Mask, source: int) -> list[Cutout]:
         deep = float(depth[rows, columns][own].min())
         found.append(Cutout(image[:, rows, columns].copy(), own, region, corner, deep, source))
     return found
+
+
+def _room(box: tuple[slice, ...], shape: tuple[int, ...]) -> int:
+    """Pixels between a box and the outermost pixels of its image, on the side where there are fewest."""
+    sides = zip(box, shape, strict=True)
+    return min(min(side.start - 1, length - 1 - side.stop) for side, length in sides)
 
 
 def body_of(image: Images) -> Mask:
@@ -149,11 +156,21 @@ def allowed_for(lesion: Cutout, image: Images) -> Mask:
     return np.asarray(depth >= max(1.0, min(_DEEP * lesion.depth, _MOST_DEEP * max(depth.shape))))
 
 
-def places_for(lesion: Cutout, image: Images, allowed: Mask, near: float | None = None) -> NDArray[np.int64]:
-    """Corners in an image where a lesion could lie, (k, 2), the best first.
+@dataclass(frozen=True)
+class Place:
+    """Where a lesion could lie.
 
-    Of all possible ones these are the ones whose surroundings are most like its own: by the mean square of their
-    difference around it.
+    Attributes:
+        corner: Row and column of its first pixel.
+        apart: Root mean square of the difference of the surroundings, 0..1 for the whole grey scale.
+    """
+
+    corner: tuple[int, int]
+    apart: float
+
+
+def places_for(lesion: Cutout, image: Images, allowed: Mask, near: float | None = None) -> list[Place]:
+    """Places in an image where a lesion could lie, those with the likest surroundings of all possible ones, best first.
 
     Args:
         lesion: The lesion.
@@ -162,14 +179,14 @@ def places_for(lesion: Cutout, image: Images, allowed: Mask, near: float | None 
         near: Greatest distance from where it was, in pixels; none: anywhere.
     """
     if any(part > whole for part, whole in zip(lesion.mask.shape, allowed.shape, strict=True)):
-        return np.zeros((0, 2), np.int64)
+        return []
     outside = _slid((~allowed).astype(np.float64), lesion.region.astype(np.float64))
     possible = outside < 0.5
     if near is not None:
         rows, columns = np.indices(possible.shape)
         possible &= np.hypot(rows - lesion.corner[0], columns - lesion.corner[1]) <= near
     if not possible.any():
-        return np.zeros((0, 2), np.int64)
+        return []
     ring = lesion.ring.astype(np.float64)
     apart = np.zeros(possible.shape)
     for one, other in zip(image, lesion.image, strict=True):
@@ -177,21 +194,12 @@ def places_for(lesion: Cutout, image: Images, allowed: Mask, near: float | None 
         apart += _slid(target**2, ring) - 2.0 * _slid(target, own * ring) + float((own**2 * ring).sum())
     order = np.argsort(np.where(possible, apart, np.inf), axis=None, kind="stable")
     kept = order[: max(1, round(_ALIKE * int(possible.sum())))]
-    return np.stack(np.unravel_index(kept, possible.shape), axis=1).astype(np.int64)
+    spread = np.sqrt(np.maximum(apart.reshape(-1)[kept], 0.0) / (ring.sum() * len(image)))
+    corners = (divmod(int(place), possible.shape[1]) for place in kept)
+    return [Place(corner, float(one)) for corner, one in zip(corners, spread, strict=True)]
 
 
 def _slid(image: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:
     """The sum of the kernel times what it covers, for each corner at which it lies within the image."""
     slid: NDArray[np.float64] = fftconvolve(image, kernel[::-1, ::-1], mode="valid")
     return slid
-
-
-def choose_place(
-    lesion: Cutout, image: Images, allowed: Mask, near: float | None, rng: np.random.Generator
-) -> tuple[int, int] | None:
-    """One of `places_for`, drawn; none where the lesion does not fit."""
-    places: Sequence[NDArray[np.int64]] = places_for(lesion, image, allowed, near)  # type: ignore[assignment]
-    if not len(places):
-        return None
-    row, column = places[int(rng.integers(len(places)))]
-    return int(row), int(column)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.linalg import spsolve
 
-from scansynth.data.placing import Cutout, allowed_for, bodies_hold, choose_place, cut_out
+from scansynth.data.placing import Cutout, Place, allowed_for, bodies_hold, cut_out, places_for
 from scansynth.data.tensors import Case, Cohort, Selection
 from scansynth.errors import CohortError
 from scansynth.seeds import generator
@@ -18,7 +18,8 @@ from scansynth.utility.detector.material import Deck
 
 Images = NDArray[np.uint16]
 
-_TRIES = 8  # clear scans for a lesion, on average, before the rest is given up
+_SCANS = 4  # clear scans among which a place for a lesion is looked for
+_TURNS = 4  # lesions for each image wanted, of which all but one may find no place
 _NEAR = 0.1  # of a patch's side: a lesion's place in a patch is given by how patches were cut
 
 
@@ -62,8 +63,8 @@ def check_lesions(cohort: Cohort, cases: Sequence[Case]) -> None:
 def paste_lesions(cohort: Cohort, train: Selection, count: int, seed: int) -> Pasted:
     """Lesions of the train images, each blended into one of the others that have none.
 
-    Lesions and clear scans are dealt in passes: none a second time before each had its first. A lesion lies within the
-    body, where the surroundings are like its own.
+    Lesions and clear scans are dealt in passes, four scans for each lesion. It lies within the body of the one that has
+    the likest surroundings.
 
     Args:
         cohort: The cohort.
@@ -81,35 +82,51 @@ def paste_lesions(cohort: Cohort, train: Selection, count: int, seed: int) -> Pa
     sources = np.flatnonzero(shown & masks.any(axis=(1, 2)))
     clear = np.flatnonzero(~shown & ~masks.any(axis=(1, 2)))
     lesions = cut_out(train.images[sources], masks[sources])
-    within = bodies_hold(lesions)
-    near = _NEAR * max(cohort.facts.shape) if cohort.facts.view == "patch" else None
+    patch = cohort.facts.view == "patch"
+    within, near = not patch and bodies_hold(lesions), _NEAR * max(cohort.facts.shape) if patch else None
     made, marked, used = list[Images](), list[NDArray[np.uint8]](), set[int]()
     decks = [Deck(np.arange(many), seed, name) for many, name in ((len(lesions), "lesions"), (len(clear), "scans"))]
-    for attempt in range(_TRIES * count if lesions else 0):
+    for number in range(_TURNS * count if lesions else 0):
         if len(made) == count:
             break
-        lesion, place = lesions[int(decks[0].deal(1)[0])], int(clear[decks[1].deal(1)[0]])
-        image = train.images[place]
-        allowed = allowed_for(lesion, image) if within else np.ones(image.shape[1:], np.bool_)
-        corner = choose_place(lesion, image, allowed, near, generator(seed, "place", attempt))
-        if corner is not None:
-            made.append(blend(image, lesion, corner))
-            marked.append(moved_mask(lesion, corner, cohort.facts.shape))
+        lesion = lesions[int(decks[0].deal(1)[0])]
+        scans, rng = clear[decks[1].deal(_SCANS)], generator(seed, "place", number)
+        chosen = _likest(lesion, train.images[scans], within, near, rng)
+        if chosen is not None:
+            made.append(blend(train.images[scans[chosen[0]]], lesion, chosen[1].corner))
+            marked.append(moved_mask(lesion, chosen[1].corner, cohort.facts.shape))
             used.add(int(sources[lesion.source]))
     if not made:
         raise CohortError(
             "the arm copy-paste found no lesion of the train images that fits into a clear one with its surroundings; "
             "leave the arm out"
         )
-    return Pasted(np.stack(made), np.stack(marked), _notes(train, len(made), count, used, within))
+    return Pasted(
+        np.stack(made), np.stack(marked), _notes(train, len(made), count, used, anywhere=not (within or patch))
+    )
 
 
-def _notes(train: Selection, made: int, count: int, used: set[int], within: bool) -> tuple[str, ...]:
+def _likest(
+    lesion: Cutout, scans: Images, within: bool, near: float | None, rng: np.random.Generator
+) -> tuple[int, Place] | None:
+    """A place for a lesion in that of some scans where its surroundings are likest, with the scan's number."""
+    found: tuple[int, Place] | None = None
+    for number, image in enumerate(scans):
+        allowed = allowed_for(lesion, image) if within else np.ones(image.shape[1:], np.bool_)
+        places = places_for(lesion, image, allowed, near)
+        if places:
+            place = places[int(rng.integers(len(places)))]
+            if found is None or place.apart < found[1].apart:
+                found = number, place
+    return found
+
+
+def _notes(train: Selection, made: int, count: int, used: set[int], *, anywhere: bool) -> tuple[str, ...]:
     patients = len({train.patients[place] for place in used})
     notes = [f"{made} clear scans got lesions of {len(used)} images of {patients} patients"]
     if made < count:
         notes.append(f"{count - made} images are missing: lesions did not fit into clear scans")
-    if not within:
+    if anywhere:
         notes.append("the body could not be told from its surroundings, so lesions may lie anywhere in a scan")
     return tuple(notes)
 
