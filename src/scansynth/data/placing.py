@@ -97,7 +97,7 @@ def _of_image(image: Images, mask: Mask, source: int) -> list[Cutout]:
 def _room(box: tuple[slice, ...], shape: tuple[int, ...]) -> int:
     """Pixels between a box and the outermost pixels of its image, on the side where there are fewest."""
     sides = zip(box, shape, strict=True)
-    return min(min(side.start - 1, length - 1 - side.stop) for side, length in sides)
+    return min(min(int(side.start) - 1, length - 1 - int(side.stop)) for side, length in sides)
 
 
 def body_of(image: Images) -> Mask:
