@@ -43,9 +43,10 @@ PARTS: dict[str, dict[str, Any]] = {
     "tenth": {"arms": LOW, "fractions": (0.1,)},
     "quarter": {"arms": LOW, "fractions": (0.25,)},
     "half": {"arms": LOW, "fractions": (0.5,)},
+    "rival": {"arms": ("basic", "duplicates", "copy-paste", "reserve"), "fractions": (0.1, 0.25)},
 }
 """Settings of `utility` that each part changes, written before any detector was trained; the doses 2 and 5, which the
-trial's plan names too, joined when those up to 1 were known."""
+trial's plan names too, joined when those up to 1 were known, and `rival`, which needs no generator, when all were."""
 
 TIMES = ("load_at_start", "jobs_run_now", "seconds_now", "workers")
 
@@ -70,8 +71,8 @@ def with_settings(study: Study, part: str) -> Study:
 
 
 def images_of(study: Study) -> int:
-    """Images of the largest set that the study's trial needs."""
-    return max(supply.images for supply in supplies(study))
+    """Images of the largest set that the study's trial needs; 0 where it needs none."""
+    return max((supply.images for supply in supplies(study)), default=0)
 
 
 def generator_facts(study: Study, supply: Supply) -> dict[str, Any]:

@@ -20,6 +20,7 @@ TITLES = {
     "tenth": "A tenth of the train patients",
     "quarter": "A quarter of the train patients",
     "half": "Half of the train patients",
+    "rival": "Without a generator: real lesions pasted into clear scans",
 }
 SHARES = {"tenth": "10%", "quarter": "25%", "half": "50%", "default": "100%"}
 
