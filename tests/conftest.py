@@ -18,7 +18,7 @@ from browser import chromium
 from pydicom.dataset import Dataset
 from scans import save_dicom, write_tiny_scans
 
-pytest_plugins = ["given"]
+pytest_plugins = ["given", "in_memory"]
 
 # The examples are drawn by the test's name too; none is given up because the machine was busy.
 hypothesis.settings.register_profile("given", derandomize=True, deadline=None)
