@@ -19,6 +19,7 @@ import pytest
 from attacks import mutate
 
 from scansynth.dicom.children import Answer, Outcome, Sandbox
+from scansynth.dicom.forks import close_all
 from scansynth.dicom.header import Header
 from scansynth.dicom.read import Limits, read_header
 from scansynth.dicom.sandbox import Decoded, DecodePool, scan_all
@@ -220,6 +221,7 @@ def tell_of_attack(folder: Path, count: int) -> None:
     headers, images = _attack(folder, count)
     decoded = [image.values for image in images if isinstance(image, Decoded)]
     refusals = [found for found in (*headers, *images) if isinstance(found, DicomError)]
+    close_all()  # a process counts for its parent when it has ended
     told = {
         "headers": len(headers),
         "refusals": [str(refusal) for refusal in refusals],

@@ -1,11 +1,12 @@
-"""The program of one child process that reads untrusted files; started by `scansynth.dicom.children`.
+"""The program whose forks read untrusted files; started by `scansynth.dicom.forks`.
 
-    python -m scansynth.dicom.child SOCKET MEMORY SECONDS MODULE:FUNCTION
+    python -m scansynth.dicom.child SOCKET MODULE:FUNCTION
 
-It answers one request after another until its socket closes. Requests and answers are JSON, and raw
-bytes for pixels: a child that a hostile file took over has nothing to hand back that its parent would
-execute. It may write no file, dumps no core (a core holds a patient's image), prints nothing, and takes
-no more address space than MEMORY above what the program itself needs.
+Through its socket it is asked to fork, with a socket for the child, and to end a child. A child answers one
+request after another until its own socket closes. Requests and answers are JSON, and raw bytes for pixels: a
+child that a hostile file took over has nothing to hand back that its parent would execute. It may write no
+file, dumps no core (a core holds a patient's image), prints nothing, and takes no more address space than it
+is given above what the program itself needs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Mapping
+from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -69,28 +72,68 @@ def answer(task: Task, request: bytes) -> tuple[dict[str, Any], bytes]:
     return {"value": value, "bytes": len(payload)}, payload
 
 
-def main() -> None:
-    """Serves requests until the socket closes."""
-    handle, memory, seconds, place = sys.argv[1:5]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    module, function = place.split(":")
-    # pydicom's downloads: a fifth of the start, and no work here
-    sys.modules["requests"] = None  # type: ignore[assignment]
-    task: Task = getattr(importlib.import_module(module), function)
-    connection = Connection(int(handle))
-    confine(int(memory))
+def serve(task: Task, connection: Connection, memory_bytes: int, seconds: float) -> None:
+    """What a child does: answers requests until its socket closes."""
+    confine(memory_bytes)
     # the signal's default ends the process even from within a decoder, should the parent be gone
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     with contextlib.suppress(EOFError, OSError):
         connection.send_bytes(READY)
         while True:
             request = connection.recv_bytes()
-            signal.setitimer(signal.ITIMER_REAL, float(seconds) + _GRACE)
+            signal.setitimer(signal.ITIMER_REAL, seconds + _GRACE)
             value, payload = answer(task, request)
             signal.setitimer(signal.ITIMER_REAL, 0)
             connection.send_bytes(json.dumps(value).encode())
             if payload:
                 connection.send_bytes(payload)
+
+
+def _fork(task: Task, control: Connection, asked: Mapping[str, Any]) -> int:
+    """Starts a child in a fork; its process."""
+    handle = reduction.recv_handle(control)
+    child = os.fork()
+    if child:
+        os.close(handle)
+        return child
+    code = 1
+    try:
+        control.close()
+        os.chdir(asked["folder"])
+        serve(task, Connection(handle), asked["memory"], asked["seconds"])
+        code = 0
+    except Exception:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _end(child: int) -> None:
+    """Kills a child, which keeps its number until it is waited for."""
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def main() -> None:
+    """Forks and ends children as it is asked, until its socket closes; it reads no file itself."""
+    handle, place = sys.argv[1:3]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    module, function = place.split(":")
+    # pydicom's downloads: a fifth of the start, and no work here
+    sys.modules["requests"] = None  # type: ignore[assignment]
+    task: Task = getattr(importlib.import_module(module), function)
+    control = Connection(int(handle))
+    children: dict[int, int] = {}
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            asked = json.loads(control.recv_bytes())
+            if "end" in asked:
+                _end(children.pop(asked["end"]))
+                control.send_bytes(b"ended")
+            else:
+                children[asked["child"]] = _fork(task, control, asked)
+    for child in children.values():
+        _end(child)
 
 
 if __name__ == "__main__":

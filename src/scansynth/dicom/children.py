@@ -1,20 +1,17 @@
 """Untrusted files are read in child processes: what one file breaks, costs only that file.
 
-Each child is a fresh Python that knows nothing of this process (no fork of its threads, no import of its
-main module), works in its own process group, so that Ctrl-C ends it through its parent and silently, and
-is replaced when it crashes, hangs or takes too much memory. The verdict on a file never depends on the
-files before it: when a child fails on a later file than its first, a fresh child tries that file again.
+Each child is the fork of a fresh Python that knows nothing of this process (no fork of its threads, no import of
+its main module; see `forks`), and is replaced when it crashes, hangs or takes too much memory. The verdict on a
+file never depends on the files before it: when a child fails on a later file than its first, a fresh child tries
+that file again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import struct
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,6 +21,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from scansynth.dicom.child import MEMORY, READY
+from scansynth.dicom.forks import fork_server
 from scansynth.errors import DicomError
 
 _START_SECONDS = 120.0
@@ -66,19 +64,13 @@ _NONSENSE = (EOFError, OSError, ValueError, KeyError, TypeError, RecursionError)
 class _Child(Generic[J]):
     """One child process and the jobs it has: it works on the first, and the next waits in its socket."""
 
-    def __init__(self, arguments: list[str], seconds: float) -> None:
+    def __init__(self, task: str, memory_bytes: int, seconds: float) -> None:
         ours, theirs = socket.socketpair()
         # a child that stops in the middle of an answer must not stop its parent
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(seconds) + 1, 0))
-        paths = os.pathsep.join(place for place in sys.path if place)
+        self._server = fork_server(task)
         with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "scansynth.dicom.child", str(theirs.fileno()), *arguments],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                env=os.environ | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-                process_group=0,
-            )
+            self._number = self._server.fork(theirs, memory_bytes, seconds)
         self.connection = Connection(ours.detach())
         self.seconds = seconds
         self.started = False
@@ -124,10 +116,9 @@ class _Child(Generic[J]):
         return self.jobs.popleft()
 
     def end(self) -> None:
-        """Kills the process; safe to call twice."""
-        self.process.kill()
-        self.process.wait()
+        """Kills the process."""
         self.connection.close()
+        self._server.end(self._number)
 
 
 class Sandbox(Generic[J]):
@@ -144,7 +135,8 @@ class Sandbox(Generic[J]):
     def __init__(
         self, task: str, request: Callable[[J], Mapping[str, Any]], workers: int, memory_bytes: int, seconds: float
     ) -> None:
-        self._arguments = [str(memory_bytes), str(seconds), task]
+        self._task = task
+        self._memory_bytes = memory_bytes
         self._request = request
         self._seconds = seconds
         self._children: list[_Child[J] | None] = [None] * max(1, workers)
@@ -206,7 +198,7 @@ class Sandbox(Generic[J]):
         return given
 
     def _give(self, place: int, job: _Job[J]) -> None:
-        child = self._children[place] or _Child(self._arguments, self._seconds)
+        child = self._children[place] or _Child(self._task, self._memory_bytes, self._seconds)
         self._children[place] = child
         child.give(job)
 
