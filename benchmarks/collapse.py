@@ -45,8 +45,8 @@ from collapse_page import write_page
 
 from scansynth.config import TrackingSettings
 from scansynth.data.augment import plan_augmentation
+from scansynth.data.permission import permission
 from scansynth.data.tensors import load_cohort, select
-from scansynth.data.transforms import permission
 from scansynth.files import read_json, read_json_lines, write_json
 from scansynth.gan import run_log
 from scansynth.gan.material import material_of

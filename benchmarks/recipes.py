@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from scansynth.data import augment
+from scansynth.data.permission import permission
 from scansynth.data.tensors import load_cohort, select, to_signed, to_stored
-from scansynth.data.transforms import permission
 from scansynth.files import read_json, write_bytes, write_json
 from scansynth.gan.collapse import SAMPLES, STEPPED, RealImages, look, new_monitor
 from scansynth.gan.grid import grid, png

@@ -48,8 +48,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from scansynth.config import TrackingSettings
 from scansynth.data.augment import plan_augmentation
+from scansynth.data.permission import permission
 from scansynth.data.tensors import to_signed, to_stored
-from scansynth.data.transforms import permission
 from scansynth.gan import training_loop
 from scansynth.gan.collapse import RealImages
 from scansynth.gan.models.dcgan import Dcgan

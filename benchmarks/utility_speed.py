@@ -80,7 +80,7 @@ def ours(options: argparse.Namespace) -> dict[str, float]:
 def plan(options: argparse.Namespace) -> Any:
     """The augmentation of all sides."""
     from scansynth.data.augment import plan_augmentation  # noqa: PLC0415
-    from scansynth.data.transforms import permission  # noqa: PLC0415
+    from scansynth.data.permission import permission  # noqa: PLC0415
     from scansynth.recipe import AugmentationSettings  # noqa: PLC0415
 
     return plan_augmentation(AugmentationSettings(rotation_degrees=15.0), permission(options.modality, "patch"))

@@ -27,9 +27,9 @@ from scansynth.config import CohortSettings, StudyConfig, known_keys, parse
 from scansynth.data import imageset, tensors
 from scansynth.data.labels.identifiers import DIRECT
 from scansynth.data.labels.read import _KNOWN
+from scansynth.data.permission import PERMITTED_AUGMENTATION
 from scansynth.data.scans.duplicates import DIFFERENT, DISAGREEING, DUPLICATE
 from scansynth.data.sets import COLUMNS, MANIFEST
-from scansynth.data.transforms import PERMITTED_AUGMENTATION
 from scansynth.dicom.deidentify import KEY_VARIABLE
 from scansynth.dicom.header import quarantine
 from scansynth.dicom.image_type import KINDS

@@ -10,7 +10,7 @@ from monai.transforms import Rotate
 from torch import Tensor
 
 from scansynth.data.augment import AugmentationDraw, apply, draw, plan_augmentation
-from scansynth.data.transforms import permission
+from scansynth.data.permission import permission
 from scansynth.recipe import AugmentationSettings
 
 ASKED = AugmentationSettings(rotation_degrees=15.0)

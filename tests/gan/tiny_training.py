@@ -25,8 +25,8 @@ import torch
 from scansynth.config import TrackingSettings
 from scansynth.console import silent
 from scansynth.data.augment import plan_augmentation
+from scansynth.data.permission import permission
 from scansynth.data.tensors import to_signed
-from scansynth.data.transforms import permission
 from scansynth.files import sha256_bytes, sha256_json
 from scansynth.gan import collapse, training_loop
 from scansynth.gan.collapse import RealImages

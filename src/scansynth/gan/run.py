@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from scansynth.console import Progress
 from scansynth.data.augment import plan_augmentation
 from scansynth.data.fractions import NOBODY, Without, patients_with, train_part
+from scansynth.data.permission import permission
 from scansynth.data.tensors import Cohort, Selection, load_cohort, select, to_signed
-from scansynth.data.transforms import permission
 from scansynth.errors import ConfigError, TrainingError
 from scansynth.files import write_json
 from scansynth.gan.choice import LEAST_PATIENTS, TuneImages, flips_of

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from scansynth.data.augment import plan_augmentation
+from scansynth.data.permission import permission
 from scansynth.data.tensors import Case, Cohort, cases_for, load_cohort
-from scansynth.data.transforms import permission
 from scansynth.engine.processes import worker_count
 from scansynth.errors import CohortError
 from scansynth.gan.models.family import Form

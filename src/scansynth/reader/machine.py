@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from scansynth.data.permission import permission
 from scansynth.data.tensors import CohortFacts, to_signed
-from scansynth.data.transforms import permission
 from scansynth.metrics.c2st import NETWORK_FOLDS, by_network
 from scansynth.statistics import Interval
 

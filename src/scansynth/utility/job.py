@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from scansynth.data.augment import AugmentationPlan, plan_augmentation
 from scansynth.data.fractions import train_part
+from scansynth.data.permission import permission
 from scansynth.data.tensors import Case, Cohort, Selection, cases_for, load_cohort
-from scansynth.data.transforms import permission
 from scansynth.files import new_directory, sha256_json, write_csv, write_json
 from scansynth.learning.device import Device, pick_device
 from scansynth.ledger import Use

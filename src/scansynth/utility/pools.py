@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from scansynth.data.fractions import patients_with
 from scansynth.data.imageset import as_planes
+from scansynth.data.permission import permission
 from scansynth.data.sets import LABEL_SEPARATOR, load_set
 from scansynth.data.tensors import Case, Cohort, Selection, cases_for, select
-from scansynth.data.transforms import permission
 from scansynth.errors import CohortError
 from scansynth.ledger import Use
 from scansynth.utility.arms import ARM_PLANS, Extra, Sources, images_asked, reads_set

@@ -13,7 +13,7 @@ from scansynth.audit.compared import Compared
 from scansynth.audit.fairness.figures import GroupFigures, Rows, conclude
 from scansynth.audit.fairness.groups import Attribute
 from scansynth.claims.claim import Claim, Measurement, percent
-from scansynth.data.transforms import permission
+from scansynth.data.permission import permission
 from scansynth.metrics import planted
 from scansynth.metrics.attributes import GroupPredictor
 from scansynth.metrics.search import Search, open_search

@@ -19,7 +19,7 @@ from scansynth.audit.context import Context
 from scansynth.audit.questions.membership import people, too_few
 from scansynth.claims.claim import Control, Finding, Measurement, decide, floor_of, percent
 from scansynth.console import Progress
-from scansynth.data.transforms import permission
+from scansynth.data.permission import permission
 from scansynth.learning.device import pick_device
 from scansynth.metrics import planted as faults
 from scansynth.metrics.anonymity import Likeness, inferred, linked, singled_out

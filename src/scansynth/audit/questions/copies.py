@@ -14,7 +14,7 @@ from scansynth.audit.context import Context, at_most
 from scansynth.audit.questions.likeness import LEARNED, Likeness, Likenesses, Scale, fit_scale, open_likenesses
 from scansynth.claims.claim import Claim, Control, Finding, Measurement, decide, floor_of, percent
 from scansynth.console import Progress
-from scansynth.data.transforms import permission
+from scansynth.data.permission import permission
 from scansynth.learning.device import pick_device
 from scansynth.metrics import planted as faults
 from scansynth.metrics.ncc import WORKING, Flip, average

@@ -20,8 +20,8 @@ from scansynth.audit.compared import Images, Reals
 from scansynth.audit.context import Context
 from scansynth.claims.claim import Claim, Control, Finding, Measurement, decide, floor_of, not_assessable, sensible
 from scansynth.console import Progress, silent
+from scansynth.data.permission import permission
 from scansynth.data.tensors import to_signed, to_stored
-from scansynth.data.transforms import permission
 from scansynth.metrics import planted
 from scansynth.metrics.c2st import SMALLEST_SIDE, Trial, by_features, by_network
 from scansynth.metrics.native import at_native_size

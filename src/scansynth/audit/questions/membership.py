@@ -17,7 +17,7 @@ from scansynth.audit.compared import Compared, Images, Reals
 from scansynth.audit.context import Context, at_most
 from scansynth.claims.claim import Control, Finding, Measurement, decide, floor_of, not_assessable, percent
 from scansynth.console import Progress
-from scansynth.data.transforms import permission
+from scansynth.data.permission import permission
 from scansynth.learning.device import pick_device
 from scansynth.metrics import planted as faults
 from scansynth.metrics.membership import Exposed, auc_interval, closeness, exposed, group_means

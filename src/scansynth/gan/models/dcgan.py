@@ -131,6 +131,17 @@ class _Discriminator(nn.Sequential):
         return logits
 
 
+class _SpectralNorm(parametrizations._SpectralNorm):
+    """As torch registers it by `spectral_norm`, but networks that have only a shape have no largest singular value.
+
+    There its 15 rounds of power iteration would change nothing, and take longer than a training step.
+    """
+
+    def _power_method(self, weight_mat: Tensor, n_power_iterations: int) -> None:
+        if not weight_mat.is_meta:
+            super()._power_method(weight_mat, n_power_iterations)
+
+
 def _initialise(module: nn.Module) -> None:
     """Weights from N(0, 0.02), section 4 of the paper; batch norm's scales from N(1, 0.02)."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
@@ -190,7 +201,7 @@ def build_discriminator(shape: tuple[int, int], channels: int, settings: Network
     if settings.spectral_norm:
         for layer in discriminator:
             if isinstance(layer, nn.Conv2d):
-                parametrizations.spectral_norm(layer)
+                parametrize.register_parametrization(layer, "weight", _SpectralNorm(layer.weight))
     return discriminator
 
 
