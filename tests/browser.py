@@ -17,11 +17,6 @@ _running: list[Any] = []
 BROWSERS = ("chromium", "firefox")
 
 
-def open_browser(name: str) -> contextlib.AbstractContextManager[Any]:
-    """A headless browser by its name, of BROWSERS."""
-    return chromium() if name == "chromium" else firefox()
-
-
 @contextlib.contextmanager
 def chromium() -> Iterator[Any]:
     """A headless Chromium; skips the test where there is none."""

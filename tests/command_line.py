@@ -27,6 +27,7 @@ def scansynth(*arguments: object) -> int:
 
 _LIST = """
 import json, os, pathlib, sys
+import scansynth.study
 from scansynth.cli import main
 told = pathlib.Path(sys.argv[1])
 for number, arguments in enumerate(json.load(sys.stdin)):
@@ -46,7 +47,8 @@ for number, arguments in enumerate(json.load(sys.stdin)):
 def imported(*commands: Sequence[object]) -> list[tuple[int, frozenset[str]]]:
     """Runs each command in a process of its own; their exit codes, and all modules that each imported.
 
-    The processes are forks of one that has imported the command line and nothing else, as each would have to.
+    The processes are forks of one that has imported what a command that names a study needs first, and nothing else.
+    What that imports counts for each of them.
     """
     with tempfile.TemporaryDirectory() as folder:
         asked = json.dumps([[str(word) for word in command] for command in commands])

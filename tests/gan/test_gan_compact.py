@@ -4,6 +4,7 @@ import copy
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -168,8 +169,15 @@ def test_constants_come_from_the_training_images() -> None:
     assert torch.equal(scales[0], scales[2])
 
 
-def test_a_round_changes_both_networks_and_leaves_the_constants() -> None:
+def test_a_round_changes_both_networks_and_leaves_the_constants(monkeypatch: pytest.MonkeyPatch) -> None:
     """And no number is infinite; the figures are losses and probabilities."""
+    judge, said = Discriminator.judge, list[torch.Tensor]()
+
+    def heard(self: Discriminator, *given: Any, **more: Any) -> torch.Tensor:
+        said.append(judge(self, *given, **more))
+        return said[-1]
+
+    monkeypatch.setattr(Discriminator, "judge", heard)
     recipe = compact_recipe()
     state = _state(recipe)
     before = copy.deepcopy((state.generator.state_dict(), state.discriminator.state_dict()))
@@ -177,7 +185,8 @@ def test_a_round_changes_both_networks_and_leaves_the_constants() -> None:
     batch = batch_of(real, state.generator.noise, torch.Generator().manual_seed(0))
     figures = family_of(recipe).step(state, batch, recipe, CPU)
     assert figures.isfinite().all()
-    assert 0.0 <= float(figures[2]) <= 1.0
+    chances = said[0].detach()[:, 0].sigmoid()  # the first asked: reals, then fakes
+    torch.testing.assert_close(figures[2:], torch.stack([chances[:8].mean(), chances[8:].mean()]))
     for old, network in zip(before, (state.generator, state.discriminator), strict=True):
         moved = {name for name, value in network.state_dict().items() if not torch.equal(value, old[name])}
         assert not any(name.startswith("bands.") for name in moved)

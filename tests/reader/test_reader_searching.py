@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,9 @@ def test_the_plan_says_what_marks_can_show() -> None:
     assert [(cell.readers, cell.images) for cell in made.cells] == [(2, 60), (2, 240), (6, 60), (6, 240)]
     assert made.cells[0].equivalent == 0.0, "two readers get no verdict"
     assert made.cells[3].found > 0.9
-    first, *rest = sentences_of_marks(made)
-    assert "6 readers of 240 images" in first or "No design" in first
+    *others, last = made.cells
+    enough, short = (replace(made, cells=(*others, replace(last, equivalent=share))) for share in (0.99, 0.5))
+    assert sentences_of_marks(enough)[0].startswith("6 readers of 240 images each")
+    first, *rest = sentences_of_marks(short)
+    assert first.startswith("No design of this table")
     assert any("false marks" in line for line in rest)
