@@ -6,16 +6,17 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from monai.data import get_track_meta, set_track_meta
-from monai.transforms import BorderPad, CenterSpatialCrop, Compose, GaussianSmooth, Resize, SpatialPad
 from scipy.ndimage import label
 
 from scansynth.dicom.counts import Counts, Ranks, together
+
+if TYPE_CHECKING:
+    from monai.transforms import Compose
 
 Floats = npt.NDArray[np.float32]
 Grey = npt.NDArray[np.float32] | npt.NDArray[np.int16]
@@ -122,6 +123,15 @@ def _within(shape: Shape, target: Shape) -> tuple[Shape, float]:
 @lru_cache(maxsize=64)
 def _spatial(shape: Shape, target: Shape, fill: float, mode: str) -> Compose:
     """As large as fits into `target`, aspect kept, then padded to it."""
+    from monai.transforms import (  # noqa: PLC0415 (four seconds, and images that have their size already need it not)
+        BorderPad,
+        CenterSpatialCrop,
+        Compose,
+        GaussianSmooth,
+        Resize,
+        SpatialPad,
+    )
+
     inner, scale = _within(shape, target)
     corners = False if mode == "bilinear" else None
     steps = [
@@ -154,6 +164,8 @@ def _light() -> Iterator[None]:
 
     For one small image both cost more than the work, and the other cores are decoding.
     """
+    from monai.data import get_track_meta, set_track_meta  # noqa: PLC0415 (as above)
+
     history = get_track_meta()
     set_track_meta(False)
     try:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.metrics import MultiScaleSSIMMetric
 from numpy.typing import NDArray
 
 SMALLEST = 176
@@ -35,6 +34,8 @@ def pair_similarity(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.flo
         raise ValueError(f"need pairs of images (n, height, width), not {first.shape} and {second.shape}")
     if min(first.shape[1:]) < SMALLEST:
         return None
+    from monai.metrics import MultiScaleSSIMMetric  # noqa: PLC0415 (four seconds, and smaller images need it not)
+
     measure = MultiScaleSSIMMetric(spatial_dims=2, data_range=2.0, kernel_size=11, kernel_sigma=1.5)
     found = []
     for start in range(0, len(first), _CHUNK):
