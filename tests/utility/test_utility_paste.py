@@ -22,7 +22,7 @@ from scansynth.study import Study
 from scansynth.utility.grid import check_study, declare, images_needed
 from scansynth.utility.job import run_job
 from scansynth.utility.paste import Pasted, blend, moved_mask, paste_lesions
-from scansynth.utility.pools import divide
+from scansynth.utility.pools import divide, gather
 from scansynth.utility.statistics.rulings import contrast_names
 
 SIDE, SEED = 96, 5
@@ -210,6 +210,22 @@ def test_a_job_of_the_arm_is_declared_and_learns_from_pasted_lesions(masked: Stu
     told = (spec.folder / "fit.json").read_text()
     assert f'"extra_positive": {reals // 2}' in told
     assert "clear scans got lesions of" in told
+
+
+def test_detectors_of_lesions_learn_where_a_pasted_one_lies(masked: Study) -> None:
+    cohort = load_cohort(masked.cohort)
+    division = divide(cohort, train_part(cohort, 1.0, 0))
+    pools = gather(cohort, division, "copy-paste", 0.5, [], "small", True, 3)
+    masks = paste_lesions(cohort, division.train, 12, 3).masks
+    targets, known, own = pools.material.targets, pools.material.known, pools.sources.extra[0]
+    assert targets is not None
+    assert known is not None
+    assert (len(own), len(pools.sources.extra[1])) == (12, 0), "as lesions, and none as a clear image"
+    assert known[own].all()
+    factor = masks.shape[1] // targets.shape[1]
+    for target, mask in zip(targets[own], masks, strict=True):
+        row, column = (int(place) * factor for place in np.unravel_index(target.argmax(), target.shape))
+        assert mask[row : row + factor, column : column + factor].any()
 
 
 def test_the_arm_is_compared_and_has_words() -> None:
