@@ -58,11 +58,12 @@ bench: $(READY)  ## The figures of docs/results that need no GPU and no real sca
 	$(RUN)/python benchmarks/reader_designs.py --out docs/results/reader_designs.json
 	$(RUN)/python benchmarks/reader_marks.py --out docs/results/reader_marks.json
 
-drill: $(READY_DEV)  ## An hour: killed trainings and ingests, 2,000 mutated files, a fuzzer, 30 readers on both databases
+drill: $(READY_DEV)  ## An hour: killed trainings, ingests and pulls, 2,000 mutated files, a fuzzer, 30 readers on both databases
 	$(RUN)/python tests/gan/tiny_training.py build/drill 45
 	$(RUN)/python tests/gan/tiny_training.py build/drill-compact 45 0 compact
 	$(RUN)/python tests/reader/load_drill.py --seconds 600
 	$(RUN)/python tests/data/attacked.py build/attacks
+	$(RUN)/python tests/dicom/pulled.py build/pulls
 
 docs: $(READY_DEV)  ## The documentation as pages in site/
 	$(RUN)/zensical build --strict --clean

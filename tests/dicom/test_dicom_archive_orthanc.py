@@ -17,6 +17,7 @@ import pydicom
 import pytest
 from command_line import scansynth
 from orthanc import PASSWORD, USER, Orthanc, own_network, running_orthanc
+from pulled import fill, kill_and_repeat
 from pydicom.uid import RLELossless, generate_uid
 from scans import compress, save_dicom
 from synthetic_study import make_synthetic_study
@@ -181,6 +182,13 @@ def test_a_killed_pull_is_not_seen_and_goes_on(
     ]
     assert sum(path.stat().st_mtime_ns == at for path, at in kept) >= len(before) - 1  # one may lack its line
     assert same(pictures(tmp_path / "in" / "dicom"), pictures(tmp_path / "source"))
+
+
+def test_a_pull_killed_at_any_moment_and_repeated_gives_the_same(archive: Orthanc, tmp_path: Path) -> None:
+    fill(archive, tmp_path / "source")
+    found = kill_and_repeat(archive, "get", tmp_path / "get", 4)
+    assert found["killed"] == 4
+    assert found["different"] == []
 
 
 def test_a_pull_grows_and_heals(

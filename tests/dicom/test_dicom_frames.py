@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRBigEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 from scans import compress, save_enhanced
@@ -82,6 +83,32 @@ def test_fragments_are_shared_out_among_frames(table: bool, pieces: int) -> None
             join_fragments(data, 4, 0)
         return
     assert [join_fragments(data, 4, frame) for frame in range(4)] == streams
+
+
+@pytest.mark.parametrize("start", [b"\xff\xd8\xff\xf7", b"\xff\x4f\xff\x51"])
+def test_fragments_without_a_table_are_told_by_where_a_stream_starts(start: bytes) -> None:
+    streams = [start + bytes([k]) * (60 + 40 * k) for k in range(3)]
+    pieces = [[stream[at : at + 40] for at in range(0, len(stream), 40)] for stream in streams]
+    data = encapsulate([piece for frame in pieces for piece in frame], has_bot=False)
+    assert [join_fragments(data, 3, frame) for frame in range(3)] == streams
+    with pytest.raises(DicomError, match="which fragments"):
+        join_fragments(data, 4, 0)
+
+
+def test_what_the_groups_leave_out_is_taken_from_the_whole_file(tmp_path: Path) -> None:
+    images = generator(4, "whole").integers(0, 4096, (2, 12, 10))
+    groups = [Dataset(), Dataset()]
+    groups[1].PixelValueTransformationSequence = [Dataset()]
+    item = groups[1].PixelValueTransformationSequence[0]
+    item.RescaleSlope, item.RescaleIntercept, item.RescaleType = 2, -5, "HU"
+    save_enhanced(
+        tmp_path / "a", images, PerFrameFunctionalGroupsSequence=groups, SharedFunctionalGroupsSequence=[Dataset()],
+        PixelSpacing=[0.25, 0.75], RescaleSlope=1, RescaleIntercept=-1000, ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+    )  # fmt: skip
+    headers = read_header(tmp_path / "a", Limits()).images
+    assert [header.pixel_spacing for header in headers] == [(0.25, 0.75)] * 2
+    assert [(header.rescale_slope, header.rescale_intercept) for header in headers] == [(1, -1000), (2, -5)]
+    assert all(header.rescale_stated and header.orientation and header.position is None for header in headers)
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,9 @@ def test_a_file_without_preamble_is_read(write_dicom: Write, tmp_path: Path) -> 
     [
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "colour image"),
         ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "colour image"),
+        ({"PhotometricInterpretation": "YBR_FULL"}, "colour image"),
         ({"PhotometricInterpretation": None}, "bad header"),
+        ({"PhotometricInterpretation": "UNKNOWN"}, "bad header"),
         ({"NumberOfFrames": 2}, "multi-frame"),
         ({"SharedFunctionalGroupsSequence": []}, "multi-frame"),
         ({"SharedFunctionalGroupsSequence": [], "SOPClassUID": EnhancedMRImageStorage}, "bad header"),

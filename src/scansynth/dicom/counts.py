@@ -27,7 +27,7 @@ class Counts:
     def of(cls, values: npt.NDArray[np.integer[Any]]) -> Self:
         """Of an image of whole numbers, not empty."""
         least = int(values.min())
-        return cls(least, np.bincount(values.reshape(-1).astype(np.int32) - least))
+        return cls(least, np.bincount(values.reshape(-1).astype(np.intp) - least))
 
     @property
     def most(self) -> int:

@@ -27,6 +27,12 @@ _MACROS = {
 }
 """Functional group macros that are read, each with its attributes; all others are passed over."""
 
+_OF_WHOLE = (
+    "Modality", "ImageType", "PatientOrientation", "PixelSpacing", "ImageOrientationPatient",
+    "RescaleSlope", "RescaleIntercept", "RescaleType",
+)  # fmt: skip
+"""What holds for every frame where its groups do not say it: converters leave some of it outside of them."""
+
 
 def frame_groups(dataset: Dataset, whole: Dataset, frames: int) -> tuple[FrameGroup, ...]:
     """What is said of each frame: by its own functional groups, else by the shared ones, else by the whole file.
@@ -55,7 +61,7 @@ def _flat(sources: Sequence[Dataset]) -> Dataset:
     """The attributes of the macros as a file of one image would have them; later sources go before earlier ones."""
     whole, *groups = sources
     flat = Dataset()
-    for keyword in ("Modality", "ImageType", "PatientOrientation"):
+    for keyword in _OF_WHOLE:
         if keyword in whole:
             flat[keyword] = whole[keyword]
     for group in groups:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from functools import lru_cache
 from pathlib import Path
@@ -157,7 +158,8 @@ def _file_bytes(path: Path) -> tuple[bytes, str]:
     """The whole file, read once, and its SHA-256."""
     try:
         with path.open("rb") as stream:
-            data = stream.read(_LARGEST + 1)
+            # by its own size: room for the largest file would be made and given back for each
+            data = stream.read(min(os.fstat(stream.fileno()).st_size, _LARGEST) + 1)
     except OSError as fault:
         raise DicomError("cannot be read", fault.strerror or "") from None
     if len(data) > _LARGEST:

@@ -51,6 +51,7 @@ _LONG_VALUE = 1 << 16  # bytes; no whitelisted value is longer
 CLOSED_FOLDER = "folder without read permission"
 """The reason of a folder that stands for its files."""
 _GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
+_COLOUR = ("RGB", "YBR", "PALETTE", "HSV", "ARGB", "CMYK", "XYB")
 
 
 @dataclass(frozen=True)
@@ -238,6 +239,8 @@ def _check_image(dataset: Dataset, header: Header, limits: Limits) -> None:
     """Refuses what is not one grey image of a size within the limits (PS3.3 C.7.6.3)."""
     if not header.photometric_interpretation:
         raise DicomError("bad header", "Photometric Interpretation is missing")
+    if header.samples_per_pixel == 1 and not header.photometric_interpretation.startswith((*_GREY, *_COLOUR)):
+        raise DicomError("bad header", "Photometric Interpretation is none of the standard's")
     if header.samples_per_pixel != 1 or header.photometric_interpretation not in _GREY:
         raise DicomError("ultrasound" if header.modality in ULTRASOUND else "colour image", "only grey images are read")
     single = header.frames == 1 and attr.SHARED_FUNCTIONAL_GROUPS not in dataset

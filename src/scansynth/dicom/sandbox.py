@@ -43,9 +43,17 @@ class Decoded:
     counts: Counts | None = None
 
 
+_UNTOLD: Mapping[str, Any] = {
+    **dict.fromkeys(("patient_id", "body_part", "sex", "manufacturer", "birth_date", "institution", "issuer"), ""),
+    **dict.fromkeys(("name", "frame_of_reference_uid"), ""),
+    **dict.fromkeys(("present", "identifying", "other_ids", "image_type", "groups"), ()),
+}
+"""Fields that no decoder needs: what a child is not sent it cannot give away, and need not read."""
+
+
 def _told(header: Header) -> dict[str, Any]:
     """What a child must know of a header to decode its image."""
-    return asdict(header) if header.groups else {**vars(header), "present": ()}
+    return {**vars(header), **_UNTOLD}
 
 
 def _boxes(values: Iterable[Iterable[int]], shape: tuple[int, ...]) -> tuple[Box, ...]:

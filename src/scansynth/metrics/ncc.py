@@ -275,9 +275,13 @@ def _crops(
     # taken about each image's mean, so that float32 is exact for images far from 0
     tile = torch.from_numpy((references - references.mean(axis=(1, 2), keepdims=True)).astype(np.float32)).to(device)
     steps = 2 * radius + 1
+    # every `step`-th pixel from each start side by side, so that a crop is cut from rows that lie together
+    grids = [[tile[:, y::step, x::step].contiguous() for x in range(step)] for y in range(step)]
+    rows, columns = -(-height // step), -(-width // step)
     for place in range(steps**2):
-        dy, dx = divmod(place, steps)
-        yield place, _unit(tile[:, dy : dy + height : step, dx : dx + width : step].reshape(len(tile), -1))
+        (top, y), (left, x) = (divmod(shift, step) for shift in divmod(place, steps))
+        crop = grids[y][x][:, top : top + rows, left : left + columns]
+        yield place, _unit(crop.reshape(len(tile), -1))
 
 
 def _tile(

@@ -69,7 +69,9 @@ def _made(scan: Scan, result: Decoded | DicomError, window: tuple[float, float],
     if isinstance(result, DicomError):
         return Left(scan.source, result.reason, result.detail, scan.patient)
     low, high = window
-    if not low < high or result.values.min() == result.values.max():
+    least = result.values.min() if result.counts is None else result.counts.least
+    most = result.values.max() if result.counts is None else result.counts.most
+    if not low < high or least == most:
         return Left(scan.source, "constant image", "all pixels have one value", scan.patient)
     fault = why_implausible(result.values, scan.header.modality)
     if fault is not None:
@@ -77,9 +79,8 @@ def _made(scan: Scan, result: Decoded | DicomError, window: tuple[float, float],
     turned = turn_of(scan.header).apply(result.values)
     if turned.dtype == np.int16 and turned.shape == shape and result.counts is not None:
         # each grey value is brought to the scale once, and not each pixel
-        image = _scale(result.counts.least, result.counts.most, low, high)[
-            turned.astype(np.int32) - result.counts.least
-        ]
+        scale = _scale(result.counts.least, result.counts.most, low, high)
+        image = scale.take(turned.astype(np.intp) - result.counts.least)
     else:
         image = to_stored(resize(to_window(turned, low, high), shape))
     return Made(scan, image, low, high, result.file_sha256, lacks_air(result.values), pixel_digest(turned))

@@ -14,7 +14,7 @@ import json
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -153,7 +153,7 @@ class Partial:
             found, *rest = listed[self._seen]
             self._texts[found.case] = rest
             self._seen += 1
-        became = asdict(one) if isinstance(one, Kept) else {"reason": one.reason, "detail": one.detail}
+        became = dict(vars(one)) if isinstance(one, Kept) else {"reason": one.reason, "detail": one.detail}
         return {
             "case": scan.case,
             "ctime": scan.source.ctime_ns,

@@ -108,10 +108,11 @@ def _walk(root: Path, wanted: Callable[[str], bool]) -> Iterator[Source]:
             yield Source(folder, prefix.rstrip("/"), 0, 0)
             continue
         for entry in entries:
-            path, relative = Path(entry.path), prefix + entry.name
+            relative = prefix + entry.name
             if entry.name.startswith("."):
                 continue
             if _is_folder(entry):
+                path = Path(entry.path)
                 if _is_study(path):
                     continue
                 if entry.is_symlink():
@@ -170,11 +171,16 @@ def source_of(folder: Path, relative: str) -> Source | None:
 
 def is_picture(name: str) -> bool:
     """Whether a file's name is that of a PNG, JPEG or TIFF file."""
-    return Path(name).suffix.lower() in _PICTURES
+    return _ending(name) in _PICTURES
+
+
+def _ending(name: str) -> str:
+    """As `Path.suffix` has it, in lower case; a path is not made for each of many names."""
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122
 
 
 def _may_be_scan(name: str) -> bool:
-    return name.upper() != "DICOMDIR" and Path(name).suffix.lower() not in _NOT_SCANS
+    return name.upper() != "DICOMDIR" and _ending(name) not in _NOT_SCANS
 
 
 def listing_digest(folder: Path) -> str:
@@ -185,5 +191,5 @@ def listing_digest(folder: Path) -> str:
     Raises:
         CohortError: The folder is missing.
     """
-    found = _files(folder, lambda name: Path(name).suffix.lower() not in _NOTES)
+    found = _files(folder, lambda name: _ending(name) not in _NOTES)
     return sha256_json([[source.relative, source.size, source.mtime_ns] for source in found])

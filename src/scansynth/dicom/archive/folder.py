@@ -180,6 +180,10 @@ def open_folder(root: Path, asked: str) -> Iterator[PullFolder]:
         except BlockingIOError:
             raise ArchiveError(f"another command is pulling into {root}; wait for it to finish") from None
         state = root / STATE
+        with storage_faults(root):
+            for name in (STATE, LINES, TABLE):  # half a file of a command that was killed as it wrote
+                for left in root.glob(f".{name}.*"):
+                    left.unlink()
         if state.exists():
             try:
                 before = read_json(state)["asked"]
