@@ -39,8 +39,8 @@ def join_fragments(data: bytes | memoryview, frames: int = 1, frame: int = 0) ->
         places = list(itertools.accumulate((8 + len(fragment) for fragment in fragments), initial=0))
         mine = [fragments[n] for n, place in enumerate(places[:-1]) if starts[frame] <= place < ends[frame]]
         stream = b"".join(mine)
-    elif len(starts := [n for n, each in enumerate(fragments) if _starts(each)]) == frames and starts[0] == 0:
-        stream = b"".join(fragments[starts[frame] : (*starts[1:], None)[frame]])
+    elif len(begin := [n for n, each in enumerate(fragments) if _starts(each)]) == frames and begin[0] == 0:
+        stream = b"".join(fragments[begin[frame] : (*begin[1:], None)[frame]])
     else:
         raise DicomError("cannot be decoded", "it is not clear which fragments belong to which frame")
     if not stream:
