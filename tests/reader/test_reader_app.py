@@ -202,7 +202,17 @@ def test_the_administrator_sees_how_much_and_never_what(kit: Kit, database_url: 
         assert not administrator.get("/api/admin").text.count("answer")
         assert reader.get("/api/admin").status_code == 401  # a reader is no administrator
         assert administrator.get("/api/state").status_code == 401  # and the other way round
-    allowed = {"reader", "invited", "opened", "last_seen", "practice_done", "practice_total", "done", "total"}
+    allowed = {
+        "reader",
+        "state",
+        "withdrawn",
+        "opened",
+        "last_seen",
+        "practice_done",
+        "practice_total",
+        "done",
+        "total",
+    }
     allowed |= {"first_done", "first_total", "screen"}
     for row in told["readers"]:
         assert row.keys() == allowed | {"finished"}

@@ -68,12 +68,18 @@ def test_a_study_from_invitations_to_the_verdict(tmp_path: Path, command: Callab
     assert set(tokens) == {"r01", "r02", "r03"}
     assert said.splitlines()[-1].startswith(f"next: scansynth reader serve {study.folder}")
     worklist = study.reader / "worklist"
+    assert "was not served" in command("reader", "status", study.folder)
     app = create_app(worklist)
     with browsers(app, 3) as opened:
         for answer, (browser, token) in enumerate(zip(opened, tokens.values(), strict=True), start=2):
             browser.begin(token)
+            assert browser.change("POST", "/api/screen", {"seen": answer != 3}).status_code == 200
             assert browser.read_on(answer=answer)["phase"] == "done"
     mark_served(worklist, app.state.service.clock())
+    said = command("reader", "status", study.folder)
+    assert "r01  finished    practice 2/2, images 60/60; screen: both squares seen in the only sitting" in said
+    assert "r02  finished    practice 2/2, images 60/60; screen: not both squares seen in 1 of 1 sitting" in said
+    assert "3 of 3 readers have finished" in said
     assert "was served" in command("reader", "create", study.folder, "--replace")
     said = command("reader", "close", study.folder)
     assert f"next: scansynth report {study.folder}" in said
@@ -145,6 +151,10 @@ def test_readers_come_and_go_by_command(tmp_path: Path, command: Callable[..., s
     with browsers(create_app(study.reader / "worklist")) as (browser,):
         browser.begin(token)
         assert browser.state()["phase"] == "practice"
+    said = command("reader", "status", study.folder)
+    assert "r02  withdrawn   practice 0/2, images 0/60; screen: not checked yet" in said
+    assert "r03  not begun" in said
+    assert "r04  practice" in said
     assert "nothing to set aside" in command(
         "reader", "set-aside", study.folder, "--name", "A. Head", "--reason", "a test"
     )

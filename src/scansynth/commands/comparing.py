@@ -1,4 +1,4 @@
-"""The command that compares two modalities, or any two arms, from a table of scores."""
+"""Commands that look on: how far readers are, and how two modalities compare that were read."""
 
 from __future__ import annotations
 
@@ -9,8 +9,31 @@ import typer
 
 from scansynth import console
 from scansynth.commands.amend import app
+from scansynth.commands.reader import Database, WorklistFolder, worklist_of
 
 __all__ = ["app"]
+
+
+@app.command()
+def status(study: WorklistFolder, database: Database = None) -> None:
+    """Shows how far each reader is and what each said of the screen; never an answer."""
+    from scansynth.reader.server.locked import how_far
+    from scansynth.reader.server.worklist import was_served
+
+    folder = worklist_of(study)
+    if database is None and not was_served(folder):
+        console.result("this worklist was not served; where a copy of it is served, name that folder")
+        console.result(f"next: scansynth reader serve {study}")
+        return
+    rows = how_far(folder, database)
+    for row in rows:
+        first = f"first part {row.first_done}/{row.first_total}, " if row.first_total else ""
+        console.result(
+            f"{row.reader}  {row.state:<10}  {first}practice {row.practice_done}/{row.practice_total}, images "
+            f"{row.done}/{row.total}; screen: {row.screen or 'not checked yet'}"
+        )
+    console.result(f"{sum(row.finished for row in rows)} of {len(rows)} readers have finished")
+    console.result(f"next, when all readers have finished: scansynth reader close {study}")
 
 
 @app.command()

@@ -135,7 +135,7 @@ def serve(
     from scansynth.reader.server.serve import serve as run
     from scansynth.reader.server.worklist import mark_served
 
-    worklist = _worklist(study)
+    worklist = worklist_of(study)
 
     def ready(address: str) -> None:
         mark_served(worklist, datetime.datetime.now(datetime.UTC))
@@ -147,7 +147,7 @@ def serve(
     run(worklist, where, database, ready)
 
 
-def _worklist(folder: Path) -> Path:
+def worklist_of(folder: Path) -> Path:
     """The worklist of a study, or the folder itself if it is a worklist."""
     from scansynth.study import READER, WORKLIST_FOLDER, is_study
 
@@ -185,13 +185,13 @@ def code(
     """Prints a new personal code for a reader who lost the invitation or code; older ones are revoked."""
     from scansynth.reader.server.locked import answers_of, new_code
 
-    begun = answers_of(_worklist(study), reader, database)
+    begun = answers_of(worklist_of(study), reader, database)
     if begun and not yes:
         console.say(f"{reader} has locked {begun} answers; a new code signs out whoever reads there now")
         if not typer.confirm("Make a new code?", err=True):
             console.result("nothing was changed")
             return
-    made = new_code(_worklist(study), reader, database)
+    made = new_code(worklist_of(study), reader, database)
     console.result(f"personal code of {reader}, shown once and not stored: {made}")
     console.result("next: send it to the reader, who enters it on the page /resume")
 

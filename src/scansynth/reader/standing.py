@@ -16,5 +16,5 @@ def standing(study: Study) -> str:
     if (folder / CLOSING).exists():
         return f"closed    run: scansynth reader analyse {study.folder}"
     if was_served(folder / WORKLIST_FOLDER):
-        return f"open      to end it: scansynth reader close {study.folder}"
+        return f"open      how far readers are: scansynth reader status {study.folder}"
     return f"made      run: scansynth reader serve {study.folder}"

@@ -17,6 +17,7 @@ from scansynth.reader.server.asked import Asked, asked_of
 from scansynth.reader.server.chain import ChainEnd, as_found, broken_rows, verify_chain
 from scansynth.reader.server.clock import Clock, stamp, steady_clock
 from scansynth.reader.server.database import UNREACHABLE, Database, open_database
+from scansynth.reader.server.overview import Row, overview
 from scansynth.reader.server.refusals import Refused
 from scansynth.reader.server.screening import Screening, screenings
 from scansynth.reader.server.served import Order, Part, ServedWorklist, open_worklist
@@ -233,6 +234,16 @@ def answers_of(worklist: Path, reader: str, database_url: str | None = None) -> 
     with _opened(worklist, database_url, "read") as (_, database), database.read() as connection:
         mine = (readings.c.reader == reader) & (readings.c.attempt == 1)
         return int(connection.execute(select(func.count()).where(mine)).scalar_one())
+
+
+def how_far(worklist: Path, database_url: str | None = None) -> tuple[Row, ...]:
+    """How far each reader is, and what each said of the screen; no answer is read.
+
+    Raises:
+        ReaderError: The worklist or the database cannot be used.
+    """
+    with _opened(worklist, database_url, "read") as (served, database), database.snapshot() as connection:
+        return overview(connection, served.orders.values())
 
 
 def set_broken_aside(worklist: Path, name: str, reason: str, database_url: str | None = None) -> tuple[SetAside, ...]:

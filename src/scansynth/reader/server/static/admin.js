@@ -9,13 +9,6 @@ function moment(text) {
   return text ? new Date(text).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }) : "never";
 }
 
-function stateOf(reader) {
-  if (reader.finished) return "finished";
-  if (!reader.opened) return "not begun";
-  if (reader.first_done < reader.first_total) return "first part";
-  return reader.practice_done < reader.practice_total ? "practice" : "reading";
-}
-
 function row(reader) {
   const line = document.createElement("tr");
   const head = document.createElement("th");
@@ -26,7 +19,7 @@ function row(reader) {
   const first = reader.first_total ? [`${reader.first_done} of ${reader.first_total}`] : [];
   byId("first-head").hidden = !first.length;
   const texts = [invitation, moment(reader.last_seen), ...first, `${reader.practice_done} of ${reader.practice_total}`,
-    `${reader.done} of ${reader.total}`, stateOf(reader), reader.screen ?? "not checked yet"];
+    `${reader.done} of ${reader.total}`, reader.state, reader.screen ?? "not checked yet"];
   for (const text of texts) line.insertCell().textContent = text;
   const bar = document.createElement("progress");
   bar.max = reader.total;
