@@ -44,6 +44,9 @@ from scansynth.seeds import generator
 
 BUFFERS = 64
 RESENT = 0.05
+KINDS = ("opening", "lock", "buffer", "draft")
+"""Of requests."""
+
 MOST_TRIES = 10
 """Of a request that the server cannot store at the moment; the page tries without end."""
 
@@ -75,7 +78,7 @@ class Reader:
     token: str
     seed: int
     told: dict[str, int] = field(default_factory=dict)
-    times: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: {"lock": [], "buffer": [], "draft": []})
+    times: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     requests: int = 0
     sent_again: int = 0
     leaves: bool = False
@@ -94,8 +97,8 @@ class Reader:
         rng = generator(self.seed, "reader load")
         async with httpx.AsyncClient(base_url=url, timeout=30.0) as client:
             await asyncio.sleep(max(0.0, start - time.monotonic()))
-            (await client.post(f"/i/{self.token}")).raise_for_status()
-            state = (await client.get("/api/state")).raise_for_status().json()
+            await self._timed(client, "opening", "POST", f"/i/{self.token}")
+            state = (await self._timed(client, "opening", "GET", "/api/state")).json()
             headers = {"x-csrf-token": state["csrf"]}
             while state["item"] and time.monotonic() < end:
                 item, answer = state["item"]["id"], int(rng.integers(1, 7))

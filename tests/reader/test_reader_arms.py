@@ -12,6 +12,7 @@ from scipy import stats
 from scansynth.errors import ReaderError
 from scansynth.reader.statistics.arms import Compared, Difference, compare, compare_areas, judge
 from scansynth.reader.statistics.mrmc import Figures, areas, mean_of
+from scansynth.reader.statistics.roc import quantile
 from scansynth.reader.statistics.simulation import World, readings
 
 
@@ -82,26 +83,45 @@ def test_the_two_tests_pass_exactly_when_the_interval_lies_within() -> None:
             assert (found.equivalence(margin) < 0.05) == (-margin < narrow.low and narrow.high < margin)
 
 
-def test_sentences_of_a_grid_of_differences_fit_their_numbers() -> None:
+@pytest.mark.parametrize(
+    ("names", "figure"),
+    [(("one", "other"), "AUC"), (("real images", "synthetic images"), "area under the free-response curve")],
+)
+@pytest.mark.parametrize("margin", [0.05, 0.1, 0.125])
+def test_sentences_of_a_grid_of_differences_fit_their_numbers(
+    names: tuple[str, str], figure: str, margin: float
+) -> None:
+    """Of sets, modalities and marks; differences that lie within a rounding of a limit are among them."""
     arm = compare_areas(*two_arms()).arms
-    for value in np.linspace(-0.3, 0.3, 25).tolist():
-        for error in (0.001, 0.01, 0.049, 0.2):
+    number = r"(-?\d+(?:\.\d+)?(?:e-\d+)?)"
+    for error in (0.0, 0.001, 0.01, 0.049, 0.2):
+        edges = [quantile(0.95, 7.3) * error - margin, quantile(0.975, 7.3) * error, 0.0, margin]
+        near = [side * edge + tiny for side in (-1, 1) for edge in edges for tiny in (-1e-3, -1e-6, 0.0, 1e-6, 1e-3)]
+        for value in [*np.linspace(-0.3, 0.3, 13).tolist(), *near]:
             found = Difference(value, error, 7.3, arm, 5)
-            told = judge(found, 0.1, 0.95, ("one", "other"))
-            numbers = [float(text) for text in re.findall(r"-?\d+\.\d+", told.why)]
-            assert ("is above" in told.why or "above that" in told.why) == (value > 0)
+            told = judge(found, margin, 0.95, names, figure)
+            opening = re.match(rf"The {figure} of {names[0]} is {number} (above|below) that of {names[1]}", told.why)
+            assert opening, told.why
+            assert (float(opening[1]) > 0) == (value != 0), told.why
+            assert (opening[2] == "above") == (value > 0)
+            assert ("which is no difference" in told.why) == (value == 0)
             wide, narrow = found.interval(0.95), found.interval(0.9)
-            holds, inside = wide.low <= 0 <= wide.high, narrow.low >= -0.1 and narrow.high <= 0.1
+            holds, inside = wide.low <= 0 <= wide.high, narrow.low >= -margin and narrow.high <= margin
             expected = (
                 (Compared.EQUIVALENT if holds else Compared.WITHIN)
                 if inside
                 else (Compared.INCONCLUSIVE if holds else Compared.DIFFERENT)
             )
             assert told.outcome is expected
-            if "lies within" in told.why or "does not lie within" in told.why:
-                low, high = re.search(r"90% interval, (-?[\d.]+) to (-?[\d.]+),", told.why).groups()  # type: ignore[union-attr]
-                assert (float(low) >= -0.1 and float(high) <= 0.1) == inside
-            assert numbers
+            deciding = re.search(rf"90% interval, {number} to {number}, (lies|does not lie) within -\S+ to", told.why)
+            assert (deciding is None) == (told.outcome is Compared.DIFFERENT)
+            if deciding:
+                low, high = float(deciding[1]), float(deciding[2])
+                assert (low >= -margin and high <= margin) == inside == (deciding[3] == "lies"), told.why
+            across = re.search(rf"95% interval of the difference {number} to {number}", told.why)
+            assert (across is None) == (told.outcome is Compared.EQUIVALENT)
+            if across:
+                assert (float(across[1]) <= 0 <= float(across[2])) == holds == ("includes 0" in told.why), told.why
 
 
 def test_two_readers_give_no_verdict() -> None:

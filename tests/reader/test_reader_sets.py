@@ -36,9 +36,11 @@ from scansynth.statistics import Verdict
 from scansynth.study import ANALYSIS, QUARANTINE, READINGS, Study
 
 
-def with_another(study: Study, name: str = "other", audit: Verdict = Verdict.SHOWN, count: int = 60) -> Study:
+def with_another(
+    study: Study, name: str = "other", audit: Verdict = Verdict.SHOWN, count: int = 60, masks: np.ndarray | None = None
+) -> Study:
     """A second set beside the study's own, audited."""
-    put_set(study.synthetic(name), load_facts(study.cohort), textured(count, 99), LABELS)
+    put_set(study.synthetic(name), load_facts(study.cohort), textured(count, 99), LABELS, masks)
     digest = record(study.synthetic(name), "add-set", {})
     study.evidence(name).mkdir(parents=True)
     write_claims(study.evidence(name) / "claims.json", (audit_claim(audit),))

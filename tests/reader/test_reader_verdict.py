@@ -8,7 +8,7 @@ import re
 import pytest
 
 from scansynth.reader.statistics.roc import Estimate
-from scansynth.reader.statistics.verdict import CLAIMED, Outcome, decide, equivalence_level
+from scansynth.reader.statistics.verdict import CLAIMED, Outcome, decide, equivalence_level, percent
 from scansynth.statistics import Verdict
 
 
@@ -102,6 +102,15 @@ def test_no_sentence_contradicts_its_numbers(margin: float, error: float) -> Non
         assert (deciding is not None) == (found.outcome is not Outcome.DISTINGUISHABLE), found.why
         assert (numbers[0] > 0.5, numbers[0] < 0.5) == (auc > 0.5, auc < 0.5)
         assert ")and" not in found.why
+
+
+def test_no_share_is_rounded_over_what_is_needed() -> None:
+    for needed in (0.8, 0.95, 1.0):
+        for share in (needed - 0.1, needed - 0.004, needed - 1e-5, needed, needed + 0.004):
+            told = float(percent(share, needed).rstrip("%")) / 100
+            assert (told < needed - 1e-12) == (share < needed), (share, needed)
+    assert percent(0.8, 0.8) == "80%"
+    assert percent(0.7996, 0.8) == "79.96%"
 
 
 @pytest.mark.parametrize(("margin", "level"), [(0.0, 0.95), (0.5, 0.95), (0.1, 0.4), (0.1, 1.0)])

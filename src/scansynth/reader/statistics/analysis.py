@@ -27,6 +27,7 @@ from scansynth.reader.statistics.verdict import (
     decide,
     equivalence_level,
     missing,
+    percent,
 )
 from scansynth.seeds import generator
 from scansynth.statistics import Interval
@@ -231,7 +232,9 @@ def _decision(whole: Table, found: Average | None, checks: tuple[Control, ...], 
 
 
 def _words(failed: Sequence[Control]) -> str:
-    return "; ".join(f"{check.name}: {check.found:.0%}, needed {check.needed:.0%}" for check in failed)
+    return "; ".join(
+        f"{check.name}: {percent(check.found, check.needed)}, needed {check.needed:.0%}" for check in failed
+    )
 
 
 def _notes(whole: Table, readings: Sequence[Reading], protocol: Protocol, checks: Sequence[Control]) -> tuple[str, ...]:

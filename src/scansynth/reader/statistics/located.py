@@ -16,6 +16,7 @@ from scansynth.reader.statistics.controls import PLANTED_NEEDED
 from scansynth.reader.statistics.localisation import OWN, REAL, Marked
 from scansynth.reader.statistics.mrmc import areas
 from scansynth.reader.statistics.roc import Floats, Mask
+from scansynth.reader.statistics.verdict import percent
 from scansynth.reader.statistics.where import Columns
 from scansynth.statistics import Interval, Verdict
 
@@ -68,7 +69,8 @@ def located(
     verdict, why = CLAIMED[outcome], str(found["why"])
     if verdict is Verdict.SHOWN and not control.passed:
         verdict = Verdict.NOT_ASSESSABLE
-        why = f"The study might not have detected a difference ({control.name}: {control.found:.0%}). {why}"
+        found_in = f"found in {percent(control.found, control.needed)} of the draws, needed {control.needed:.0%}"
+        why = f"The study might not have detected a difference ({control.name}: {found_in}). {why}"
     return replace(stated(CLAIM, verdict, why, measured), inputs=inputs)
 
 

@@ -114,17 +114,27 @@ def decide(estimate: Estimate, margin: float, level: float) -> Decision:
     return Decision(outcome, why, interval, narrow, estimate.equivalence(margin))
 
 
-def plain(value: float, limit: float) -> str:
+def plain(value: float, limit: float, fewest: int = 2) -> str:
     """A number with two decimals, or with as many more as it takes to stand on the right side of a limit.
 
     So 0.604 beside a limit of 0.60 is printed as 0.604, and no sentence contradicts its numbers.
+
+    Args:
+        value: The number.
+        limit: What it is held against.
+        fewest: Decimals, where so many do.
     """
-    for decimals in range(2, 12):
+    for decimals in range(fewest, 12):
         told = f"{value:.{decimals}f}"
         shown = float(told)
         if (shown < limit, shown > limit) == (value < limit, value > limit):
-            return told
+            return told.removeprefix("-") if shown == 0.0 else told
     return repr(value)
+
+
+def percent(share: float, limit: float) -> str:
+    """A share in whole percent, or with as many decimals as it takes to stand on the right side of a limit."""
+    return f"{plain(100.0 * share, 100.0 * limit, 0)}%"
 
 
 def exact(value: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scansynth.reader.statistics.detection import Share
-from scansynth.reader.statistics.verdict import Published
+from scansynth.reader.statistics.verdict import Published, percent
 from scansynth.report.artefacts import Values, pair_of
 from scansynth.report.figures.words import clean, moment, number, reason, setting
 from scansynth.report.reader.artefacts import ReadersView
@@ -87,8 +87,9 @@ def _primary(primary: Values) -> list[tuple[str, str]]:
         rows.append(("distance from chance with randomly permuted truth", ends))
     for check in primary["controls"]:
         passed = "" if check["passed"] else ", failed"
-        found, needed = 100.0 * float(check["found"]), 100.0 * float(check["needed"])
-        rows.append((f"control: {clean(check['name'])}", f"{found:.0f}%, needed {needed:.0f}%{passed}"))
+        found, needed = float(check["found"]), float(check["needed"])
+        told = f"{percent(found, needed)}, needed {100.0 * needed:.0f}%{passed}"
+        rows.append((f"control: {clean(check['name'])}", told))
     return rows
 
 

@@ -62,12 +62,19 @@ def between(ends: tuple[float, float]) -> str:
     return f"{two(ends[0])} to {two(ends[1])}"
 
 
+def _note(finished: bool, counts: bool) -> str:
+    """What must be said beside a reader's figure."""
+    if finished:
+        return "" if counts else "left out: not in the mean"
+    return "did not finish" if counts else "did not finish: not in the mean"
+
+
 def _person(row: Values, axis: Axis) -> dict[str, Any]:
     value, ends = float(row["auc"]), pair_of(row["auc_interval"])
     name = clean(row["reader"])
     return {
         "name": name,
-        "finished": bool(row["finished"]),
+        "note": _note(bool(row["finished"]), bool(row["counts"])),
         "value": two(value),
         "between": between(ends),
         "verdict": clean(row["verdict"]["outcome"]),

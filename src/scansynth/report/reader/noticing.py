@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scansynth.reader.statistics.verdict import plain
 from scansynth.report.artefacts import Values, pair_of
 from scansynth.report.figures.words import clean, number, reason
-from scansynth.report.reader.figures import between, two
+from scansynth.report.reader.figures import two
 
 _ASKED = {
     "noticed": "said that something about the images struck them as unusual",
@@ -23,7 +24,10 @@ def noticed(analysis: Values) -> dict[str, Any]:
         KeyError: A figure is missing.
         ValueError: A figure is none.
     """
-    return {"first": first_part(analysis["unaware"]), "screens": screen_rows(analysis["screens"])}
+    first = first_part(analysis["unaware"])
+    if first is not None:
+        first["marks_later"] = analysis.get("where") is not None
+    return {"first": first, "screens": screen_rows(analysis["screens"])}
 
 
 def first_part(found: Values | None) -> dict[str, Any] | None:
@@ -69,12 +73,12 @@ def _share(row: Values | None) -> tuple[str, str]:
 
 
 def _points(value: float) -> str:
-    return f"{100.0 * value:+.0f} points".replace("-", "−")
+    return f"{'+' if value > 0.0 else ''}{plain(100.0 * value, 0.0, 0)} points".replace("-", "−")
 
 
 def _points_between(ends: Sequence[float]) -> str:
-    low, high = pair_of(ends)
-    return f"{100 * low:.0f} to {100 * high:.0f}".replace("-", "−")
+    """An interval of points; an end that is not 0 is not printed as 0, for 0 is what an interval is held against."""
+    return " to ".join(plain(100.0 * end, 0.0, 0) for end in pair_of(ends)).replace("-", "−")
 
 
 def _thought(percent: Values | None) -> str:
@@ -92,9 +96,14 @@ def _figure(words: str, row: Values) -> dict[str, str]:
         "name": words,
         "real": two(float(row["real"])) if measured else "—",
         "synthetic": two(float(row["synthetic"])) if measured else "—",
-        "difference": two(float(row["difference"])) if measured else "—",
-        "between": between(pair_of(row["interval"])) if row["interval"] is not None else reason(row["why"]),
+        "difference": _apart_of([row["difference"]]) if measured else "—",
+        "between": _apart_of(pair_of(row["interval"])) if row["interval"] is not None else reason(row["why"]),
     }
+
+
+def _apart_of(figures: Sequence[float]) -> str:
+    """Differences of figures, two decimals, or as many more as it takes to tell them from 0."""
+    return " to ".join(plain(float(one), 0.0) for one in figures).replace("-", "−")
 
 
 def _words(row: Values) -> dict[str, str]:

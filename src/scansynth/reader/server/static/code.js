@@ -16,6 +16,13 @@ byId("copy").addEventListener("click", async () => {
   byId("copied").textContent = copied ? "Copied." : "Your browser does not allow copying; please write both down.";
 });
 
+// The reading takes this page's place: a browser that goes back to what a form was answered with shows an error instead.
+document.querySelector("a.main-button").addEventListener("click", (event) => {
+  if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  location.replace(event.currentTarget.href);
+});
+
 function copiedBySelection(text) {
   const area = document.createElement("textarea");
   area.value = text;
