@@ -18,6 +18,7 @@ import dataclasses
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -165,6 +166,7 @@ def main() -> None:
             f"{figures['calls_a_round']:.0f} calls a round; losses within {figures['losses_apart'][options.rounds]:.1e}"
         )
     result = {
+        "command": shlex.join(["python", *sys.argv]),
         "recipe": options.recipe,
         "size": options.size,
         "batch": options.batch,
