@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import importlib
 import json
 import os
 import platform
@@ -76,6 +77,7 @@ def ours_text(folder: Path, work: Path, size: int) -> Callable[[], int]:
     from scansynth.dicom.deidentify import InstitutionKey  # noqa: PLC0415
     from scansynth.study import Study  # noqa: PLC0415
 
+    importlib.import_module("monai.transforms")  # ready to run: else it comes with the first image that is resized
     config = StudyConfig.model_validate({"cohort": {"dicom": str(folder), "unlabelled": True, "size": size}})
     study = Study(work / "study", config)
 
@@ -89,13 +91,19 @@ def ours_text(folder: Path, work: Path, size: int) -> Callable[[], int]:
 _decoders: list[float] = []
 
 
+def below(process: str) -> list[str]:
+    """Living processes that a process started, and that these started."""
+    places = Path(f"/proc/{process}/task").glob("*/children")
+    children = [pid for place in places for pid in place.read_text().split()]
+    return [*children, *(pid for child in children for pid in below(child))]
+
+
 def children_peaks() -> list[float]:
-    """Peak resident memory of each living child process, MiB; Linux alone tells.
+    """Peak resident memory of each living process below this one, MiB; Linux alone tells.
 
     Not from `getrusage`: there a child inherits the peak of the parent that it was forked from.
     """
-    pids = Path("/proc/self/task").glob("*/children")
-    status = [Path(f"/proc/{pid}/status").read_text() for place in pids for pid in place.read_text().split()]
+    status = [Path(f"/proc/{pid}/status").read_text() for pid in below("self")]
     return [int(line.split()[1]) / _MEBI for text in status for line in text.splitlines() if line.startswith("VmHWM")]
 
 
@@ -176,7 +184,13 @@ def child(side: str, folder: Path, size: int) -> None:
 
 
 def cpu_seconds() -> float:
-    """Processor time of this process and its ended children, which a busy machine does not lengthen much."""
+    """Processor time of this process and its children, which a busy machine does not lengthen much.
+
+    Those that read files are ended by this, for what has not ended does not count.
+    """
+    from scansynth.dicom.forks import close_all  # noqa: PLC0415 - the parent stays small
+
+    close_all()
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in usage)
 

@@ -35,6 +35,7 @@ from pathlib import Path
 from scansynth.config import StudyConfig
 from scansynth.data import ingest as stage
 from scansynth.dicom.deidentify import InstitutionKey
+from scansynth.dicom.forks import close_all
 from scansynth.study import Study
 
 scans, workers = sys.argv[1], int(sys.argv[2])
@@ -59,6 +60,7 @@ def run(folder, at):
     values = {"dicom": scans, "unlabelled": True, "size": 32, "modality": "MR"}
     config = StudyConfig.model_validate({"cohort": values})
     summary = stage.ingest(Study(folder, config), InstitutionKey(b"k" * 32), moment)
+    close_all()  # what has not ended does not count
     # of this fork and what it started: its parent's children would count what their parents took before them
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     print(json.dumps([summary.cases, moments, peak]), flush=True)

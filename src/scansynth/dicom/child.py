@@ -115,7 +115,7 @@ def _end(child: int) -> None:
 
 
 def main() -> None:
-    """Forks and ends children as it is asked, until its socket closes; it reads no file itself."""
+    """Forks and ends children as it is asked, until its socket closes or it is told to end; it reads no file itself."""
     handle, place = sys.argv[1:3]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     module, function = place.split(":")
@@ -127,6 +127,8 @@ def main() -> None:
     with contextlib.suppress(EOFError, OSError):
         while True:
             asked = json.loads(control.recv_bytes())
+            if "close" in asked:
+                break
             if "end" in asked:
                 _end(children.pop(asked["end"]))
                 control.send_bytes(b"ended")

@@ -77,9 +77,11 @@ class ForkServer:
 
     def close(self) -> None:
         """Ends it with all its children, and comes back when they are gone."""
-        self._control.close()
-        if self.parent == os.getpid():
+        if self.parent == os.getpid():  # said, for a fork of this process may hold the socket open
+            with contextlib.suppress(OSError):
+                self._control.send_bytes(json.dumps({"close": True}).encode())
             self._process.wait()
+        self._control.close()
 
 
 def fork_server(task: str) -> ForkServer:
