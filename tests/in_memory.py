@@ -15,7 +15,7 @@ import pytest
 _MEMORY = Path("/dev/shm")
 _PREFIX = "scansynth-"
 _LEAST = 4 << 30
-"""Bytes that must be free there; the suite holds a quarter of them at once."""
+"""Bytes that must be free there; what tests hold at once is less."""
 
 
 def _alive(process: str) -> bool:

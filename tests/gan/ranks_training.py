@@ -127,6 +127,10 @@ def _rank(number: int, count: int, port: int, folder: Path, kinds: list[str], ki
 
 
 def _carry_out(plan: list[Any]) -> None:
+    torch.set_num_threads(1)
+    remember_chance()
+    warm = Path(plan[0][1]).with_name("warm")
+    train(_job(warm / "short", "short"), CPU, silent, lambda line: None)  # what torch does once, and chance: inherited
     for count, name, kinds, kill in plan:
         folder = Path(name)
         folder.mkdir(parents=True, exist_ok=True)

@@ -110,57 +110,73 @@ def test_counting_draws_nothing_and_repeats() -> None:
 
 
 _MEASURE = """
-import sys
+import os
 import torch
+from scansynth.gan.models.families import family_of
+from scansynth.gan.models.family import Batch, Form
+from scansynth.gan.start import new_state
+from scansynth.gan.state import to_checkpoint
+from scansynth.learning.checkpoint import weights_bytes
+from scansynth.learning.device import Device
+from scansynth.metrics.features import MONITOR_SEED, random_encoder
+from scansynth.recipe import load_recipe
+
+torch.set_num_threads(1)
+recipe, device = load_recipe("dcgan"), Device("cpu", "test", "float32", True)
 
 def kilobytes(name):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
 
-what, side, batch = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-torch.set_num_threads(1)
-if what == "look":
-    from scansynth.metrics.features import MONITOR_SEED, random_encoder
+def fresh(side):
+    state = new_state(recipe, Form((side, side), 1, 1), 0, device)
+    state.history.images.fill_(0.5)
+    state.history.filled = recipe.replay.capacity
+    return state
+
+def look(side):
     encoder = random_encoder(MONITOR_SEED)
     encoder(torch.zeros(2, 32, 32).numpy())
     images = torch.rand(128, side, side).numpy()
     before = kilobytes("VmRSS")
     encoder(images)
-else:
-    from scansynth.gan.models.families import family_of
-    from scansynth.gan.models.family import Batch, Form
-    from scansynth.gan.start import new_state
-    from scansynth.gan.state import to_checkpoint
-    from scansynth.learning.checkpoint import weights_bytes
-    from scansynth.learning.device import Device
-    from scansynth.recipe import load_recipe
-    recipe, device = load_recipe("dcgan"), Device("cpu", "test", "float32", True)
+    return before
+
+def round(side):
+    before, batch = kilobytes("VmRSS"), 64
+    state, random = fresh(side), torch.Generator().manual_seed(0)
+    for _ in range(2):
+        real = torch.rand(batch, 1, side, side, generator=random)
+        noise, labels = torch.randn(batch, 100, generator=random), torch.zeros(batch, dtype=torch.int64)
+        family_of(recipe).step(state, Batch(real, labels, noise, random, 0, batch), recipe, device)
+    return before
+
+def keeping(side):
+    state = fresh(side)
+    for network, optimiser in (
+        (state.generator, state.generator_optimiser), (state.discriminator, state.discriminator_optimiser)
+    ):
+        for value in network.parameters():
+            value.grad = torch.ones_like(value)
+        optimiser.step()
     before = kilobytes("VmRSS")
-    state = new_state(recipe, Form((side, side), 1, 1), 0, device)
-    state.history.images.fill_(0.5)
-    state.history.filled = recipe.replay.capacity
-    random = torch.Generator().manual_seed(0)
-    if what == "round":
-        for _ in range(2):
-            real = torch.rand(batch, 1, side, side, generator=random)
-            noise, labels = torch.randn(batch, 100, generator=random), torch.zeros(batch, dtype=torch.int64)
-            family_of(recipe).step(state, Batch(real, labels, noise, random, 0, batch), recipe, device)
+    weights_bytes(to_checkpoint(state).tensors)
+    return before
+
+for work, side in ((round, 64), (keeping, 64), (look, 128)):
+    if os.fork():
+        os.wait()
     else:
-        for network, optimiser in (
-            (state.generator, state.generator_optimiser), (state.discriminator, state.discriminator_optimiser)
-        ):
-            for value in network.parameters():
-                value.grad = torch.ones_like(value)
-            optimiser.step()
-        before = kilobytes("VmRSS")
-        weights_bytes(to_checkpoint(state).tensors)
-print(1024 * (kilobytes("VmHWM") - before))
+        before = work(side)
+        print(work.__name__, 1024 * (kilobytes("VmHWM") - before), flush=True)
+        os._exit(0)
 """
 
 
-def measured(what: str, side: int = SIDE, batch: int = 64) -> int:
-    """Growth of a process's memory, in bytes, at its highest."""
-    arguments = [sys.executable, "-c", _MEASURE, what, str(side), str(batch)]
-    return int(subprocess.run(arguments, check=True, capture_output=True, text=True).stdout)
+@pytest.fixture(scope="module")
+def measured() -> dict[str, int]:
+    """Growth of a process's memory, in bytes, at its highest: each in the fork of one that has done nothing yet."""
+    said = subprocess.run([sys.executable, "-c", _MEASURE], check=True, capture_output=True, text=True).stdout
+    return {name: int(grown) for name, grown in (line.split() for line in said.splitlines())}
 
 
 needs_linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is measured in /proc")
@@ -176,19 +192,19 @@ def serves(taken: int, passing: int) -> bool:
 
 
 @needs_linux
-def test_a_real_round_takes_about_what_was_foretold() -> None:
+def test_a_real_round_takes_about_what_was_foretold(measured: dict[str, int]) -> None:
     found = training_bytes(load_recipe("dcgan"), form(), IMAGES, 64, CPU)
-    assert serves(measured("round"), found.stays - found.data + found.activations)  # the data are not held here
+    assert serves(measured["round"], found.stays - found.data + found.activations)  # the data are not held here
 
 
 @needs_linux
-def test_a_real_checkpoint_takes_about_what_was_foretold() -> None:
-    assert serves(measured("keeping"), training_bytes(load_recipe("dcgan"), form(), IMAGES, 64, CPU).keeping)
+def test_a_real_checkpoint_takes_about_what_was_foretold(measured: dict[str, int]) -> None:
+    assert serves(measured["keeping"], training_bytes(load_recipe("dcgan"), form(), IMAGES, 64, CPU).keeping)
 
 
 @needs_linux
-def test_a_real_look_takes_about_what_was_foretold() -> None:
-    assert serves(measured("look", side=128), training_bytes(load_recipe("dcgan"), form(128), IMAGES, 64, CPU).look)
+def test_a_real_look_takes_about_what_was_foretold(measured: dict[str, int]) -> None:
+    assert serves(measured["look"], training_bytes(load_recipe("dcgan"), form(128), IMAGES, 64, CPU).look)
 
 
 def test_what_fits_is_let_through() -> None:

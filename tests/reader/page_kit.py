@@ -90,7 +90,7 @@ class Device:
 
     def watch(self, page: Any) -> Any:
         """Writes down what a page asks and says."""
-        page.set_default_timeout(30_000)  # a machine may be at other work
+        page.set_default_timeout(120_000)  # a machine may be at other work
         page.on("request", lambda request: self.asked.append(request.url))
         page.on("console", lambda message: self.said.append(message.text))
         page.on("pageerror", lambda error: self.said.append(str(error)))
@@ -151,6 +151,24 @@ class Device:
                 return
             self.page.wait_for_timeout(10)
         raise AssertionError("an answer has not arrived")
+
+    def drafted(self) -> None:
+        """Waits until the server has the answer that is being given."""
+        self.until(
+            """() => {
+              const kept = Object.entries(localStorage).filter(([name]) => name.startsWith("reader-draft-"));
+              const drafts = kept.map(([, value]) => JSON.parse(value));
+              drafts.sort((one, other) => other.kept_at - one.kept_at);
+              return drafts.length > 0 && !drafts[0].unsaved;
+            }"""
+        )
+
+    def passes(self, seconds: float) -> None:
+        """Lets so many seconds pass on the page's steady clock."""
+        self.page.evaluate(
+            "by => { const now = performance.now.bind(performance); performance.now = () => now() + 1000 * by; }",
+            seconds,
+        )
 
     def fetched(self, item: str) -> None:
         """Waits until the buffer of an item has come."""

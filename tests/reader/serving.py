@@ -40,7 +40,7 @@ class Server:
     def stop(self) -> tuple[int, str]:
         """As Ctrl-C would; gives the exit code and all that was printed."""
         self.process.send_signal(signal.SIGINT)
-        out, _ = self.process.communicate(timeout=30)
+        out, _ = self.process.communicate(timeout=300)
         return self.process.returncode, out
 
 
@@ -58,7 +58,7 @@ def start_server(worklist: Path, database_url: str | None = None, **address: Any
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line.startswith("http"):
-        rest, _ = process.communicate(timeout=30)
+        rest, _ = process.communicate(timeout=300)
         raise AssertionError(f"the server did not start: {line}{rest}")
     return Server(process, line.strip().rstrip("/"))
 

@@ -225,7 +225,7 @@ def test_the_administrator_sees_how_much_and_never_what(browser: Any, study: Ser
         reader.answer("1", "n", "9")
         reader.arrived()
         reader.keys("5", "n")
-        reader.page.wait_for_timeout(500)
+        reader.drafted()
     with device(browser) as at:
         at.page.clock.install()
         at.page.goto(f"{study.address}/admin")

@@ -241,7 +241,7 @@ def test_marks_come_back_after_a_reload_and_with_the_last_answer(browser: Any, s
         begin(spotted.study, at, "r08")
         past_practice(at)
         at.keys("k", "3", "k", "ArrowUp", "1")
-        at.page.wait_for_timeout(900)
+        at.drafted()
         at.page.reload()
         at.ready()
         assert [at.page.locator("#mark-list button").nth(n).inner_text() for n in (0, 1)] == ["1: 3", "2: 1"]

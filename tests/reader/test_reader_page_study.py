@@ -42,7 +42,7 @@ def test_a_study_is_read_by_keyboard_over_a_reload_and_on_another_device(any_bro
         worklist.ready()
         assert "You have read 4 images" in worklist.text("#rest")
         worklist.keys(ANSWERS[4], "c")
-        worklist.page.wait_for_timeout(600)  # the draft is on the server
+        worklist.drafted()
         worklist.page.reload()
         worklist.ready()
         assert worklist.text("#where") == "Image 5 of 10"
