@@ -25,8 +25,8 @@ $(READY_DEV): $(READY)
 demo: $(READY)  ## From a phantom cohort to the report, in minutes
 	$(RUN)/scansynth demo --out demo
 
-test: $(READY_DEV)  ## All tests, on two cores
-	$(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: $(READY_DEV)  ## All tests, on two cores: three workers, for each waits a part of its time
+	$(RUN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 flicker: $(READY_DEV)  ## Ten runs, until one fails: make flicker TESTS=tests/FILE
 	for run in 1 2 3 4 5 6 7 8 9 10; do $(RUN)/python -m pytest -q $(TESTS) || exit 1; done

@@ -9,7 +9,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
-# Two workers share two cores; set before torch is imported, and inherited by the children that tests start.
+# Workers share the cores; set before torch is imported, and inherited by the children that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import hypothesis
@@ -34,6 +34,7 @@ _SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 _LONGEST_FIRST = (
     "gan/test_gan_ranks.py",
+    "test_docs_blocks.py",
     "pipeline/test_pipeline_utility.py",
     "audit/test_audit_folders.py",
     "gan/test_gan_training.py",
@@ -72,7 +73,7 @@ _LONGEST_FIRST = (
     "gan/test_gan_scores.py",
     "test_cli.py",
 )
-"""Files that take ten seconds or more: begun first, so that two workers end at about the same time."""
+"""Files that take ten seconds or more: begun first, so that all workers end at about the same time."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

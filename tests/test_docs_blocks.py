@@ -15,8 +15,9 @@ import pytest
 from command_line import scansynth
 
 import scansynth as package
-from scansynth.config import UNFILLED
+from scansynth.config import UNFILLED, EvidenceSettings
 from scansynth.files import read_csv, write_csv
+from scansynth.pipeline import folders as loose
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -109,6 +110,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     options = dict(zip(words[3::2], words[4::2], strict=True)) | {"--patients": "40", "--size": "32", "--seed": "5"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SCANSYNTH_INSTITUTION_KEY", str(key))
+        patch.setattr(loose, "EvidenceSettings", lambda: EvidenceSettings(draws=20, pairs=4))  # of folders, as TINY
         patch.chdir(folder)
         assert words[1:3] == ["phantom", "scans"]
         assert scansynth(*words[1:3], *(word for option in options.items() for word in option)) == 0

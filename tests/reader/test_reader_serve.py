@@ -77,7 +77,7 @@ def test_a_server_killed_while_it_saves_loses_nothing(kit: Kit, database_url: st
     draw = random.Random(5)
     server = start_server(kit.folder, database_url)
     port = server.port
-    readers = [Reader(server.url, token, time.monotonic() + 90) for token in kit.tokens.values()]
+    readers = [Reader(server.url, token, time.monotonic() + 600) for token in kit.tokens.values()]
     for reader in readers:
         reader.start()
     try:
@@ -90,7 +90,7 @@ def test_a_server_killed_while_it_saves_loses_nothing(kit: Kit, database_url: st
             server.process.stdout.close()
             server = start_server(kit.folder, database_url, port=port)
         for reader in readers:
-            reader.join(timeout=90)
+            reader.join(timeout=600)
     finally:
         server.kill()
         for reader in readers:
