@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -82,6 +81,8 @@ def binomial_upper(successes: float, trials: float, level: float = 0.95) -> floa
     Raises:
         ValueError: The counts are impossible.
     """
+    from scipy import special  # noqa: PLC0415 (as long as all else that a status imports, and only evidence needs it)
+
     _check_counts(successes, trials, level)
     return 1.0 if successes >= trials else float(special.betaincinv(successes + 1, trials - successes, level))
 
@@ -108,6 +109,8 @@ def wilson(successes: float, trials: float, level: float = 0.95) -> Interval:
     Raises:
         ValueError: The counts are impossible.
     """
+    from scipy import special  # noqa: PLC0415 (as above)
+
     _check_counts(successes, trials, level)
     z = float(special.ndtri(1.0 - (1.0 - level) / 2.0))
     share = successes / trials
@@ -186,6 +189,8 @@ def jackknife_interval(estimate: float, *replicates: Floats, level: float = 0.95
     Raises:
         ValueError: A sample has fewer than two groups.
     """
+    from scipy import special  # noqa: PLC0415 (as above)
+
     if any(len(sample) < 2 for sample in replicates) or not replicates:
         raise ValueError("a jackknife needs two groups at least")
     parts = [(len(r) - 1) / len(r) * float(np.sum((r - r.mean()) ** 2)) for r in replicates]
