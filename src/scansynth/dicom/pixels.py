@@ -158,7 +158,7 @@ def _file_bytes(path: Path) -> tuple[bytes, str]:
     """The whole file, read once, and its SHA-256."""
     try:
         with path.open("rb") as stream:
-            # by its own size: room for the largest file would be made and given back for each
+            # by its own size: memory for the largest file would be taken and given back for each
             data = stream.read(min(os.fstat(stream.fileno()).st_size, _LARGEST) + 1)
     except OSError as fault:
         raise DicomError("cannot be read", fault.strerror or "") from None
