@@ -52,6 +52,7 @@ UNITS = {
     "evidence.level": "share",
     "evidence.pairs": "pairs",
     "generator.fraction": "share of patients",
+    "generator.freeze": "layers",
     "utility.pairs": "generators",
     "utility.fractions": "shares of patients",
     "utility.ratios": "images for one",

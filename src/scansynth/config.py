@@ -120,9 +120,9 @@ class GeneratorSettings(Settings):
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         1.0, description="Share of the train patients used to train the generator, chosen by the seed."
     )
-    leave_out: tuple[str, ...] = Field(
-        (), description="A column of labels.csv and a value: patients with it are left out of training."
-    )
+    leave_out: tuple[str, ...] = Field((), description="A column of labels.csv and a value: who has it is left out.")
+    start_from: str = Field("", description="Folder of a trained run, STUDY/gan/RUN, to start from; empty: chance.")
+    freeze: int = Field(0, ge=0, description="Lowest layers of the discriminator that stay as start_from has them.")
     overrides: dict[str, Any] = Field(default_factory=dict, description="Recipe keys to override.")
     checkpoint_minutes: float = Field(5.0, gt=0, description="Maximum time between two checkpoints, minutes.")
     keep_checkpoints: int = Field(3, ge=3, description="Number of healthy checkpoints kept, besides the two newest.")
@@ -131,6 +131,8 @@ class GeneratorSettings(Settings):
     def _a_column_and_a_value(self) -> Self:
         if self.leave_out and (len(self.leave_out) != 2 or not all(self.leave_out)):
             raise ValueError('leave_out takes a column and a value, such as ["site", "north"]')
+        if self.freeze and not self.start_from:
+            raise ValueError("freeze keeps layers of start_from: name the run there, or take freeze out")
         return self
 
     @property
@@ -143,12 +145,8 @@ class SyntheticSettings(Settings):
     """What `generate` makes."""
 
     name: str = Field("main", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$", description="Name of the set: synthetic/<set>/.")
-    images: int | None = Field(
-        None, gt=0, description="Number of images; unset: as many as real images of the test role, at least 400."
-    )
-    labels: tuple[str, ...] = Field(
-        (), description="Labels of the images, by turns; empty: all that the generator tells apart."
-    )
+    images: int | None = Field(None, gt=0, description="Number; unset: as many as test images, at least 400.")
+    labels: tuple[str, ...] = Field((), description="Labels, by turns; empty: all that the generator tells apart.")
 
 
 class EvidenceSettings(Settings):
@@ -254,9 +252,7 @@ class EngineSettings(Settings):
     """Where independent jobs run."""
 
     workers: int = Field(0, ge=0, description="Processes at a time; 0: one for each GPU, or for each core without one.")
-    address: str = Field(
-        "", description='Empty: this machine; "local": Ray started here; else address of a Ray cluster.'
-    )
+    address: str = Field("", description='Empty: this machine; "local": Ray started here; else a Ray cluster.')
 
 
 class ReaderSettings(Settings):

@@ -25,11 +25,13 @@ from scansynth.data.cohort.withdrawn import Withdrawn, write_withdrawn
 from scansynth.errors import ConfigError, ReleaseError
 from scansynth.files import read_json, read_json_lines, sha256_file, write_json
 from scansynth.release.candidate import gather
+from scansynth.release.cards import _started
 from scansynth.release.gate import reasons_against
 from scansynth.release.package import Override, Refused, Released, Wishes, release
 from scansynth.release.policy import Policy, read_policy
+from scansynth.stage import read_record, write_record
 from scansynth.statistics import Verdict
-from scansynth.study import CLAIMS_FILE, QUARANTINE, WEIGHTS, Study, open_study
+from scansynth.study import CLAIMS_FILE, QUARANTINE, RUN, WEIGHTS, Study, open_study
 
 
 @pytest.fixture(scope="module")
@@ -297,6 +299,22 @@ def test_a_collapsed_training_is_refused(tmp_path: Path) -> None:
     assert reasons(collapsed) == [
         "the generator had collapsed when its training ended; train again with another recipe"
     ]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_start_from_another_cohort_is_a_reason_and_stands_on_the_card(study: Study, own: bool) -> None:
+    """Its patients were not searched for copies; a start from a run of the same cohort is no reason."""
+    began = {"weights_sha256": "ab" * 32, "own_cohort": own, "recipe": "compact", "images": 96, "frozen_layers": 2}
+    record, facts = read_record(study.run()), {"images_total": 1, "started_from": {**began, "roles": "not known"}}
+    assert record is not None
+    write_json(study.run() / RUN, facts)
+    write_record(study.run(), replace(record, inputs={**record.inputs, "start_from": "ab" * 32}))
+    parts = gather(study)
+    against = [reason for reason in reasons_against(parts, Policy()) if reason.check == "started from"]
+    assert [reason.open for reason in against] == ([] if own else [True])
+    (row,) = _started(parts.whole())
+    assert ("this cohort" in row[1]) is own
+    assert "2 layers of the discriminator left" in row[1]
 
 
 @pytest.mark.parametrize(

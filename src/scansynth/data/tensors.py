@@ -164,6 +164,10 @@ class Selection:
         """Roles that were read, sorted."""
         return tuple(sorted({case.role.value for case in self.cases}))
 
+    def part(self, places: Sequence[int]) -> Selection:
+        """Those at `places`, in that order."""
+        return Selection(tuple(self.cases[place] for place in places), self.images[list(places)])
+
 
 def in_pixels(shape: tuple[int, int]) -> str:
     """Rows and columns in words: `256 x 256 pixels`."""

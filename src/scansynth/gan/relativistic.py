@@ -4,10 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import softplus
+
+from scansynth.config import Settings
+
+
+class LossSettings(Settings):
+    """Relativistic pairing, with a penalty on the discriminator's slope that rises where it is needed."""
+
+    penalty: float = Field(0.2, gt=0, description="R1 and R2: weight gamma/2 of the squared slope, at least.")
+    penalty_every: int = Field(2, ge=1, description="Steps between two penalties; each is scaled up by this number.")
+    sureness: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(
+        0.85,
+        description="How sure of its pairs the discriminator may be; above this the penalty rises.",
+    )
+    follow: float = Field(0.01, ge=0, le=0.1, description="Largest change of the penalty in a round; 0: none.")
+    dense: float = Field(
+        1.0, gt=0, description="Weight of the logits about places, relative to that about the whole image."
+    )
+    rate: float = Field(0.4, gt=0, description="The discriminator's learning rate divided by the generator's.")
 
 
 def pairing_loss(better: Tensor, worse: Tensor, dense: float) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from scansynth.gan.freezing import freeze, frozen
 from scansynth.gan.health import GRACE_LOOKS
 from scansynth.gan.models.families import family_of
 from scansynth.gan.models.family import Form
@@ -83,5 +84,6 @@ def with_change(state: TrainingState, recipe: Recipe, change: Change, form: Form
     discriminator = family.carried_over(state.discriminator, form)
     if discriminator is state.discriminator:
         return state
+    freeze(family.layers(discriminator), frozen(family.layers(state.discriminator)))
     optimiser = optimiser_for(discriminator, after)  # its moments were of other weights
     return replace(state, discriminator=discriminator, discriminator_optimiser=optimiser)

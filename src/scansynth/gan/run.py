@@ -13,6 +13,7 @@ from scansynth.data.permission import permission
 from scansynth.data.tensors import Cohort, Selection, load_cohort, select, to_signed
 from scansynth.errors import ConfigError, TrainingError
 from scansynth.files import write_json
+from scansynth.gan.borrowed import read_origin
 from scansynth.gan.choice import LEAST_PATIENTS, TuneImages, flips_of
 from scansynth.gan.collapse import RealImages
 from scansynth.gan.health import Level
@@ -20,6 +21,7 @@ from scansynth.gan.material import material_of
 from scansynth.gan.memory import check_fits
 from scansynth.gan.models.families import complete, count_weights, family_of
 from scansynth.gan.models.family import Form
+from scansynth.gan.reference import watched_images
 from scansynth.gan.response import WORDS, next_change, recipe_after
 from scansynth.gan.scores import write_scores
 from scansynth.gan.standing import described_run, train_inputs, train_settings
@@ -32,14 +34,10 @@ from scansynth.learning import ranks
 from scansynth.learning.device import Device
 from scansynth.ledger import Use
 from scansynth.recipe import Change
-from scansynth.seeds import generator
 from scansynth.stage import StageRecord, hash_outputs, versions, write_record
 from scansynth.study import RUN, SCORES, WEIGHTS, Study
 
 _LEAST_IMAGES = 16
-_LEAST_PATIENTS = 16  # under which the variety is compared with other patients than those of calibrate
-_MOST_SCALING = 512
-_MOST_REFERENCE = 512
 
 
 @dataclass(frozen=True)
@@ -84,6 +82,8 @@ def train_run(study: Study, device: Device, progress: Progress, warn: Callable[[
     check_shares(job)
     _check_memory(job, device, warn)
     _set_aside(job, device, warn)
+    if job.origin is not None and not job.origin.known:
+        warn(f"generator.start_from: the roles of the patients whom its weights learned from {job.origin.roles}")
     _describe(ready, device)
     begin_together(job, device)
     state = train(job, device, progress, warn)
@@ -123,7 +123,7 @@ def prepare(study: Study) -> Preparation:
     there = _left_out(cohort, own.without)
     if own.fraction < 1.0 or there:
         kept = train_part(cohort, own.fraction, study.config.seed, own.without)
-        reals = _part(reals, [place for place, patient in enumerate(reals.patients) if patient in kept])
+        reals = reals.part([place for place, patient in enumerate(reals.patients) if patient in kept])
     if len(reals.cases) < _LEAST_IMAGES:
         raise TrainingError(
             f"the role train has {len(reals.cases)} images to learn from, and at least {_LEAST_IMAGES} are needed; "
@@ -131,7 +131,7 @@ def prepare(study: Study) -> Preparation:
         )
     held_out = select(cohort, Use.COLLAPSE_NULL, classes or None)
     if there:
-        held_out = _part(held_out, [place for place, patient in enumerate(held_out.patients) if patient not in there])
+        held_out = held_out.part([place for place, patient in enumerate(held_out.patients) if patient not in there])
     watched, used = watched_images(reals, held_out, study.config.seed, classes)
     job = _job(study, cohort, reals, classes, watched)
     tune = _tune(cohort, classes, there) if job.recipe.choice.on else None
@@ -145,7 +145,7 @@ def prepare(study: Study) -> Preparation:
 def _tune(cohort: Cohort, classes: tuple[str, ...], without: frozenset[str]) -> Selection | None:
     """Images of tune patients with the generator's classes; none where there are too few patients to choose on."""
     found = select(cohort, Use.STOPPING, classes or None)
-    found = _part(found, [place for place, patient in enumerate(found.patients) if patient not in without])
+    found = found.part([place for place, patient in enumerate(found.patients) if patient not in without])
     return found if len(set(found.patients)) >= LEAST_PATIENTS else None
 
 
@@ -216,15 +216,18 @@ def _job(study: Study, cohort: Cohort, reals: Selection, classes: tuple[str, ...
             "name more labels in generator.classes, or take generator.masks out"
         )
     _, channels, rows, columns = reals.images.shape
+    form = Form((rows, columns), channels, len(classes))
+    learning = frozenset(train_part(cohort, settings.fraction, study.config.seed, settings.without))
     return TrainingJob(
         folder=study.run(),
         images=material.images,
         labels=material.labels,
         patients=len(set(reals.patients)),
-        form=Form((rows, columns), channels, len(classes)),
+        form=form,
         watched=watched,
         chosen_on=None,
         recipe=recipe,
+        origin=read_origin(study, cohort, learning, recipe, form),
         plan=plan_augmentation(recipe.augmentation, permission(cohort.facts.modality, cohort.facts.view)),
         seed=study.config.seed,
         inputs=train_inputs(study)["cohort"],
@@ -261,45 +264,6 @@ def _classes(study: Study, cohort: Cohort) -> tuple[str, ...]:
             "set generator.classes or cohort.positive in study.toml, so that the generator has classes to learn"
         )
     return named or (str(cohort.facts.positive),)
-
-
-def watched_images(
-    reals: Selection, held_out: Selection, seed: int, classes: tuple[str, ...]
-) -> tuple[RealImages, Selection]:
-    """Real images that the variety is compared with, and the cases that play the other patients.
-
-    These are patients of calibrate, or, when these are too few, half of the train patients; or half of the
-    train images, when these are too few as well. The other half then gives the scale.
-
-    Args:
-        reals: The generator's images.
-        held_out: Images of calibrate patients.
-        seed: The study's.
-        classes: Labels that the generator sees.
-    """
-    if len(set(held_out.patients)) >= _LEAST_PATIENTS:
-        scaling, others, basis = reals, held_out, "patients of calibrate"
-        groups = others.patients
-    else:
-        enough = len(set(reals.patients)) >= 2 * _LEAST_PATIENTS
-        basis = "the other half of the train patients" if enough else "the other half of the train images"
-        groups = reals.patients if enough else tuple(case.case for case in reals.cases)
-        first = {group for place, group in enumerate(sorted(set(groups))) if place % 2 == 0}
-        inside = [place for place, group in enumerate(groups) if group in first]
-        outside = [place for place, group in enumerate(groups) if group not in first]
-        scaling, others = _part(reals, inside), _part(reals, outside)
-        groups = tuple(groups[place] for place in outside)
-    order = generator(seed, "scaling").permutation(len(scaling.cases))[:_MOST_SCALING].tolist()
-    chosen = generator(seed, "reference").permutation(len(others.cases))[:_MOST_REFERENCE].tolist()
-    used = _part(others, chosen)
-    named = tuple(groups[place] for place in chosen)
-    labels = tuple(classes.index(case.label) for case in used.cases) if len(classes) > 1 else ()
-    scaled, compared = to_signed(_part(scaling, order).images), to_signed(used.images)
-    return RealImages(scaled, compared, named, basis, labels, classes), used
-
-
-def _part(selection: Selection, places: list[int]) -> Selection:
-    return Selection(tuple(selection.cases[place] for place in places), selection.images[places])
 
 
 def _set_aside(job: TrainingJob, device: Device, warn: Callable[[str], None]) -> None:
@@ -346,6 +310,7 @@ def _describe(ready: Preparation, device: Device) -> None:
             "train_patients": len(set(reals.patients)),
             "augmentation": {"applied": list(job.plan.applied), "refused": list(job.plan.refused)},
             "variety_against": job.watched.basis,
+            "started_from": None if job.origin is None else job.origin.plain,
         },
     )
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from scansynth.errors import TrainingError
-from scansynth.files import read_json, read_json_lines
+from scansynth.files import read_json, read_json_lines, sha256_file
 from scansynth.gan import run_log
 from scansynth.gan.health import Level
 from scansynth.stage import plain, read_record
-from scansynth.study import RUN, Study
+from scansynth.study import RUN, WEIGHTS, Study
 
 
 def train_settings(study: Study) -> dict[str, Any]:
@@ -24,13 +24,19 @@ def train_settings(study: Study) -> dict[str, Any]:
         settings["fraction"] = study.config.generator.fraction
     if study.config.generator.leave_out:
         settings["leave_out"] = list(study.config.generator.leave_out)
+    if study.config.generator.freeze:
+        settings["freeze"] = study.config.generator.freeze
     return plain(settings)
 
 
 def train_inputs(study: Study) -> dict[str, str]:
     """Digest of what training reads; empty while there is no cohort."""
-    record = read_record(study.cohort)
-    return {} if record is None else {"cohort": record.digest}
+    record, own = read_record(study.cohort), study.config.generator
+    if record is None:
+        return {}
+    weights = study.source(own.start_from) / WEIGHTS
+    begun = {"start_from": sha256_file(weights) if weights.is_file() else ""} if own.start_from else {}
+    return {"cohort": record.digest, **begun}
 
 
 def described_run(folder: Path) -> dict[str, Any]:

@@ -9,8 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from scansynth.gan.freezing import freeze
 from scansynth.gan.models.families import family_of
 from scansynth.gan.models.family import Family, Form, Networks
+from scansynth.gan.origin import Origin, begin_with
 from scansynth.gan.replay import ReplayHistory, new_history
 from scansynth.gan.state import FIGURES, TrainingState
 from scansynth.learning import ranks
@@ -26,8 +28,11 @@ def new_state(
     device: Device,
     images: NDArray[np.uint16] | None = None,
     patients: int = 0,
+    origin: Origin | None = None,
 ) -> TrainingState:
-    """Freshly initialised networks; the same seed gives the same weights on any device.
+    """Freshly initialised networks, or those that the training starts from.
+
+    The same seed gives the same weights on any device.
 
     Args:
         recipe: Family, optimiser, replay, average.
@@ -37,6 +42,7 @@ def new_state(
         images: Training images (n, channels, rows, columns), from which a family may take constants; none: not taken,
             for a state that is about to be restored, or that only costs time and memory.
         patients: Of how many patients these are; 0: not known, as of the fewest.
+        origin: Weights to start from, where `images` are given; what a family takes from the images, it takes anew.
 
     Raises:
         ConfigError: The family has no networks for this form.
@@ -46,7 +52,10 @@ def new_state(
         torch.manual_seed(derive_seed(seed, "weights"))
         networks = family.build(*form)
     if images is not None:
+        if origin is not None:
+            begin_with(networks, origin)
         family.fit(networks, images, patients)
+    freeze(family.layers(networks.discriminator), origin.freeze if origin is not None else 0)
     for network in (networks.generator, networks.discriminator):
         network.to(device=device.torch_device)
         network.to(memory_format=device.memory_format)  # type: ignore[call-overload]  # torch's stub lacks this form

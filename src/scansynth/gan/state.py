@@ -97,6 +97,11 @@ def changes_in(checkpoint: Checkpoint | None) -> tuple[Change, ...]:
     return () if checkpoint is None else tuple(Change(name) for name in checkpoint.state["changes"])
 
 
+def discriminator_in(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Weights and buffers of the discriminator, by name."""
+    return _under(checkpoint.tensors, "discriminator/")
+
+
 def restore(state: TrainingState, checkpoint: Checkpoint) -> None:
     """Puts a checkpoint's values into `state`, which was built from the recipe in force when it was made."""
     tensors = checkpoint.tensors

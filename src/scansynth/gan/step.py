@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from scansynth.gan import losses, replay
+from scansynth.gan.freezing import held
 from scansynth.gan.losses import LossSettings
 from scansynth.gan.models.family import Batch
 from scansynth.gan.state import TrainingState
@@ -54,14 +55,13 @@ def round_of_steps(
     pulled.backward()  # type: ignore[no-untyped-call]  # torch's stub has no types here
     state.discriminator_optimiser.step()
 
-    state.discriminator.requires_grad_(False)  # its gradients would be thrown away
-    with device.autocast():
-        wanted = state.discriminator(fakes, batch.labels)
-    loss_g = losses.generator_loss(wanted, settings)
-    state.generator_optimiser.zero_grad()
-    loss_g.backward()  # type: ignore[no-untyped-call]  # torch's stub has no types here
-    state.generator_optimiser.step()
-    state.discriminator.requires_grad_(True)
+    with held(state.discriminator):  # its gradients would be thrown away
+        with device.autocast():
+            wanted = state.discriminator(fakes, batch.labels)
+        loss_g = losses.generator_loss(wanted, settings)
+        state.generator_optimiser.zero_grad()
+        loss_g.backward()  # type: ignore[no-untyped-call]  # torch's stub has no types here
+        state.generator_optimiser.step()
 
     if state.average is not None:
         ema.update(state.average, state.generator, ema.decay_for(batch.count, recipe.ema.half_life_images))

@@ -15,6 +15,7 @@ from scansynth.files import sha256_bytes, sha256_json
 from scansynth.gan import choice
 from scansynth.gan.collapse import RealImages
 from scansynth.gan.models.family import Form
+from scansynth.gan.origin import Origin
 from scansynth.recipe import Recipe
 
 
@@ -39,6 +40,7 @@ class TrainingJob:
         wandb_mode: `offline`, `online` or `disabled`.
         checkpoint_minutes: Longest time between two checkpoints.
         keep: Healthy checkpoints that stay.
+        origin: Weights to start from; none: chance.
         pause_at: Real images at which it pauses, saved and looked at; 0: nowhere.
     """
 
@@ -57,6 +59,7 @@ class TrainingJob:
     wandb_mode: str
     checkpoint_minutes: float
     keep: int
+    origin: Origin | None = None
     pause_at: int = 0
 
     @property
@@ -87,8 +90,10 @@ class TrainingJob:
     @functools.cached_property
     def identity(self) -> str:
         """Digest of all that decides about the result; of the images too, so that other classes are another run."""
+        began = {} if self.origin is None else {"origin": self.origin.digest}
         return sha256_json(
             {
+                **began,
                 "recipe": self.recipe.model_dump(mode="json"),
                 "seed": self.seed,
                 "inputs": self.inputs,

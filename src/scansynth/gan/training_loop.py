@@ -93,7 +93,8 @@ def train_attempt(
     found = checkpoint.of_the_first(found)
     recipe = recipe_after(job.recipe, changes_in(found))
     family, length = family_of(recipe), shapes_of(family_of(job.recipe), job.form).noise
-    state = new_state(recipe, job.form, job.seed, device, job.images, job.patients)
+    images = job.images if found is None else None
+    state = new_state(recipe, job.form, job.seed, device, images, job.patients, job.origin)
     if found is not None:
         restore(state, found)
 
@@ -274,7 +275,8 @@ def _go_back(
         return None
     healthy = checkpoint.load_healthy(job.checkpoints, job.identity, warn)
     before = recipe_after(job.recipe, changes_in(healthy))
-    earlier = new_state(before, job.form, job.seed, device, job.images, job.patients)
+    images = job.images if healthy is None else None
+    earlier = new_state(before, job.form, job.seed, device, images, job.patients, job.origin)
     if healthy is not None:
         restore(earlier, healthy)
     # all that was changed since that checkpoint is changed again, and then the new thing

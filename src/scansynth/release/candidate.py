@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from scansynth.claims.claim import Claim
 from scansynth.claims.judged import Judged, read_judged
@@ -16,6 +16,7 @@ from scansynth.data.tensors import Cohort, load_cohort
 from scansynth.errors import CohortError, EvidenceError, ReleaseError, ScansynthError
 from scansynth.files import read_csv, sha256_file
 from scansynth.gan.sampling import Sampler
+from scansynth.gan.standing import described_run
 from scansynth.gan.weights import GeneratorFacts, load_generator
 from scansynth.stage import StageRecord, outdated, read_record, stale
 from scansynth.statistics import Verdict
@@ -48,12 +49,14 @@ class Source:
         sampler: What draws from it.
         facts: What the weights are.
         record: Of the training.
+        started_from: What `run.json` says of the weights that it was started from; none: from chance.
     """
 
     folder: Path
     sampler: Sampler
     facts: GeneratorFacts
     record: StageRecord
+    started_from: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,8 @@ def _source(study: Study, made: Made) -> Source:
         record = read_record(folder)
         if record is not None and stated == {weights} and record.outputs.get(WEIGHTS) == weights:
             sampler, facts = load_generator(folder)
-            return Source(folder, sampler, facts, record)
+            began = described_run(folder).get("started_from") if "start_from" in record.inputs else None
+            return Source(folder, sampler, facts, record, began)
     raise ReleaseError(
         f"the set {study.config.synthetic.name} was drawn with weights that no run of this study has; generate it again"
     )

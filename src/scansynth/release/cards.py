@@ -92,6 +92,7 @@ def model_card(candidate: Candidate, about: Manifest) -> str:
             ("output", f"{facts.channels} x {facts.shape[0]} x {facts.shape[1]} pixels"),
             ("labels", ", ".join(facts.classes) or "none"),
             ("trained on", f"{facts.images:,} images seen, repeats counted; ended {facts.level}"),
+            *_started(candidate),
             ("training took", f"{run.seconds / 3600.0:.1f} hours" if run and run.seconds else NOT_PROVIDED),
             ("made with", f"scansynth {__version__}"),
             ("responsible", governance.responsible_person),
@@ -118,6 +119,18 @@ def model_card(candidate: Candidate, about: Manifest) -> str:
             "energy used in training",
         ),
     )
+
+
+def _started(candidate: Candidate) -> Iterable[tuple[str, str]]:
+    """The run whose weights the training was started from; nothing where it began from chance."""
+    began = candidate.source.started_from
+    if began:
+        yield (
+            "started from",
+            f"weights `{began['weights_sha256']}` of {'this' if began['own_cohort'] else 'another'} cohort, recipe "
+            f"{began['recipe']}, {began['images']:,} images seen; {began['frozen_layers']} layers of the discriminator "
+            f"left as they were; roles of its patients: {began['roles']}",
+        )
 
 
 def _as_onnx(about: Manifest) -> str:

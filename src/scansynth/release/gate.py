@@ -75,6 +75,15 @@ def _collapse(parts: Parts, policy: Policy) -> Iterable[str]:
         yield "the generator had collapsed when its training ended; train again with another recipe"
 
 
+def _started_elsewhere(parts: Parts, policy: Policy) -> Iterable[str]:
+    began = parts.source.started_from if parts.source is not None else None
+    if began and not began.get("own_cohort"):
+        yield (
+            "the generator was started from weights of another study (generator.start_from), and the audit did not "
+            "search for copies of that study's patients; train without it"
+        )
+
+
 def _copies(parts: Parts, policy: Policy) -> Iterable[str]:
     if parts.evidence is None:
         return
@@ -169,11 +178,12 @@ _CHECKS: Mapping[str, Callable[[Parts, Policy], Iterable[str]]] = {
     "governance": _governance,
     "de-identification": _deidentification,
     "collapse": _collapse,
+    "started from": _started_elsewhere,
     "copies": _copies,
     "assessed": _assessed,
     "refuted": _refuted,
 }
-_OPEN = frozenset({"de-identification", "collapse", "copies", "assessed", "refuted"})
+_OPEN = frozenset({"de-identification", "collapse", "started from", "copies", "assessed", "refuted"})
 """Checks of what was found."""
 
 

@@ -23,7 +23,7 @@ class Origin:
 
     Attributes:
         digest: Of everything in it.
-        known: A run of this study made it; else what its generator has seen is not known.
+        known: A run of this study made it, from chance; else what its generator has seen is not known.
     """
 
     digest: str
@@ -33,7 +33,8 @@ class Origin:
 def check_set(study: Study, cohort: Cohort, folder: Path, subset: frozenset[str]) -> Origin:
     """Passes when a set was made by a generator that saw the patients of the detectors' subset alone.
 
-    A set made elsewhere (`add-set`) passes, and is marked: nobody here can say what its generator saw.
+    A set made elsewhere (`add-set`), or by a generator that was started from weights of another run, passes, and is
+    marked: nobody here can say all that its generator saw.
 
     Args:
         study: The study.
@@ -70,7 +71,7 @@ def check_set(study: Study, cohort: Cohort, folder: Path, subset: frozenset[str]
             f"{len(seen - subset)} are not among the {len(subset)} that its detectors learn from; "
             "make the set with a generator of the same share and seed"
         )
-    return Origin(made.digest, True)
+    return Origin(made.digest, "start_from" not in record.inputs)
 
 
 def _run_of(study: Study, weights: str) -> tuple[Path, StageRecord] | None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Annotated, ClassVar, Self
+from collections.abc import Sequence
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -25,10 +26,11 @@ from scansynth.config import Settings
 from scansynth.data.tensors import to_signed
 from scansynth.errors import ConfigError
 from scansynth.gan.batch_norm import BatchNorm2d
+from scansynth.gan.freezing import held
 from scansynth.gan.haar import Bands
 from scansynth.gan.models.family import Batch, Family, Networks
 from scansynth.gan.modulated import SLOPE, Modulated, linear, scales_of
-from scansynth.gan.relativistic import pairing_loss, slope_penalty, sureness
+from scansynth.gan.relativistic import LossSettings, pairing_loss, slope_penalty, sureness
 from scansynth.gan.state import TrainingState
 from scansynth.learning import ema, ranks
 from scansynth.learning.device import Device
@@ -77,22 +79,6 @@ class NetworkSettings(Settings):
     masks: bool = Field(False, description="Draw the lesion's mask with each image; `generator.masks` sets it.")
 
 
-class LossSettings(Settings):
-    """Relativistic pairing, with a penalty on the discriminator's slope that rises where it is needed."""
-
-    penalty: float = Field(0.2, gt=0, description="R1 and R2: weight gamma/2 of the squared slope, at least.")
-    penalty_every: int = Field(2, ge=1, description="Steps between two penalties; each is scaled up by this number.")
-    sureness: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(
-        0.85,
-        description="How sure of its pairs the discriminator may be; above this the penalty rises.",
-    )
-    follow: float = Field(0.01, ge=0, le=0.1, description="Largest change of the penalty in a round; 0: none.")
-    dense: float = Field(
-        1.0, gt=0, description="Weight of the logits about places, relative to that about the whole image."
-    )
-    rate: float = Field(0.4, gt=0, description="The discriminator's learning rate divided by the generator's.")
-
-
 class Compact(Family):
     """Small networks in the Haar domain."""
 
@@ -132,6 +118,11 @@ class Compact(Family):
     def step(self, state: TrainingState, batch: Batch, recipe: Recipe, device: Device) -> Tensor:
         """See `Family.step`."""
         return round_of_steps(state, batch, self.loss, recipe, device)
+
+    def layers(self, discriminator: nn.Module) -> Sequence[nn.Module]:
+        """See `Family.layers`: the convolutions."""
+        assert isinstance(discriminator, Discriminator)  # built by this family
+        return list(discriminator.layers)
 
     def altered(self, change: Change) -> Self | None:
         """See `Family.altered`: the discriminator is to be half as sure as it was."""
@@ -369,14 +360,13 @@ def round_of_steps(
     if batch.seen >= _WARM_UP * count:  # until then nothing is sure, and nothing follows from it
         follow(discriminator, ranks.mean(sureness(real.detach(), fake.detach())), settings)
 
-    discriminator.requires_grad_(False)  # its gradients would be thrown away
-    with device.autocast():
-        wanted = discriminator(fakes, batch.labels)
-    loss_g = pairing_loss(wanted, real.detach(), settings.dense)
-    state.generator_optimiser.zero_grad()
-    loss_g.backward()  # type: ignore[no-untyped-call]  # torch's stub has no types here
-    state.generator_optimiser.step()
-    discriminator.requires_grad_(True)
+    with held(discriminator):  # its gradients would be thrown away
+        with device.autocast():
+            wanted = discriminator(fakes, batch.labels)
+        loss_g = pairing_loss(wanted, real.detach(), settings.dense)
+        state.generator_optimiser.zero_grad()
+        loss_g.backward()  # type: ignore[no-untyped-call]  # torch's stub has no types here
+        state.generator_optimiser.step()
 
     if state.average is not None:
         half_life = min(recipe.ema.half_life_images, 0.05 * batch.seen + count)  # short while all is young

@@ -8,6 +8,7 @@ Both networks are chains of 4 x 4 convolutions with stride 2. At 256 pixels and 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import torch
@@ -61,6 +62,10 @@ class Dcgan(Family):
     def step(self, state: TrainingState, batch: Batch, recipe: Recipe, device: Device) -> Tensor:
         """See `Family.step`: cross-entropy with softened targets, replay, and R1 where it is on."""
         return round_of_steps(state, batch, self.loss, recipe, device)
+
+    def layers(self, discriminator: nn.Module) -> Sequence[nn.Module]:
+        """See `Family.layers`: the convolutions, but for the last, which gives the logit."""
+        return [layer for layer in discriminator.children() if isinstance(layer, nn.Conv2d)][:-1]
 
     def altered(self, change: Change) -> Self | None:
         """See `Family.altered`: spectral normalisation switched on, or a stronger penalty."""

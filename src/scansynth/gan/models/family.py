@@ -7,6 +7,7 @@ of a family. `CONTRIBUTING.md` has the steps to add one.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -148,6 +149,10 @@ class Family(Settings):
                 for -1..1; with `masks` the last channel is the mask.
             patients: Of how many patients these are.
         """
+
+    def layers(self, discriminator: nn.Module) -> Sequence[nn.Module]:
+        """Layers of a discriminator that may stay as another run left them, from the images upward; see `freezing`."""
+        return []
 
     def altered(self, change: Change) -> Self | None:
         """These settings with one thing changed after a collapse; none when that would alter nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from scansynth.gan.health import Level
@@ -87,6 +88,16 @@ def _happened(event: Event) -> str:
     return f"{told}." if told else "No reason is recorded."
 
 
+def _started_from(began: Mapping[str, Any]) -> str:
+    """The weights of another run that a training was started from."""
+    own = "this cohort" if began.get("own_cohort") else "another cohort"
+    return (
+        f"weights {str(began.get('weights_sha256', ''))[:12]} of {own}, recipe {clean(began.get('recipe', ''))}; "
+        f"{_amount(began.get('frozen_layers'))} layers of the discriminator not trained; roles of its patients: "
+        f"{clean(began.get('roles', 'not stated'))}"
+    )
+
+
 def facts_rows(training: TrainingView) -> list[tuple[str, str]]:
     """Short facts of a run."""
     facts, log = training.facts, training.course.log
@@ -102,6 +113,9 @@ def facts_rows(training: TrainingView) -> list[tuple[str, str]]:
         rows.append(("images per second, median", number(float(middle))))
     rows.append(("computed on", f"{_device(facts.get('device'))}, {clean(facts.get('precision', 'float32'))}"))
     rows.append(("variety compared with", clean(facts.get("variety_against", "not stated"))))
+    began = facts.get("started_from")
+    if began:
+        rows.append(("started from", _started_from(began)))
     for key, words in (("generator", "generator, parameters"), ("discriminator", "discriminator, parameters")):
         if key in sizes:
             rows.append((words, _amount(sizes[key])))
