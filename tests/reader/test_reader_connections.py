@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -112,6 +113,29 @@ def test_half_of_a_second_request_ends_too(opened: Open) -> None:
     assert answered(kept)
     kept.sendall(HALF)
     assert is_ended(kept)
+
+
+@pytest.mark.parametrize("patience", [0.3, LONG])
+def test_who_asks_and_takes_no_answer_ends(
+    port: int, opened: Open, monkeypatch: pytest.MonkeyPatch, patience: float
+) -> None:
+    """So many answers that they do not fit into what the two ends keep; with no limit the place stays taken."""
+    monkeypatch.setattr(connections, "TAKING_SECONDS", patience)
+    monkeypatch.setattr(connections, "HEADER_SECONDS", LONG)
+    monkeypatch.setattr(connections, "SHARE", 1)
+    with closing(socket.socket()) as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", port))
+        deaf.sendall(b"GET /static/page.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1500)  # 20 MB of answers
+        if patience == LONG:
+            time.sleep(1.0)
+            assert not answered(opened())
+            return
+        for _ in range(400):
+            if answered(opened()):
+                return  # its place is free
+            time.sleep(0.05)
+        raise AssertionError("the connection stays")
 
 
 def test_one_address_holds_its_share_and_no_more(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 HEADER_SECONDS = 10.0
 """In which the head of a request must be there, from the opening of the connection or its first byte."""
 
+TAKING_SECONDS = 30.0
+"""In which some of an answer that waits must have been taken; a slow line takes some of it in any such time."""
+
 SHARE = 256
 """Connections of one address: half of what the server takes. A ward of 40 readers behind one address has 240."""
 
@@ -20,11 +23,12 @@ _held: Counter[str] = Counter()
 class PatientConnection(H11Protocol):
     """One connection: uvicorn's, and closed when it is silent or its address holds too many.
 
-    uvicorn waits without end for the rest of a head (a 'slowloris'), and counts those connections against the limit
-    that is for readers.
+    uvicorn waits without end for the rest of a head (a 'slowloris'), and for somebody who asks and does not take the
+    answers, and counts those connections against the limit that is for readers.
     """
 
     _deadline: asyncio.TimerHandle | None = None
+    _look: asyncio.TimerHandle | None = None
     _from = ""
 
     def connection_made(self, transport: Any) -> None:
@@ -37,6 +41,7 @@ class PatientConnection(H11Protocol):
             transport.abort()
             return
         self._wait()
+        self._watch(0)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came: a whole head ends the waiting, part of one begins it."""
@@ -49,6 +54,8 @@ class PatientConnection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self._stop_waiting()
+        if self._look is not None:
+            self._look.cancel()
         _held[self._from] -= 1
         if _held[self._from] <= 0:
             del _held[self._from]
@@ -64,6 +71,14 @@ class PatientConnection(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _watch(self, waiting: int) -> None:
+        """Looks now and then whether something of what waits was taken, also when the connection is to be closed."""
+        left = self.transport.get_write_buffer_size()
+        if waiting and left == waiting:
+            self.transport.abort()
+            return
+        self._look = self.loop.call_later(TAKING_SECONDS, self._watch, left)
 
     def _end(self) -> None:
         """The head did not come in time."""
