@@ -240,7 +240,7 @@ def photograph_first(browser: Any, study: Served, album: Album) -> None:
                 at.ready()
                 before = at.text("#where")
                 at.keys("5", "Enter")
-                at.page.wait_for_function(
+                at.until(
                     "before => !document.querySelector('#asked').hidden"
                     " || document.querySelector('#where').textContent !== before",
                     arg=before,
