@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from monai.networks.nets import ResNet, UNet  # here, so that workers inherit it from the process that they fork from
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -64,8 +65,6 @@ class ImageDetector(nn.Module):
     """Does the image show a lesion? A residual network (He et al., CVPR 2016) with one logit."""
 
     def __init__(self, size: NetworkSize, factor: int) -> None:
-        from monai.networks.nets import ResNet  # noqa: PLC0415 (four seconds, and a plan builds no network)
-
         super().__init__()
         self.factor = factor
         self.body = ResNet(
@@ -103,8 +102,6 @@ class LesionDetector(nn.Module):
     """
 
     def __init__(self, size: NetworkSize, side: int) -> None:
-        from monai.networks.nets import UNet  # noqa: PLC0415 (as above)
-
         super().__init__()
         self.shrink, self.factor = shrink_factor(side, size, lesions=True), map_factor(side, size)
         planes = size.planes[0]
