@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,6 @@ if _made is not None:  # before anything asks for a temporary folder; inherited 
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Gives the memory back."""
+    """Gives the memory back, when multiprocessing has taken its own folder (at -100) out of it."""
     if _made is not None and exitstatus == pytest.ExitCode.OK:
-        shutil.rmtree(_made, ignore_errors=True)
+        Finalize(None, shutil.rmtree, args=(_made, True), exitpriority=-200)
