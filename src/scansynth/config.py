@@ -116,6 +116,7 @@ class GeneratorSettings(Settings):
     run: str = Field("main", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$", description="Name of the run: gan/<run>/.")
     recipe: str = Field("dcgan", description="A recipe of scansynth, or a path to a recipe's TOML file.")
     classes: tuple[str, ...] = Field((), description="Labels the generator sees; empty: the positive label.")
+    conditions: tuple[str, ...] = Field((), description="To ask for later: diameter, place, columns of labels.csv.")
     masks: bool = Field(False, description="Make the lesion's mask with each image, in recipes that can: compact.")
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         1.0, description="Share of the train patients used to train the generator, chosen by the seed."
@@ -147,6 +148,7 @@ class SyntheticSettings(Settings):
     name: str = Field("main", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$", description="Name of the set: synthetic/<set>/.")
     images: int | None = Field(None, gt=0, description="Number; unset: as many as test images, at least 400.")
     labels: tuple[str, ...] = Field((), description="Labels, by turns; empty: all that the generator tells apart.")
+    asked: dict[str, str] = Field(default_factory=dict, description='Conditions of the images, as diameter = "4-8".')
 
 
 class EvidenceSettings(Settings):

@@ -23,9 +23,10 @@ from tiny_training import (
 
 from scansynth.console import silent
 from scansynth.errors import ConfigError, Interrupted
-from scansynth.gan.models.compact import Compact, Discriminator, NetworkSettings, follow, maps_of, rate_at
+from scansynth.gan.models.compact import Compact, Discriminator, NetworkSettings, follow, maps_of
 from scansynth.gan.models.families import complete, family_of
 from scansynth.gan.models.family import Form
+from scansynth.gan.rate import rate_at
 from scansynth.gan.start import new_state, shapes_of
 from scansynth.gan.state import TrainingState
 from scansynth.gan.training_loop import train

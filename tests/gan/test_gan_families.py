@@ -212,7 +212,7 @@ class Toy(Family):
     def masks(self) -> bool:
         return True
 
-    def build(self, shape: tuple[int, int], channels: int, classes: int) -> Networks:
+    def build(self, shape: tuple[int, int], channels: int, classes: int, conditions: int = 0) -> Networks:
         made = channels + 1
         return Networks(ToyGenerator(shape, made, classes, 6), ToyDiscriminator(shape, made, classes), 6)
 

@@ -8,7 +8,7 @@ import pytest
 
 from scansynth.config import StudyConfig
 from scansynth.errors import ConfigError
-from scansynth.pipeline.asked import study_of_labels
+from scansynth.pipeline.asked import study_asking
 from scansynth.study import Study
 
 
@@ -27,7 +27,7 @@ def _study() -> Study:
 )
 def test_the_set_is_named_after_its_labels(labels: tuple[str, ...], name: str | None) -> None:
     """A name that settings take, and the labels among them."""
-    asked = study_of_labels(_study(), labels).config
+    asked = study_asking(_study(), labels, {}).config
     assert asked.synthetic.labels == labels
     assert asked == StudyConfig.model_validate(asked.model_dump())
     assert name in (None, asked.synthetic.name)
@@ -35,4 +35,4 @@ def test_the_set_is_named_after_its_labels(labels: tuple[str, ...], name: str | 
 
 def test_a_label_named_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match="named twice"):
-        study_of_labels(_study(), ("nodule", "nodule"))
+        study_asking(_study(), ("nodule", "nodule"), {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from scansynth import console
 from scansynth.commands.shared import KeyFile, StudyFolder, one_stage, surroundings, together, use_device
+from scansynth.errors import ConfigError
 
 if TYPE_CHECKING:
     from scansynth.dicom.deidentify import InstitutionKey
@@ -54,7 +56,6 @@ def init(
 ) -> None:
     """Creates a study: inspects scans and labels, and writes study.toml."""
     from scansynth.data.tensors import in_pixels
-    from scansynth.errors import ConfigError
     from scansynth.pipeline.new_study import Wishes, create
 
     if labels_template is not None:
@@ -183,8 +184,9 @@ def _follow(folder: Path) -> bool:
     return follow(job, pick_device, lambda line: None)
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def generate(
+    context: typer.Context,
     study: StudyFolder,
     even_if_collapsed: Annotated[
         bool, typer.Option("--even-if-collapsed", help="Use a generator that collapsed.")
@@ -192,11 +194,20 @@ def generate(
     label: Annotated[
         list[str] | None, typer.Option(help="Draw a set of this label beside the other; repeat for several.")
     ] = None,
+    diameter: Annotated[
+        str | None, typer.Option(metavar="MM", help="Draw lesions of this diameter, in mm, such as 4-8.")
+    ] = None,
+    place: Annotated[
+        str | None,
+        typer.Option(metavar="ROWS,COLUMNS", help="Draw lesions here: shares of the image, such as 0.2-0.5,0.6-0.9."),
+    ] = None,
     key: KeyFile = None,
 ) -> None:
-    """Generates the synthetic set as DICOM."""
-    if label:
-        _generate_labels(study, tuple(label), key, even_if_collapsed=even_if_collapsed)
+    """Generates the synthetic set as DICOM. --COLUMN VALUE asks for any other condition that was learned."""
+    asked = {name: text for name, text in (("diameter", diameter), ("place", place)) if text is not None}
+    asked |= _columns(context.args)
+    if label or asked:
+        _generate_asked(study, tuple(label or ()), asked, key, even_if_collapsed=even_if_collapsed)
         return
     one_stage(
         study,
@@ -208,22 +219,42 @@ def generate(
     )
 
 
-def _generate_labels(folder: Path, labels: tuple[str, ...], key: Path | None, *, even_if_collapsed: bool) -> None:
-    """Draws a set of asked-for labels, and says how to have it judged."""
+def _columns(words: list[str]) -> dict[str, str]:
+    """Options that are no command's: names of columns, each with a value.
+
+    Raises:
+        ConfigError: They are no pairs of name and value.
+    """
+    parts = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    names, texts = parts[::2], parts[1::2]
+    if len(names) > len(texts) or any(not name.startswith("--") for name in names):
+        wrong = next((name for name in names if not name.startswith("--")), names[-1])
+        raise ConfigError(
+            f"generate does not understand {wrong}: write STUDY first, and --COLUMN VALUE for other conditions"
+        )
+    return {name.removeprefix("--").replace("-", "_"): text for name, text in zip(names, texts, strict=True)}
+
+
+def _generate_asked(
+    folder: Path, labels: tuple[str, ...], asked: dict[str, str], key: Path | None, *, even_if_collapsed: bool
+) -> None:
+    """Draws a set of asked-for labels and conditions, and says how to have it judged."""
     from scansynth.dicom.deidentify import load_key
-    from scansynth.pipeline.asked import generate_labels
+    from scansynth.pipeline.asked import generate_asked
     from scansynth.study import open_study
 
     opened = open_study(folder)
     use_device(opened)
     with opened.lock():
         around = surroundings(load_key(opened.key_file(key)), even_if_collapsed=even_if_collapsed)
-        name = generate_labels(opened, labels, around)
+        name = generate_asked(opened, labels, asked, around)
     console.result(f"wrote {folder / opened.synthetic(name).relative_to(opened.folder)}")
-    asked = ", ".join(f'"{label}"' for label in labels)
+    keys = [f'name = "{name}"']
+    keys += [f"labels = {json.dumps(labels)}"] if labels else []
+    keys += [f"asked = {{{', '.join(f'{json.dumps(one)} = {json.dumps(text)}' for one, text in asked.items())}}}"]
     console.result(
-        f'next: scansynth export {folder} {name}; or, to judge it, set name = "{name}" and labels = [{asked}] under '
-        f"[synthetic] in study.toml, then: scansynth run {folder}"
+        f"next: scansynth export {folder} {name}; or, to judge it, set {' and '.join(keys if asked else keys[:-1])} "
+        f"under [synthetic] in study.toml, then: scansynth run {folder}"
     )
 
 

@@ -116,3 +116,18 @@ def _turn(images: Tensor, radians: Tensor) -> Tensor:
     # torch's own: MONAI, whose layer does the same, takes twice as long to import as torch itself
     where = functional.affine_grid(matrix.to(images.device, non_blocking=True), list(images.shape), align_corners=False)
     return functional.grid_sample(images, where, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def move_points(points: Tensor, drawn: AugmentationDraw) -> Tensor:
+    """Where `apply` moves points of its images to.
+
+    Args:
+        points: (n, 2), one of each image: shares of its rows from the top, and of its columns from the left.
+        drawn: Parameters of each image.
+    """
+    row, column = (2.0 * points - 1.0).unbind(1)
+    left_right, up_down, radians = (values.to(points.device) for values in vars(drawn).values())
+    column, row = torch.where(left_right, -column, column), torch.where(up_down, -row, row)
+    cosine, sine = torch.cos(radians), torch.sin(radians)  # `_turn` asks for each new place whence it came
+    moved = torch.stack([cosine * row - sine * column, sine * row + cosine * column], 1)
+    return (moved + 1.0) / 2.0

@@ -36,7 +36,8 @@ def export(study: Study, name: str, form: Literal["png", "npy"], out: Path, prog
     with new_directory(out) as folder, storage_faults(out):
         rows = []
         for place, row in enumerate(made.rows):
-            rows.append({"id": row["id"], "label": row["label"], **_files(folder, made, place, form)})
+            asked = {"asked": row["asked"]} if any(other.get("asked") for other in made.rows) else {}
+            rows.append({"id": row["id"], "label": row["label"], **asked, **_files(folder, made, place, form)})
             progress(place + 1, len(made))
         if form == "npy":
             np.save(folder / "images.npy", made.images, allow_pickle=False)

@@ -19,13 +19,15 @@ COLUMNS = (
     "sop_instance_uid",
     "weights_sha256",
     "label",
+    "asked",
     "sha256",
     "mask",
     "mask_sha256",
 )
-"""Columns of a manifest: `file`, and `mask` as DICOM SEG, relative to the folder; hashes of what was written."""
+"""Columns of a manifest: `file`, and `mask` as DICOM SEG, relative to the folder; hashes of what was written; what was
+`asked` of the image besides its label."""
 
-SET_COLUMNS = (*NEEDED, "seed", "index", "weights_sha256", "source_sha256")
+SET_COLUMNS = (*NEEDED, "seed", "index", "weights_sha256", "source_sha256", "asked")
 """Columns of a synthetic set's table; empty where they do not apply."""
 
 LABEL_SEPARATOR = "|"

@@ -88,6 +88,7 @@ def _check_alike(facts: GeneratorFacts, recipe: Recipe, form: Form) -> None:
     ]
     if family.labelled:
         pairs.append(("number of classes", max(1, len(facts.classes)), max(1, form.classes)))
+    pairs.append(("number of columns of conditions", facts.form.conditions, form.conditions))
     for name, its, wanted in pairs:
         if its != wanted:
             raise ConfigError(

@@ -8,13 +8,15 @@ the same size; what chance alone does to them is measured by setting halves of t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from scansynth.gan.health import WITHIN
+from scansynth.gan.labels import class_of
 from scansynth.gan.sampling import Latent, images_of
 from scansynth.metrics.diversity import (
     distances,
@@ -50,6 +52,19 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class Group:
+    """Images of one category, which are looked at by themselves.
+
+    Attributes:
+        column: Of the labels, where they have 1.
+        members: (m,) bool, which images of the reference.
+    """
+
+    column: int
+    members: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class RealImages:
     """What a monitor is made from.
 
@@ -60,6 +75,7 @@ class RealImages:
         basis: Who these others are, in words.
         labels: Class of each of `reference`; empty where the generator does not tell classes apart.
         classes: Name of each class.
+        groups: Categories of conditions by name.
     """
 
     scaling: NDArray[np.float32]
@@ -68,6 +84,7 @@ class RealImages:
     basis: str
     labels: tuple[int, ...] = ()
     classes: tuple[str, ...] = ()
+    groups: Mapping[str, Group] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,6 +120,7 @@ class CollapseMonitor:
         basis: Who the reference is, in words.
         within: Median distance of two reference patients of each class that has enough of them.
         classes: Name of each class.
+        groups: Column of the labels, and median distance of two reference patients, of each category that has enough.
     """
 
     encoder: RandomEncoder
@@ -120,6 +138,7 @@ class CollapseMonitor:
     basis: str
     within: Mapping[int, float]
     classes: tuple[str, ...]
+    groups: Mapping[str, tuple[int, float]]
 
 
 def new_monitor(real: RealImages, latent: Latent, step: Tensor, seed: int) -> CollapseMonitor:
@@ -167,6 +186,7 @@ def new_monitor(real: RealImages, latent: Latent, step: Tensor, seed: int) -> Co
         basis=real.basis,
         within=_within(features, patients, np.array(real.labels)),
         classes=real.classes,
+        groups=_grouped(features, patients, real.groups),
     )
 
 
@@ -177,6 +197,16 @@ def _within(features: Floats, patients: NDArray[np.str_], labels: NDArray[np.int
         inside = labels == label
         if len(np.unique(patients[inside])) >= _LEAST_OF_CLASS:
             found[int(label)] = pair_distance(distances(features[inside]), groups=patients[inside])
+    return found
+
+
+def _grouped(features: Floats, patients: NDArray[np.str_], groups: Mapping[str, Group]) -> dict[str, tuple[int, float]]:
+    """Column, and median distance of two patients, of each category; those of few patients are left out."""
+    found = {}
+    for name, group in groups.items():
+        inside = _within(features, patients, group.members.astype(np.int64)).get(1)
+        if inside is not None:
+            found[name] = (group.column, inside)
     return found
 
 
@@ -244,11 +274,14 @@ def look(monitor: CollapseMonitor, network: nn.Module, fresh: Latent) -> dict[st
     result = {
         name: _ratio(float(np.mean([figures[name] for figures in found])), monitor.expected[name]) for name in COMPARED
     }
-    labels = np.concatenate([monitor.latent.labels.cpu().numpy(), fresh.labels.cpu().numpy()])
-    for label, real in monitor.within.items():
-        own = features[labels == label]
-        if len(own) >= _LEAST_OF_CLASS:
-            result[WITHIN + monitor.classes[label]] = _ratio(pair_distance(distances(own)), real)
+    asked = torch.cat([monitor.latent.labels, fresh.labels]).cpu()
+    labels = class_of(asked).numpy()
+    parts = {monitor.classes[label]: (labels == label, real) for label, real in monitor.within.items()}
+    for name, (column, real) in monitor.groups.items():
+        parts[name] = (asked[:, column].numpy() == 1.0, real)
+    for name, (inside, real) in parts.items():
+        if inside.sum() >= _LEAST_OF_CLASS:
+            result[WITHIN + name] = _ratio(pair_distance(distances(features[inside])), real)
     return {**result, "z_sensitivity": _z_sensitivity(monitor, network, pixels)}
 
 

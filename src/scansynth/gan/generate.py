@@ -26,7 +26,9 @@ from scansynth.dicom.write import (
 from scansynth.dicom.write_seg import write_segmentation
 from scansynth.errors import TrainingError
 from scansynth.files import new_directory, sha256_bytes
+from scansynth.gan.conditions import from_plain
 from scansynth.gan.health import Level
+from scansynth.gan.request import in_words, request_of
 from scansynth.gan.sampling import Sampler, draw
 from scansynth.gan.weights import GeneratorFacts, load_generator
 from scansynth.learning.device import Device
@@ -44,6 +46,7 @@ def generate(
     progress: Progress,
     *,
     labels: tuple[str, ...] = (),
+    asked: Mapping[str, str] | None = None,
     even_if_collapsed: bool = False,
 ) -> StageRecord:
     """Draws a synthetic set.
@@ -59,10 +62,11 @@ def generate(
         device: Where the generator runs.
         progress: Told after each image.
         labels: Those to draw, by turns; none: all that the generator tells apart.
+        asked: What is asked besides, a category or a range for each condition; see `request.request_of`.
         even_if_collapsed: Draw from a generator that had collapsed when its training ended.
 
     Raises:
-        TrainingError: The generator had collapsed, or cannot draw one of the labels.
+        TrainingError: The generator had collapsed, or has not learned a label or what is asked besides.
         CheckpointError: The generator is missing or damaged.
         StorageError: The disk is full; an older set is intact.
     """
@@ -70,17 +74,32 @@ def generate(
     sampler, made_by = load_generator(run)
     if made_by.level == Level.CRITICAL and not even_if_collapsed:
         raise _collapsed(run.name)
-    drawn_by = seed
-    if labels:  # drawn by another seed: no image and no UID of the set of all labels
-        sampler = replace(sampler, wanted=_wanted(run.name, made_by, sampler, labels))
-        drawn_by = derive_seed(seed, "asked for", *labels)
+    drawn_by, asked = seed, asked or {}
+    sampler = _asking(run.name, made_by, sampler, labels, asked)
+    if labels or asked:  # drawn by another seed: no image and no UID of the set of all labels
+        drawn_by = derive_seed(seed, "asked for", *labels, *map("=".join, sorted(asked.items())))
     sampler.network.to(device.torch_device)
     with new_directory(target) as folder:
         known = _write_set(folder, sampler, made_by, facts, (drawn_by, count), progress)
         settings = {"images": count, **({"labels": list(labels)} if labels else {})}
+        settings |= {"asked": dict(asked)} if asked else {}
         record = _record(folder, made_by, seed, settings, time.monotonic() - began, known)
         write_record(folder, record)
     return record
+
+
+def _asking(
+    run: str, made_by: GeneratorFacts, sampler: Sampler, labels: tuple[str, ...], asked: Mapping[str, str]
+) -> Sampler:
+    """The sampler of these labels and conditions.
+
+    Raises:
+        TrainingError: The generator has not learned one of them.
+    """
+    if labels:
+        sampler = replace(sampler, wanted=_wanted(run, made_by, sampler, labels))
+    drawn = {sampler.name_of(index) for index in range(max(1, len(made_by.classes)))}
+    return replace(sampler, request=request_of(run, from_plain(made_by.conditions), asked, sorted(drawn)))
 
 
 def _record(
@@ -139,6 +158,7 @@ def _write_set(
     """
     seed, count = asked
     weights, files, labels = made_by.weights_sha256, list[dict[str, object]](), list[str]()
+    words = list[str]()
     with SetWriter(folder, facts.shape, masked=sampler.masks) as writer:
         for index, drawn in enumerate(draw(sampler, seed, count)):
             labels.append(_label(sampler, made_by, index))
@@ -146,9 +166,10 @@ def _write_set(
             stored = as_written(to_stored(drawn[: sampler.channels]), about)
             mask = (drawn[sampler.channels] > 0).astype(np.uint8) if sampler.masks else None
             writer.append(stored, mask)
-            files.append(_write(folder, stored[0], mask, about, seed, index))
+            words.append(_words(sampler, seed, index))
+            files.append({**_write(folder, stored[0], mask, about, seed, index), "asked": words[-1]})
             progress(index + 1, count)
-    rows = set_rows(facts, labels, {"seed": [seed] * count, "weights_sha256": [weights] * count})
+    rows = set_rows(facts, labels, {"seed": [seed] * count, "weights_sha256": [weights] * count, "asked": words})
     made = writer.finish(Kind.GENERATED, facts.modality, rows, SET_COLUMNS, {"weights_sha256": weights})
     write_manifest(folder, files)
     return {
@@ -195,6 +216,13 @@ def _write(
 def _label(sampler: Sampler, made_by: GeneratorFacts, index: int) -> str:
     """Label of an image: the class that it was made for, or all classes when the generator does not tell them apart."""
     return made_by.classes[sampler.label_of(index)] if sampler.classes else LABEL_SEPARATOR.join(made_by.classes)
+
+
+def _words(sampler: Sampler, seed: int, index: int) -> str:
+    """What was asked of an image besides its label; empty: nothing."""
+    if sampler.request is None:
+        return ""
+    return in_words(sampler.request.values(sampler.name_of(index), seed, index))
 
 
 def _file_facts(facts: CohortFacts, label: str, weights: str, uids: Uids, index: int) -> SyntheticFacts:

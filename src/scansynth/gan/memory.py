@@ -24,6 +24,7 @@ from torch.utils._pytree import tree_leaves
 
 from scansynth.errors import ConfigError
 from scansynth.gan.collapse import SAMPLES
+from scansynth.gan.labels import blank
 from scansynth.gan.models.families import count_weights, family_of
 from scansynth.gan.models.family import Batch, Form, Networks
 from scansynth.gan.sampling import Latent, images_of
@@ -149,13 +150,13 @@ def training_bytes(recipe: Recipe, form: Form, images: int, batch: int, device: 
     with ranks.apart(), FakeTensorMode(allow_non_fake_inputs=True), _LiveBytes() as live:
         state = _empty_state(recipe, form, counted, networks, average)
         live.most = held = live.now
-        latent = _latent(count, networks.noise)
+        latent = _latent(count, networks.noise, form)
         given = Batch(torch.empty(count, *shape), latent.labels, latent.noise, torch.Generator(), 0, count)
         family.step(state, given, recipe, counted)
         activations = live.most - held
         del given, latent
         live.most = held = live.now
-        images_of(state.sampler, _latent(2 * SAMPLES, networks.noise))
+        images_of(state.sampler, _latent(2 * SAMPLES, networks.noise, form))
         drawing = live.most - held
         history = 0 if state.history is None else state.history.images.untyped_storage().nbytes()
     weights, averaged = _bytes(networks.generator) + _bytes(networks.discriminator), 0
@@ -178,8 +179,8 @@ def training_bytes(recipe: Recipe, form: Form, images: int, batch: int, device: 
     )
 
 
-def _latent(count: int, length: int) -> Latent:
-    return Latent(torch.empty(count, length), torch.zeros(count, dtype=torch.int64))
+def _latent(count: int, length: int, form: Form) -> Latent:
+    return Latent(torch.empty(count, length), blank(count, form.conditions))
 
 
 def _shapes(recipe: Recipe, form: Form, device: Device) -> tuple[Networks, nn.Module | None]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from scansynth.errors import ReleaseError
+from scansynth.gan.labels import blank
 from scansynth.gan.sampling import BATCH, Sampler, draw_pass, latent_of
 
 OPSET = 17
@@ -34,7 +35,7 @@ class _Passed(nn.Module):
         self.network = network
 
     def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
-        """Noise (BATCH, length) and labels (BATCH,) to images."""
+        """Noise (BATCH, length) and labels to images."""
         images: Tensor = self.network(noise, labels).float()
         return images
 
@@ -42,14 +43,15 @@ class _Passed(nn.Module):
 def onnx_bytes(sampler: Sampler) -> bytes:
     """The network as an ONNX file.
 
-    Inputs are the noise (16, length) float32 and, where it heeds them, the labels (16,) int64; the output is images
+    Inputs are the noise (16, length) float32 and, where it heeds them, the labels (16,) int64, or, where it learned
+    conditions, (16, 1 + columns) float32, the class and then what is asked for; the output is images
     (16, channels, rows, columns) float32 in [-1, 1]. The number of images is fixed, as in every pass of scansynth.
 
     Raises:
         ReleaseError: torch cannot write this network as ONNX.
     """
     target = io.BytesIO()
-    noise, labels = torch.zeros(BATCH, sampler.noise), torch.zeros(BATCH, dtype=torch.int64)
+    noise, labels = torch.zeros(BATCH, sampler.noise), blank(BATCH, sampler.conditions)
     quiet = logging.getLogger("torch.onnx")
     before = quiet.level
     quiet.setLevel(logging.ERROR)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from scansynth.data.tensors import Selection, to_signed
-from scansynth.gan.collapse import RealImages
+from dataclasses import replace
+
+from scansynth.data.tensors import Cohort, Selection, to_signed
+from scansynth.gan.collapse import Group, RealImages
+from scansynth.gan.conditions import Conditions
+from scansynth.gan.material import conditions_of
 from scansynth.seeds import generator
 
 _LEAST_PATIENTS = 16  # under which the variety is compared with other patients than those of calibrate
@@ -44,3 +48,21 @@ def watched_images(
     labels = tuple(classes.index(case.label) for case in used.cases) if len(classes) > 1 else ()
     scaled, compared = to_signed(scaling.part(order).images), to_signed(used.images)
     return RealImages(scaled, compared, named, basis, labels, classes), used
+
+
+def with_categories(watched: RealImages, cohort: Cohort, used: Selection, conditions: Conditions) -> RealImages:
+    """The same images with the categories of the conditions, each of which is looked at by itself, as labels are.
+
+    Args:
+        watched: What the variety is compared with.
+        cohort: Where the categories stand.
+        used: Its cases.
+        conditions: Of the training.
+    """
+    encoded = conditions_of(cohort, used, conditions)
+    found = {
+        f"{one.name}={value}": Group(1 + first + number, encoded[:, first + number] == 1.0)
+        for one, first in zip(conditions.learned, (at.start for at in conditions.columns.values()), strict=True)
+        for number, value in enumerate(one.values)
+    }
+    return replace(watched, groups=found)

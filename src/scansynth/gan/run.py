@@ -16,12 +16,14 @@ from scansynth.files import write_json
 from scansynth.gan.borrowed import read_origin
 from scansynth.gan.choice import LEAST_PATIENTS, TuneImages, flips_of
 from scansynth.gan.collapse import RealImages
+from scansynth.gan.conditions import Conditions, learn
 from scansynth.gan.health import Level
 from scansynth.gan.material import material_of
+from scansynth.gan.measured import measure, names_of
 from scansynth.gan.memory import check_fits
-from scansynth.gan.models.families import complete, count_weights, family_of
+from scansynth.gan.models.families import check_conditions, complete, count_weights, family_of
 from scansynth.gan.models.family import Form
-from scansynth.gan.reference import watched_images
+from scansynth.gan.reference import watched_images, with_categories
 from scansynth.gan.response import WORDS, next_change, recipe_after
 from scansynth.gan.scores import write_scores
 from scansynth.gan.standing import described_run, train_inputs, train_settings
@@ -33,7 +35,7 @@ from scansynth.gan.weights import FACTS, GeneratorFacts, save_generator
 from scansynth.learning import ranks
 from scansynth.learning.device import Device
 from scansynth.ledger import Use
-from scansynth.recipe import Change
+from scansynth.recipe import Change, Recipe
 from scansynth.stage import StageRecord, hash_outputs, versions, write_record
 from scansynth.study import RUN, SCORES, WEIGHTS, Study
 
@@ -134,6 +136,8 @@ def prepare(study: Study) -> Preparation:
         held_out = held_out.part([place for place, patient in enumerate(held_out.patients) if patient not in there])
     watched, used = watched_images(reals, held_out, study.config.seed, classes)
     job = _job(study, cohort, reals, classes, watched)
+    if job.conditions is not None:
+        job = replace(job, watched=with_categories(watched, cohort, used, job.conditions))
     tune = _tune(cohort, classes, there) if job.recipe.choice.on else None
     if tune is not None:
         flips = tuple(flips_of(job.plan.flip_left_right, job.plan.flip_up_down))
@@ -170,7 +174,8 @@ def score_reals(study: Study, ready: Preparation, state: TrainingState) -> Selec
     """
     cohort = load_cohort(study.cohort)
     asked = select(cohort, Use.MEMBERSHIP, ready.classes or None)
-    material = material_of(cohort, asked, ready.classes, masks=family_of(ready.job.recipe).masks)
+    masks, conditions = family_of(ready.job.recipe).masks, ready.job.conditions
+    material = material_of(cohort, asked, ready.classes, masks=masks, conditions=conditions)
     write_scores(ready.job.folder, state.discriminator, asked.cases, material)
     return asked
 
@@ -209,14 +214,15 @@ def _job(study: Study, cohort: Cohort, reals: Selection, classes: tuple[str, ...
     settings = study.config.generator
     recipe = complete(study.recipe())
     masks = family_of(recipe).masks
-    material = material_of(cohort, reals, classes, masks=masks)
+    learned = _conditions(study, cohort, reals, recipe)
+    material = material_of(cohort, reals, classes, masks=masks, conditions=learned)
     if masks and not material.images[:, -1].any():
         raise TrainingError(
             f"generator.masks asks for lesion masks, but no train image of {', '.join(classes)} has one: "
             "name more labels in generator.classes, or take generator.masks out"
         )
     _, channels, rows, columns = reals.images.shape
-    form = Form((rows, columns), channels, len(classes))
+    form = Form((rows, columns), channels, len(classes), 0 if learned is None else learned.width)
     learning = frozenset(train_part(cohort, settings.fraction, study.config.seed, settings.without))
     return TrainingJob(
         folder=study.run(),
@@ -227,6 +233,7 @@ def _job(study: Study, cohort: Cohort, reals: Selection, classes: tuple[str, ...
         watched=watched,
         chosen_on=None,
         recipe=recipe,
+        conditions=learned,
         origin=read_origin(study, cohort, learning, recipe, form),
         plan=plan_augmentation(recipe.augmentation, permission(cohort.facts.modality, cohort.facts.view)),
         seed=study.config.seed,
@@ -236,6 +243,20 @@ def _job(study: Study, cohort: Cohort, reals: Selection, classes: tuple[str, ...
         checkpoint_minutes=settings.checkpoint_minutes,
         keep=settings.keep_checkpoints,
     )
+
+
+def _conditions(study: Study, cohort: Cohort, reals: Selection, recipe: Recipe) -> Conditions | None:
+    """What images can be asked for besides their label, learned from the train images alone; none: nothing.
+
+    Raises:
+        ConfigError: The recipe's family heeds no conditions, or too few patients have a value.
+    """
+    names = names_of(study.config.generator.conditions)
+    if not names:
+        return None
+    check_conditions(recipe)
+    labels = [case.label for case in reals.cases]
+    return learn(names, measure(cohort, reals.cases, names), reals.patients, labels)
 
 
 def _wandb_mode() -> str:
@@ -310,6 +331,7 @@ def _describe(ready: Preparation, device: Device) -> None:
             "train_patients": len(set(reals.patients)),
             "augmentation": {"applied": list(job.plan.applied), "refused": list(job.plan.refused)},
             "variety_against": job.watched.basis,
+            "conditions": [] if job.conditions is None else [one.name for one in job.conditions.learned],
             "started_from": None if job.origin is None else job.origin.plain,
         },
     )
@@ -330,6 +352,7 @@ def _keep(job: TrainingJob, state: TrainingState, classes: tuple[str, ...]) -> N
         classes=classes,
         images=images,
         level=level,
+        conditions={} if job.conditions is None else job.conditions.plain(),
     )
     save_generator(job.folder, state.sampler, facts)
     values = described_run(job.folder)

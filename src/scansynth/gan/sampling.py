@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from scansynth.gan.labels import blank
+from scansynth.gan.request import Request
 from scansynth.seeds import derive_seed
 
 BATCH = 16
@@ -25,7 +27,7 @@ class Latent:
 
     Attributes:
         noise: (n, length) from N(0, 1).
-        labels: (n,) int64, the class of each; a generator that heeds none gets them all the same.
+        labels: Of each, see `gan.labels`; a generator that heeds none gets them all the same.
     """
 
     noise: Tensor
@@ -55,6 +57,9 @@ class Sampler:
         classes: Classes that it tells apart; 0: it heeds no labels.
         masks: It makes lesion masks, too.
         wanted: The classes to draw, by turns; none: all that it tells apart.
+        conditions: Columns of conditions in its labels.
+        names: Of the classes, as requests know them; empty where it tells none apart.
+        request: What is asked of the images besides; none: nothing.
     """
 
     network: nn.Module
@@ -63,11 +68,30 @@ class Sampler:
     classes: int
     masks: bool = False
     wanted: tuple[int, ...] = ()
+    conditions: int = 0
+    names: tuple[str, ...] = ()
+    request: Request | None = None
 
     def label_of(self, index: int) -> int:
         """Class of the image `index` of a set: the classes by turns."""
         by_turns = self.wanted or tuple(range(self.classes)) or (0,)
         return by_turns[index % len(by_turns)]
+
+    def name_of(self, index: int) -> str:
+        """Label of the image `index` as its request knows it; empty where labels are not told apart."""
+        return self.names[self.label_of(index)] if self.names else ""
+
+    def labels_of(self, seed: int, indices: range) -> Tensor:
+        """Labels of images of a set, as the network takes them."""
+        found = blank(len(indices), self.conditions)
+        for row, index in enumerate(indices):
+            if not self.conditions:
+                found[row] = self.label_of(index)
+                continue
+            found[row, 0] = self.label_of(index)
+            if self.request is not None:
+                found[row, 1:] = torch.from_numpy(self.request.columns(self.name_of(index), seed, index))
+        return found
 
 
 def noise_of(seed: int, index: int, length: int) -> Tensor:
@@ -98,7 +122,7 @@ def _pass(generator: nn.Module, latent: Latent) -> Tensor:
     noise, labels, missing = latent.noise, latent.labels, BATCH - len(latent)
     if missing:
         noise = torch.cat([noise, noise.new_zeros(missing, noise.shape[1])])
-        labels = torch.cat([labels, labels.new_zeros(missing)])
+        labels = torch.cat([labels, labels.new_zeros(missing, *labels.shape[1:])])
     made: Tensor = generator(noise, labels)
     return made[: len(latent)].float()
 
@@ -125,4 +149,4 @@ def draw_pass(sampler: Sampler, seed: int, indices: range) -> NDArray[np.float32
 def latent_of(sampler: Sampler, seed: int, indices: range) -> Latent:
     """What the images `indices` of a set with `seed` are made from, on the CPU."""
     noise = torch.stack([noise_of(seed, index, sampler.noise) for index in indices])
-    return Latent(noise, torch.tensor([sampler.label_of(index) for index in indices]))
+    return Latent(noise, sampler.labels_of(seed, indices))

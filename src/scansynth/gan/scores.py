@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,8 +26,8 @@ _BATCH = 16  # always full, so that no score depends on how many images there ar
 
 
 @torch.no_grad()
-def scores_of(discriminator: nn.Module, images: NDArray[np.uint16], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Logits of stored images (n, channels, rows, columns) of classes `labels` (n,): above 0 is rather real.
+def scores_of(discriminator: nn.Module, images: NDArray[np.uint16], labels: NDArray[Any]) -> NDArray[np.float64]:
+    """Logits of stored images (n, channels, rows, columns) with their `labels` (n, ...): above 0 is rather real.
 
     In float32 and in evaluation mode: with running statistics where there is batch norm, and without a step of the
     power iteration where there is spectral normalisation. So a score depends on its image alone, and the discriminator
@@ -38,9 +39,10 @@ def scores_of(discriminator: nn.Module, images: NDArray[np.uint16], labels: NDAr
     try:
         for start in range(0, len(images), _BATCH):
             part = images[start : start + _BATCH]
-            batch, classes = np.zeros((_BATCH, *images.shape[1:]), np.float32), np.zeros(_BATCH, np.int64)
-            batch[: len(part)], classes[: len(part)] = to_signed(part), labels[start : start + _BATCH]
-            logits = discriminator(torch.from_numpy(batch).to(device), torch.from_numpy(classes).to(device))
+            batch = np.zeros((_BATCH, *images.shape[1:]), np.float32)
+            asked = np.zeros((_BATCH, *labels.shape[1:]), labels.dtype)
+            batch[: len(part)], asked[: len(part)] = to_signed(part), labels[start : start + _BATCH]
+            logits = discriminator(torch.from_numpy(batch).to(device), torch.from_numpy(asked).to(device))
             found[start : start + len(part)] = logits.flatten(1)[: len(part), 0].cpu().numpy()
     finally:
         discriminator.train(training)

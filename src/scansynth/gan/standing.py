@@ -24,6 +24,8 @@ def train_settings(study: Study) -> dict[str, Any]:
         settings["fraction"] = study.config.generator.fraction
     if study.config.generator.leave_out:
         settings["leave_out"] = list(study.config.generator.leave_out)
+    if study.config.generator.conditions:
+        settings["conditions"] = list(study.config.generator.conditions)
     if study.config.generator.freeze:
         settings["freeze"] = study.config.generator.freeze
     return plain(settings)

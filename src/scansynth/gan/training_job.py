@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from scansynth.data import augment
 from scansynth.files import sha256_bytes, sha256_json
 from scansynth.gan import choice
 from scansynth.gan.collapse import RealImages
+from scansynth.gan.conditions import Conditions
 from scansynth.gan.models.family import Form
 from scansynth.gan.origin import Origin
 from scansynth.recipe import Recipe
@@ -27,7 +29,7 @@ class TrainingJob:
         folder: The run's folder.
         images: Real images of the train role, uint16 (n, channels, rows, columns), 0..65535 for -1..1; the last
             channel is the lesion mask where the recipe's family wants it.
-        labels: int64 (n,), class of each.
+        labels: Of each, see `gan.labels`: int64 (n,), or float32 (n, 1 + k) where there are conditions.
         patients: Of how many patients the images are.
         form: What the networks are built for.
         watched: Real images that the variety is compared with.
@@ -40,13 +42,14 @@ class TrainingJob:
         wandb_mode: `offline`, `online` or `disabled`.
         checkpoint_minutes: Longest time between two checkpoints.
         keep: Healthy checkpoints that stay.
+        conditions: What images can be asked for besides their class; none: nothing.
         origin: Weights to start from; none: chance.
         pause_at: Real images at which it pauses, saved and looked at; 0: nowhere.
     """
 
     folder: Path
     images: NDArray[np.uint16]
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     patients: int
     form: Form
     watched: RealImages
@@ -59,6 +62,7 @@ class TrainingJob:
     wandb_mode: str
     checkpoint_minutes: float
     keep: int
+    conditions: Conditions | None = None
     origin: Origin | None = None
     pause_at: int = 0
 

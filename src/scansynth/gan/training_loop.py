@@ -21,6 +21,7 @@ from scansynth.errors import Interrupted, TrainingError
 from scansynth.gan import choice, run_log, showing
 from scansynth.gan.collapse import CollapseMonitor, look
 from scansynth.gan.health import Level, from_plain, judge, to_plain
+from scansynth.gan.labels import shown
 from scansynth.gan.models.families import family_of
 from scansynth.gan.models.family import Batch
 from scansynth.gan.response import WORDS, next_change, recipe_after, with_change
@@ -111,11 +112,14 @@ def train_attempt(
                 order, order_epoch = torch.randperm(len(data), generator=shuffle).to(device.torch_device), epoch
             random = torch.Generator().manual_seed(derive_seed(job.seed, "step", step))
             chosen = ranks.own(order[place * batch : (place + 1) * batch])
-            real = _signed(data[chosen])
+            real, asked, drawn = _signed(data[chosen]), labels[chosen], None
             if not job.plan.nothing:
-                real = augment.apply(real, augment.draw(job.plan, batch, random).part(ranks.own))
+                drawn = augment.draw(job.plan, batch, random).part(ranks.own)
+                real = augment.apply(real, drawn)
             noise = ranks.own(torch.randn(batch, length, generator=random)).to(device.torch_device)
-            given = Batch(real, labels[chosen], noise, random, state.images, job.total)
+            if job.conditions is not None:
+                asked = shown(job.conditions, asked, drawn, batch, random)
+            given = Batch(real, asked, noise, random, state.images, job.total)
             state.sums += ranks.mean(family.step(state, given, recipe, device))
 
             # What is due.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from scansynth.errors import TrainingError
 from scansynth.gan import choice
@@ -40,11 +41,19 @@ def new_watch(job: TrainingJob, device: Device) -> Watch:
     return Watch(_monitor(job, device), _chooser(job, device))
 
 
+def _labels(job: TrainingJob, purpose: str, count: int) -> Tensor:
+    """So many labels of train images, in an order that the seed decides."""
+    order = generator(job.seed, purpose).permutation(len(job.labels))
+    return torch.from_numpy(job.labels[np.resize(order, count)])
+
+
 def _monitor(job: TrainingJob, device: Device) -> CollapseMonitor:
     """A monitor with noise of its own, from negative numbers: no image of a set is. Classes as in the training."""
     length = shapes_of(family_of(job.recipe), job.form).noise
     drawn = torch.stack([noise_of(job.seed, -1 - index, length) for index in range(SAMPLES + STEPPED)])
-    labels = torch.from_numpy(np.resize(generator(job.seed, "looked at").permutation(job.labels), SAMPLES))
+    labels = _labels(job, "looked at", SAMPLES)
+    if job.conditions is not None:
+        labels[::2, 1:] = 0.0  # half of the images as they are drawn when nothing is asked
     latent = Latent(drawn[:SAMPLES], labels).to(device.torch_device)
     try:
         heeded = family_of(job.recipe).labelled
@@ -65,5 +74,7 @@ def _chooser(job: TrainingJob, device: Device) -> choice.Chooser | None:
         return None
     length, first = shapes_of(family_of(job.recipe), job.form).noise, SAMPLES + STEPPED + 1
     drawn = torch.stack([noise_of(job.seed, -first - index, length) for index in range(choice.MADE)])
-    labels = torch.from_numpy(np.resize(generator(job.seed, "chosen on").permutation(job.labels), choice.MADE))
+    labels = _labels(job, "chosen on", choice.MADE)
+    if job.conditions is not None:
+        labels[:, 1:] = 0.0
     return choice.new_chooser(job.chosen_on, Latent(drawn, labels).to(device.torch_device), job.seed)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from scansynth.errors import CheckpointError, ConfigError
 from scansynth.files import read_json, sha256_bytes, write_bytes, write_json
+from scansynth.gan.conditions import from_plain
 from scansynth.gan.models.families import FAMILIES
 from scansynth.gan.models.family import Form
 from scansynth.gan.sampling import Sampler
@@ -32,6 +34,7 @@ class GeneratorFacts:
         classes: Labels of the cases it was trained on; empty for an unlabelled cohort.
         images: Real images seen in training.
         level: How the training stood at its end, a `health.Level`.
+        conditions: What it learned to be asked for besides labels, as `Conditions.plain` has it; empty: nothing.
         weights_sha256: SHA-256 of the weight file.
     """
 
@@ -43,12 +46,14 @@ class GeneratorFacts:
     classes: tuple[str, ...]
     images: int
     level: str
+    conditions: dict[str, Any] = field(default_factory=dict)
     weights_sha256: str = ""
 
     @property
     def form(self) -> Form:
         """What the networks are built for."""
-        return Form(self.shape, self.channels, len(self.classes))
+        learned = from_plain(self.conditions)
+        return Form(self.shape, self.channels, len(self.classes), 0 if learned is None else learned.width)
 
 
 def save_generator(folder: Path, generator: nn.Module, facts: GeneratorFacts) -> GeneratorFacts:
@@ -84,4 +89,7 @@ def load_generator(folder: Path) -> tuple[Sampler, GeneratorFacts]:
     except RuntimeError as fault:
         raise CheckpointError(f"{WEIGHTS} of the run {folder.name} does not fit its {FACTS}; train again") from fault
     classes = len(facts.classes) if family.labelled else 0
-    return Sampler(networks.generator.eval(), networks.noise, facts.channels, classes, family.masks), facts
+    network, conditions = networks.generator.eval(), facts.form.conditions
+    names = facts.classes if classes or len(facts.classes) == 1 else ()
+    made = Sampler(network, networks.noise, facts.channels, classes, family.masks, (), conditions, names)
+    return made, facts

@@ -144,14 +144,16 @@ def _generate(study: Study, around: Surroundings, progress: Progress) -> None:
         pick_device(),
         progress,
         labels=study.config.synthetic.labels,
+        asked=study.config.synthetic.asked,
         even_if_collapsed=around.even_if_collapsed,
     )
     study.log("generate", "written", images=count, **record.logged)
 
 
 def _generate_settings(study: Study) -> dict[str, Any]:
-    labels = study.config.synthetic.labels
-    return {"images": synthetic_count(study), **({"labels": list(labels)} if labels else {})}
+    labels, asked = study.config.synthetic.labels, study.config.synthetic.asked
+    told = {**({"labels": list(labels)} if labels else {}), **({"asked": dict(asked)} if asked else {})}
+    return {"images": synthetic_count(study), **told}
 
 
 def _audit(study: Study, around: Surroundings, progress: Progress) -> None:

@@ -61,7 +61,9 @@ def _inference(candidate: Candidate, *, asks_labels: bool) -> Mapping[str, Any]:
         f"$lambda index: torch.randn({sampler.noise}, generator=torch.Generator().manual_seed(int.from_bytes("
         r"hashlib.sha256('\x1f'.join([str(@seed), 'noise', str(index)]).encode()).digest()[:8], 'big') >> 1)).numpy()"
     )
-    labels = f"np.array([index % {sampler.classes} for index in at], np.int64)" if asks_labels else ""
+    turn, columns = f"index % {max(1, sampler.classes)}", sampler.conditions
+    label = f"[{turn}] + [0] * {columns}" if columns else turn  # nothing is asked for
+    labels = f"np.array([{label} for index in at], np.{'float32' if columns else 'int64'})" if asks_labels else ""
     feed = f"'{NOISE}': np.stack([@noise_of(index) for index in at])" + (f", '{LABELS}': {labels}" if labels else "")
     return {
         "imports": [

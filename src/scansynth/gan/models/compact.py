@@ -28,8 +28,10 @@ from scansynth.errors import ConfigError
 from scansynth.gan.batch_norm import BatchNorm2d
 from scansynth.gan.freezing import held
 from scansynth.gan.haar import Bands
+from scansynth.gan.labels import class_of, conditions_of
 from scansynth.gan.models.family import Batch, Family, Networks
 from scansynth.gan.modulated import SLOPE, Modulated, linear, scales_of
+from scansynth.gan.rate import WARM_UP, rate_at
 from scansynth.gan.relativistic import LossSettings, pairing_loss, slope_penalty, sureness
 from scansynth.gan.state import TrainingState
 from scansynth.learning import ema, ranks
@@ -46,12 +48,6 @@ _BEGINNING = 0.3
 
 _GROUP = 8
 """Most images of a group whose spread the discriminator sees."""
-
-_WARM_UP = 50
-"""Rounds in which the learning rate rises."""
-
-_FLAT, _LAST = 0.3, 0.1
-"""The rate stays for this share of the training, then falls along a cosine to this share of itself."""
 
 _MEMORY = 0.02
 """Share of a round in the running means of what is measured."""
@@ -84,6 +80,7 @@ class Compact(Family):
 
     changes: ClassVar[frozenset[Change]] = frozenset({Change.PENALTY, Change.RATE})
     can_mask: ClassVar[bool] = True
+    can_condition: ClassVar[bool] = True
     network: NetworkSettings = NetworkSettings()
     loss: LossSettings = LossSettings()
 
@@ -97,7 +94,7 @@ class Compact(Family):
         """See `Family.masks`."""
         return self.network.masks
 
-    def build(self, shape: tuple[int, int], channels: int, classes: int) -> Networks:
+    def build(self, shape: tuple[int, int], channels: int, classes: int, conditions: int = 0) -> Networks:
         """See `Family.build`."""
         if not (_SIDES[0] <= min(shape) and max(shape) <= _SIDES[1]):
             raise ConfigError(
@@ -106,8 +103,9 @@ class Compact(Family):
             )
         asked = classes if self.network.labels and classes > 1 else 0
         inside, outside = (Bands(shape, channels, masks=self.network.masks) for _ in range(2))
-        generator = Generator(inside, asked, self.network)
-        return Networks(generator, Discriminator(outside, asked, self.network, self.loss), generator.noise)
+        generator = Generator(inside, asked, self.network, conditions)
+        discriminator = Discriminator(outside, asked, self.network, self.loss, conditions)
+        return Networks(generator, discriminator, generator.noise)
 
     def fit(self, networks: Networks, images: NDArray[np.uint16], patients: int) -> None:
         """See `Family.fit`: mean and spread of the bands."""
@@ -166,14 +164,14 @@ def _whole(channels: float, settings: NetworkSettings) -> int:
 
 
 class Generator(nn.Module):
-    """Noise (n, noise) and labels (n,) to images (n, channels, rows, columns) in [-1, 1].
+    """Noise (n, noise) and labels to images (n, channels, rows, columns) in [-1, 1].
 
     Attributes:
         noise: Length of the noise of an image: what it shows, then the grain of every layer.
     """
 
-    def __init__(self, bands: Bands, classes: int, settings: NetworkSettings) -> None:
-        """For images of `bands`; 0 classes: labels are not looked at."""
+    def __init__(self, bands: Bands, classes: int, settings: NetworkSettings, conditions: int = 0) -> None:
+        """For images of `bands`; 0 classes, 0 conditions: these are not looked at."""
         super().__init__()
         self.bands, self._settings = bands, settings
         self._maps, widths = maps_of(bands.grid), channels_of(len(maps_of(bands.grid)), bands.levels, settings)
@@ -182,7 +180,8 @@ class Generator(nn.Module):
             widths.append(_whole(widths[-1] / 2.0, settings))
         self._first = (widths[0], *self._maps[0])
         self.classes = nn.Embedding(classes, settings.latent) if classes else None
-        length = settings.latent * (2 if classes else 1)
+        self.conditions = linear(conditions, settings.latent) if conditions else None
+        length = settings.latent * (1 + bool(classes) + bool(conditions))
         self.styles = nn.ModuleList([linear(length, settings.style), linear(settings.style, settings.style)])
         self.start = linear(length, math.prod(self._first))
         self.start_norm = BatchNorm2d(widths[0])
@@ -221,13 +220,16 @@ class Generator(nn.Module):
         return self.bands.write(self.last(x))
 
     def _latent(self, noise: Tensor, labels: Tensor | None) -> Tensor:
-        """(n, latent) and (n,) to (n, length), the label's numbers beside those of the noise.
+        """(n, latent) and labels to (n, length), the numbers of class and conditions beside those of the noise.
 
         Each part is brought to length 1 a number, as in Karras et al. 2019 (arXiv 1812.04948).
         """
-        if self.classes is None or labels is None:
-            return _unit(noise)
-        return torch.cat([_unit(noise), _unit(self.classes(labels))], 1)
+        parts = [noise]
+        if self.classes is not None and labels is not None:
+            parts.append(self.classes(class_of(labels)))
+        if self.conditions is not None and labels is not None:
+            parts.append(self.conditions(conditions_of(labels)))
+        return torch.cat([_unit(part) for part in parts], 1)
 
 
 def _unit(values: Tensor) -> Tensor:
@@ -249,8 +251,10 @@ class Discriminator(nn.Module):
     sure: Tensor
     deviation: Tensor
 
-    def __init__(self, bands: Bands, classes: int, settings: NetworkSettings, loss: LossSettings) -> None:
-        """For images of `bands`; 0 classes: labels are not looked at."""
+    def __init__(
+        self, bands: Bands, classes: int, settings: NetworkSettings, loss: LossSettings, conditions: int = 0
+    ) -> None:
+        """For images of `bands`; 0 classes, 0 conditions: these are not looked at."""
         super().__init__()
         self.bands, self._classes = bands, classes
         maps = maps_of(bands.grid)
@@ -265,6 +269,8 @@ class Discriminator(nn.Module):
         for layer in (self.places, self.joined):
             nn.init.kaiming_normal_(layer.weight, SLOPE)
             _zero_bias(layer)
+        # what is asked for, projected on what is seen of the whole image: Miyato and Koyama 2018, equation 3
+        self.conditions = linear(conditions, settings.most) if conditions else None
         self.register_buffer("strength", torch.tensor(loss.penalty))
         self.register_buffer("sure", torch.tensor(loss.sureness))
         self.register_buffer("deviation", torch.tensor(0.0))
@@ -284,10 +290,13 @@ class Discriminator(nn.Module):
             if number == 3:
                 places = self.places(x).flatten(2)
         joined = torch.cat([x.flatten(1), spread.to(x.dtype)], 1)
-        whole = self.whole(functional.leaky_relu(self.joined(joined), SLOPE))
+        seen = functional.leaky_relu(self.joined(joined), SLOPE)
+        whole = self.whole(seen)
+        if self.conditions is not None and labels is not None:
+            whole = whole + (seen * self.conditions(conditions_of(labels))).mean(1, keepdim=True)
         logits = torch.cat([whole[:, :, None], places], 2).float()
         if self._classes and labels is not None:
-            return logits[torch.arange(len(logits), device=labels.device), labels]
+            return logits[torch.arange(len(logits), device=labels.device), class_of(labels)]
         return logits[:, 0]
 
     def _spread(self, x: Tensor, parts: int) -> Tensor:
@@ -315,13 +324,6 @@ def _convolution(before: int, after: int, stride: int = 1) -> nn.Conv2d:
     nn.init.kaiming_normal_(layer.weight, SLOPE)
     _zero_bias(layer)
     return layer
-
-
-def rate_at(seen: int, total: int, batch: int) -> float:
-    """Share of the learning rate that holds after `seen` of `total` images, in batches of `batch`."""
-    fallen = max(0.0, seen / total - _FLAT) / (1.0 - _FLAT)
-    along = 0.5 * (1.0 + math.cos(math.pi * min(1.0, fallen)))
-    return min(1.0, (seen // batch + 1) / _WARM_UP) * (_LAST + (1.0 - _LAST) * along)
 
 
 def round_of_steps(
@@ -357,7 +359,7 @@ def round_of_steps(
     state.discriminator_optimiser.zero_grad()
     pulled.backward()  # type: ignore[no-untyped-call]  # torch's stub has no types here
     state.discriminator_optimiser.step()
-    if batch.seen >= _WARM_UP * count:  # until then nothing is sure, and nothing follows from it
+    if batch.seen >= WARM_UP * count:  # until then nothing is sure, and nothing follows from it
         follow(discriminator, ranks.mean(sureness(real.detach(), fake.detach())), settings)
 
     with held(discriminator):  # its gradients would be thrown away

@@ -54,8 +54,8 @@ class Dcgan(Family):
     network: NetworkSettings = NetworkSettings()
     loss: LossSettings = LossSettings()
 
-    def build(self, shape: tuple[int, int], channels: int, classes: int) -> Networks:
-        """See `Family.build`; `classes` is not looked at."""
+    def build(self, shape: tuple[int, int], channels: int, classes: int, conditions: int = 0) -> Networks:
+        """See `Family.build`; neither `classes` nor `conditions` are looked at."""
         generator = build_generator(shape, channels, self.network)
         return Networks(generator, build_discriminator(shape, channels, self.network), self.network.noise)
 

@@ -47,6 +47,19 @@ def family_of(recipe: Recipe) -> Family:
     return family
 
 
+def check_conditions(recipe: Recipe) -> None:
+    """Passes when the recipe's family heeds conditions.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    if not family_of(recipe).can_condition:
+        raise ConfigError(
+            f"the recipe {recipe.name} learns no conditions; set generator.recipe to compact, "
+            "or take generator.conditions out"
+        )
+
+
 def complete(recipe: Recipe) -> Recipe:
     """The recipe with every setting of its family in it, also those that its file leaves out.
 

@@ -30,11 +30,13 @@ class Form(NamedTuple):
         shape: Rows and columns of the images.
         channels: Grey channels of the images.
         classes: Classes of the training images; 0 for an unlabelled cohort.
+        conditions: Columns of what images can be asked for besides.
     """
 
     shape: tuple[int, int]
     channels: int
     classes: int
+    conditions: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,12 @@ class Networks:
     """Both networks, freshly initialised from torch's global random state, on the CPU.
 
     Attributes:
-        generator: Called as `generator(noise, labels)`: (n, noise) from N(0, 1) and (n,) int64 classes to images
+        generator: Called as `generator(noise, labels)`: (n, noise) from N(0, 1) and labels (see `gan.labels`) to images
             (n, channels, rows, columns) in [-1, 1]; with `Family.masks` one channel more, the lesion mask, above 0
             inside. It draws nothing itself: all that is random in an image comes in with its noise, so that the same
             noise gives the same pixels.
         discriminator: Called as `discriminator(images, labels)`: images as the generator makes them, and their
-            classes, to logits (n, ...), the first of which, in each row, is about the whole image.
+            labels, to logits (n, ...), the first of which, in each row, is about the whole image.
         noise: Length of the noise of an image.
     """
 
@@ -63,7 +65,7 @@ class Batch:
     Attributes:
         real: Augmented real images (n, channels, rows, columns) in [-1, 1], on the device; with `Family.masks` the last
             channel is the mask, -1 outside and 1 inside.
-        labels: (n,) int64, class of each real image, and of the fake in the same place, on the device.
+        labels: Of each real image, and of the fake in the same place, on the device; see `gan.labels`.
         noise: (n, noise) from N(0, 1), on the device.
         random: For further draws, on the CPU. It derives from the seed and the step: whatever is drawn from it is
             the same after a resume. torch's global state is not. All ranks draw for the whole batch and take their own
@@ -93,10 +95,12 @@ class Family(Settings):
             other. `replay` and `rate` act on the recipe's tables `replay` and `optimiser`, and `step` must obey them;
             the others act on the family's own settings, see `altered`.
         can_mask: Its table `network` has a key `masks`, with which images carry their lesion mask.
+        can_condition: Its networks heed the conditions of `generator.conditions`.
     """
 
     changes: ClassVar[frozenset[Change]] = frozenset({Change.RATE})
     can_mask: ClassVar[bool] = False
+    can_condition: ClassVar[bool] = False
 
     @property
     def labelled(self) -> bool:
@@ -109,13 +113,14 @@ class Family(Settings):
         return False
 
     @abstractmethod
-    def build(self, shape: tuple[int, int], channels: int, classes: int) -> Networks:
+    def build(self, shape: tuple[int, int], channels: int, classes: int, conditions: int = 0) -> Networks:
         """Both networks; also on the meta device, where nothing has content.
 
         Args:
             shape: Rows and columns of the images.
             channels: Grey channels of the images, without the mask.
             classes: Classes of the training images; 0 for an unlabelled cohort.
+            conditions: Columns of conditions in the labels; 0 unless `can_condition`.
 
         Raises:
             ConfigError: It has no networks for this; one line that says for what it has.
