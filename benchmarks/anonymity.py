@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from audit import dealt
+from audit_sets import dealt
 
 from scansynth.audit.compared import Compared
 from scansynth.audit.context import open_context

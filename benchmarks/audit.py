@@ -1,26 +1,31 @@
-"""The audit audited: sets whose truth is known, and one real generator's. Writes audit.json and a page.
+"""The audit audited: sets whose truth is known, on two cohorts. Writes audit.json and a page.
 
-    python benchmarks/audit.py --study STUDY --work FOLDER --out docs/results/audit.json [--draws 20] [--jobs 2]
+    python benchmarks/audit.py --study lidc-patches=STUDY --study phantom=STUDY --work FOLDER
+        --out docs/results/audit.json [--draws 20] [--pixel-draws 3] [--minutes 45]
 
-STUDY is a study of the LIDC-IDRI patches with a synthetic set of the recipe `dcgan` (200 epochs). What is done already
-is not done again: the script may be interrupted and repeated.
+Each STUDY is an ingested one. In each draw the patients that a generator would never see are shuffled: a fifth sets
+the copy thresholds, two fifths are the real images of the test, and the images of the others are passed off as
+synthetic. The training patients stay. Then a fault is planted, and the questions that the fault is judged by are asked,
+by the very code of the audit; where nothing is planted, all of them. What is done is kept in FOLDER and not done again:
+the script may be interrupted and repeated, and `--minutes` ends it after so much processor time. First one draw of
+everything, then the next. The classifiers of pixels cost as much as all others together: the first `--pixel-draws`.
 
-In each draw the patients that the generator never saw are shuffled: a fifth sets the copy thresholds, two fifths
-are the real images of the test, and the images of the others are passed off as synthetic. The training patients stay.
+What each set must read was written down before these runs:
 
-What each row must read was written down before these runs:
+* altered copies: 5% of the images are training images with slight noise, shifted, turned, mirrored, blurred or with
+  another gamma. `copies.flag_rate` must read `refuted`.
+* files: 5% of the images are training images as they are. `copies.real_files` must.
+* a generator's copies: 5% come from a generator that repeats its training images (`generator_copies.py`), at a median
+  correlation of 0.95. `copies.flag_rate` must.
+* noise of 2.5% of the grey range, grey values shuffled in blocks of 4 x 4 pixels: `fidelity.kid` must, by one judge.
+* blur (Gaussian, 1 pixel): `fidelity.kid`, or a classifier of features or pixels (`fidelity.c2st_*`) must.
+* noise of 1%: `fidelity.c2st_pixels` must, or `fidelity.c2st_native` where it is asked.
+* JPEG at quality 90; the outermost row and column repeat their neighbours: `telltales.pixels` must.
+* a kind of patient left out, or with three times its odds (women; where sex is not known, the largest third of the
+  lesions): a claim `fairness.*` on its share, its coverage or the sizes of lesions must.
+* other patients: nothing is planted. No claim may read `refuted`, in at least 95% of the draws.
 
-* other patients: nothing is planted. It passes when no claim reads `refuted`, in at least 95% of the draws.
-* copies: 5% of the images are training images with slight noise, shifted, turned, mirrored, blurred or with another
-  gamma. `copies.flag_rate` must read `refuted`.
-* files: 5% of the images are training images as they are. `copies.real_files` must read `refuted`.
-* blurred: Gaussian, standard deviation 1 pixel. A claim `fidelity.*` must read `refuted`.
-* no large lesions: the images of the largest third of the lesions are left out. A claim `diversity.*`, or
-  `fairness.lesion_size`, must read `refuted`.
-* JPEG: rounded to 8 bits, compressed at quality 90. `telltales.pixels` must read `refuted`.
-* dcgan: the set of the study; nothing was promised of it.
-
-A row with a planted fault is as it should be when the fault is found in at least 80% of its draws.
+A planted fault is found well enough when it is found in at least 80% of its draws.
 """
 
 from __future__ import annotations
@@ -29,8 +34,7 @@ import argparse
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,166 +42,64 @@ from typing import Any
 import numpy as np
 import torch
 from audit_page import write_page
-from numpy.typing import NDArray
+from audit_sets import ROWS, Draw, dealt
 
-from scansynth.audit.compared import Compared, Reals, gather
-from scansynth.audit.run import measure
+from scansynth.audit.compared import MOST_IMAGES
+from scansynth.audit.context import at_most, open_context
+from scansynth.audit.encoders import Encoders, make_encoders
+from scansynth.audit.run import CLAIM_GROUPS
 from scansynth.claims.claim import Finding
 from scansynth.claims.rules import RULE_VERSION
 from scansynth.config import EvidenceSettings
-from scansynth.data.tensors import Case, Cohort, load_cohort, to_signed
+from scansynth.console import silent
+from scansynth.data.tensors import Cohort, load_cohort
 from scansynth.files import read_json, write_json
-from scansynth.ledger import Role
-from scansynth.metrics import planted
-from scansynth.statistics import Verdict
+from scansynth.seeds import generator
+from scansynth.statistics import Verdict, clopper_pearson
 
-Images = NDArray[np.float32]
-SHARE_OF_COPIES = 0.05
-FOUND = 0.80
-PASSED = 0.95
+FOUND, PASSED = 0.80, 0.95
+DEAR = "classifiers of pixels"
+GROUPS = {group.name: group for group in CLAIM_GROUPS}
+BY_IMAGES = ("real files", "copies", "membership", "anonymity", "tell-tales", DEAR)
+"""Parts that ask nothing of the judges."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """A kind of set.
+class Bench:
+    """One cohort, and the judges that its training images made."""
 
-    Attributes:
-        title: In the table.
-        spoil: Other patients' images and their cases to the set that is judged.
-        must: Claims of which one must read `refuted`; none: none may.
-    """
+    name: str
+    cohort: Cohort
+    encoders: Encoders
+    work: Path
 
-    title: str
-    spoil: Callable[[Compared, tuple[Case, ...], np.random.Generator], Images]
-    must: tuple[str, ...] = ()
+    @classmethod
+    def of(cls, name: str, study: Path, work: Path) -> Bench:
+        """An ingested study; its learned encoder is kept in `work`."""
+        cohort = load_cohort(study / "cohort")
+        train = dealt(cohort, cohort.images.planes, str(cohort.facts.positive), 0)[0].train.images
+        kept = at_most(len(train), MOST_IMAGES, generator(0, "evidence", "scale"))
+        return cls(name, cohort, make_encoders(train[kept], work / "encoders"), work)
 
-
-def _as_they_are(compared: Compared, cases: tuple[Case, ...], rng: np.random.Generator) -> Images:
-    return compared.synthetic
-
-
-def _with_training_images(compared: Compared, rng: np.random.Generator, change: bool) -> Images:
-    images = compared.synthetic.copy()
-    count = max(1, round(SHARE_OF_COPIES * len(images)))
-    sources = compared.train.images[rng.permutation(len(compared.train.images))[:count]]
-    changes: tuple[Callable[[Images], Images], ...] = (
-        lambda x: planted.noise(x, 0.025, rng),
-        planted.shift,
-        planted.rotate,
-        lambda x: planted.noise(x[:, :, ::-1], 0.01, rng),
-        planted.blur,
-        planted.gamma,
-    )
-    for place, source in enumerate(sources):
-        images[place] = changes[place % len(changes)](source[None])[0] if change else source
-    return images
-
-
-def _copies(compared: Compared, cases: tuple[Case, ...], rng: np.random.Generator) -> Images:
-    return _with_training_images(compared, rng, change=True)
-
-
-def _files(compared: Compared, cases: tuple[Case, ...], rng: np.random.Generator) -> Images:
-    return _with_training_images(compared, rng, change=False)
-
-
-def _blurred(compared: Compared, cases: tuple[Case, ...], rng: np.random.Generator) -> Images:
-    return planted.blur(compared.synthetic)
-
-
-def _no_large_lesions(compared: Compared, cases: tuple[Case, ...], rng: np.random.Generator) -> Images:
-    diameters = np.array([float(case.attributes["diameter_mm"]) for case in cases])
-    return compared.synthetic[diameters <= np.quantile(diameters, 2 / 3)]
-
-
-def _jpeg(compared: Compared, cases: tuple[Case, ...], rng: np.random.Generator) -> Images:
-    return planted.jpeg(compared.synthetic, 90)
-
-
-FIDELITY = (
-    "fidelity.kid",
-    "fidelity.c2st_features",
-    "fidelity.c2st_pixels",
-    "fidelity.c2st_native",
-    "fidelity.precision",
-    "fidelity.density",
-)
-VARIETY = (
-    "diversity.pair_distance",
-    "diversity.near_pairs",
-    "diversity.nearest",
-    "diversity.vendi",
-    "diversity.coverage",
-    "diversity.recall",
-    "fairness.lesion_size",
-)
-ROWS: Mapping[str, Row] = {
-    "others": Row("other patients’ real images", _as_they_are),
-    "copies": Row("with 5% altered copies of training images", _copies, ("copies.flag_rate",)),
-    "files": Row("with 5% training images as they are", _files, ("copies.real_files",)),
-    "blurred": Row("blurred by 1 pixel", _blurred, FIDELITY),
-    "small": Row("the largest third of the lesions left out", _no_large_lesions, VARIETY),
-    "jpeg": Row("compressed as JPEG, quality 90", _jpeg, ("telltales.pixels",)),
-}
-
-
-def dealt(cohort: Cohort, images: NDArray[np.uint16], label: str, draw: int) -> tuple[Compared, tuple[Case, ...]]:
-    """Compared in which other patients stand for the synthetic set, and the cases of these."""
-    cases = [case for case in cohort.cases if case.label == label]
-    others = sorted({case.patient for case in cases if case.role is not Role.TRAIN})
-    shuffled = np.random.default_rng(draw).permutation(np.array(others))
-    first, second = len(shuffled) // 5, 3 * len(shuffled) // 5
-    part = {Role.CALIBRATE: set(shuffled[:first]), Role.TEST: set(shuffled[first:second])}
-    passed_off = set(shuffled[second:])
-
-    def of(role: Role) -> Reals:
-        chosen = tuple(
-            replace(case, role=role)
-            for case in cases
-            if (case.role is Role.TRAIN if role is Role.TRAIN else case.patient in part[role])
-        )
-        return Reals(chosen, to_signed(np.array(images[[case.index for case in chosen]])))
-
-    made = tuple(case for case in cases if case.patient in passed_off)
-    compared = Compared(
-        files=tuple(f"{place:06d}" for place in range(len(made))),
-        synthetic=to_signed(np.array(images[[case.index for case in made]])),
-        labels=(label,),
-        view=cohort.facts.view,
-        unlabelled=False,
-        train=of(Role.TRAIN),
-        calibrate=of(Role.CALIBRATE),
-        test=of(Role.TEST),
-        inputs={},
-    )
-    return compared, made
-
-
-def audit(study: Path, work: Path, kind: str, draw: int) -> dict[str, Any]:
-    """One audit, or its kept result."""
-    kept = work / f"{kind}-{draw}.json"
-    if kept.is_file():
-        return dict(read_json(kept))
-    torch.set_num_threads(1)
-    cohort = load_cohort(study / "cohort")
-    if kind == "dcgan":
-        compared = gather(study / "cohort", study / "synthetic" / "main", study / "gan" / "main" / "scores.csv")
-    else:
-        images = cohort.images.planes
-        compared, cases = dealt(cohort, images, str(cohort.facts.positive), draw)
-        spoilt = ROWS[kind].spoil(compared, cases, np.random.default_rng([draw, 1]))
+    def ask(self, kind: str, draw: int, parts: Iterable[str]) -> None:
+        """Asks what is not known yet and keeps the answers, part by part."""
+        path = self.work / self.name / f"{kind}-{draw}.json"
+        known: dict[str, Any] = dict(read_json(path)) if path.is_file() else {"set": kind, "draw": draw, "parts": {}}
+        missing = [part for part in parts if part not in known["parts"]]
+        if not missing:
+            return
+        compared, cases = dealt(self.cohort, self.cohort.images.planes, str(self.cohort.facts.positive), draw)
+        place = list(ROWS).index(kind)
+        made = Draw(compared, cases, np.random.default_rng([draw, place]), self.work / self.name / f"{kind}-{draw}.npy")
+        spoilt = ROWS[kind].spoil(made)
         compared = replace(compared, synthetic=spoilt, files=compared.files[: len(spoilt)])
-    start = time.monotonic()
-    findings = measure(compared, EvidenceSettings(), draw, cache=work / "encoders")
-    result = {
-        "set": kind,
-        "draw": draw,
-        "seconds": round(time.monotonic() - start, 1),
-        "synthetic": len(compared.synthetic),
-        "claims": [_short(finding) for finding in findings],
-    }
-    write_json(kept, result)
-    return result
+        judges = () if set(missing) <= set(BY_IMAGES) else self.encoders.judges
+        context = open_context(compared, Encoders(judges, self.encoders.embed), EvidenceSettings(), draw)
+        for part in missing:
+            start, group = time.process_time(), GROUPS[part]
+            claims = [_short(finding) for finding in group.answer(context, silent)]
+            known["parts"][part] = {"seconds": round(time.process_time() - start, 1), "claims": claims}
+            write_json(path, known | {"cohort": self.name, "synthetic": len(spoilt)})
 
 
 def _short(finding: Finding) -> dict[str, Any]:
@@ -207,60 +109,81 @@ def _short(finding: Finding) -> dict[str, Any]:
     return {key: row[key] for key in keys} | {"why": claim.why if claim.verdict is Verdict.NOT_ASSESSABLE else ""}
 
 
-def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """For each kind of set: draws, draws in which it reads as it should, and whether that is enough."""
-    found = {}
+def parts(kind: str, dear: bool) -> list[str]:
+    """What a set is asked, the dear part or the others."""
+    asked = ROWS[kind].parts or tuple(GROUPS)
+    return [part for part in asked if (part == DEAR) is dear]
+
+
+def results(work: Path, benches: Iterable[str]) -> list[dict[str, Any]]:
+    """Everything that is known."""
+    return [dict(read_json(path)) for name in benches for path in sorted((work / name).glob("*.json"))]
+
+
+def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """For each kind of set: draws that are done, those in which it reads as it should, and whether that is enough."""
+    rows = {}
     for kind, row in ROWS.items():
-        of = [result for result in results if result["set"] == kind]
-        good = 0
-        for result in of:
-            refuted = {claim["claim"] for claim in result["claims"] if claim["verdict"] == Verdict.REFUTED}
-            good += bool(refuted & set(row.must)) if row.must else not refuted
-        needed = FOUND if row.must else PASSED
-        found[kind] = {
+        needed = set(row.parts or parts(kind, dear=False))
+        of = [result for result in found if result["set"] == kind and needed <= set(result["parts"])]
+        good = sum(bool(refuted(result) & set(row.must)) if row.must else not refuted(result) for result in of)
+        span = clopper_pearson(float(good), len(of), 0.95) if of else None
+        rows[kind] = {
             "title": row.title,
             "must": list(row.must),
             "draws": len(of),
             "as_it_should_be": good,
-            "needed": needed,
-            "verdict": bool(of) and good >= needed * len(of),
+            "interval": [round(span.low, 3), round(span.high, 3)] if span else None,
+            "verdict": bool(of) and good >= (FOUND if row.must else PASSED) * len(of),
         }
-    return found
+    return rows
 
 
-def main() -> None:
-    """Runs the audits that are missing and writes the page."""
-    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
-    parser.add_argument("--study", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--draws", type=int, default=20, help="of the set in which nothing is planted")
-    parser.add_argument("--faulty", type=int, default=5, help="draws of each set with a planted fault")
-    parser.add_argument("--jobs", type=int, default=2)
-    options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    # the learned encoder first: every draw uses the same training patients, and it is kept
-    results = [audit(options.study, options.work, "dcgan", 0)]
-    jobs = [(kind, draw) for draw in range(options.faulty) for kind in ROWS]
-    jobs += [("others", draw) for draw in range(options.faulty, options.draws)]
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with ProcessPoolExecutor(options.jobs) as pool:
-        waiting = [pool.submit(audit, options.study, options.work, kind, draw) for kind, draw in jobs]
-        for done, future in enumerate(waiting, start=1):
-            results.append(future.result())
-            last = results[-1]
-            print(f"{done} of {len(jobs)}: {last['set']} {last['draw']}, {last['seconds']} s", flush=True)
+def refuted(result: dict[str, Any]) -> set[str]:
+    """Names of claims."""
+    claims = (claim for part in result["parts"].values() for claim in part["claims"])
+    return {claim["claim"] for claim in claims if claim["verdict"] == Verdict.REFUTED}
+
+
+def write(options: argparse.Namespace) -> None:
+    """The file and its page, from all that is known."""
+    names = [study.partition("=")[0] for study in options.study]
+    found = results(options.work, names)
+    shown = " ".join(f"--study {name}=STUDY" for name in names)
     content = {
-        # the folders are the user's own, and no part of the result
         "rule_version": RULE_VERSION,
-        "command": f"python benchmarks/audit.py --study STUDY --work FOLDER --out docs/results/{options.out.name} "
-        f"--draws {options.draws} --faulty {options.faulty} --jobs {options.jobs}",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {options.jobs} audits at once, no GPU",
-        "rows": summary(results),
-        "audits": results,
+        "command": f"python benchmarks/audit.py {shown} --work FOLDER --out docs/results/{options.out.name} "
+        f"--draws {options.draws} --pixel-draws {options.pixel_draws}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread, no GPU",
+        "cohorts": {name: summary([result for result in found if result["cohort"] == name]) for name in names},
+        "audits": found,
     }
     write_json(options.out, content)
     write_page(content, options.out.with_suffix(".md"))
+
+
+def main() -> None:
+    """Asks what is not known yet, one draw of everything at a time."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--study", action="append", required=True, help="name=folder of an ingested study")
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--pixel-draws", type=int, default=3, help="of the classifiers of pixels")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="of processor time, then no more is begun")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    named = [study.partition("=") for study in options.study]
+    benches = [Bench.of(name, Path(folder), options.work) for name, _, folder in named]
+    for draw in range(options.draws):
+        for dear in (False, True) if draw < options.pixel_draws else (False,):
+            for bench in benches:
+                for kind in ROWS:
+                    if time.process_time() < 60 * options.minutes:
+                        bench.ask(kind, draw, parts(kind, dear))
+        write(options)
+        print(f"draw {draw}: {time.process_time() / 60:.0f} processor minutes so far", flush=True)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,9 @@ def verify(
 ) -> None:
     """Verifies a release, without a study: files, signature, DICOM marks, and images drawn again."""
     from scansynth.errors import ReleaseError
+    from scansynth.release.manifest import read_manifest
+
+    read_manifest(folder)  # what is no release is refused before anything slow is loaded
     from scansynth.release.verify import verify as check
 
     with console.bar("verifying") as progress:
@@ -95,9 +98,15 @@ def whose(
     ],
 ) -> None:
     """Says whether an image is one that was released: by its UID, by its pixels, or by likeness."""
+    from scansynth.errors import ReleaseError
+    from scansynth.study import is_study, open_study
+
+    if not file.is_file():
+        raise ReleaseError(f"{file} is not a file; give the image that you want to know about")
+    if not folder.is_dir():
+        raise ReleaseError(f"{folder} is not a folder; give a study that made a release, or a release")
     from scansynth.release.register import registers_of
     from scansynth.release.register import whose as look_up
-    from scansynth.study import is_study, open_study
 
     known = look_up(file, registers_of(open_study(folder)) if is_study(folder) else (folder,))
     if known is None:
