@@ -1,7 +1,7 @@
 """Ingest side by side with MONAI's reader: files per second, and memory at N and 4 N files.
 
     python benchmarks/ingest.py [--dicom FOLDER] [--files N] [--size PX] [--repeats R] [--jpeg-ls]
-    python benchmarks/ingest.py --scale N [N ...]: ours alone, over so many phantom files of 64 pixels
+    python benchmarks/ingest.py --scale N [N ...] [--ray]: ours alone, over so many phantom files of 64 pixels
 
 All sides get the same files in one run, by turns, each in a process of its own, and end with the same kind of
 `images.npy`. MONAI's side is `LoadImaged` with `PydicomReader` and the same transforms: once in one process, as the
@@ -9,14 +9,17 @@ shortest program does it, and once in the workers of a `DataLoader`, one for eac
 Ours has one decoding process for each core, and does more with each file: it reads every header in a confined process
 first, decodes in another, hashes the file, groups series and patients, and writes the tables. The ratio by processor
 time leaves out how many processes a side has. Where Tesseract is installed there is a fourth side: ours with the search
-for text in the pixels, which MONAI does not do.
+for text in the pixels, which MONAI does not do. With `--ray` each number of files is also ingested on two workers of a
+Ray that is started here (its processor time is not counted), and the two cohorts are compared byte for byte.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import hashlib
 import importlib
+import io
 import json
 import os
 import platform
@@ -70,7 +73,7 @@ def ours(folder: Path, work: Path, size: int) -> Callable[[], int]:
     return ours_text(folder, work, size)
 
 
-def ours_text(folder: Path, work: Path, size: int) -> Callable[[], int]:
+def ours_text(folder: Path, work: Path, size: int, **engine: object) -> Callable[[], int]:
     """Our ingest of `folder` as it is, ready to run; it returns the images kept."""
     from scansynth.config import StudyConfig  # noqa: PLC0415
     from scansynth.data.ingest import ingest  # noqa: PLC0415 - each child imports only its side
@@ -78,7 +81,8 @@ def ours_text(folder: Path, work: Path, size: int) -> Callable[[], int]:
     from scansynth.study import Study  # noqa: PLC0415
 
     importlib.import_module("monai.transforms")  # ready to run: else it comes with the first image that is resized
-    config = StudyConfig.model_validate({"cohort": {"dicom": str(folder), "unlabelled": True, "size": size}})
+    cohort = {"dicom": str(folder), "unlabelled": True, "size": size}
+    config = StudyConfig.model_validate({"cohort": cohort, "engine": engine})
     study = Study(work / "study", config)
 
     def tell(done: int, total: int, _note: str = "") -> None:
@@ -86,6 +90,22 @@ def ours_text(folder: Path, work: Path, size: int) -> Callable[[], int]:
             _decoders.extend(children_peaks())
 
     return lambda: ingest(study, InstitutionKey(b"benchmark key" * 3), tell).cases
+
+
+def ours_ray(folder: Path, work: Path, size: int) -> Callable[[], int]:
+    """The same on two workers of Ray."""
+    return ours_text(folder, work, size, address="local", workers=2)
+
+
+def cohort_digest(work: Path) -> str:
+    """SHA-256 of the cohort's images and table; empty for a side that makes none."""
+    files = [work / "study" / "cohort" / name for name in ("images.npy", "cases.csv")]
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") if path.exists() else io.BytesIO() as stream:
+            while part := stream.read(1 << 20):
+                digest.update(part)
+    return digest.hexdigest() if files[0].exists() else ""
 
 
 _decoders: list[float] = []
@@ -167,11 +187,12 @@ TITLES = {
 def child(side: str, folder: Path, size: int) -> None:
     """Runs one side and prints its figures as JSON."""
     with tempfile.TemporaryDirectory() as work:
-        run = SIDES[side](folder, Path(work), size)
+        run = {**SIDES, "ours_ray": ours_ray}[side](folder, Path(work), size)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEBI
         started, worked = time.perf_counter(), cpu_seconds()
         kept = run()
         seconds, worked = time.perf_counter() - started, cpu_seconds() - worked
+        cohort = cohort_digest(Path(work))
     figures = {
         "kept": kept,
         "seconds": seconds,
@@ -179,6 +200,7 @@ def child(side: str, folder: Path, size: int) -> None:
         "imports_mib": before,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEBI,
         "decoder_mib": max(_decoders, default=0.0),
+        "cohort": cohort,
     }
     print(json.dumps(figures))
 
@@ -195,11 +217,11 @@ def cpu_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in usage)
 
 
-def measure(side: str, folder: Path, size: int) -> dict[str, float]:
+def measure(side: str, folder: Path, size: int) -> dict[str, Any]:
     """One run in a fresh process."""
     command = [sys.executable, __file__, "--child", side, "--dicom", str(folder), "--size", str(size)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    values: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    values: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return values
 
 
@@ -218,7 +240,7 @@ def compare(source: Path, count: int, size: int, repeats: int) -> dict[str, Any]
     with tempfile.TemporaryDirectory() as place:
         few, many = Path(place) / "n", Path(place) / "4n"
         n, four_n = link_files(source, few, count), link_files(source, many, 4 * count)
-        runs: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
+        runs: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
         for _ in range(repeats):
             for side in SIDES:
                 runs[side].append(measure(side, few, size))
@@ -289,8 +311,8 @@ def write_many(folder: Path, count: int) -> None:
             (place / f"{part}.dcm").write_bytes(data)
 
 
-def scale(counts: list[int], size: int) -> dict[str, Any]:
-    """Ours over more and more files: cost a file, and memory."""
+def scale(counts: list[int], size: int, on_ray: bool) -> dict[str, Any]:
+    """Ours over more and more files: cost a file, and memory; on Ray, too, where that is wanted."""
     rows = []
     for count in counts:
         with tempfile.TemporaryDirectory() as place:
@@ -298,6 +320,7 @@ def scale(counts: list[int], size: int) -> dict[str, Any]:
             program += f"from pathlib import Path; ingest.write_many(Path({place!r}), {count})"
             subprocess.run([sys.executable, "-c", program], check=True)
             run = measure("ours_text" if "ours_text" in SIDES else "ours", Path(place) / "scans", size)
+            ray = measure("ours_ray", Path(place) / "scans", size) if on_ray else None
         rows.append(
             {
                 "files": count,
@@ -310,6 +333,8 @@ def scale(counts: list[int], size: int) -> dict[str, Any]:
                 "decoder_mib": run["decoder_mib"],
             }
         )
+        if ray is not None:
+            rows[-1] |= {"ray_ms_a_file": 1000 * ray["seconds"] / count, "ray_same": ray["cohort"] == run["cohort"]}
         print(json.dumps(rows[-1]), flush=True)
     return {
         "size": size,
@@ -362,13 +387,14 @@ def main() -> None:
     parser.add_argument("--jpeg-ls", action="store_true", help="compress the phantom's files first")
     parser.add_argument("--out", type=Path, help="also write the figures there, as JSON")
     parser.add_argument("--scale", type=int, nargs="+", help="ours alone, over so many files of 64 pixels each time")
-    parser.add_argument("--child", choices=sorted(SIDES), help=argparse.SUPPRESS)
+    parser.add_argument("--ray", action="store_true", help="with --scale: also on two workers of Ray")
+    parser.add_argument("--child", choices=sorted({*SIDES, "ours_ray"}), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         child(options.child, options.dicom.resolve(), options.size)
         return
     if options.scale:
-        text = json.dumps(scale(options.scale, 64), indent=2) + "\n"
+        text = json.dumps(scale(options.scale, 64, options.ray), indent=2) + "\n"
         if options.out:
             options.out.write_text(text, encoding="utf-8")
         return
