@@ -103,7 +103,9 @@ def since(same: dict[str, Any]) -> str:
         "",
         'No image changed its role, and the same images belong to one patient. The three with "burned-in text" were '
         "looked at: they hold none; a table, a scapula and vessels were read as four letters. That is 3 of 5,483; "
-        '`cohort.burned_in = "keep"` takes such images after a person has looked.',
+        '`cohort.burned_in = "keep"` takes such images after a person has looked. Spots are read many to a page, in an '
+        "order that hangs on the key, and the program's reading of a spot hangs on the page: with the other key of the "
+        "table at the top one of the slices was kept.",
     ]
     return "\n".join(lines) + "\n"
 

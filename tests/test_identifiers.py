@@ -249,40 +249,18 @@ def test_other_commands_do_not_say_a_word_either(
     assert traces_below(tmp_path / "out") == {}
 
 
-FURTHER = """
-[reader]
-readers = 2
-images = 16
-repeats = 0.0
-practice = 0
-marks = "nodule"
-unaware = 8
-"""
-
-
-def test_no_planted_word_leaves_with_a_release_a_sweep_or_a_reader_study(chain: Chain) -> None:
+def test_no_planted_word_leaves_with_a_signed_release(chain: Chain) -> None:
     work = chain.place / "work"
     shutil.copytree(chain.study, work / "further")
     settings = work / "further" / "study.toml"
-    settings.write_text(settings.read_text().replace("TO FILL IN", "As a person wrote") + FURTHER)
+    settings.write_text(settings.read_text().replace("TO FILL IN", "As a person wrote"))
     signing, _ = write_keys(work, 1)
     why = ("--override", "a test of what is written", "--by", "a test")
-    probed = ("--override-name", "a test", "--override-reason", "a test of what is written")
-    said = b""
-    for command in (
-        ("release", "further", "--out", "release", "--png", "--sign", signing.name, *why),
-        ("reader", "create", "further", *probed),
-        ("sweep", "further", "--set", "loss.real_target=0.8,0.9"),
-        ("verify", "release"),
-    ):
-        done = run(chain.place, work, *command)
-        assert done.returncode == 0 or command[0] == "verify", (command, done.stderr.decode()[-3000:])
-        said += done.stdout + done.stderr
-    assert traces(said) == set()
-    names = {path.name for path in (work / "release").rglob("*")}
-    assert {"model.sig", "ro-crate-metadata.json"} <= names
-    assert list((work / "further" / "sweeps").rglob("*"))
-    assert list((work / "further" / "reader").rglob("*"))
+    done = run(chain.place, work, "release", "further", "--out", "release", "--png", "--sign", signing.name, *why)
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    assert traces(done.stdout + done.stderr) == set()
+    names = {path.name for path in (work / "release").iterdir()}
+    assert {"model.sig", "ro-crate-metadata.json", "register.json", "croissant.json", "report", "dicom"} <= names
     assert traces_below(work / "release") == {}
     assert traces_below(work / "further", but=frozenset({"private", "study.toml"})) == {}
 
