@@ -114,7 +114,7 @@ class GeneratorSettings(Settings):
     """What `train` does."""
 
     run: str = Field("main", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$", description="Name of the run: gan/<run>/.")
-    recipe: str = Field("dcgan", description="A recipe of scansynth, or a path to a recipe's TOML file.")
+    recipe: str = Field("compact", description="A recipe of scansynth, or a path to a recipe's TOML file.")
     classes: tuple[str, ...] = Field((), description="Labels the generator sees; empty: the positive label.")
     conditions: tuple[str, ...] = Field((), description="To ask for later: diameter, place, columns of labels.csv.")
     masks: bool = Field(False, description="Make the lesion's mask with each image, in recipes that can: compact.")

@@ -187,7 +187,7 @@ def one_round(
 ) -> tuple[TrainingState, Tensor, Tensor]:
     """The state after the round of that number, the discriminator's gradients in it, and its figures."""
     loss = {"penalty": penalty, "penalty_every": every}
-    recipe: Recipe = load_recipe("demo", {"network": {"noise": 8, "width": 4}, "loss": loss})
+    recipe: Recipe = load_recipe("dcgan", {"network": {"noise": 8, "width": 4}, "loss": loss})
     family = family_of(recipe)
     device = Device("cpu", "test", precision, True)
     state = new_state(recipe, FORM, 0, device)

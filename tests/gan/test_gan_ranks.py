@@ -168,6 +168,8 @@ size = {SIDE}
 key = "key"
 [tracking]
 tensorboard = false
+[generator]
+recipe = "dcgan"
 [generator.overrides.network]
 noise = 8
 width = 4

@@ -54,7 +54,7 @@ def test_what_is_on_already_is_passed_over(on: dict[str, bool], expected: list[C
     assert walk(recipe(**on)) == expected
 
 
-@pytest.mark.parametrize("name", ["dcgan", "demo"])
+@pytest.mark.parametrize("name", ["compact", "dcgan", "demo"])
 def test_recipes_that_come_along_can_be_changed_as_often_as_they_allow(name: str) -> None:
     found = complete(load_recipe(name))
     assert walk(found) == [PENALTY, RATE, PENALTY]

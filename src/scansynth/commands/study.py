@@ -40,7 +40,7 @@ def init(
     labels_template: Annotated[
         Path | None, typer.Option(help="Only write a labels.csv to fill in: every file, with what its header says.")
     ] = None,
-    recipe: Annotated[str, typer.Option(help="A recipe, or a path to a recipe's TOML file.")] = "dcgan",
+    recipe: Annotated[str, typer.Option(help="A recipe, or a path to a recipe's TOML file.")] = "compact",
     split_from: Annotated[Path | None, typer.Option(help="Study from which patients keep their roles.")] = None,
     unlabelled: Annotated[bool, typer.Option("--unlabelled", help="There are no labels.")] = False,
     view: Annotated[

@@ -1,4 +1,4 @@
-"""Images as Haar bands, and back: the domain in which the family compact makes and judges images.
+"""Images as Haar bands: the domain in which the family compact judges images, and the scale in which it makes them.
 
 One level turns each 2 x 2 block of pixels into four numbers: its mean and its three differences (Haar 1910). The
 transform is orthonormal, so lengths are those of the pixels. A level more is the same again on all bands, as in a
@@ -62,18 +62,6 @@ def octave_sizes(levels: int) -> Tensor:
     return torch.tensor(sizes)
 
 
-def join(bands: Tensor, levels: int) -> Tensor:
-    """The inverse of `split`: an orthonormal transform is undone by its transpose."""
-    for _ in range(levels):
-        mean, across, down, both = bands.chunk(4, 1)
-        pixels = [mean + across + down + both, mean - across + down - both]
-        pixels += [mean + across - down - both, mean - across - down + both]
-        count, channels, rows, columns = mean.shape
-        blocks = 0.5 * torch.stack(pixels, -1).view(count, channels, rows, columns, 2, 2)
-        bands = blocks.permute(0, 1, 2, 4, 3, 5).reshape(count, channels, 2 * rows, 2 * columns)
-    return bands
-
-
 def _blurred(masks: Tensor) -> Tensor:
     """Masks (n, 1, rows, columns), each pixel a mean of its 3 x 3 neighbours with weights 1, 2, 1 on either axis."""
     row = torch.tensor([0.25, 0.5, 0.25], dtype=masks.dtype, device=masks.device)
@@ -123,8 +111,9 @@ def clamp(values: Tensor) -> Tensor:
 class Bands(nn.Module):
     """Between images and their bands: what the generator makes, and what the discriminator reads.
 
-    The generator makes bands of one level, in units of their spread at each place about the mean image: where all
-    training images are black it begins black, and an edge begins where edges are.
+    The generator makes pixels, in units of their spread at each place about the mean image: where all training images
+    are black it begins black, and an edge begins where edges are. Made as bands of one level, images had a mesh of 2
+    pixels, since nothing holds the four parts of a block together (docs/results/compact.md).
 
     The discriminator reads bands of all levels, each divided by its spread. Every octave counts alike, and its bands
     share its weight: were every band to count alike, the many fine ones would drown the shape. What lies many spreads
@@ -138,12 +127,12 @@ class Bands(nn.Module):
         levels: Of the transform that the discriminator reads.
         grid: Rows and columns of its bands.
         count: Bands that it reads.
-        fine: Rows and columns of the bands that the generator makes.
+        fine: Rows and columns of what the generator makes: whole blocks.
         mean: Of each band that is read; 0 but for those of the grey.
         scale: Spread of each, where there is something to see.
         share: Weight of each, by its octave.
-        centre: The mean image, as bands of one level.
-        reach: Spread of these at each place.
+        centre: The mean image.
+        reach: Spread of the pixels at each place.
     """
 
     mean: Tensor
@@ -167,24 +156,18 @@ class Bands(nn.Module):
         weights = torch.ones(channels)
         weights[grey:] = _MASK_WEIGHT
         self.register_buffer("share", (share * weights.repeat(len(share) // channels))[:, None, None])
-        self.fine = (self.grid[0] * step // 2, self.grid[1] * step // 2)
-        self.register_buffer("centre", torch.zeros(4 * channels, *self.fine))
-        self.register_buffer("reach", torch.ones(4 * channels, *self.fine))
+        self.fine = (self.grid[0] * step, self.grid[1] * step)
+        self.register_buffer("centre", torch.zeros(channels, *self.fine))
+        self.register_buffer("reach", torch.ones(channels, *self.fine))
 
-    def split(self, images: Tensor, levels: int | None = None) -> Tensor:
-        """Images to their bands, not at scale; the last pixels are repeated until they fill a block.
+    def split(self, images: Tensor) -> Tensor:
+        """Images (n, channels, *shape) to their bands (n, count, *grid), not at scale."""
+        return split(self._filled(images), self.levels)
 
-        Args:
-            images: (n, channels, *shape).
-            levels: Of the transform; none: all.
-
-        Returns:
-            (n, count, *grid), or the same numbers as fewer bands of more places.
-        """
-        step = 1 << self.levels
-        missing = (0, self.grid[1] * step - self.shape[1], 0, self.grid[0] * step - self.shape[0])
-        whole = functional.pad(images, missing, mode="replicate") if any(missing) else images
-        return split(whole, self.levels if levels is None else levels)
+    def _filled(self, images: Tensor) -> Tensor:
+        """Images (n, channels, *fine): the last pixels are repeated until they fill a block."""
+        missing = (0, self.fine[1] - self.shape[1], 0, self.fine[0] - self.shape[0])
+        return functional.pad(images, missing, mode="replicate") if any(missing) else images
 
     def read(self, images: Tensor) -> Tensor:
         """Images (n, channels, *shape) to what the discriminator reads, (n, count, *grid)."""
@@ -197,20 +180,20 @@ class Bands(nn.Module):
             return images
         return torch.cat([images[:, : self._grey], _blurred(images[:, self._grey :])], 1)
 
-    def write(self, bands: Tensor) -> Tensor:
-        """What the generator makes, (n, 4 channels, *fine), to images (n, channels, *shape) in [-1, 1]."""
-        images = join(bands.float() * self.reach + self.centre, 1)
+    def write(self, pixels: Tensor) -> Tensor:
+        """What the generator makes, (n, channels, *fine), to images (n, channels, *shape) in [-1, 1]."""
+        images = pixels.float() * self.reach + self.centre
         return clamp(images[:, :, : self.shape[0], : self.shape[1]])
 
     @torch.no_grad()
     def fit(self, images: list[Tensor], patients: int) -> None:
-        """Takes mean and spread of the bands from images of so many patients in [-1, 1], given in parts."""
+        """Takes mean and spread of bands and pixels from images of so many patients in [-1, 1], given in parts."""
         first = torch.arange(self.count) < self.channels  # the means of the channels
         total, square = (torch.zeros(self.centre.shape, dtype=torch.float64) for _ in range(2))
         plain, strong, seen = (torch.zeros(self.count, dtype=torch.float64) for _ in range(3))
         images_seen = 0
         for part in images:
-            fine, bands = self.split(part, 1).double(), self.split(self._seen(part)).double()
+            fine, bands = self._filled(part).double(), self.split(self._seen(part)).double()
             total += fine.sum(0)
             square += fine.square().sum(0)
             details = bands[:, ~first].reshape(len(bands), -1, self.channels, *self.grid)

@@ -48,7 +48,7 @@ class Wishes:
 
     dicom: Path
     labels: Path | None
-    recipe: str = "dcgan"
+    recipe: str = "compact"
     split_from: Path | None = None
     view: str = "any"
     size: int | None = None

@@ -1,11 +1,12 @@
 """compact: a small GAN for about a thousand images, which learns in an hour without a GPU.
 
-Both networks work on Haar bands of like weight (`haar.Bands`), at sides of about 20 whatever the image's: a doubled
-side is one level more, and the square root of 2 times as many channels. Convolutions are 3 x 3 and shared by the
-batch; the style scales what goes in, as in Karras et al. 2020 (arXiv 1912.04958), section 2.2, and batch norm sets the
-strength of what comes out. The coarsest map is a dense projection of the noise, and the two finest layers get channels
-of fresh noise. The discriminator answers for the whole image and for its places. What it is trained with stands in
-`relativistic`.
+The generator enlarges maps step by step up to the pixels. Its convolutions are 3 x 3 and shared by the batch; the style
+scales what goes in, as in Karras et al. 2020 (arXiv 1912.04958), section 2.2, and batch norm sets the strength of what
+comes out. The coarsest map is a dense projection of the noise, and the two finest layers get channels of fresh noise.
+
+The discriminator reads Haar bands of like weight (`haar.Bands`), at sides of about 20 whatever the image's: a doubled
+side is one level more, and the square root of 2 times as many channels. It answers for the whole image and for its
+places. What both are trained with stands in `relativistic`.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class NetworkSettings(Settings):
 
 
 class Compact(Family):
-    """Small networks in the Haar domain."""
+    """Small networks: a generator of pixels, and a discriminator of Haar bands."""
 
     changes: ClassVar[frozenset[Change]] = frozenset({Change.PENALTY, Change.RATE})
     can_mask: ClassVar[bool] = True
@@ -151,7 +152,7 @@ def channels_of(maps: int, levels: int, settings: NetworkSettings) -> list[int]:
     """Channels of the feature maps, from the coarsest.
 
     A Haar level more makes the finest map the square root of 2 times as wide, in steps of 16 where there are so many,
-    and the networks about twice as dear: there are four times as many pixels.
+    and the networks two to three times as dear: there are four times as many pixels.
     """
     finest = _whole(settings.width * 2.0 ** ((levels - 1) / 2.0), settings)
     return [max(finest, min(settings.most, finest << level)) for level in reversed(range(maps))]
@@ -175,7 +176,7 @@ class Generator(nn.Module):
         super().__init__()
         self.bands, self._settings = bands, settings
         self._maps, widths = maps_of(bands.grid), channels_of(len(maps_of(bands.grid)), bands.levels, settings)
-        while self._maps[-1] != bands.fine:  # up to bands of 2 x 2 pixels, thinner each time
+        while self._maps[-1] != bands.fine:  # up to pixels, thinner each time
             self._maps.append((2 * self._maps[-1][0], 2 * self._maps[-1][1]))
             widths.append(_whole(widths[-1] / 2.0, settings))
         self._first = (widths[0], *self._maps[0])
@@ -286,6 +287,8 @@ class Discriminator(nn.Module):
         for number, layer in enumerate(self.layers):
             if number == len(self.layers) - 1:
                 spread = self._spread(x, parts)
+            if number and number % 2 == 0:
+                x = _even(x)
             x = functional.leaky_relu(layer(x), SLOPE)
             if number == 3:
                 places = self.places(x).flatten(2)
@@ -319,8 +322,15 @@ def _zero_bias(layer: nn.Conv2d | nn.Linear) -> None:
         nn.init.zeros_(layer.bias)
 
 
+def _even(x: Tensor) -> Tensor:
+    """Maps with even sides: a last row or column of zeros where one is odd, so that half a side is rounded up."""
+    odd = (0, x.shape[3] % 2, 0, x.shape[2] % 2)
+    return functional.pad(x, odd) if any(odd) else x
+
+
 def _convolution(before: int, after: int, stride: int = 1) -> nn.Conv2d:
-    layer = nn.Conv2d(before, after, 3, stride, 1)
+    # 4 x 4 where maps are halved: else every second place counts twice (Odena et al. 2016, doi 10.23915/distill.00003)
+    layer = nn.Conv2d(before, after, 3 if stride == 1 else 4, stride, 1)
     nn.init.kaiming_normal_(layer.weight, SLOPE)
     _zero_bias(layer)
     return layer
