@@ -65,7 +65,7 @@ class ForkServer:
         request = {"child": number, "memory": memory_bytes, "seconds": seconds, "folder": str(Path.cwd())}
         with self._asking, contextlib.suppress(OSError):
             self._control.send_bytes(json.dumps(request).encode())
-            reduction.send_handle(self._control, served.fileno(), self._process.pid)  # type: ignore[arg-type]
+            reduction.send_handle(self._control, served.fileno(), self._process.pid)
         return number
 
     def end(self, number: int) -> None:
