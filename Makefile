@@ -46,7 +46,7 @@ bench: $(READY)  ## The figures of docs/results that need no GPU and no real sca
 	$(RUN)/python benchmarks/train_throughput.py --seconds 30 --repeats 3 --out docs/results/train_throughput.json
 	$(RUN)/python benchmarks/train_throughput.py --batch 64 --seconds 120 --repeats 1 --sides ours --out docs/results/train_batch64.json
 	$(RUN)/python benchmarks/train_throughput.py --size 64 --width 32 --seconds 20 --repeats 3 --sides ours compiled --out docs/results/train_compiled.json
-	$(RUN)/python benchmarks/ingest.py --out docs/results/ingest.json
+	$(RUN)/python benchmarks/ingest.py --files 800 --out docs/results/ingest.json
 	$(RUN)/python benchmarks/ingest.py --scale 1000 3000 10000 --out docs/results/ingest_scale.json
 	$(RUN)/python benchmarks/write_dicom.py --out docs/results/write_dicom.json
 	$(RUN)/python benchmarks/phantom_difficulty.py --seeds 3 --jobs 3 --test-patients 100 --out docs/results/phantom_difficulty.json
