@@ -104,7 +104,8 @@ def new_study(folder: Path) -> Study:
     cohort(folder / "cohort")
     settings = CohortSettings(dicom="/nowhere", labels="/nowhere/labels.csv", positive="nodule", size=SIDE)
     overrides = {name: dict(table) for name, table in RECIPE.items()}
-    generator = GeneratorSettings(overrides={**overrides, "schedule": {**overrides["schedule"], "epochs": 1}})
+    schedule = {**overrides["schedule"], "epochs": 1}
+    generator = GeneratorSettings(recipe="dcgan", overrides={**overrides, "schedule": schedule})
     tracking = TrackingSettings(tensorboard=False)
     return Study(folder, StudyConfig(seed=3, cohort=settings, generator=generator, tracking=tracking))
 
