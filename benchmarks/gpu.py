@@ -44,17 +44,14 @@ import torch
 from copies_speed import scans
 from gpu_page import write_page
 from ranks import smooth_images
-from train_throughput import Enough, Stopwatch, count_round, memory_now, profile_rounds, roofline, shares
+from train_throughput import Enough, Stopwatch, count_round, job_of, memory_now, profile_rounds, roofline, shares
 
 from scansynth.audit.questions.likeness import open_likenesses
-from scansynth.config import TrackingSettings
 from scansynth.console import silent
 from scansynth.data.augment import plan_augmentation
 from scansynth.data.permission import permission
-from scansynth.data.tensors import to_signed
 from scansynth.files import read_json, write_json
 from scansynth.gan import training_loop
-from scansynth.gan.collapse import RealImages
 from scansynth.gan.models.families import complete, family_of
 from scansynth.gan.models.family import Form
 from scansynth.gan.sampling import Latent, images_of
@@ -82,30 +79,13 @@ def recipe_of(name: str, options: Options) -> Recipe:
     return complete(load_recipe(name, asked))
 
 
-def job_of(folder: Path, recipe: Recipe, options: Options, total: int = 0) -> TrainingJob:
+def made_up_job(folder: Path, recipe: Recipe, options: Options, total: int = 0) -> TrainingJob:
     """A training on made-up images; `total` is where it ends, rounded down to whole passes."""
     images = smooth_images(options.images, options.size)
     if total:
         epochs = max(1, total // (options.images // options.batch * options.batch))
         recipe = recipe.model_copy(update={"schedule": recipe.schedule.model_copy(update={"epochs": epochs})})
-    signed = to_signed(images)
-    return TrainingJob(
-        folder=folder,
-        images=images,
-        labels=np.zeros(len(images), np.int64),
-        patients=len(images),
-        form=Form((options.size, options.size), 1, 1),
-        watched=RealImages(signed, signed, tuple(map(str, range(len(images)))), "itself"),
-        chosen_on=None,
-        recipe=recipe,
-        plan=plan_augmentation(recipe.augmentation, permission("MR", "chest")),
-        seed=0,
-        inputs="0" * 64,
-        tracking=TrackingSettings(),
-        wandb_mode="offline",
-        checkpoint_minutes=1e6,
-        keep=2,
-    )
+    return job_of(folder, images, recipe)
 
 
 @contextlib.contextmanager
@@ -130,7 +110,7 @@ def rate_of(recipe: Recipe, options: Options) -> dict[str, Any]:
     """Images/s of the loop once it is warm, and the most memory."""
     watch = Stopwatch(options.batch, options.seconds)
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
-        train(job_of(Path(folder), recipe, options), pick_device(), lambda *_: watch.round_done(), print)
+        train(made_up_job(Path(folder), recipe, options), pick_device(), lambda *_: watch.round_done(), print)
     return {"images_per_second": round(watch.rate, 1), "memory_mib": round(max([memory_now(), *watch.memory]))}
 
 
@@ -151,7 +131,7 @@ def published(options: Options) -> dict[str, Any]:
     rates = {way: row.get("images_per_second", 0.0) for way, row in found.items()}
     way = max(rates, key=lambda name: float(rates[name]))
     with tempfile.TemporaryDirectory() as folder, compiled_networks(pick_device(), way == "compiled"):
-        job = job_of(Path(folder), recipe_of("dcgan", options), options, options.total)
+        job = made_up_job(Path(folder), recipe_of("dcgan", options), options, options.total)
         began = time.perf_counter()
         train(job, pick_device(), silent, print)
         seconds = time.perf_counter() - began
@@ -245,7 +225,7 @@ def digest(state: TrainingState) -> str:
 
 def trained(options: Options) -> dict[str, Any]:
     """One training in a folder, to `--pause` or to the end."""
-    job = job_of(options.folder, recipe_of("dcgan", options), options, options.resumed)
+    job = made_up_job(options.folder, recipe_of("dcgan", options), options, options.resumed)
     pause = job.total // 2 // job.batch * job.batch if options.pause else 0
     return {"digest": digest(train(replace(job, pause_at=pause), pick_device(), silent, print))}
 

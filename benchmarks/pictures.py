@@ -73,7 +73,7 @@ def screenshot(page_file: Path, target: Path, chromium: str) -> None:
 def through_training(run: Path) -> Image.Image:
     """A corner of the first, a middle and the last grid of the same noise, in a row."""
     grids = sorted((run / GRIDS).glob("*.png"))
-    chosen = [Image.open(grids[place]) for place in (0, (len(grids) - 1) // 3, len(grids) - 1)]
+    chosen = [Image.open(grids[place]) for place in (0, (len(grids) - 1) // 2, len(grids) - 1)]
     side, edge = CORNER, 12
     canvas = Image.new("L", (len(chosen) * (side + edge) - edge, side), 255)
     for column, grid in enumerate(chosen):

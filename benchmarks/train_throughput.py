@@ -135,27 +135,33 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
+def job_of(folder: Path, images: NDArray[np.uint16], recipe: Recipe) -> TrainingJob:
+    """A training of images (n, 1, side, side), which does nothing beside it: it is watched against its own images."""
+    signed = to_signed(images)
+    return TrainingJob(
+        folder=folder,
+        images=images,
+        labels=np.zeros(len(images), np.int64),
+        patients=len(images),
+        form=Form((images.shape[2], images.shape[3]), 1, 1),
+        watched=RealImages(signed, signed, tuple(map(str, range(len(images)))), "itself"),
+        chosen_on=None,
+        recipe=recipe,
+        plan=plan_augmentation(recipe.augmentation, permission("MR", "chest")),
+        seed=0,
+        inputs="0" * 64,
+        tracking=TrackingSettings(),
+        wandb_mode="offline",
+        checkpoint_minutes=1e6,
+        keep=2,
+    )
+
+
 def run_ours(files: list[Path], recipe: Recipe, size: int, device: Device, watch: Stopwatch) -> None:
     """Our loop, from the same files; they are decoded once, before it."""
     images = np.stack([to_stored(read_image(path, size)) for path in files])[:, None]
     with tempfile.TemporaryDirectory() as folder:
-        job = TrainingJob(
-            folder=Path(folder),
-            images=images,
-            labels=np.zeros(len(images), np.int64),
-            patients=len(images),
-            form=Form((size, size), 1, 1),
-            watched=RealImages(to_signed(images), to_signed(images), tuple(map(str, range(len(images)))), "itself"),
-            chosen_on=None,
-            recipe=recipe,
-            plan=plan_augmentation(recipe.augmentation, permission("MR", "chest")),
-            seed=0,
-            inputs="0" * 64,
-            tracking=TrackingSettings(),
-            wandb_mode="offline",
-            checkpoint_minutes=1e6,
-            keep=2,
-        )
+        job = job_of(Path(folder), images, recipe)
         train(job, device, lambda done, total, note="": watch.round_done(), print)
 
 

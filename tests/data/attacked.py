@@ -21,6 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from attacks import packaged_files, write_bombs, write_mutated
+from moments import in_forks
 
 from scansynth.files import read_csv, sha256_file
 from scansynth.phantom.cohort import write_phantom_cohort
@@ -30,53 +31,32 @@ MOST_KIB = 1 << 20
 """Memory that no process may reach: 1 GiB."""
 
 INGEST = """
-import json, os, resource, signal, sys
-from pathlib import Path
+import resource
 from scansynth.config import StudyConfig
 from scansynth.data import ingest as stage
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.forks import close_all
 from scansynth.study import Study
+from moments import Moments, serve
 
 scans, workers = sys.argv[1], int(sys.argv[2])
 stage._workers = lambda: workers
 
 
-def run(folder, at):
-    moments = 0
-
-    def moment(*_):
-        nonlocal moments
-        moments += 1
-        if moments == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def heard(event, given):
-        writes = event == "open" and isinstance(given[2], int) and given[2] & (os.O_WRONLY | os.O_RDWR)
-        if (writes or event in {"os.rename", "os.mkdir", "os.remove", "os.rmdir"}) and str(folder) in str(given[0]):
-            moment()
-
-    sys.addaudithook(heard)
+def work(folder, dies_at):
+    moments = Moments(folder, dies_at)
     values = {"dicom": scans, "unlabelled": True, "size": 32, "modality": "MR"}
     config = StudyConfig.model_validate({"cohort": values})
-    summary = stage.ingest(Study(folder, config), InstitutionKey(b"k" * 32), moment)
+    summary = stage.ingest(Study(folder, config), InstitutionKey(b"k" * 32), moments.passed)
     close_all()  # what has not ended does not count
     # of this fork and what it started: its parent's children would count what their parents took before them
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    print(json.dumps([summary.cases, moments, peak]), flush=True)
+    return summary.cases, moments.count, peak
 
 
-for line in sys.stdin:
-    folder, at = json.loads(line)
-    child = os.fork()
-    if not child:
-        run(Path(folder), at)
-        os._exit(0)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    print(json.dumps(["ended", code]), flush=True)
+serve(work)
 """
-"""Ingests, each in a fork of its own, that count their moments (a file opened for writing, renamed, removed; progress);
-asked for one, they die at it."""
+"""Ingests: images kept, moments, and memory of the largest process in KiB."""
 
 
 @dataclass(frozen=True)
@@ -104,20 +84,8 @@ def run_ingests(
     Raises:
         subprocess.TimeoutExpired: They hang.
     """
-    lines = "".join(json.dumps([str(folder), at]) + "\n" for folder, at in jobs)
-    done = subprocess.run(
-        [sys.executable, "-c", INGEST, str(scans), str(workers)],
-        input=lines, capture_output=True, text=True, errors="replace", timeout=seconds, check=False,
-    )  # fmt: skip
-    ended, told = [], []
-    for line in done.stdout.splitlines():
-        first, *rest = json.loads(line)
-        if first == "ended":
-            ended.append(Ended(*rest, *told))
-            told = []
-        else:
-            told = [first, *rest]
-    return ended, done.stderr
+    ended, said = in_forks(INGEST, (str(scans), str(workers)), jobs, seconds)
+    return [Ended(code, *(told or ())) for code, told in ended], said
 
 
 def outputs(study: Path) -> dict[str, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,6 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from moments import in_forks
 from orthanc import PASSWORD, USER, Orthanc, own_network, running_orthanc
 from scans import save_dicom
 
@@ -27,8 +27,7 @@ from scansynth.files import sha256_file
 WAYS = ("dicomweb", "get", "move")
 
 PULL = """
-import contextlib, json, os, signal, sys
-from pathlib import Path
+import contextlib, json
 from scansynth.dicom.archive.address import Login, Node, tls_context
 from scansynth.dicom.archive.dimse import DimseArchive
 from scansynth.dicom.archive.pull import pull
@@ -37,6 +36,7 @@ from scansynth.dicom.archive.retrieval import Retrieval
 from scansynth.dicom.archive.wanted import Wanted
 from scansynth.dicom.archive.web import WebArchive
 from scansynth.errors import ScansynthError
+from moments import Moments, serve
 
 way, archive, user, password = sys.argv[1], json.loads(sys.argv[2]), *sys.argv[3:]
 
@@ -50,44 +50,23 @@ def opened():
     return DimseArchive(remote, own, Retrieval(way), Pace(0))
 
 
-def run(folder, at):
-    moments = 0
-
-    def moment(*_):
-        nonlocal moments
-        moments += 1
-        if moments == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def heard(event, given):
-        writes = event == "open" and isinstance(given[2], int) and given[2] & (os.O_WRONLY | os.O_RDWR)
-        if (writes or event in {"os.rename", "os.mkdir", "os.remove", "os.rmdir"}) and str(folder) in str(given[0]):
-            moment()
+def work(folder, dies_at):
+    moments = Moments(folder, dies_at)
 
     @contextlib.contextmanager
     def bar(title):
-        yield moment
+        yield moments.passed
 
-    sys.addaudithook(heard)
-    with opened() as connection:
-        images = pull(connection, "the archive", Wanted(since="20000101"), folder, bar).images
-    print(json.dumps([images, moments]), flush=True)
+    try:
+        with opened() as connection:
+            return pull(connection, "the archive", Wanted(since="20000101"), folder, bar).images, moments.count
+    except ScansynthError as refusal:
+        return "refused", str(refusal)
 
 
-for line in sys.stdin:
-    folder, at = json.loads(line)
-    child = os.fork()
-    if not child:
-        try:
-            run(Path(folder), at)
-        except ScansynthError as refusal:
-            print(json.dumps(["refused", str(refusal)]), flush=True)
-        os._exit(0)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    print(json.dumps(["ended", code]), flush=True)
+serve(work)
 """
-"""Pulls, each in a fork of its own, that count their moments (a file opened for writing, renamed, removed; progress);
-asked for one, they die at it."""
+"""Pulls: images and moments, or that it was refused, and why."""
 
 
 def fill(archive: Orthanc, place: Path) -> None:
@@ -108,21 +87,8 @@ def run_pulls(archive: Orthanc, way: str, jobs: Sequence[tuple[Path, int]], seco
     Raises:
         subprocess.TimeoutExpired: They hang.
     """
-    lines = "".join(json.dumps([str(folder), at]) + "\n" for folder, at in jobs)
-    done = subprocess.run(
-        [sys.executable, "-c", PULL, way, json.dumps(asdict(archive)), USER, PASSWORD],
-        input=lines, capture_output=True, text=True, errors="replace", timeout=seconds, check=False,
-    )  # fmt: skip
-    ended: list[Any] = []
-    told: list[Any] = []
-    for line in done.stdout.splitlines():
-        first, rest = json.loads(line)
-        if first == "ended":
-            ended.append((rest, *told))
-            told = []
-        else:
-            told = [first, rest]
-    return ended, done.stderr
+    ended, said = in_forks(PULL, (way, json.dumps(asdict(archive)), USER, PASSWORD), jobs, seconds)
+    return [(code, *(told or ())) for code, told in ended], said
 
 
 def outputs(folder: Path) -> dict[str, str]:
