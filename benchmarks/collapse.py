@@ -53,11 +53,11 @@ from scansynth.gan.material import material_of
 from scansynth.gan.models.dcgan import Dcgan
 from scansynth.gan.models.families import complete
 from scansynth.gan.models.family import Batch, Form
-from scansynth.gan.reference import watched_images
-from scansynth.gan.response import recipe_after, with_change
 from scansynth.gan.start import new_state
 from scansynth.gan.state import TrainingState, restore, to_checkpoint
 from scansynth.gan.training_loop import TrainingJob, train
+from scansynth.gan.watching.reals import watched_images
+from scansynth.gan.watching.response import recipe_after, with_change
 from scansynth.learning import checkpoint
 from scansynth.learning.checkpoint import Checkpoint
 from scansynth.learning.device import pick_device

@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from scansynth.data.tensors import load_cohort, to_signed
 from scansynth.files import write_json
-from scansynth.gan.haar import coarser
+from scansynth.gan.layers.haar import coarser
 from scansynth.ledger import Role
 from scansynth.metrics.roc import auc
 

@@ -35,13 +35,13 @@ from scansynth.data import augment
 from scansynth.data.permission import permission
 from scansynth.data.tensors import load_cohort, select, to_signed, to_stored
 from scansynth.files import read_json, write_bytes, write_json
-from scansynth.gan.collapse import SAMPLES, STEPPED, RealImages, look, new_monitor
 from scansynth.gan.grid import grid, png
-from scansynth.gan.health import CRITICAL
 from scansynth.gan.models.families import complete, family_of
 from scansynth.gan.models.family import Batch, Form
 from scansynth.gan.sampling import Latent, images_of
 from scansynth.gan.start import new_state, shapes_of
+from scansynth.gan.watching.collapse import SAMPLES, STEPPED, RealImages, look, new_monitor
+from scansynth.gan.watching.health import CRITICAL
 from scansynth.learning.device import pick_device
 from scansynth.ledger import Use
 from scansynth.metrics.diversity import distances, pair_distance

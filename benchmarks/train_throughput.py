@@ -51,13 +51,13 @@ from scansynth.data.augment import plan_augmentation
 from scansynth.data.permission import permission
 from scansynth.data.tensors import to_signed, to_stored
 from scansynth.gan import training_loop
-from scansynth.gan.collapse import RealImages
 from scansynth.gan.models.dcgan import Dcgan
 from scansynth.gan.models.families import complete, family_of
 from scansynth.gan.models.family import Batch, Form
 from scansynth.gan.start import new_state
 from scansynth.gan.state import TrainingState
 from scansynth.gan.training_loop import TrainingJob, train
+from scansynth.gan.watching.collapse import RealImages
 from scansynth.learning.device import Device, pick_device
 from scansynth.phantom.cohort import write_phantom_cohort
 from scansynth.recipe import Recipe, load_recipe

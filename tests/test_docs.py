@@ -33,8 +33,9 @@ from scansynth.data.sets import COLUMNS, MANIFEST
 from scansynth.dicom.deidentify import KEY_VARIABLE
 from scansynth.dicom.header import quarantine
 from scansynth.dicom.image_type import KINDS
-from scansynth.gan import collapse, health, weights
+from scansynth.gan import weights
 from scansynth.gan.models.families import FAMILIES, complete
+from scansynth.gan.watching import collapse, health
 from scansynth.ledger import PERMITTED, Role
 from scansynth.recipe import Change, Recipe, load_recipe, recipe_names
 from scansynth.stage import RECORD

@@ -26,9 +26,9 @@ from scansynth.claims.rules import CLAIMS
 from scansynth.config import GovernanceSettings
 from scansynth.files import read_csv, read_json, read_json_lines, sha256_file
 from scansynth.gan import memory, training_loop
-from scansynth.gan.health import Level, Trouble
 from scansynth.gan.state import TrainingState
 from scansynth.gan.training_loop import TrainingJob
+from scansynth.gan.watching.health import Level, Trouble
 
 TINY = """
 [generator.overrides.network]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from tiny_training import remember_chance
 
-from scansynth.gan import collapse
+from scansynth.gan.watching import collapse
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,11 +15,22 @@ from scansynth.console import silent
 from scansynth.data.tensors import to_signed
 from scansynth.errors import Interrupted
 from scansynth.files import read_json_lines
-from scansynth.gan import choice, training_loop
-from scansynth.gan.choice import FIGURES, MADE, Chooser, TuneImages, flips_of, look, may_be_chosen, new_chooser, score
-from scansynth.gan.health import Level
+from scansynth.gan import training_loop
 from scansynth.gan.sampling import Latent
 from scansynth.gan.training_loop import TrainingJob, gets_no_better, train
+from scansynth.gan.watching import choice
+from scansynth.gan.watching.choice import (
+    FIGURES,
+    MADE,
+    Chooser,
+    TuneImages,
+    flips_of,
+    look,
+    may_be_chosen,
+    new_chooser,
+    score,
+)
+from scansynth.gan.watching.health import Level
 from scansynth.metrics.ncc import Flip
 
 TUNE = 24

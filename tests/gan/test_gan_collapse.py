@@ -15,8 +15,9 @@ from tiny_training import smooth_images, watched
 from torch import Tensor, nn
 
 from scansynth.data.tensors import to_signed
-from scansynth.gan import collapse
-from scansynth.gan.collapse import (
+from scansynth.gan.sampling import Latent, noise_of
+from scansynth.gan.watching import collapse
+from scansynth.gan.watching.collapse import (
     COMPARED,
     SAMPLES,
     STATISTICS,
@@ -27,8 +28,7 @@ from scansynth.gan.collapse import (
     look,
     new_monitor,
 )
-from scansynth.gan.health import CRITICAL, WATCHED, Health, Level, judge
-from scansynth.gan.sampling import Latent, noise_of
+from scansynth.gan.watching.health import CRITICAL, WATCHED, Health, Level, judge
 from scansynth.metrics.features import MONITOR_SEED, random_encoder
 from scansynth.phantom.anatomy import draw_anatomy
 from scansynth.phantom.cohort import draw_patient

@@ -21,14 +21,14 @@ from scansynth.data.sets import MANIFEST
 from scansynth.data.tensors import CASE_COLUMNS, CohortFacts, load_cohort
 from scansynth.errors import ConfigError, TrainingError
 from scansynth.files import read_csv
-from scansynth.gan.conditions import LEAST, PLACE, Conditions, Values, from_plain, learn
+from scansynth.gan.asked.conditions import LEAST, PLACE, Conditions, Values, from_plain, learn
+from scansynth.gan.asked.labels import blank, class_of, conditions_of, shown
+from scansynth.gan.asked.measured import lesion, measure, names_of
+from scansynth.gan.asked.request import in_words, request_of
 from scansynth.gan.generate import generate
-from scansynth.gan.labels import blank, class_of, conditions_of, shown
-from scansynth.gan.measured import lesion, measure, names_of
 from scansynth.gan.models.families import family_of
 from scansynth.gan.models.family import Form
 from scansynth.gan.onnx_model import apart, onnx_bytes
-from scansynth.gan.request import in_words, request_of
 from scansynth.gan.run import prepare, train_run
 from scansynth.gan.sampling import draw, latent_of
 from scansynth.gan.training_loop import train

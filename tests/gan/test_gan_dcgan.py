@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from scansynth.gan.batch_norm import BatchNorm2d
+from scansynth.gan.layers.batch_norm import BatchNorm2d
 from scansynth.gan.models.dcgan import (
     NetworkSettings,
     build_discriminator,

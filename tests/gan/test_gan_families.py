@@ -18,7 +18,6 @@ from scansynth.data.tensors import CohortFacts, to_signed
 from scansynth.dicom.write import CT_IMAGE_STORAGE
 from scansynth.errors import ConfigError, TrainingError
 from scansynth.files import read_csv
-from scansynth.gan.collapse import RealImages
 from scansynth.gan.generate import generate
 from scansynth.gan.models import families
 from scansynth.gan.models.dcgan import Dcgan, halvings
@@ -28,6 +27,7 @@ from scansynth.gan.sampling import Sampler, draw
 from scansynth.gan.start import new_state
 from scansynth.gan.state import TrainingState
 from scansynth.gan.training_loop import TrainingJob, train
+from scansynth.gan.watching.collapse import RealImages
 from scansynth.gan.weights import GeneratorFacts, load_generator, save_generator
 from scansynth.learning.device import Device
 from scansynth.recipe import Change, Recipe, load_recipe

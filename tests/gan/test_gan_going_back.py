@@ -21,12 +21,12 @@ from scansynth.console import silent
 from scansynth.errors import Interrupted, StorageError
 from scansynth.files import read_json, read_json_lines
 from scansynth.gan import run_log, training_loop
-from scansynth.gan.collapse import STATISTICS
-from scansynth.gan.health import Health, Level, judge
 from scansynth.gan.models.dcgan import Dcgan
 from scansynth.gan.showing import gauge
 from scansynth.gan.state import TrainingState
 from scansynth.gan.training_loop import TrainingJob, collapsed_for_good, train
+from scansynth.gan.watching.collapse import STATISTICS
+from scansynth.gan.watching.health import Health, Level, judge
 from scansynth.recipe import Change
 
 penalised: list[float] = []

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from scansynth.gan.haar import Bands, clamp, coarser, levels_for, octave_sizes, split
+from scansynth.gan.layers.haar import Bands, clamp, coarser, levels_for, octave_sizes, split
 
 MANY = 500  # patients of whom every place is kept
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from scansynth.gan.collapse import COMPARED, STATISTICS
-from scansynth.gan.health import (
+from scansynth.gan.watching.collapse import COMPARED, STATISTICS
+from scansynth.gan.watching.health import (
     ARMED_AT,
     BALANCE_CHANGE,
     CRITICAL,

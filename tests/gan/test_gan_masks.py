@@ -16,7 +16,7 @@ from scansynth.dicom.write import CT_IMAGE_STORAGE
 from scansynth.errors import ConfigError
 from scansynth.files import read_csv
 from scansynth.gan.generate import generate
-from scansynth.gan.haar import Bands
+from scansynth.gan.layers.haar import Bands
 from scansynth.gan.models.families import complete, family_of
 from scansynth.gan.run import _keep
 from scansynth.gan.sampling import Sampler, draw

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scansynth.gan.modulated import SLOPE, Modulated
+from scansynth.gan.layers.modulated import SLOPE, Modulated
 
 
 def _drawn(*shape: int, seed: int = 0) -> torch.Tensor:

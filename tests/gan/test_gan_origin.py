@@ -19,10 +19,10 @@ from scansynth.errors import CheckpointError, ConfigError, LedgerError, Scansynt
 from scansynth.files import read_json, write_json
 from scansynth.gan.freezing import freeze, frozen, held
 from scansynth.gan.models.families import family_of
-from scansynth.gan.response import with_change
 from scansynth.gan.run import prepare, train_run
 from scansynth.gan.start import new_state
 from scansynth.gan.training_loop import train
+from scansynth.gan.watching.response import with_change
 from scansynth.gan.weights import FACTS, load_generator
 from scansynth.learning import checkpoint
 from scansynth.ledger import Role

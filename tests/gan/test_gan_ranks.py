@@ -21,7 +21,7 @@ from tiny_training import CPU, SIDE, tiny_job
 
 from scansynth.errors import ConfigError, RankError
 from scansynth.files import read_json, read_json_lines
-from scansynth.gan.batch_norm import BatchNorm2d
+from scansynth.gan.layers.batch_norm import BatchNorm2d
 from scansynth.gan.together import check_shares, follow
 from scansynth.learning import ranks
 

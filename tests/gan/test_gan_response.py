@@ -13,11 +13,11 @@ from tiny_training import BATCH, CPU, FORM, SIDE, batch_of, fingerprint, tiny_jo
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from scansynth.gan.health import GRACE_LOOKS, Health, Level
 from scansynth.gan.models.families import complete, family_of
-from scansynth.gan.response import WORDS, changed, next_change, recipe_after, with_change
 from scansynth.gan.start import new_state
 from scansynth.gan.state import TrainingState, restore, to_checkpoint
+from scansynth.gan.watching.health import GRACE_LOOKS, Health, Level
+from scansynth.gan.watching.response import WORDS, changed, next_change, recipe_after, with_change
 from scansynth.learning.checkpoint import optimiser_tensors
 from scansynth.recipe import Change, Recipe, load_recipe
 

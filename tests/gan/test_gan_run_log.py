@@ -9,9 +9,9 @@ import pytest
 
 from scansynth.files import read_json_lines, write_json
 from scansynth.gan import run_log
-from scansynth.gan.health import Level
 from scansynth.gan.run_log import ALARMS, LOG, append, cut, surviving
 from scansynth.gan.standing import Position, run_position
+from scansynth.gan.watching.health import Level
 from scansynth.study import RUN
 
 Place = tuple[int, int]

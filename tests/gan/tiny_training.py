@@ -28,13 +28,14 @@ from scansynth.data.augment import plan_augmentation
 from scansynth.data.permission import permission
 from scansynth.data.tensors import to_signed
 from scansynth.files import sha256_bytes, sha256_json
-from scansynth.gan import collapse, training_loop
-from scansynth.gan.collapse import RealImages
-from scansynth.gan.health import Level, Trouble
+from scansynth.gan import training_loop
 from scansynth.gan.models.families import complete
 from scansynth.gan.models.family import Batch, Form
 from scansynth.gan.state import TrainingState, to_checkpoint
 from scansynth.gan.training_loop import TrainingJob, train
+from scansynth.gan.watching import collapse
+from scansynth.gan.watching.collapse import RealImages
+from scansynth.gan.watching.health import Level, Trouble
 from scansynth.learning.checkpoint import weights_bytes
 from scansynth.learning.device import Device
 from scansynth.recipe import Recipe, load_recipe

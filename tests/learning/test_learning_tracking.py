@@ -21,8 +21,8 @@ from tensorboard.util.tensor_util import make_ndarray
 
 from scansynth.config import TrackingSettings
 from scansynth.errors import ConfigError, StorageError
-from scansynth.gan.collapse import STATISTICS
-from scansynth.gan.health import Level
+from scansynth.gan.watching.collapse import STATISTICS
+from scansynth.gan.watching.health import Level
 from scansynth.learning.tracking import TITLES, TensorBoardTracker, Tracker, open_trackers
 
 VALUES = {name: 0.1 + number for number, name in enumerate(TITLES)}

@@ -20,9 +20,10 @@ from scansynth.data.tensors import CASE_COLUMNS, CohortFacts
 from scansynth.engine.job import Job, Outcome, attempt
 from scansynth.errors import ConfigError, TrainingError
 from scansynth.files import read_json
-from scansynth.gan import choice, collapse, trial_run
+from scansynth.gan import trial_run
 from scansynth.gan.models.families import complete
 from scansynth.gan.trial_run import RungResult, TrialTask, result_file
+from scansynth.gan.watching import choice, collapse
 from scansynth.learning.device import Device
 from scansynth.ledger import Role
 from scansynth.pipeline import sweep

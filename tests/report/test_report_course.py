@@ -14,7 +14,7 @@ import pytest
 from fake_study import make_study
 
 from scansynth.files import read_json, read_json_lines, write_json, write_json_lines
-from scansynth.gan.health import CRITICAL
+from scansynth.gan.watching.health import CRITICAL
 from scansynth.recipe import Change
 from scansynth.report.collect import TrainingView, collect
 from scansynth.report.figures.words import CHANGES

@@ -26,10 +26,10 @@ from scansynth.dicom.write import (
 from scansynth.dicom.write_seg import write_segmentation
 from scansynth.errors import TrainingError
 from scansynth.files import new_directory, sha256_bytes
-from scansynth.gan.conditions import from_plain
-from scansynth.gan.health import Level
-from scansynth.gan.request import in_words, request_of
+from scansynth.gan.asked.conditions import from_plain
+from scansynth.gan.asked.request import in_words, request_of
 from scansynth.gan.sampling import Sampler, draw
+from scansynth.gan.watching.health import Level
 from scansynth.gan.weights import GeneratorFacts, load_generator
 from scansynth.learning.device import Device
 from scansynth.seeds import derive_seed

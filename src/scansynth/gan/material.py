@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from scansynth.data.tensors import Cohort, Selection
 from scansynth.errors import TrainingError
-from scansynth.gan.conditions import Conditions
-from scansynth.gan.measured import measure
+from scansynth.gan.asked.conditions import Conditions
+from scansynth.gan.asked.measured import measure
 
 _INSIDE = 65535
 
@@ -23,7 +23,7 @@ class Material:
     Attributes:
         images: uint16 (n, channels, rows, columns), 0..65535 for -1..1; a mask is the last channel, 0 or 65535.
         labels: int64 (n,), place of each image's label among the generator's classes; 0 without classes. Where there
-            are conditions float32 (n, 1 + k), these beside it; see `gan.labels`.
+            are conditions float32 (n, 1 + k), these beside it; see `gan.asked.labels`.
     """
 
     images: NDArray[np.uint16]

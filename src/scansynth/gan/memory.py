@@ -23,13 +23,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from scansynth.errors import ConfigError
-from scansynth.gan.collapse import SAMPLES
-from scansynth.gan.labels import blank
+from scansynth.gan.asked.labels import blank
 from scansynth.gan.models.families import count_weights, family_of
 from scansynth.gan.models.family import Batch, Form, Networks
 from scansynth.gan.sampling import Latent, images_of
 from scansynth.gan.start import history_for, optimiser_for, shapes_of
 from scansynth.gan.state import FIGURES, TrainingState
+from scansynth.gan.watching.collapse import SAMPLES
 from scansynth.learning import ranks
 from scansynth.learning.device import Device
 from scansynth.recipe import Recipe

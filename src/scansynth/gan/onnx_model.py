@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from scansynth.errors import ReleaseError
-from scansynth.gan.labels import blank
+from scansynth.gan.asked.labels import blank
 from scansynth.gan.sampling import BATCH, Sampler, draw_pass, latent_of
 
 OPSET = 17

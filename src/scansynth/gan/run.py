@@ -13,24 +13,24 @@ from scansynth.data.permission import permission
 from scansynth.data.tensors import Cohort, Selection, load_cohort, select, to_signed
 from scansynth.errors import ConfigError, TrainingError
 from scansynth.files import write_json
-from scansynth.gan.borrowed import read_origin
-from scansynth.gan.choice import LEAST_PATIENTS, TuneImages, flips_of
-from scansynth.gan.collapse import RealImages
-from scansynth.gan.conditions import Conditions, learn
-from scansynth.gan.health import Level
+from scansynth.gan.asked.conditions import Conditions, learn
+from scansynth.gan.asked.measured import measure, names_of
 from scansynth.gan.material import material_of
-from scansynth.gan.measured import measure, names_of
 from scansynth.gan.memory import check_fits
 from scansynth.gan.models.families import check_conditions, complete, count_weights, family_of
 from scansynth.gan.models.family import Form
-from scansynth.gan.reference import watched_images, with_categories
-from scansynth.gan.response import WORDS, next_change, recipe_after
+from scansynth.gan.origin.borrowed import read_origin
 from scansynth.gan.scores import write_scores
 from scansynth.gan.standing import described_run, train_inputs, train_settings
 from scansynth.gan.state import TrainingState
 from scansynth.gan.together import begin_together, check_shares
 from scansynth.gan.training_job import TrainingJob
 from scansynth.gan.training_loop import collapsed_for_good, gets_no_better, train
+from scansynth.gan.watching.choice import LEAST_PATIENTS, TuneImages, flips_of
+from scansynth.gan.watching.collapse import RealImages
+from scansynth.gan.watching.health import Level
+from scansynth.gan.watching.reals import watched_images, with_categories
+from scansynth.gan.watching.response import WORDS, next_change, recipe_after
 from scansynth.gan.weights import FACTS, GeneratorFacts, save_generator
 from scansynth.learning import ranks
 from scansynth.learning.device import Device

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from scansynth.gan.labels import blank
-from scansynth.gan.request import Request
+from scansynth.gan.asked.labels import blank
+from scansynth.gan.asked.request import Request
 from scansynth.seeds import derive_seed
 
 BATCH = 16
@@ -27,7 +27,7 @@ class Latent:
 
     Attributes:
         noise: (n, length) from N(0, 1).
-        labels: Of each, see `gan.labels`; a generator that heeds none gets them all the same.
+        labels: Of each, see `gan.asked.labels`; a generator that heeds none gets them all the same.
     """
 
     noise: Tensor

@@ -15,9 +15,9 @@ from scansynth.data.tensors import to_signed
 from scansynth.files import write_bytes
 from scansynth.gan import run_log
 from scansynth.gan.grid import columns_for, grid, png
-from scansynth.gan.health import Health, Level, Trouble
 from scansynth.gan.sampling import Latent, images_of
 from scansynth.gan.state import TrainingState
+from scansynth.gan.watching.health import Health, Level, Trouble
 from scansynth.learning.tracking import Tracker
 from scansynth.seeds import generator
 from scansynth.study import GRIDS

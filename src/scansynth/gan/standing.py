@@ -9,7 +9,7 @@ from typing import Any
 from scansynth.errors import TrainingError
 from scansynth.files import read_json, read_json_lines, sha256_file
 from scansynth.gan import run_log
-from scansynth.gan.health import Level
+from scansynth.gan.watching.health import Level
 from scansynth.stage import plain, read_record
 from scansynth.study import RUN, WEIGHTS, Study
 

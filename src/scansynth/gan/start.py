@@ -12,7 +12,7 @@ from torch import nn
 from scansynth.gan.freezing import freeze
 from scansynth.gan.models.families import family_of
 from scansynth.gan.models.family import Family, Form, Networks
-from scansynth.gan.origin import Origin, begin_with
+from scansynth.gan.origin.start_from import Origin, begin_with
 from scansynth.gan.replay import ReplayHistory, new_history
 from scansynth.gan.state import FIGURES, TrainingState
 from scansynth.learning import ranks

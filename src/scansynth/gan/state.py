@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from scansynth.gan.choice import Best
-from scansynth.gan.health import Health, from_plain, to_plain
 from scansynth.gan.replay import ReplayHistory
+from scansynth.gan.watching.choice import Best
+from scansynth.gan.watching.health import Health, from_plain, to_plain
 from scansynth.learning.checkpoint import Checkpoint, optimiser_tensors, restore_optimiser
 from scansynth.recipe import Change
 

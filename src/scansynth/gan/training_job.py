@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from scansynth.config import TrackingSettings
 from scansynth.data import augment
 from scansynth.files import sha256_bytes, sha256_json
-from scansynth.gan import choice
-from scansynth.gan.collapse import RealImages
-from scansynth.gan.conditions import Conditions
+from scansynth.gan.asked.conditions import Conditions
 from scansynth.gan.models.family import Form
-from scansynth.gan.origin import Origin
+from scansynth.gan.origin.start_from import Origin
+from scansynth.gan.watching import choice
+from scansynth.gan.watching.collapse import RealImages
 from scansynth.recipe import Recipe
 
 
@@ -29,7 +29,7 @@ class TrainingJob:
         folder: The run's folder.
         images: Real images of the train role, uint16 (n, channels, rows, columns), 0..65535 for -1..1; the last
             channel is the lesion mask where the recipe's family wants it.
-        labels: Of each, see `gan.labels`: int64 (n,), or float32 (n, 1 + k) where there are conditions.
+        labels: Of each, see `gan.asked.labels`: int64 (n,), or float32 (n, 1 + k) where there are conditions.
         patients: Of how many patients the images are.
         form: What the networks are built for.
         watched: Real images that the variety is compared with.

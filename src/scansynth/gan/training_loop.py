@@ -18,18 +18,19 @@ from torch import Tensor
 from scansynth.console import Progress
 from scansynth.data import augment
 from scansynth.errors import Interrupted, TrainingError
-from scansynth.gan import choice, run_log, showing
-from scansynth.gan.collapse import CollapseMonitor, look
-from scansynth.gan.health import Level, from_plain, judge, to_plain
-from scansynth.gan.labels import shown
+from scansynth.gan import run_log, showing
+from scansynth.gan.asked.labels import shown
 from scansynth.gan.models.families import family_of
 from scansynth.gan.models.family import Batch
-from scansynth.gan.response import WORDS, next_change, recipe_after, with_change
 from scansynth.gan.sampling import Latent
 from scansynth.gan.start import new_state, shapes_of
 from scansynth.gan.state import FIGURES, TrainingState, changes_in, finite, restore, to_checkpoint
 from scansynth.gan.training_job import TrainingJob
-from scansynth.gan.watch import Watch, new_watch
+from scansynth.gan.watching import choice
+from scansynth.gan.watching.collapse import CollapseMonitor, look
+from scansynth.gan.watching.health import Level, from_plain, judge, to_plain
+from scansynth.gan.watching.response import WORDS, next_change, recipe_after, with_change
+from scansynth.gan.watching.watch import Watch, new_watch
 from scansynth.learning import checkpoint, ranks
 from scansynth.learning.device import Device
 from scansynth.learning.interruption import interruption

@@ -12,11 +12,11 @@ from scansynth.config import TrackingSettings
 from scansynth.console import silent
 from scansynth.errors import CheckpointError, ConfigError, TrainingError
 from scansynth.files import read_json, write_json
-from scansynth.gan.health import Level
 from scansynth.gan.memory import check_fits
 from scansynth.gan.run import prepare
 from scansynth.gan.state import TrainingState
 from scansynth.gan.training_loop import train
+from scansynth.gan.watching.health import Level
 from scansynth.learning.device import pick_device
 from scansynth.recipe import merge
 from scansynth.study import Study, open_study

@@ -10,7 +10,7 @@ from torch import nn
 
 from scansynth.errors import CheckpointError, ConfigError
 from scansynth.files import read_json, sha256_bytes, write_bytes, write_json
-from scansynth.gan.conditions import from_plain
+from scansynth.gan.asked.conditions import from_plain
 from scansynth.gan.models.families import FAMILIES
 from scansynth.gan.models.family import Form
 from scansynth.gan.sampling import Sampler

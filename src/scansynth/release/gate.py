@@ -18,7 +18,7 @@ from scansynth.data.cohort.removed import REMOVED
 from scansynth.data.standing import withdrawn_from
 from scansynth.data.tensors import Cohort
 from scansynth.files import read_csv, sha256_file
-from scansynth.gan.health import Level
+from scansynth.gan.watching.health import Level
 from scansynth.release.candidate import Evidence, Parts
 from scansynth.release.policy import Policy, written
 from scansynth.stage import read_record

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from scansynth.data.sets import LABEL_SEPARATOR
 from scansynth.files import new_directory, write_text
-from scansynth.gan.health import Level
+from scansynth.gan.watching.health import Level
 from scansynth.ledger import PERMITTED, Use
 from scansynth.report import tables
 from scansynth.report.answered import asked, verdicts

@@ -26,12 +26,12 @@ from torch.nn import functional
 from scansynth.config import Settings
 from scansynth.data.tensors import to_signed
 from scansynth.errors import ConfigError
-from scansynth.gan.batch_norm import BatchNorm2d
+from scansynth.gan.asked.labels import class_of, conditions_of
 from scansynth.gan.freezing import held
-from scansynth.gan.haar import Bands
-from scansynth.gan.labels import class_of, conditions_of
+from scansynth.gan.layers.batch_norm import BatchNorm2d
+from scansynth.gan.layers.haar import Bands
+from scansynth.gan.layers.modulated import SLOPE, Modulated, linear, scales_of
 from scansynth.gan.models.family import Batch, Family, Networks
-from scansynth.gan.modulated import SLOPE, Modulated, linear, scales_of
 from scansynth.gan.rate import WARM_UP, rate_at
 from scansynth.gan.relativistic import LossSettings, pairing_loss, slope_penalty, sureness
 from scansynth.gan.state import TrainingState

@@ -18,7 +18,7 @@ from torch.nn.utils import parametrizations, parametrize
 
 from scansynth.config import Settings
 from scansynth.errors import ConfigError
-from scansynth.gan.batch_norm import BatchNorm2d
+from scansynth.gan.layers.batch_norm import BatchNorm2d
 from scansynth.gan.losses import LossSettings
 from scansynth.gan.models.family import Batch, Family, Form, Networks
 from scansynth.gan.state import TrainingState

@@ -44,10 +44,10 @@ class Networks:
     """Both networks, freshly initialised from torch's global random state, on the CPU.
 
     Attributes:
-        generator: Called as `generator(noise, labels)`: (n, noise) from N(0, 1) and labels (see `gan.labels`) to images
-            (n, channels, rows, columns) in [-1, 1]; with `Family.masks` one channel more, the lesion mask, above 0
-            inside. It draws nothing itself: all that is random in an image comes in with its noise, so that the same
-            noise gives the same pixels.
+        generator: Called as `generator(noise, labels)`: (n, noise) from N(0, 1) and labels (see `gan.asked.labels`) to
+            images (n, channels, rows, columns) in [-1, 1]; with `Family.masks` one channel more, the lesion mask,
+            above 0 inside. It draws nothing itself: all that is random in an image comes in with its noise, so that
+            the same noise gives the same pixels.
         discriminator: Called as `discriminator(images, labels)`: images as the generator makes them, and their
             labels, to logits (n, ...), the first of which, in each row, is about the whole image.
         noise: Length of the noise of an image.
@@ -65,7 +65,7 @@ class Batch:
     Attributes:
         real: Augmented real images (n, channels, rows, columns) in [-1, 1], on the device; with `Family.masks` the last
             channel is the mask, -1 outside and 1 inside.
-        labels: Of each real image, and of the fake in the same place, on the device; see `gan.labels`.
+        labels: Of each real image, and of the fake in the same place, on the device; see `gan.asked.labels`.
         noise: (n, noise) from N(0, 1), on the device.
         random: For further draws, on the CPU. It derives from the seed and the step: whatever is drawn from it is
             the same after a resume. torch's global state is not. All ranks draw for the whole batch and take their own

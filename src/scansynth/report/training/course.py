@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from scansynth.files import read_json_lines
 from scansynth.gan import run_log
-from scansynth.gan.health import Level
+from scansynth.gan.watching.health import Level
 
 Columns = Mapping[str, NDArray[np.float64]]
 Rows = Sequence[Mapping[str, Any]]

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from scansynth.gan.health import CRITICAL
+from scansynth.gan.watching.health import CRITICAL
 from scansynth.report.figures.figures import COLOURS, Chart, axes_for
 from scansynth.report.figures.words import number
 from scansynth.report.training.course import Columns, Course, Event, Kind

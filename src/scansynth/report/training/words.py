@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from scansynth.gan.health import Level
+from scansynth.gan.watching.health import Level
 from scansynth.report.collect import TrainingView
 from scansynth.report.figures.words import CHANGES, clean, duration, number, times
 from scansynth.report.training.course import Event, Kind

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from scansynth.gan.freezing import freeze, frozen
-from scansynth.gan.health import GRACE_LOOKS
 from scansynth.gan.models.families import family_of
 from scansynth.gan.models.family import Form
 from scansynth.gan.start import history_for, optimiser_for
 from scansynth.gan.state import TrainingState
+from scansynth.gan.watching.health import GRACE_LOOKS
 from scansynth.learning.device import Device
 from scansynth.recipe import Change, Recipe
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scansynth.gan.batch_norm import BatchNorm2d
+from scansynth.gan.layers.batch_norm import BatchNorm2d
 
 SLOPE = 0.2
 """Of every leaky ReLU."""

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from scansynth.errors import TrainingError
-from scansynth.gan import choice
-from scansynth.gan.collapse import SAMPLES, STEPPED, CollapseMonitor, new_monitor
 from scansynth.gan.models.families import family_of
 from scansynth.gan.sampling import Latent, noise_of
 from scansynth.gan.start import shapes_of
 from scansynth.gan.training_job import TrainingJob
+from scansynth.gan.watching import choice
+from scansynth.gan.watching.collapse import SAMPLES, STEPPED, CollapseMonitor, new_monitor
 from scansynth.learning.device import Device
 from scansynth.seeds import generator
 

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from scansynth.gan.health import WITHIN
-from scansynth.gan.labels import class_of
+from scansynth.gan.asked.labels import class_of
 from scansynth.gan.sampling import Latent, images_of
+from scansynth.gan.watching.health import WITHIN
 from scansynth.metrics.diversity import (
     distances,
     effective_rank,

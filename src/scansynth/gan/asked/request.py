@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scansynth.errors import TrainingError
-from scansynth.gan.conditions import LEAST, PLACE, Condition, Conditions, label_cell
+from scansynth.gan.asked.conditions import LEAST, PLACE, Condition, Conditions, label_cell
 from scansynth.seeds import generator
 
 _RANGE = re.compile(r"\s*(-?\d+(?:\.\d+)?)(?:\s*-\s*(-?\d+(?:\.\d+)?))?\s*")

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from scansynth.data.tensors import Case, Cohort
 from scansynth.errors import ConfigError
-from scansynth.gan.conditions import PLACE, Values
+from scansynth.gan.asked.conditions import PLACE, Values
 
 DIAMETER = "diameter"
 _SIZES = ("diameter", "diameter_mm")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scansynth.data import augment
-from scansynth.gan.conditions import PLACE, Conditions
+from scansynth.gan.asked.conditions import PLACE, Conditions
 from scansynth.learning import ranks
 
 _HIDDEN = 0.5

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from scansynth.data.tensors import Cohort, Selection, to_signed
-from scansynth.gan.collapse import Group, RealImages
-from scansynth.gan.conditions import Conditions
+from scansynth.gan.asked.conditions import Conditions
 from scansynth.gan.material import conditions_of
+from scansynth.gan.watching.collapse import Group, RealImages
 from scansynth.seeds import generator
 
 _LEAST_PATIENTS = 16  # under which the variety is compared with other patients than those of calibrate

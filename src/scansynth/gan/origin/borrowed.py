@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from scansynth.data.tensors import Cohort
 from scansynth.errors import CheckpointError, ConfigError
-from scansynth.gan.health import Level
 from scansynth.gan.models.families import family_of
 from scansynth.gan.models.family import Form
-from scansynth.gan.origin import Origin, fits
-from scansynth.gan.origin_roles import compare_roles
+from scansynth.gan.origin.roles import compare_roles
+from scansynth.gan.origin.start_from import Origin, fits
 from scansynth.gan.standing import described_run
 from scansynth.gan.start import shapes_of
 from scansynth.gan.state import discriminator_in
+from scansynth.gan.watching.health import Level
 from scansynth.gan.weights import FACTS, GeneratorFacts, load_generator
 from scansynth.learning import checkpoint
 from scansynth.recipe import Recipe

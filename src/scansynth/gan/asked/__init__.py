@@ -1,0 +1,1 @@
+"""What a generator is asked for besides the noise: the label, and conditions."""

@@ -1,0 +1,1 @@
+"""Weights of another run from which a training starts."""
