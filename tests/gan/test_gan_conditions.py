@@ -135,6 +135,20 @@ def test_what_is_asked_is_drawn_and_told(study: Study, tmp_path: Path) -> None:
     assert not np.array_equal(*both)
 
 
+def test_a_range_that_is_drawn_in_part_is_told(study: Study) -> None:
+    """What lies beyond the sizes that were learned is not drawn, and the line says which are."""
+    learned = from_plain(load_generator(study.run())[1].conditions)
+    assert learned is not None
+    edges = next(one.edges for one in learned.learned if one.name == "diameter")
+    told = [
+        request_of("r", learned, {"diameter": text}, ("nodule",)).narrower  # type: ignore[union-attr]  # one is asked
+        for text in (f"0-{edges[-1] + 5}", f"{edges[0]}-{edges[-1]}", "5-8", "6")
+    ]
+    assert [len(lines) for lines in told] == [1, 0, 0, 0]
+    assert told[0][0].startswith(f"diameter 0-{edges[-1] + 5} was asked of nodule, and enough train patients have it")
+    assert f"between {edges[0]:g} and {edges[-1]:g} alone" in told[0][0]
+
+
 @pytest.mark.parametrize(
     ("asked", "wrong"),
     [

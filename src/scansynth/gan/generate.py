@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +48,7 @@ def generate(
     labels: tuple[str, ...] = (),
     asked: Mapping[str, str] | None = None,
     even_if_collapsed: bool = False,
+    note: Callable[[str], None] = lambda text: None,
 ) -> StageRecord:
     """Draws a synthetic set.
 
@@ -62,8 +63,9 @@ def generate(
         device: Where the generator runs.
         progress: Told after each image.
         labels: Those to draw, by turns; none: all that the generator tells apart.
-        asked: What is asked besides, a category or a range for each condition; see `request.request_of`.
+        asked: What is asked besides, for each condition; see `request.request_of`.
         even_if_collapsed: Draw from a generator that had collapsed when its training ended.
+        note: Told what of an asked range is not drawn.
 
     Raises:
         TrainingError: The generator had collapsed, or has not learned a label or what is asked besides.
@@ -71,27 +73,30 @@ def generate(
         StorageError: The disk is full; an older set is intact.
     """
     began = time.monotonic()
-    sampler, made_by = load_generator(run)
+    (sampler, made_by), asked = load_generator(run), asked or {}
     if made_by.level == Level.CRITICAL and not even_if_collapsed:
         raise _collapsed(run.name)
-    drawn_by, asked = seed, asked or {}
-    sampler = _asking(run.name, made_by, sampler, labels, asked)
-    if labels or asked:  # drawn by another seed: no image and no UID of the set of all labels
-        drawn_by = derive_seed(seed, "asked for", *labels, *map("=".join, sorted(asked.items())))
+    sampler = _asking(run.name, made_by, sampler, labels, asked, note)
+    wishes = (*labels, *map("=".join, sorted(asked.items())))
+    drawn_by = derive_seed(seed, "asked for", *wishes) if wishes else seed  # no image, no UID of another set
     sampler.network.to(device.torch_device)
     with new_directory(target) as folder:
         known = _write_set(folder, sampler, made_by, facts, (drawn_by, count), progress)
-        settings = {"images": count, **({"labels": list(labels)} if labels else {})}
-        settings |= {"asked": dict(asked)} if asked else {}
-        record = _record(folder, made_by, seed, settings, time.monotonic() - began, known)
-        write_record(folder, record)
+        told = {"labels": list(labels), "asked": dict(asked)}
+        settings = {"images": count, **{name: wish for name, wish in told.items() if wish}}
+        write_record(folder, record := _record(folder, made_by, seed, settings, time.monotonic() - began, known))
     return record
 
 
 def _asking(
-    run: str, made_by: GeneratorFacts, sampler: Sampler, labels: tuple[str, ...], asked: Mapping[str, str]
+    run: str,
+    made_by: GeneratorFacts,
+    sampler: Sampler,
+    labels: tuple[str, ...],
+    asked: Mapping[str, str],
+    note: Callable[[str], None],
 ) -> Sampler:
-    """The sampler of these labels and conditions.
+    """The sampler of these labels and conditions; what of a range is not drawn is noted.
 
     Raises:
         TrainingError: The generator has not learned one of them.
@@ -99,7 +104,10 @@ def _asking(
     if labels:
         sampler = replace(sampler, wanted=_wanted(run, made_by, sampler, labels))
     drawn = {sampler.name_of(index) for index in range(max(1, len(made_by.classes)))}
-    return replace(sampler, request=request_of(run, from_plain(made_by.conditions), asked, sorted(drawn)))
+    request = request_of(run, from_plain(made_by.conditions), asked, sorted(drawn))
+    for line in request.narrower if request else ():
+        note(line)
+    return replace(sampler, request=request)
 
 
 def _record(

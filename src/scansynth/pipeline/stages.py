@@ -146,6 +146,7 @@ def _generate(study: Study, around: Surroundings, progress: Progress) -> None:
         labels=study.config.synthetic.labels,
         asked=study.config.synthetic.asked,
         even_if_collapsed=around.even_if_collapsed,
+        note=around.warn,
     )
     study.log("generate", "written", images=count, **record.logged)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +28,14 @@ class Request:
         categories: The asked value of each asked category.
         ranges: Lowest and highest value of each asked number.
         bins: For each label, the combinations of bins, one of each asked number, in which it was learned.
+        narrower: What is not drawn of the ranges, since too few patients had it; one line for each.
     """
 
     conditions: Conditions
     categories: Mapping[str, str]
     ranges: Ranges
     bins: Mapping[str, tuple[tuple[int, ...], ...]]
+    narrower: tuple[str, ...] = ()
 
     def values(self, label: str, seed: int, index: int) -> dict[str, str | float]:
         """What the image `index` of a set is to be: numbers are drawn evenly within a bin, bins evenly."""
@@ -99,7 +101,25 @@ def request_of(
                 f"the generator of the run {run} has not learned {words} together: fewer than {LEAST} train patients "
                 "have two of them in one image; ask for less"
             )
-    return Request(conditions, categories, ranges, bins)
+    request = Request(conditions, categories, ranges, bins)
+    return replace(request, narrower=tuple(_narrower(request, _parts(asked))))
+
+
+def _narrower(request: Request, asked: Mapping[str, str]) -> Iterator[str]:
+    """Where a range is drawn in part alone: beyond what was learned, or where a label has too few patients."""
+    for place, (name, reach) in enumerate(request.ranges.items()):
+        low, high = _ends(asked[name])
+        for label, bins in request.bins.items():
+            numbers = {chosen[place] for chosen in bins}
+            parts = [_within(_named(request.conditions, name), number, reach) for number in sorted(numbers)]
+            least, most = min(part[0] for part in parts), max(part[1] for part in parts)
+            gaps = any(before[1] < after[0] for before, after in itertools.pairwise(parts))
+            if (least, most) != (low, high) or gaps:
+                of_label = f" of {label}" if label else ""
+                yield (
+                    f"{name} {asked[name].strip()} was asked{of_label}, and enough train patients have it between "
+                    f"{least:g} and {most:g} alone{', with gaps' if gaps else ''}: nothing else is drawn"
+                )
 
 
 def _parts(asked: Mapping[str, str]) -> dict[str, str]:
@@ -129,8 +149,7 @@ def _range(run: str, one: Condition, text: str) -> tuple[float, float]:
     Raises:
         TrainingError: The text is no range, or lies outside of what was learned.
     """
-    found = _RANGE.fullmatch(text)
-    low, high = (float(found[1]), float(found[2] or found[1])) if found else (1.0, 0.0)
+    low, high = _ends(text)
     if low > high:
         raise TrainingError(f"{one.name} {text} is no range: write two numbers, the lower first, such as 4-8")
     if high < one.edges[0] or low > one.edges[-1]:
@@ -139,6 +158,12 @@ def _range(run: str, one: Condition, text: str) -> tuple[float, float]:
             f"{one.edges[0]:g} to {one.edges[-1]:g}"
         )
     return max(low, one.edges[0]), min(high, one.edges[-1])
+
+
+def _ends(text: str) -> tuple[float, float]:
+    """Both ends of a range as it is written; the lower one is the greater where it is none."""
+    found = _RANGE.fullmatch(text)
+    return (float(found[1]), float(found[2] or found[1])) if found else (1.0, 0.0)
 
 
 def _combinations(
