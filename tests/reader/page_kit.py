@@ -163,6 +163,12 @@ class Device:
             }"""
         )
 
+    def painted(self) -> None:
+        """Waits until what was asked of the page stands on the screen: it draws at the next frame."""
+        self.page.evaluate(
+            "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 20))))"
+        )
+
     def passes(self, seconds: float) -> None:
         """Lets so many seconds pass on the page's steady clock."""
         self.page.evaluate(

@@ -29,7 +29,8 @@ def shared(browser: Any, study: Served) -> Iterator[Device]:
 
 
 def zoom(at: Device) -> float:
-    at.page.wait_for_timeout(40)
+    at.page.wait_for_timeout(40)  # the wheel comes by another way than keys
+    at.painted()
     return float(at.text("#zoom-text").rstrip("%"))
 
 
@@ -40,7 +41,7 @@ def wheel(at: Device, *steps: tuple[float, float]) -> None:
 
 def shown(at: Device) -> str:
     """The canvas as a browser encodes it."""
-    at.page.wait_for_timeout(60)
+    at.painted()
     return str(at.page.evaluate("document.getElementById('canvas').toDataURL()"))
 
 
@@ -151,12 +152,12 @@ def test_a_real_scan_can_stand_beside(shared: Device) -> None:
     assert shared.text("#beside-text") == "Real scan 1 of 2, of another patient"
     shared.page.click("#beside-after")
     assert shared.text("#beside-text") == "Real scan 2 of 2, of another patient"
-    shared.page.wait_for_timeout(200)
+    shared.painted()
     beside = "() => document.getElementById('beside-canvas').toDataURL()"
     before = shared.page.evaluate(beside)
     shared.page.focus("#stage")
     shared.keys("w", "+")  # window and zoom are the same for both
-    shared.page.wait_for_timeout(100)
+    shared.painted()
     assert shared.page.evaluate(beside) != before
     shared.keys("b", "r")
     assert shared.page.is_hidden("#beside")
@@ -218,7 +219,7 @@ def test_the_page_grows_with_the_screen_and_holds_at_200_percent(
     shared: Device, size: tuple[int, int], letters: int
 ) -> None:
     shared.page.set_viewport_size({"width": size[0], "height": size[1]})
-    shared.page.wait_for_timeout(100)
+    shared.painted()
     assert float(shared.page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)")) == pytest.approx(
         letters, abs=0.7
     )

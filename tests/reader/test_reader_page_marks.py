@@ -77,7 +77,7 @@ def spotted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spotted]:
 
 def seen(at: Device, ratio: float) -> tuple[float, float]:
     """Where the spot is on the screen, in CSS pixels: found in a picture of the screen, not computed."""
-    at.page.wait_for_timeout(150)
+    at.painted()
     box = at.page.locator("#stage").bounding_box()
     picture = np.array(Image.open(io.BytesIO(at.page.screenshot())).convert("L")).astype(float)
     left, top = round(box["x"] * ratio), round(box["y"] * ratio)
@@ -272,16 +272,16 @@ def test_marks_are_drawn_and_seen_through_the_magnifier_and_inverted(browser: An
         past_practice(at)
         assert at.page.evaluate(cyan, "canvas") == 0
         at.keys("k", "3")
-        at.page.wait_for_timeout(200)
+        at.painted()
         small = at.page.evaluate(cyan, "canvas")
         assert small > 50
         at.keys("i", "+", "+", "+", "+")
-        at.page.wait_for_timeout(200)
+        at.painted()
         assert at.page.evaluate(cyan, "canvas") > 1.5 * small
         box = at.page.locator("#stage").bounding_box()
         at.keys("g")
         at.page.mouse.move(box["x"] + box["width"] / 2 + 30, box["y"] + box["height"] / 2)
-        at.page.wait_for_timeout(200)
+        at.painted()
         assert at.page.evaluate(cyan, "loupe") > 50
 
 
@@ -306,5 +306,5 @@ def test_axe_finds_nothing(browser: Any, spotted: Spotted) -> None:
         begin(spotted.study, at, "r11")
         for keys in ([], ["k"], ["2"], ["?"]):
             at.keys(*keys)
-            at.page.wait_for_timeout(100)
+            at.painted()
             assert findings(at.page) == []

@@ -160,7 +160,8 @@ def test_wheel_zooms_about_the_pointer_and_reset_returns(study: Served, worklist
     worklist.page.mouse.move(box["x"] + spot[0], box["y"] + spot[1])
     for _ in range(4):
         worklist.page.mouse.wheel(0, -100)
-    worklist.page.wait_for_timeout(50)
+    worklist.until(f"document.querySelector('#zoom-text').textContent === '{round(1.15**4 * 100)}%'")
+    worklist.painted()
     near = canvas(worklist)
     assert worklist.text("#zoom-text") == f"{round(1.15**4 * 100)}%"
     assert near[spot[1], spot[0]] == whole[spot[1], spot[0]]  # what lies under the pointer stays there
@@ -221,7 +222,7 @@ def test_fingers_window_pinch_and_move(browser: Any, study: Served) -> None:
         touch("touchStart", (350, 200), (450, 200))
         touch("touchMove", (300, 200), (500, 200))
         touch("touchEnd")
-        tablet.page.wait_for_timeout(50)
+        tablet.painted()
         assert tablet.text("#zoom-text") == "200%"
         near = window(tablet)
         tablet.page.tap("#drag-mode")
