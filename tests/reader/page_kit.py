@@ -207,7 +207,8 @@ def begin(study: Served, at: Device, reader: str = "r01") -> str:
     at.page.focus("button")
     at.keys("Enter")
     code = at.text("#code")
-    at.page.focus("a.main-button")
+    at.page.wait_for_selector("#start")  # there when its script is at work
+    at.page.focus("#start")
     at.keys("Enter")
     at.ready()
     return code

@@ -17,11 +17,13 @@ byId("copy").addEventListener("click", async () => {
 });
 
 // The reading takes this page's place: a browser that goes back to what a form was answered with shows an error instead.
-document.querySelector("a.main-button").addEventListener("click", (event) => {
+// So there is no link before this is at work.
+byId("start").addEventListener("click", (event) => {
   if (event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   location.replace(event.currentTarget.href);
 });
+byId("start").hidden = false;
 
 function copiedBySelection(text) {
   const area = document.createElement("textarea");
