@@ -92,7 +92,6 @@ def test_the_first_part_is_read_over_reloads_and_a_cut_network_and_then_told(any
         at.page.click("#asked button")
         at.until("document.querySelector('#asked-hint').textContent.startsWith('No connection')")
         at.context.set_offline(False)
-        at.page.evaluate("dispatchEvent(new Event('online'))")
         at.page.wait_for_selector("#reveal:not([hidden])")
         told = [line for line in seen if re.search(r"(told|review|beside)\.js", line)]
         assert {line.rsplit(" ", 1)[1] for line in told} == {"200"}
