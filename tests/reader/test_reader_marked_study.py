@@ -42,9 +42,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.Mon
 
 @pytest.fixture(scope="module")
 def whole(environment: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four readers, who mark every lesion that is there, a little beside its middle, and err now and then."""
+    """Five readers, who mark every lesion that is there, a little beside its middle, and err now and then."""
     study = make_study(tmp_path_factory.mktemp("marked") / "study", masks=True, set_masks=True)
-    create(study, small(readers=4, images=50, practice=2, marks="nodule"))
+    create(study, small(readers=5, images=50, practice=2, marks="nodule"))
     truth = truth_of(study)
     read(study, {entry.item: truth.lesions[entry.buffer] for entry in truth.entries})
     return study.folder

@@ -208,6 +208,35 @@ def test_a_study_without_marks_takes_none(tmp_path: Path) -> None:
         assert browser.lock(item, marks=[]).status_code == 200
 
 
+def test_nothing_is_marked_before_readers_are_told_and_everything_after(tmp_path: Path) -> None:
+    """The first part asks for the finding in the image as a whole, and says nothing of marks."""
+    kit = made(tmp_path / "first", unaware=2)
+    with browsers(create_app(kit.folder)) as (browser,):
+        browser.begin(kit.tokens["r01"])
+        state = browser.state()
+        assert (state["phase"], state["marking"]) == ("unaware", None)
+        item = state["item"]["id"]
+        for method, path, value in (
+            ("POST", "lock", lock_of(2, marks=[a_mark()])),
+            ("PUT", "draft", {"marks": [a_mark()]}),
+            ("PUT", "draft", {"marks": [a_mark(confidence=None)]}),
+        ):
+            answer = browser.change(method, f"/api/{path}/{item}", value)
+            assert (answer.status_code, answer.json()["error"]) == (
+                422,
+                "The answer is not valid: nothing is to be marked here.",
+            )
+        assert browser.change("PUT", f"/api/draft/{item}", {"answer": 2, "marks": []}).status_code == 200
+        for _ in range(2):
+            assert browser.lock(browser.state()["item"]["id"], 3, marks=[]).status_code == 200
+        for question, more in ((browser.state()["item"]["id"], {}), (None, {"percent": 5})):
+            asked = question or browser.state()["item"]["id"]
+            assert browser.lock(asked, 1, marks=[a_mark()], **more).status_code == 422
+            assert browser.lock(asked, 1, **more).status_code == 200
+        assert browser.state()["marking"]["finding"] == "nodule"
+        assert browser.lock(browser.state()["item"]["id"], 5, marks=[a_mark()]).status_code == 200
+
+
 def test_the_page_is_told_what_to_mark_and_within_which_limits(at_once: Browser) -> None:
     assert at_once.state()["marking"] == {
         "finding": "nodule",

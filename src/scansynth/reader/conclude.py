@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from scansynth.reader.server.locked import SetAside
 from scansynth.reader.server.worklist import load_worklist
 from scansynth.reader.statistics.analysis import Analysis, Protocol, analyse, read_protocol_values
 from scansynth.reader.statistics.imrmc import write_imrmc, write_rjafroc
-from scansynth.reader.statistics.readings import read_readings
+from scansynth.reader.statistics.readings import Reading, read_readings
 from scansynth.stage import RECORD, StageRecord, hash_outputs, read_record, versions, write_record
 from scansynth.study import (
     ANALYSIS,
@@ -45,6 +45,37 @@ from scansynth.study import (
 STAGE = "reader analyse"
 
 
+@dataclass(frozen=True)
+class Closed:
+    """A closed study, checked to be as it was when it was closed.
+
+    Attributes:
+        closing: What was noted then.
+        protocol: As it was fixed before anybody read.
+        rule: The analysis's part of it, with what was decided about readers since.
+        remarks: What the report must say of that.
+        readings: Of all readers.
+    """
+
+    closing: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+    rule: Protocol
+    remarks: tuple[str, ...]
+    readings: tuple[Reading, ...]
+
+
+def read_closed(study: Study) -> Closed:
+    """What a closed study holds.
+
+    Raises:
+        ReaderError: It is not closed, or protocol or readings were changed since.
+    """
+    folder, closing = study.reader, _closing(study)
+    protocol = read_protocol(folder, load_worklist(folder / WORKLIST_FOLDER).protocol_sha256)
+    readings = read_readings(folder / READINGS)
+    return Closed(closing, protocol, *_amended(read_protocol_values(protocol), closing), readings)
+
+
 def conclude(study: Study) -> Analysis:
     """Analyses a closed study and writes what it found, with the record; the caller has the lock.
 
@@ -52,15 +83,14 @@ def conclude(study: Study) -> Analysis:
         ReaderError: The study is not closed, or protocol, probe or readings were changed since.
     """
     started, folder = time.monotonic(), study.reader
-    closing, before = _closing(study), _before(study)
-    protocol = read_protocol(folder, load_worklist(folder / WORKLIST_FOLDER).protocol_sha256)
-    readings = read_readings(folder / READINGS)
+    closed, before = read_closed(study), _before(study)
+    closing, protocol, readings = closed.closing, closed.protocol, closed.readings
+    rule, remarks = closed.rule, closed.remarks
     test = cases_for(load_cohort(study.cohort), Use.READER_STUDY)
     attributes = {case.case: case.attributes for case in test if case.attributes}
     machine = read_json(folder / MACHINE)
     inputs = {name.partition(".")[0]: sha256_file(folder / name) for name in (PROTOCOL, READINGS, MACHINE, PROBE)}
     inputs |= {name.partition(".")[0]: sha256_file(folder / name) for name in written(protocol)}
-    rule, remarks = _amended(read_protocol_values(protocol), closing)
     found = analyse(readings, rule, machine, attributes, before.seed, inputs, remarks)
     told = {"closing": closing, "probe": _probe(folder, protocol), "protocol": _told(protocol)}
     told |= analyse_noticed(folder, protocol, rule.excluded)

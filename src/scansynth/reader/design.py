@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scansynth.config import ReaderSettings
 from scansynth.errors import ReaderError
 from scansynth.reader.pool import Pool, Subject
-from scansynth.seeds import generator
+from scansynth.seeds import derive_seed, generator
 
 MOST_PERCENT = 60
 """Of one kind, where the share is hidden; so 40 of the other at least."""
@@ -86,9 +86,7 @@ def draw(pool: Pool, settings: ReaderSettings, seed: int, secret: int) -> Design
     _check(pool, settings)
     groups = one_each(pool, generator(seed, "reader", "patients"))
     _check_labels(pool, groups, settings)
-    reals, _ = matched(
-        groups, numbers_of(groups, settings.images - synthetic_count), generator(seed, "reader", "reals")
-    )
+    reals = _first_patients(groups, numbers_of(groups, settings.images - synthetic_count), seed)
     made, spare = _from_sets(pool, groups, synthetic_count, seed)
     train = generator(seed, "reader", "practice").permutation(len(pool.practice))
     practice = [pool.practice[place] for place in train[: settings.practice - practice_synthetic].tolist()]
@@ -104,6 +102,18 @@ def draw(pool: Pool, settings: ReaderSettings, seed: int, secret: int) -> Design
         for number in range(settings.readers + SPARE_SEATS)
     )
     return Design(tuple(subjects), tuple(practice), tuple(references), repeated, orders)
+
+
+def _first_patients(groups: _Groups, numbers: Mapping[str, int], seed: int) -> list[Subject]:
+    """So many of each label, the patients in an order that follows from the seed and their hashes alone.
+
+    So two studies of the same patients, in two modalities, show the same ones when they have one seed.
+    """
+
+    def place(subject: Subject) -> int:
+        return derive_seed(seed, "reader", "reals", subject.patient)
+
+    return [one for name, group in groups.items() for one in sorted(group, key=place)[: numbers.get(name, 0)]]
 
 
 def _from_sets(pool: Pool, groups: _Groups, count: int, seed: int) -> tuple[list[Subject], list[Subject]]:

@@ -88,7 +88,7 @@ class Fixed:
         probe_sha256: Of the file with what the probe found.
         spares_sha256: Of the file with the seats for readers who may be added.
         override: Who overruled the probe's refusal, why, and what the refusal said.
-        finding: Label that the question before readers are told asks for.
+        finding: Label that the question about a finding asks for; empty where the cohort has no labels.
     """
 
     study: str
@@ -131,6 +131,7 @@ def write_up(settings: ReaderSettings, fixed: Fixed, now: datetime.datetime) -> 
         "second_question": None
         if second is None
         else {"text": second.text, "options": list(second.options), "confidence": second.confidence},
+        "finding": fixed.finding,
         "marking": None if settings.marks is None else {"finding": settings.marks, "levels": list(CERTAINTY)},
         "where": None if settings.marks is None else WHERE.format(each=100.0 * (1.0 - settings.level)),
         "unaware": write_up_first(settings, fixed.finding),

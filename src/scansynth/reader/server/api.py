@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scansynth.reader.server import marking
 from scansynth.reader.server.access import csrf_token, end_session
-from scansynth.reader.server.asked import check_part, question_of
+from scansynth.reader.server.asked import check_marks, check_part, question_of
 from scansynth.reader.server.comment import MOST
 from scansynth.reader.server.course import counts_of, study_of
 from scansynth.reader.server.refusals import OutOfTurn, Refused, nothing_here
@@ -190,6 +190,7 @@ def draft(item: str, request: Request, body: Body) -> Response:
     _check_second(service, part, sent.second, sent.confidence, complete=False)
     _check_comment(service, part, sent.comment)
     placed = marking.check(service.served.worklist, sent.marks, complete=False)
+    check_marks(part, placed)
     kept = Draft(sent.answer, sent.second, sent.confidence, sent.comment, placed)
     try:
         save_draft(service.database, visit.order, item, kept, service.stamp(), service.served.closed())

@@ -61,12 +61,21 @@ def check_part(part: Part, answer: Answer) -> None:
     """
     if (answer.percent is not None) != (part is Part.SUSPECTED):
         raise Refused(422, "The answer is not valid: percent is missing or wrong.")
-    if not part.told and answer.marks != NONE:
-        raise Refused(422, "The answer is not valid: nothing is to be marked here.")
+    check_marks(part, answer.marks)
     if part.asks and answer.answer not in {NO, YES}:
         raise Refused(422, "The answer is not valid: answer is missing or wrong.")
     if part is Part.SUSPECTED and answer.comment:
         raise Refused(422, "The answer is not valid: this question takes no comments.")
+
+
+def check_marks(part: Part, marks: str) -> None:
+    """Refuses marks before readers are told: there the finding is asked of the image as a whole.
+
+    Raises:
+        Refused: There are some.
+    """
+    if not part.told and marks != NONE:
+        raise Refused(422, "The answer is not valid: nothing is to be marked here.")
 
 
 def asked_of(rows: Iterable[Mapping[str, Any]], orders: Mapping[str, Order]) -> tuple[Asked, ...]:

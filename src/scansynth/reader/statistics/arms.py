@@ -144,7 +144,7 @@ def judge(
     if found.readers < LEAST_READERS:
         return Comparison(
             Compared.NOT_ASSESSABLE,
-            f"{found.readers} of at least {LEAST_READERS} readers read both sets: their figures do not support a "
+            f"{found.readers} of at least {LEAST_READERS} readers read both: their figures do not support a "
             "conclusion about readers in general.",
         )
     wide, narrow = found.interval(level), found.interval(equivalence_level(level))

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from scansynth.errors import ReaderError
 from scansynth.files import read_csv
-from scansynth.reader.statistics.arms import compare_areas, judge
+from scansynth.reader.statistics.arms import Compared, Comparison, Difference, compare_areas, judge
+from scansynth.reader.statistics.counting import LEAST_IMAGES
 from scansynth.reader.statistics.imrmc import read_imrmc
 from scansynth.reader.statistics.roc import Floats, Mask
 from scansynth.reader.statistics.verdict import equivalence_level
@@ -159,7 +160,7 @@ def compare_modalities(scores: Scores, margin: float, level: float) -> dict[str,
     if not 0.0 < margin < 0.5 or not 0.5 < level < 1.0:
         raise ReaderError("give a margin between 0 and 0.5, and a level between 0.5 and 1")
     found = compare_areas(scores.first, scores.second, scores.positive, scores.patients)
-    verdict = judge(found, margin, level, scores.names)
+    verdict = _judged(scores, found, margin, level)
     wide, narrow = found.interval(level), found.interval(equivalence_level(level))
     return {
         "modalities": list(scores.names),
@@ -181,6 +182,15 @@ def compare_modalities(scores: Scores, margin: float, level: float) -> dict[str,
         "outcome": verdict.outcome.value,
         "why": verdict.why,
     }
+
+
+def _judged(scores: Scores, found: Difference, margin: float, level: float) -> Comparison:
+    """The verdict; none with fewer images of a class than a verdict needs."""
+    fewest = min(found.arms[place].general.fewest for place in (0, 1))
+    if fewest < LEAST_IMAGES:
+        why = f"A reader scored {fewest} images of a class, and {LEAST_IMAGES} are needed."
+        return Comparison(Compared.NOT_ASSESSABLE, why)
+    return judge(found, margin, level, scores.names)
 
 
 def _ends(interval: Any) -> tuple[float, float]:

@@ -142,7 +142,7 @@ def areas(scores: NDArray[Any], synthetic: Mask, patients: NDArray[Any] | None =
     for own in seen:
         made, real = (len(set(groups[own & part].tolist())) for part in (synthetic, ~synthetic))
         if min(made, real) < 2:
-            raise ReaderError(f"an AUC needs two images of each class, not {made} synthetic and {real} real")
+            raise ReaderError(f"an AUC needs two images of each class for each reader, not {made} and {real}")
     count = int(groups.max()) + 1
     rows = [_area(own[kept], synthetic[kept], groups[kept], count) for own, kept in zip(scores, seen, strict=True)]
     fewest = min(int(min((own & synthetic).sum(), (own & ~synthetic).sum())) for own in seen)
