@@ -6,9 +6,9 @@ Makes a study of drawn images with masks and a second set, serves it from a proc
 read all of it in headless browsers, as people do: in Chromium at 1280 x 800, on a tablet upright and lying by touch,
 and at 3840 x 2160, and in Firefox at 1280 x 800. The server is killed while the first of them reads, and started again.
 The script knows the lesions from the sealed truth. Readers mark five to seven of eight lesions of real images, one of
-eight in the own set, and set some false marks: a difference that the verdict on marks must find. Then the study is closed
-and analysed, and what comes out is compared with what the readers did: every answer, every mark with its confidence, the
-areas that follow from them by counting pairs, the first part, the comparison of the sets.
+eight in the own set, and set some false marks: a difference that the verdict on marks must find. Then the study is
+closed and analysed, and what comes out is compared with what the readers did: every answer, every mark with its
+confidence, the areas that follow from them by counting pairs, the first part, the comparison of the sets.
 """
 
 from __future__ import annotations

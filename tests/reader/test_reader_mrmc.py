@@ -115,7 +115,7 @@ def test_what_cannot_be_analysed_is_refused() -> None:
     scores[1, truth] = np.nan
     with pytest.raises(ReaderError, match="two images of each class for each reader, not 0 and 24"):
         average(scores, truth)
-    with pytest.raises(ReaderError, match="two images of each class, for each reader, not 23 and 1"):
+    with pytest.raises(ReaderError, match="two images of each class for each reader, not 23 and 1"):
         areas(made_up(missing=0.0)[0], truth, np.where(truth, np.arange(len(truth)), -1))
     with pytest.raises(ReaderError, match="needs two readers, not 1"):
         average(made_up(1, missing=0.0)[0], truth)
