@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from scansynth.errors import ConfigError
 from scansynth.ledger import Role
@@ -248,6 +248,7 @@ DEVICE = "SCANSYNTH_DEVICE"
 """Environment variable that says where networks compute, in the words of `StudyConfig.device`."""
 
 DEVICE_FORM = r"^(auto|cpu|cuda(:[0-9]+)?)$"
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]  # words, or a name
 
 
 class EngineSettings(Settings):
@@ -260,25 +261,25 @@ class EngineSettings(Settings):
 class ReaderSettings(Settings):
     """The blinded reader study; the rules themselves are fixed in docs/reader_statistics.md."""
 
-    title: str = Field("Reading study", description="Name shown to the readers.")
+    title: Text = Field("Reading study", description="Name shown to the readers.")
     readers: int = Field(5, ge=1, le=100, description="Number of readers invited.")
-    against: str | None = Field(None, description="Another audited set that the same readers read; unset: none.")
+    against: Text | None = Field(None, description="Another audited set that the same readers read; unset: none.")
     images: int = Field(200, ge=8, description="Images, real and synthetic together, without repeats.")
     mix: Literal["hidden", "balanced"] = Field("hidden", description="hidden: 40% to 60% synthetic; balanced: half.")
     repeats: Annotated[float, Field(ge=0.0, le=0.5)] = Field(0.2, description="Share of the images shown twice.")
     practice: int = Field(10, ge=0, le=50, description="Practice images with feedback, before reading; not counted.")
     margin: Annotated[float, Field(gt=0.0, lt=0.5)] = Field(0.1, description="Of equivalence: AUC within 0.5 +- this.")
     level: Annotated[float, Field(gt=0.5, lt=1.0)] = Field(0.95, description="Confidence level of the intervals.")
-    question: str | None = Field(None, description="A second question with the answers no and yes; unset: not asked.")
+    question: Text | None = Field(None, description="A second question, answered no or yes; unset: not asked.")
     confidence: bool = Field(False, description="Ask for confidence in the second answer.")
-    marks: str | None = Field(None, description="Name of a finding that readers mark, such as nodule; unset: no marks.")
+    marks: Text | None = Field(None, description="Name of a finding that readers mark, say nodule; unset: no marks.")
     unaware: int = Field(0, ge=0, description="Images read for the finding alone, before readers are told; 0: none.")
     unaware_controls: int = Field(0, ge=0, description="Number of readers whose images of that part are all real.")
-    finding: str | None = Field(None, description="Label that the question asks for; unset: the positive label.")
+    finding: Text | None = Field(None, description="Label that the question asks for; unset: the positive label.")
     references: int = Field(0, ge=0, le=50, description="Real scans of train patients to look at beside each image.")
     comments: bool = Field(True, description="Offer a comment in free words to each image.")
     break_every: int = Field(40, ge=5, description="Number of images after which a break is suggested.")
-    expiry_days: int = Field(60, ge=1, description="Days after which an invitation expires.")
+    expiry_days: int = Field(60, ge=1, le=3650, description="Days after which an invitation expires.")
 
 
 UNFILLED = "TO FILL IN"

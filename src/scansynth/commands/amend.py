@@ -38,7 +38,7 @@ def add(
     yes: Yes = False,
 ) -> None:
     """Adds a reader to a study that is being read, in a seat that was prepared and sealed; prints the invitation."""
-    _change(study, "", True, False, reason, address, worklist, None, yes)
+    _change(study, None, True, False, reason, address, worklist, None, yes)
 
 
 @app.command()
@@ -72,7 +72,7 @@ def replace(
 
 def _change(
     study: Path,
-    reader: str,
+    reader: str | None,
     add: bool,
     exclude: bool,
     reason: str,

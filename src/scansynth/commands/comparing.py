@@ -27,9 +27,10 @@ Level = Annotated[
 def status(study: WorklistFolder, database: Database = None) -> None:
     """Shows how far each reader is and what each said of the screen; never an answer."""
     from scansynth.reader.server.locked import how_far
-    from scansynth.reader.server.worklist import was_served
+    from scansynth.reader.server.worklist import load_worklist, was_served
 
     folder = worklist_of(study)
+    load_worklist(folder)
     if database is None and not was_served(folder):
         console.result("this worklist was not served; where a copy of it is served, name that folder")
         console.result(f"next: scansynth reader serve {study}")

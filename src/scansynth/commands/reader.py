@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from scansynth.study import Study
 
 app = typer.Typer(help="The blinded reader study.", no_args_is_help=True)
+
+_HOST_AND_PATH = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]*\w)(:\d{1,5})?(/[\w.~/-]*)?")
+"""What may stand behind the scheme of an address: a host, a port, a path."""
 
 HOST, PORT = "127.0.0.1", 8765
 
@@ -83,11 +87,16 @@ def links_begin_with(address: str | None) -> str:
     """What stands before the path of a link.
 
     Raises:
-        ReaderError: The address has no scheme.
+        ReaderError: The address has no scheme, or cannot begin a link.
     """
-    if address is not None and not address.lower().startswith(("http://", "https://")):
+    if address is None:
+        return f"http://{HOST}:{PORT}"
+    if "://" not in address and _HOST_AND_PATH.fullmatch(address):
         raise ReaderError(f"--address {address} does not say how readers connect; give https://{address} or http://")
-    return (address or f"http://{HOST}:{PORT}").rstrip("/")
+    scheme, _, rest = address.partition("://")
+    if scheme.lower() not in {"http", "https"} or not _HOST_AND_PATH.fullmatch(rest):
+        raise ReaderError(f"--address {address!r} cannot begin a link; give it as https://reading.example.org")
+    return address.rstrip("/")
 
 
 def say_created(made: Created, study: Path, address: str | None = None) -> None:

@@ -56,7 +56,7 @@ class Change:
 def think(
     study: Study,
     *,
-    reader: str = "",
+    reader: str | None = None,
     add: bool = False,
     exclude: bool = False,
     worklist_folder: Path | None = None,
@@ -66,7 +66,7 @@ def think(
 
     Args:
         study: The study.
-        reader: Who is to be withdrawn; empty: nobody.
+        reader: Who is to be withdrawn; none: nobody.
         add: Seat another reader.
         exclude: Leave out the answers of the one who is withdrawn.
         worklist_folder: The copy of the worklist that is served, where that is another than the study's own.
@@ -81,7 +81,7 @@ def think(
     amendments = read_amendments(study, worklist.protocol_sha256)
     new = _next_seat(study, int(protocol["readers"]), seated(int(protocol["readers"]), amendments)) if add else ""
     gone = {one.reader for one in amendments if one.kind == WITHDRAWN}
-    if not reader:
+    if reader is None:
         left = len(worklist.readers) + 1 - len(gone)
         return Change("", new, 0, False, f"{new} was added; {_left(left, int(protocol['readers']))}")
     names = [seat.reader for seat in worklist.readers if seat.reader not in gone]

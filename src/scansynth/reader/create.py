@@ -23,7 +23,7 @@ from scansynth.reader.design import Design, draw
 from scansynth.reader.outlines import outlines, require_outlines
 from scansynth.reader.pool import Pool, gather, with_second
 from scansynth.reader.probe import Override, Probed, probe, require
-from scansynth.reader.protocol import SCALE, Fixed, marking, presets, second_question, write_up
+from scansynth.reader.protocol import SCALE, Fixed, marking, presets, require_whole, second_question, write_up
 from scansynth.reader.seal import Sealed, default_seal_path, new_key, seal
 from scansynth.reader.server.invitations import expiry, new_token, token_sha256
 from scansynth.reader.server.worklist import (
@@ -196,6 +196,7 @@ def _plan(
         pool = with_second(pool, study, settings.against)
     if settings.marks is not None:
         require_outlines(pool)
+    require_whole(settings, pool.facts.labels)
     check_room(pool, settings)
     design = draw(pool, settings, study.config.seed, secret.seed)
     first = draw_first(pool, settings, design, study.config.seed, secret)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,6 +149,27 @@ def write_up(settings: ReaderSettings, fixed: Fixed, now: datetime.datetime) -> 
         "spares_sha256": fixed.spares_sha256,
         "override": None if fixed.override is None else dict(fixed.override),
     }
+
+
+def require_whole(settings: ReaderSettings, labels: Sequence[str]) -> None:
+    """Checks that no setting is about something that is not asked: left alone, it would be passed over in silence.
+
+    Args:
+        settings: Of the study.
+        labels: Of the cohort.
+
+    Raises:
+        ReaderError: One is.
+    """
+    if settings.confidence and settings.question is None:
+        raise ReaderError("reader.confidence is asked of the second answer; set reader.question, or unset it")
+    if settings.unaware_controls and not settings.unaware:
+        raise ReaderError("reader.unaware_controls is about the first part; set reader.unaware, or unset it")
+    if settings.finding is not None and settings.question is None:
+        raise ReaderError("reader.finding is what the question asks for; set reader.question, or unset it")
+    if settings.finding is not None and settings.finding not in labels:
+        known = f"give one of {', '.join(labels)}" if labels else "unset it, since the cohort has none"
+        raise ReaderError(f"reader.finding is {settings.finding}, which is no label of the cohort; {known}")
 
 
 def second_question(settings: ReaderSettings) -> SecondQuestion | None:

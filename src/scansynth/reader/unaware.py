@@ -135,11 +135,6 @@ def check_room(pool: Pool, settings: ReaderSettings) -> None:
         return
     if count < LEAST_IMAGES:
         raise ReaderError(f"reader.unaware is {count}; give at least {LEAST_IMAGES} images, or 0 for no first part")
-    if settings.finding is not None and settings.finding not in pool.facts.labels:
-        raise ReaderError(
-            f"reader.finding is {settings.finding}, which is no label of the cohort; give one of "
-            f"{', '.join(pool.facts.labels)}"
-        )
     if settings.unaware_controls >= settings.readers:
         raise ReaderError(
             f"reader.unaware_controls is {settings.unaware_controls} of {settings.readers} readers; give fewer, since "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
+import re
 import signal
 import socket
 import ssl
@@ -28,6 +29,7 @@ _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 _GRACE_SECONDS = 5  # requests under way at the end have so long
 _IDLE_SECONDS = 30  # a connection without a request is closed; a page opens another unseen
 _MOST_CONNECTIONS = 512
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[?[0-9A-Fa-f:.]+\]?")
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ def serve(
         ReaderError: The worklist or the certificate cannot be used, the address is taken or not safe, or the database
             cannot be reached.
     """
+    _check_names(address)
     tls, local = _check_tls(address.certificate, address.key), _is_loopback(address.host)
     if not (local or tls or address.without_tls):
         raise ReaderError(
@@ -123,12 +126,33 @@ def _ended_quietly() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _check_names(address: Address) -> None:
+    """Passes when proxies and host names can be what they are called; others would match nothing, in silence.
+
+    Raises:
+        ReaderError: One cannot.
+    """
+    for proxy in address.proxies:
+        try:
+            ipaddress.ip_network(proxy, strict=False)
+        except ValueError:
+            raise ReaderError(
+                f"--proxy {proxy} is no address; give that of the proxy, such as 10.0.0.5 or 10.0.0.0/24"
+            ) from None
+    for name in address.names:
+        if not _HOST_NAME.fullmatch(name):
+            raise ReaderError(f"--name {name} is no host name; give it alone, such as reading.example.org")
+
+
 def _check_tls(certificate: Path | None, key: Path | None) -> bool:
     """Whether the server speaks TLS; certificate and key are tried now, not at the first connection."""
     if certificate is None and key is None:
         return False
     if certificate is None or key is None:
         raise ReaderError("TLS needs both the certificate and its key")
+    absent = [path for path in (certificate, key) if not path.is_file()]
+    if absent:
+        raise ReaderError(f"there is no file {absent[0]}; give the certificate and its key as PEM files")
     try:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password=lambda: "")
     except (OSError, ValueError):  # an SSLError is an OSError

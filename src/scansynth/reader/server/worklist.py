@@ -253,7 +253,7 @@ def load_worklist(folder: Path) -> Worklist:
         if values.pop("format") != FORMAT:
             raise ReaderError("the worklist is of another version; serve it with the scansynth version that created it")
         return _worklist(values)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ReaderError(f"{folder} holds no {WORKLIST}; run: scansynth reader create STUDY") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError):
         raise ReaderError(f"{WORKLIST} of the reader study is damaged; copy the worklist again") from None
@@ -272,7 +272,7 @@ def mark_served(folder: Path, when: datetime.datetime) -> None:
 
 def was_served(folder: Path) -> bool:
     """Whether there may be readings: the worklist holds more than what was written when it was made."""
-    return folder.exists() and any(path.name not in {WORKLIST, BUFFERS} for path in folder.iterdir())
+    return folder.is_dir() and any(path.name not in {WORKLIST, BUFFERS} for path in folder.iterdir())
 
 
 def _worklist(values: dict[str, Any]) -> Worklist:
