@@ -4,8 +4,9 @@ torchrun ... ranks_training.py FOLDER KIND...: trains each kind in a folder of i
 was stopped, and the first rank writes `losses.json` and `fingerprint`.
 
 ranks_training.py < PLAN: does so again and again, [[ranks, folder, kinds, kill], ...], with forks of this process for
-ranks, which have imported everything already; where `kill` is not 0 the last rank kills itself in that round. Each
-rank's exit code lands in `ends.json`, what it says in `stderr-RANK`.
+ranks, which have imported everything already; where `kill` is not 0 the last rank kills itself in that round. In the
+place of kinds may stand a command, `scansynth` and its arguments, which each rank runs. Each rank's exit code lands in
+`ends.json`, what it says in `stderr-RANK`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import torch
 from tiny_training import BATCH, CPU, EVERY_ROUND, IMAGES, NEVER, compact_recipe, fingerprint, remember_chance, tiny_job
 from torch import Tensor
 
+from scansynth import cli
 from scansynth.console import silent
 from scansynth.errors import RankError
 from scansynth.gan.models.compact import Compact
@@ -34,7 +36,7 @@ from scansynth.gan.training_job import TrainingJob
 from scansynth.gan.training_loop import train
 from scansynth.learning import ranks
 
-LONG, SHORT = 100, 16
+LONG, SHORT = 100, 8
 """Rounds."""
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -115,8 +117,14 @@ def _rank(number: int, count: int, port: int, folder: Path, kinds: list[str], ki
                 values = {"RANK": number, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
                 os.environ.update({name: str(value) for name, value in values.items()})
             try:
-                main(folder, kinds, kill)
+                if kinds[0] == "scansynth":
+                    sys.argv = kinds
+                    cli.main()
+                else:
+                    main(folder, kinds, kill)
                 code = 0
+            except SystemExit as ended:
+                code = int(ended.code or 0)
             except RankError as fault:
                 print(fault, file=sys.stderr, flush=True)
                 code = 2

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 import ranks_training
 import torch
+from command_line import scansynth
 from ranks_training import KINDS, LONG, SHORT
 from test_gan_scores import cohort
 from tiny_training import CPU, SIDE, tiny_job
@@ -49,16 +52,44 @@ def losses(folder: Path, kind: str) -> np.ndarray:
     return np.array(json.loads((folder / kind / "losses.json").read_text()))
 
 
+STUDY = f"""seed = 3
+[cohort]
+dicom = "/nowhere"
+labels = "/nowhere/labels.csv"
+positive = "nodule"
+size = {SIDE}
+key = "key"
+[tracking]
+tensorboard = false
+[generator]
+recipe = "dcgan"
+[generator.overrides.network]
+noise = 8
+width = 4
+[generator.overrides.schedule]
+epochs = 2
+"""
+
+
+def study(folder: Path) -> Path:
+    """A study after its ingest."""
+    cohort(folder / "cohort")
+    (folder / "study.toml").write_text(STUDY)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders `1`, `2` and `4` of the same trainings on so many ranks.
 
-    One was killed on two ranks, and went on on two in `killed` and on one in `killed-one`.
+    One was killed on two ranks, and went on on two in `killed` and on one in `killed-one`. In `refused` is what three
+    ranks said of `study`, whose batches cannot be divided among them.
     """
     out = tmp_path_factory.mktemp("ranks")
     exact = [kind for kind in KINDS if kind.startswith("double")]
     plan = [(1, "1", list(KINDS), 0), (2, "2", list(KINDS), 0), (4, "4", exact, 0)]
     plan += [(2, "killed", ["short"], 7), (2, "killed", ["short"], 0), (1, "killed-one", ["short"], 0)]
+    plan += [(3, "refused", ["scansynth", "train", str(study(out / "study"))], 0)]
     asked = json.dumps([(count, str(out / name), kinds, kill) for count, name, kinds, kill in plan])
     command = [sys.executable, ranks_training.__file__]
     subprocess.run(command, check=True, input=asked, text=True, timeout=2 * PATIENCE, env=environment())
@@ -159,47 +190,39 @@ def test_two_hosts_are_as_two_processes_of_one(made: Path, tmp_path: Path) -> No
     assert (tmp_path / "short" / "fingerprint").read_text() == (made / "2" / "short" / "fingerprint").read_text()
 
 
-STUDY = f"""seed = 3
-[cohort]
-dicom = "/nowhere"
-labels = "/nowhere/labels.csv"
-positive = "nodule"
-size = {SIDE}
-key = "key"
-[tracking]
-tensorboard = false
-[generator]
-recipe = "dcgan"
-[generator.overrides.network]
-noise = 8
-width = 4
-[generator.overrides.schedule]
-epochs = 2
-"""
-
-
-def test_the_command_trains_a_study_on_two_ranks(tmp_path: Path) -> None:
-    cohort(tmp_path / "cohort")
-    (tmp_path / "study.toml").write_text(STUDY)
-    refused = started(launched(3, "-m", "scansynth", "train", tmp_path))
-    said = [line for line in refused.stderr.splitlines() if "scansynth:" in line]
-    assert refused.returncode != 0
-    assert len(said) == 1, refused.stderr[-2000:]
+def test_what_cannot_be_divided_is_refused_once_by_all_ranks_together(made: Path) -> None:
+    assert read_json(made / "refused" / "ends.json") == [2, 2, 2]
+    lines = [line for number in range(3) for line in (made / "refused" / f"stderr-{number}").read_text().splitlines()]
+    said = [line for line in lines if "scansynth:" in line]
+    assert len(said) == 1, lines
     assert "cannot be divided equally among 3 ranks; start 1, 2, 4 or 8" in said[0]
-    assert not (tmp_path / "gan").exists()
+    assert not (made / "study" / "gan").exists()
 
-    done = started(launched(2, "-m", "scansynth", "train", tmp_path))
+
+def test_the_command_trains_a_study_on_two_ranks(made: Path, tmp_path: Path) -> None:
+    """That which three ranks refused."""
+    folder = shutil.copytree(made / "study", tmp_path / "study")
+    done = started(launched(2, "-m", "scansynth", "train", folder))
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("wrote ") == 1
-    assert read_json(tmp_path / "gan" / "main" / "run.json")["ranks"] == 2
-    events = [row["event"] for row in read_json_lines(tmp_path / "journal.jsonl") if row["stage"] == "train"]
+    assert read_json(folder / "gan" / "main" / "run.json")["ranks"] == 2
+    events = [row["event"] for row in read_json_lines(folder / "journal.jsonl") if row["stage"] == "train"]
     assert events == ["began", "stopped", "began", "written"]
 
 
-def test_torchrun_starts_nothing_but_train(tmp_path: Path) -> None:
-    done = started(launched(2, "-m", "scansynth", "status", tmp_path))
-    assert done.returncode != 0
-    assert sum("torchrun is for scansynth train alone" in line for line in done.stderr.splitlines()) == 1
+@pytest.mark.parametrize("number", [0, 1])
+def test_torchrun_starts_nothing_but_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    """The first rank says so; the others wait until torchrun ends them."""
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    for name, value in {"RANK": number, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 1}.items():
+        monkeypatch.setenv(name, str(value))
+    assert scansynth("status", tmp_path) == 2
+    said = capsys.readouterr().err
+    assert said.count("torchrun is for scansynth train alone") == said.count("\n") == 1 - number
+    assert len(waited) == number
 
 
 @pytest.fixture
