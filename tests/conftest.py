@@ -24,10 +24,11 @@ pytest_plugins = ["given", "in_memory"]
 hypothesis.settings.register_profile("given", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("given")
 
-_FORKED = ["scansynth.pipeline.supply", "scansynth.utility.job", "scansynth.utility.external"]
+_FORKED = ["scansynth.pipeline.supply", "scansynth.utility.job", "scansynth.utility.external", "torch._dynamo"]
 _preload = forkserver.set_forkserver_preload
 forkserver.set_forkserver_preload = lambda names: _preload([*names, *_FORKED])
-"""A command has one kind of jobs, tests have all: the process from which their workers are forked imports them once."""
+"""A command has one kind of jobs, tests have all: the process from which their workers are forked imports them once.
+So with what torch imports when memory is counted, two seconds of each worker that trains."""
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -104,9 +104,34 @@ def test_on_a_gpu_neither_checkpoint_nor_encoder_counts() -> None:
 
 def test_counting_draws_nothing_and_repeats() -> None:
     before = torch.get_rng_state()
+    memory._known.clear()
     first = need(recipe())
     assert torch.equal(before, torch.get_rng_state())
+    memory._known.clear()
     assert need(recipe()) == first
+
+
+@pytest.mark.parametrize("name", ["dcgan", "compact"])
+def test_what_was_counted_once_is_what_would_be_counted_anew(name: str) -> None:
+    """Tables that are left out of what is asked change no byte; others are counted by themselves."""
+    made = complete(load_recipe(name))
+    other = load_recipe(
+        name,
+        {
+            "optimiser": {"learning_rate": 1e-5, "betas": [0.1, 0.9]},
+            "augmentation": {"on": False},
+            "collapse": {"respond": False},
+            "schedule": {"epochs": 3, "batch": 5, "log_every_images": 7},
+        },
+    )
+    found = [need(complete(one), 8, side=32) for one in (made, other)]
+    memory._known.clear()
+    assert need(complete(other), 8, side=32) == found[0] == found[1]
+    kept = len(memory._known)
+    need(complete(load_recipe(name, {"choice": {"on": not made.choice.on}})), 8, side=32)
+    assert len(memory._known) == kept
+    assert need(made, 4, side=32).activations < found[0].activations
+    assert need(complete(load_recipe(name, {"ema": {"on": not made.ema.on}})), 8, side=32) != found[0]
 
 
 _MEASURE = """

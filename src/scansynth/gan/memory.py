@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -129,8 +129,27 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch h
         self.now -= size
 
 
+class _Counted(NamedTuple):
+    """Bytes of what a recipe's networks and one of its rounds hold: `MemoryNeed` has the words."""
+
+    generator: int
+    discriminator: int
+    trained: int
+    average: int
+    history: int
+    activations: int
+    drawing: int
+
+
+_NO_BYTES = {"name", "about", "optimiser", "augmentation", "collapse", "choice", "schedule"}
+"""Parts of a recipe on which no count hangs. The optimiser's are a rate and two decays."""
+
+_known: dict[tuple[str, Form, int, Device], _Counted] = {}
+"""What was counted in this process: a trial's trainings ask the same, and so does one before and after a change."""
+
+
 def training_bytes(recipe: Recipe, form: Form, images: int, batch: int, device: Device) -> MemoryNeed:
-    """What a training needs at its highest; allocates nothing, draws nothing, and takes part of a second.
+    """What a training needs at its highest; allocates nothing, draws nothing, and takes a second.
 
     On several ranks it is what each of them needs, with its share of the batch.
 
@@ -143,39 +162,53 @@ def training_bytes(recipe: Recipe, form: Form, images: int, batch: int, device: 
             tensors, and needs some more for its libraries.
     """
     count = -(-min(batch, images) // ranks.count())
-    counted = Device("cpu", device.name, device.precision, device.channels_last)
+    asked = Device("cpu", "", device.precision, device.channels_last)
+    key = recipe.model_dump_json(exclude=_NO_BYTES), form, count, asked
+    if key not in _known:
+        _known[key] = _count(recipe, form, count, asked)
+    found = _known[key]
+    weights, pixels = found.generator + found.discriminator, math.prod(form.shape)
+    pixels *= form.channels + family_of(recipe).masks
+    averaged = found.average + (found.generator if recipe.choice.on else 0)
+    kept = weights + 2 * found.trained + averaged + found.history
+    return MemoryNeed(
+        weights=weights,
+        gradients=found.trained,
+        moments=2 * found.trained,
+        average=averaged,
+        history=found.history,
+        data=2 * images * pixels,
+        activations=found.activations,
+        look=found.drawing if device.kind != "cpu" else max(found.drawing, _examining(pixels)),
+        keeping=_keeping(kept, found.history, device) if device.kind == "cpu" else 0,
+    )
+
+
+def _count(recipe: Recipe, form: Form, count: int, device: Device) -> _Counted:
+    """Runs a round of `count` images, and draws a look's, on tensors that have no content."""
     family = family_of(recipe)
-    networks, average = _shapes(recipe, form, counted)
+    networks, average = _shapes(recipe, form, device)
     shape = (form.channels + family.masks, *form.shape)
     with ranks.apart(), FakeTensorMode(allow_non_fake_inputs=True), _LiveBytes() as live:
-        state = _empty_state(recipe, form, counted, networks, average)
+        state = _empty_state(recipe, form, device, networks, average)
         live.most = held = live.now
         latent = _latent(count, networks.noise, form)
         given = Batch(torch.empty(count, *shape), latent.labels, latent.noise, torch.Generator(), 0, count)
-        family.step(state, given, recipe, counted)
+        family.step(state, given, recipe, device)
         activations = live.most - held
         del given, latent
         live.most = held = live.now
         images_of(state.sampler, _latent(2 * SAMPLES, networks.noise, form))
         drawing = live.most - held
         history = 0 if state.history is None else state.history.images.untyped_storage().nbytes()
-    weights, averaged = _bytes(networks.generator) + _bytes(networks.discriminator), 0
-    if average is not None:
-        averaged = _bytes(average)
-    if recipe.choice.on:
-        averaged += _bytes(networks.generator)
-    trained = 4 * (count_weights(networks.generator) + count_weights(networks.discriminator))
-    kept, pixels = weights + 2 * trained + averaged + history, math.prod(shape)
-    return MemoryNeed(
-        weights=weights,
-        gradients=trained,
-        moments=2 * trained,
-        average=averaged,
+    return _Counted(
+        generator=_bytes(networks.generator),
+        discriminator=_bytes(networks.discriminator),
+        trained=4 * (count_weights(networks.generator) + count_weights(networks.discriminator)),
+        average=0 if average is None else _bytes(average),
         history=history,
-        data=2 * images * pixels,
         activations=activations,
-        look=drawing if device.kind != "cpu" else max(drawing, _examining(pixels)),
-        keeping=_keeping(kept, history, device) if device.kind == "cpu" else 0,
+        drawing=drawing,
     )
 
 
