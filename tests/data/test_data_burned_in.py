@@ -17,7 +17,7 @@ from scansynth.config import StudyConfig
 from scansynth.data import ingest as stage
 from scansynth.data.scans import burned_in, tesseract
 from scansynth.data.scans.burned_in import LIKE_TEXT, NO_LETTERS, TextSearch
-from scansynth.data.scans.tesseract import SCALES, Tesseract, find_tesseract
+from scansynth.data.scans.tesseract import SCALES, Letters, Tesseract, find_tesseract
 from scansynth.data.tensors import load_cohort
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.dicom.sandbox import Decoded
@@ -32,11 +32,15 @@ WORDS = "SMITH JOHN 1961-03-07"
 needs_tesseract = pytest.mark.skipif(find_tesseract() is None, reason="Tesseract is not installed")
 
 
+def read_as(sure: str, guessed: str = "") -> Letters:
+    return Letters(sure, guessed or sure)
+
+
 class Reader(Tesseract):
     """Reads text where a picture has a steep edge, as those of these tests have nowhere else; no program is needed."""
 
-    def letters(self, pictures: Sequence[np.ndarray], scale: int = SCALES[0]) -> list[tuple[int, int]]:
-        return [(9, 9) if (np.abs(np.diff(picture, axis=1)) > 350).any() else (0, 0) for picture in pictures]
+    def letters(self, pictures: Sequence[np.ndarray], scale: int = SCALES[0]) -> list[Letters]:
+        return [read_as("smithjohn" * bool((np.abs(np.diff(one, axis=1)) > 350).any())) for one in pictures]
 
 
 @pytest.fixture
@@ -116,8 +120,8 @@ def test_text_is_blackened_when_asked_and_the_rest_stays(
 
 def test_residue_after_blackening_leaves_the_image_out() -> None:
     class Stubborn(Reader):
-        def letters(self, pictures: Sequence[np.ndarray], scale: int = SCALES[0]) -> list[tuple[int, int]]:
-            return [(9, 9)] * len(pictures)
+        def letters(self, pictures: Sequence[np.ndarray], scale: int = SCALES[0]) -> list[Letters]:
+            return [read_as("smithjohn")] * len(pictures)
 
     image = Decoded(with_text(anatomy(128), "SMITH", (3, 3), 14), "0" * 64, ((0, 24, 0, 80),))
     search = TextSearch("blacken", Stubborn("", "0"))
@@ -129,18 +133,24 @@ def test_residue_after_blackening_leaves_the_image_out() -> None:
 @pytest.mark.parametrize(
     ("read", "grade", "noted"),
     [
-        ([(0, 0), (0, 2), (2, 2)], NO_LETTERS, False),
-        ([(0, 0), (0, 3), (0, 0)], LIKE_TEXT, True),
-        ([(3, 3), (0, 0), (0, 0)], LIKE_TEXT, True),
-        ([(0, 14), (0, 0), (0, 9)], LIKE_TEXT, True),
-        ([(0, 0), (0, 5), (4, 4)], "left out", False),
-        ([(4, 4)], "left out", False),
+        ((("", ""), ("", "xy"), ("xy", "xy")), NO_LETTERS, False),
+        ((("", ""), ("", "xyz"), ("", "")), LIKE_TEXT, True),
+        ((("xyz", "xyz"), ("", ""), ("", "")), LIKE_TEXT, True),
+        ((("", "smithjohn1961"), ("", ""), ("", "smithjohn")), LIKE_TEXT, True),
+        # read with confidence at one size and otherwise at the next: the program sees letters in a scapula
+        ((("", ""), ("", "iasin"), ("rdot", "rdot")), LIKE_TEXT, True),
+        ((("nnoaj", "nnoaj"), ("of", "bnof"), ("rnaf", "rnaf")), LIKE_TEXT, True),
+        ((("", ""), ("", "xmit"), ("smit", "smit")), "left out", False),
+        ((("smith", "smith"), ("", "mith")), "left out", False),
+        ((("smith", "smith"), ("", ""), ("ohn", "johnsmi")), "left out", False),
     ],
 )
-def test_a_spot_is_read_at_three_sizes_and_graded(read: list[tuple[int, int]], grade: str, noted: bool) -> None:
+def test_a_spot_holds_text_where_two_sizes_give_the_same_letters(
+    read: tuple[tuple[str, str], ...], grade: str, noted: bool
+) -> None:
     class Given(Reader):
-        def letters(self, pictures: Sequence[np.ndarray], scale: int = SCALES[0]) -> list[tuple[int, int]]:
-            return [read[SCALES.index(scale)]] if pictures else []
+        def letters(self, pictures: Sequence[np.ndarray], scale: int = SCALES[0]) -> list[Letters]:
+            return [Letters(*read[SCALES.index(scale)])] if pictures else []
 
     image = Decoded(anatomy(64), "0" * 64, ((0, 8, 0, 32),))
     search = TextSearch("leave out", Given("", "0"))
@@ -171,7 +181,7 @@ def test_without_the_program_it_is_said_that_nothing_was_searched(
 
 def test_a_program_that_fails_leaves_out_what_it_should_have_read() -> None:
     class Broken(Reader):
-        def letters(self, pictures: Sequence[np.ndarray], scale: int = SCALES[0]) -> list[tuple[int, int]]:
+        def letters(self, pictures: Sequence[np.ndarray], scale: int = SCALES[0]) -> list[Letters]:
             raise RuntimeError
 
     plain, suspect = Decoded(anatomy(64), "0" * 64), Decoded(anatomy(64), "1" * 64, ((0, 8, 0, 32),))
@@ -180,6 +190,19 @@ def test_a_program_that_fails_leaves_out_what_it_should_have_read() -> None:
     assert results[0] is plain
     assert isinstance(results[1], DicomError)
     assert results[1].reason == "text not searched"
+
+
+def test_a_spot_on_which_the_program_fails_costs_its_own_image_alone() -> None:
+    class Brittle(Reader):
+        def letters(self, pictures: Sequence[np.ndarray], scale: int = SCALES[0]) -> list[Letters]:
+            if any(picture.shape == (9, 32) for picture in pictures):
+                raise RuntimeError
+            return super().letters(pictures, scale)
+
+    boxes = (((0, 8, 0, 32),), ((0, 9, 0, 32),), ((0, 8, 0, 32), (20, 29, 0, 32)), ((0, 8, 0, 32),))
+    pairs = [(case(n), Decoded(anatomy(64), str(n) * 64, box)) for n, box in enumerate(boxes)]
+    results = [result for _, result in TextSearch("keep", Brittle("", "")).search(pairs)]
+    assert [isinstance(result, DicomError) for result in results] == [False, True, True, False]
 
 
 def test_order_and_memory_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,6 +235,21 @@ def test_tesseract_reads_each_picture_by_itself() -> None:
     assert program.texts(pictures) == truth
     assert program.texts([]) == []
     assert program.version
+
+
+@needs_tesseract
+@pytest.mark.parametrize("scale", SCALES)
+def test_what_is_read_in_a_picture_does_not_depend_on_its_neighbours(scale: int) -> None:
+    program = find_tesseract()
+    assert program is not None
+    draw = np.random.default_rng(7)
+    pictures = [with_text(anatomy(128, n), WORDS, (4, 2), 8 + 2 * n, 0.5 + n / 12)[: 24 + 4 * n] for n in range(6)]
+    pictures += [draw.normal(0, 1, (24, 96)).astype(np.float32).repeat(2, 1), anatomy(64, 9)]
+    alone = [program.letters([picture], scale)[0] for picture in pictures]
+    order = draw.permutation(len(pictures))
+    together = program.letters([pictures[place] for place in order], scale)
+    assert together == [alone[place] for place in order]
+    assert len({letters.guessed for letters in alone}) > 3
 
 
 @needs_tesseract

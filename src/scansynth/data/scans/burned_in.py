@@ -6,14 +6,14 @@ An image with text is left out, or its text is blackened and the whole image rea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from scansynth.config import BurnedIn
 from scansynth.data.scans.join import Scan
-from scansynth.data.scans.tesseract import LETTERS, SCALES, Tesseract, find_tesseract
+from scansynth.data.scans.tesseract import LETTERS, SCALES, Letters, Tesseract, find_tesseract
 from scansynth.dicom.sandbox import Decoded
 from scansynth.errors import DicomError
 
@@ -26,6 +26,7 @@ LIKE_TEXT, NO_LETTERS = "looks like text, nothing read: kept", "no letters read 
 
 _TEXT = "text"
 _GUESSED = 3  # letters that the program guesses at one of three sizes, from which a spot may hold text after all
+_SAME = 3  # letters in a row that two sizes must have in common
 _RESIDUE = 2  # letters that may not be left after blackening: half a name
 _BYTES, _SPOTS = 1 << 27, 64
 """Images, in bytes, and spots that wait for one reading."""
@@ -70,17 +71,17 @@ class TextSearch:
         """Reads all spots of some images at once."""
         images = [image for _, image in pairs if isinstance(image, Decoded)]
         self.searched |= {scan.case for scan, image in pairs if isinstance(image, Decoded)}
-        crops = [image.values[top:end, first:last] for image in images for top, end, first, last in image.text]
-        read = self._graded(crops)
-        if read is None:
-            yield from ((scan, _failed(image)) for scan, image in pairs)
-            return
-        answers = iter(read)
+        read = self._graded([crop for image in images for crop in _crops(image)])
+        answers = iter(read or [])
         for scan, image in pairs:
             if isinstance(image, DicomError) or not image.text:
                 yield scan, image
                 continue
-            grades = [next(answers) for _ in image.text]
+            # what the program fails on together it is given image by image: a fault is its own image's alone
+            grades = [next(answers) for _ in image.text] if read is not None else self._graded(_crops(image))
+            if grades is None:
+                yield scan, DicomError(UNREAD, "Tesseract failed on a spot that looks like text")
+                continue
             found = [box for box, grade in zip(image.text, grades, strict=True) if grade == _TEXT]
             doubt = LIKE_TEXT if LIKE_TEXT in grades else NO_LETTERS
             result, done = self._with_text(image, found) if found else (image, doubt)
@@ -104,19 +105,16 @@ class TextSearch:
         """What each picture holds, as it is read at up to three sizes; none: the program failed."""
         if self.program is None:
             return None
-        grades = [NO_LETTERS] * len(pictures)
+        read: list[list[Letters]] = [[] for _ in pictures]
         try:
             for scale in SCALES:
-                open_ones = [place for place, grade in enumerate(grades) if grade != _TEXT]
-                read = self.program.letters([pictures[place] for place in open_ones], scale)
-                for place, (sure, guessed) in zip(open_ones, read, strict=True):
-                    if sure >= LETTERS:
-                        grades[place] = _TEXT
-                    elif guessed >= _GUESSED:
-                        grades[place] = LIKE_TEXT
+                open_ones = [place for place, letters in enumerate(read) if _grade(letters) != _TEXT]
+                found = self.program.letters([pictures[place] for place in open_ones], scale)
+                for place, letters in zip(open_ones, found, strict=True):
+                    read[place].append(letters)
         except RuntimeError:
             return None
-        return grades
+        return [_grade(letters) for letters in read]
 
     def _texts(self, pictures: list[np.ndarray], least: int = LETTERS) -> list[bool] | None:
         """Whether each picture holds text; none: the program failed."""
@@ -146,11 +144,23 @@ class TextSearch:
         return self.sentence() + (" (private/burned_in.csv names the files)" if self.listed else "")
 
 
-def _failed(image: Result) -> Result:
-    """An image that was to be searched and could not be."""
-    if isinstance(image, DicomError) or not image.text:
-        return image
-    return DicomError(UNREAD, "Tesseract failed on a spot that looks like text")
+def _grade(read: Sequence[Letters]) -> str:
+    """What a spot holds, by what was read there at each size: of text, another size gives the same letters."""
+    for place, letters in enumerate(read):
+        others = [*read[:place], *read[place + 1 :]]
+        if len(letters.sure) >= LETTERS and any(_alike(letters.sure, other.guessed) for other in others):
+            return _TEXT
+    return LIKE_TEXT if any(len(letters.guessed) >= _GUESSED for letters in read) else NO_LETTERS
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether letters in a row stand in both."""
+    return any(one[place : place + _SAME] in other for place in range(len(one) - _SAME + 1))
+
+
+def _crops(image: Decoded) -> list[np.ndarray]:
+    """The spots of an image that may hold text."""
+    return [image.values[top:end, first:last] for top, end, first, last in image.text]
 
 
 def _words(box: tuple[int, int, int, int]) -> str:

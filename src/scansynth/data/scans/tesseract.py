@@ -1,6 +1,8 @@
 """Reading text in pictures with Tesseract, where it is installed: many small pictures by one call.
 
-Starting the program takes longer than reading a word, so pictures are put below each other on one page.
+Starting the program takes longer than reading a word, so many pictures go to it at once. Each is a page of its own: on
+one page the program's threshold, its letter height and its lines are those of all pictures together, and a picture's
+text depended on its neighbours.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ PROGRAM, LANGUAGE = "tesseract", "eng"
 _SECONDS = 120.0
 SCALES = (3, 2, 5)
 """Times that a small picture is enlarged: letters of 8 pixels are read at 24, others better at another size."""
+_PAGE = "1"  # level of a page's row in the program's table
 _LARGE = 1 << 18  # pixels; such pictures are read as they are: small letters stand in small pictures
 _EDGE = 20
 LETTERS = 4
@@ -30,6 +33,19 @@ _SURE, _WEAK = 40.0, 10.0
 """Confidence in percent from which a word counts, and from which something may stand there."""
 
 Picture = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Letters:
+    """Letters and digits of a picture, in small letters.
+
+    Attributes:
+        sure: Of words that are read with confidence.
+        guessed: Of these and of all words but guesses.
+    """
+
+    sure: str
+    guessed: str
 
 
 @dataclass(frozen=True)
@@ -49,10 +65,10 @@ class Tesseract:
         Raises:
             RuntimeError: The program failed or took too long.
         """
-        return [sure >= least for sure, _ in self.letters(pictures)]
+        return [len(letters.sure) >= least for letters in self.letters(pictures)]
 
-    def letters(self, pictures: Sequence[Picture], scale: int = SCALES[0]) -> list[tuple[int, int]]:
-        """Letters and digits in each picture: in words that are read with confidence, and in all but guesses.
+    def letters(self, pictures: Sequence[Picture], scale: int = SCALES[0]) -> list[Letters]:
+        """What is read in each picture, whatever else is read with it.
 
         Args:
             pictures: (rows, columns) each, any unit.
@@ -63,18 +79,17 @@ class Tesseract:
         """
         if not pictures:
             return []
-        page, ends = _page([_black_on_white(picture, scale) for picture in pictures])
-        sure, weak = [0] * len(pictures), [0] * len(pictures)
-        for top, confidence, word in _words(self._read(page)):
-            place, count = int(np.searchsorted(ends, top, side="right")), sum(map(str.isalnum, word))
-            sure[place] += count * (confidence >= _SURE)
-            weak[place] += count * (confidence >= _WEAK)
-        return list(zip(sure, weak, strict=True))
+        pages = [_black_on_white(picture, scale) for picture in pictures]
+        words = _words(self._read(pages))
+        if len(words) != len(pages):
+            raise RuntimeError("pages were left out")
+        return [Letters(_joined(of_page, _SURE), _joined(of_page, _WEAK)) for of_page in words]
 
-    def _read(self, page: npt.NDArray[np.uint8]) -> str:
-        """The program's table of words."""
+    def _read(self, pages: Sequence[npt.NDArray[np.uint8]]) -> str:
+        """The program's table of pages and words."""
         stream = io.BytesIO()
-        Image.fromarray(page).save(stream, "PPM")
+        first, *others = map(Image.fromarray, pages)
+        first.save(stream, "TIFF", save_all=True, append_images=others)
         # sparse text in no order; one thread, as others of ours work beside it
         command = [self.path, "stdin", "stdout", "--psm", "11", "--dpi", "150", "-l", LANGUAGE, "tsv"]
         try:
@@ -123,18 +138,18 @@ def _black_on_white(picture: Picture, enlarged: int) -> npt.NDArray[np.uint8]:
     return np.pad(np.asarray(image), _EDGE, constant_values=255)
 
 
-def _page(pictures: Sequence[npt.NDArray[np.uint8]]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """The pictures below each other, and the row after each."""
-    wide = max(picture.shape[1] for picture in pictures)
-    padded = [np.pad(one, ((0, 0), (0, wide - one.shape[1])), constant_values=255) for one in pictures]
-    return np.vstack(padded), np.cumsum([len(one) for one in padded])
-
-
-def _words(table: str) -> list[tuple[int, float, str]]:
-    """Top row, confidence and text of each word of the program's table."""
-    found = []
+def _words(table: str) -> list[list[tuple[float, str]]]:
+    """Confidence and text of each word of the program's table, page by page; a page without words has a row, too."""
+    pages: list[list[tuple[float, str]]] = []
     for line in table.splitlines()[1:]:
         cells = line.split("\t")
-        if len(cells) == 12 and cells[11].strip():
-            found.append((int(cells[7]), float(cells[10]), cells[11]))
-    return found
+        if cells[0] == _PAGE:
+            pages.append([])
+        elif len(cells) == 12 and cells[11].strip():
+            pages[-1].append((float(cells[10]), cells[11]))
+    return pages
+
+
+def _joined(words: Sequence[tuple[float, str]], least: float) -> str:
+    """Letters and digits of the words that are read with this confidence."""
+    return "".join(filter(str.isalnum, "".join(word for confidence, word in words if confidence >= least).casefold()))
