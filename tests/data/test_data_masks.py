@@ -91,6 +91,64 @@ def test_a_lesion_lies_on_its_picture_after_ingest(
     assert load_cohort(study.cohort).facts.files_found == 12, "a file of masks is no scan"
 
 
+def rtstruct(path: Path, source: Path, outlines: list[np.ndarray], across: np.ndarray, down: np.ndarray) -> None:
+    """A structure set with these outlines (column, row) of one image, as a planning system writes them."""
+    image, data, roi, of = pydicom.dcmread(source), pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+    data.file_meta = pydicom.dataset.FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.481.3"
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    data.Modality, roi.ROINumber, roi.ROIName, of.ReferencedROINumber = "RTSTRUCT", 1, "GTV", 1
+    of.ContourSequence = []
+    for outline in outlines:
+        contour, named = pydicom.Dataset(), pydicom.Dataset()
+        points = np.array([3, 4, 5]) + outline[:, :1] * across + outline[:, 1:] * down
+        contour.ContourGeometricType, contour.NumberOfContourPoints = "CLOSED_PLANAR", len(points)
+        contour.ContourData = [f"{value:.4f}" for value in points.ravel()]
+        named.ReferencedSOPClassUID, named.ReferencedSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
+        contour.ContourImageSequence = [named]
+        of.ContourSequence.append(contour)
+    data.StructureSetROISequence, data.ROIContourSequence = [roi], [of]
+    pydicom.dcmwrite(path, data, enforce_file_format=True)
+
+
+@pytest.mark.parametrize("size", [32, 64, 96])
+@pytest.mark.parametrize("orientation", ORIENTATIONS.values(), ids=ORIENTATIONS.keys())
+@pytest.mark.parametrize("kind", ["hole", "keyhole", "segments"])
+def test_rings_and_overlapping_segments_go_with_their_picture(
+    kind: str, orientation: list[int], size: int, tmp_path: Path, in_process: None
+) -> None:
+    """A ring of area pi (r^2 - r^2 / 4), or two discs that overlap: turned, resized and padded as their image."""
+    dicom, radius, angle = tmp_path / "dicom", 9.0, np.linspace(0, 2 * np.pi, 361)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    outer, inner = (r * circle + np.array([40.0, 14.0]) for r in (radius, radius / 2))
+    lesion = disc(40, 14, radius) & ~disc(40, 14, radius / 2) & 1
+    area = np.pi * radius**2 * 3 / 4
+    if kind == "segments":
+        lesion = disc(40, 14, radius) | disc(46, 14, radius)
+        area = 2 * np.pi * radius**2 - (2 * radius**2 * np.arccos(3 / radius) - 3 * np.sqrt(4 * radius**2 - 36))
+    place = {"ImageOrientationPatient": orientation, "ImagePositionPatient": [3, 4, 5], "PixelSpacing": [1.5, 1.5]}
+    rows = scans(dicom, [lesion] * 12, **place, FrameOfReferenceUID="1.2.3", SliceThickness=1)
+    first = dicom / rows[0]["path"]
+    if kind == "segments":
+        both = np.stack([disc(40, 14, radius), disc(46, 14, radius)], axis=-1)
+        segmentation(first, dicom / "mask.dcm", both, Planter(), segments=2)
+        rows[0] |= {"mask": "mask.dcm", "mask_part": "all"}
+    else:
+        across, down = (np.array(orientation[at : at + 3], float) * 1.5 for at in (0, 3))
+        drawn = [outer, inner] if kind == "hole" else [np.concatenate([outer, inner[::-1]])]
+        rtstruct(dicom / "mask.dcm", first, drawn, across, down)
+        rows[0]["mask"] = "mask.dcm"
+    write_labels(dicom / "labels.csv", rows)
+    study = study_of(tmp_path / "study", dicom, size)
+    ingest(study, KEY)
+    masks = np.load(study.cohort / "masks.npy").reshape(-1, size, size)
+    own = int(masks.any(axis=(1, 2)).argmax())
+    bright = to_signed(np.load(study.cohort / "images.npy")[own].reshape(size, size)) > 0
+    assert masks[own].sum() == pytest.approx(area * (size / 64) ** 2, rel=0.12)
+    assert (masks[own].astype(bool) != bright).sum() <= 0.15 * bright.sum(), "it lies on its picture, the hole too"
+
+
 def test_every_lesion_of_an_image_is_kept(tmp_path: Path, in_process: None) -> None:
     dicom = tmp_path / "dicom"
     rows = scans(dicom, [disc(20, 20, 5)] * 12)
@@ -152,7 +210,7 @@ def segmentation(image: Path, path: Path, lesion: np.ndarray, planter: Planter, 
         for number in range(segments)
     ]  # fmt: skip
     made = highdicom.seg.Segmentation(
-        [source], np.stack([lesion] * segments, axis=-1)[None], "BINARY", described,
+        [source], (lesion if lesion.ndim == 3 else np.stack([lesion] * segments, axis=-1))[None], "BINARY", described,
         generate_uid(), 1, generate_uid(), 1,
         planter.word("maker"), planter.word("model"), "1", planter.word("serial number"), omit_empty_frames=False,
         series_description=planter.word("series"), content_creator_name=f"{planter.word('creator')}^Q",

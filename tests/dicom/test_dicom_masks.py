@@ -332,6 +332,27 @@ def test_of_two_segments_one_must_be_named(tmp_path: Path) -> None:
     assert "another kind of DICOM" in refusal(tmp_path / "image.dcm")
 
 
+@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL"])
+@pytest.mark.parametrize("target", [PLACED, OBLIQUE], ids=["axial", "oblique"])
+def test_segments_that_overlap_are_read_each_and_counted_once_together(
+    kind: str, target: Target, tmp_path: Path
+) -> None:
+    shifted = np.roll(disc(), 6, axis=1)
+    pixels = np.stack([disc(), shifted], axis=-1)[None]
+    made = segmentation(
+        [source(target, UID)], pixels, kind,
+        [segment(1, "Nodule", codes.SCT.Nodule), segment(2, "Mass", codes.SCT.Mass)],
+    )  # fmt: skip
+    made.save_as(tmp_path / "seg.dcm")
+    assert (read_mask_file(tmp_path / "seg.dcm", target, "nodule") == disc()).all()
+    assert (read_mask_file(tmp_path / "seg.dcm", target, "2") == shifted).all()
+    both = read_mask_file(tmp_path / "seg.dcm", target, "all")
+    assert (both == disc() | shifted).all()
+    # the lens that two circles share: 2 r^2 acos(d / 2r) - d/2 sqrt(4 r^2 - d^2)
+    lens = 2 * RADIUS**2 * np.arccos(6 / (2 * RADIUS)) - 3 * np.sqrt(4 * RADIUS**2 - 36)
+    assert both.sum() == pytest.approx(2 * np.pi * RADIUS**2 - lens, rel=0.03)
+
+
 def rtstruct(
     path: Path, structures: dict[str, list[tuple[str, np.ndarray]]], kind: str = "CLOSED_PLANAR", frame: str = ""
 ) -> None:
@@ -377,6 +398,50 @@ def test_contours_are_filled_in_pixels(target: Target, uid: str, tmp_path: Path)
     assert "several parts" in refusal(path, target)
     check(read_mask_file(path, target, "gtv"), np.pi * RADIUS**2 / 9, 0.1)
     assert "does not say where it lies" in refusal(path, replace(target, orientation=None), "gtv")
+
+
+def ring(inner: float = RADIUS / 2, turned: float = 0.0, count: int = 360) -> np.ndarray:
+    """A ring as one outline: the outer circle, a cut, the inner circle the other way round, and the cut back."""
+    angle = turned + np.linspace(0, 2 * np.pi, count + 1)
+    unit = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return np.concatenate([RADIUS * unit, inner * unit[::-1]]) + np.array(CENTRE)
+
+
+@pytest.mark.parametrize("target", [PLACED, OBLIQUE], ids=["axial", "oblique"])
+@pytest.mark.parametrize("turned", [0.0, np.pi / 2, 0.3, 2.1, 4.0])
+def test_a_keyhole_is_a_ring_wherever_it_is_cut(target: Target, turned: float, tmp_path: Path) -> None:
+    path, area = tmp_path / "rs.dcm", np.pi * RADIUS**2 * 3 / 4
+    row, column = np.mgrid[:ROWS, :COLUMNS]
+    away = np.hypot(row - CENTRE[1], column - CENTRE[0])
+    sure = (np.abs(away - RADIUS) > 0.1) & (np.abs(away - RADIUS / 2) > 0.1)  # centres that lie on no outline
+    truth = (away < RADIUS) & (away > RADIUS / 2)
+    rtstruct(path, {"GTV": [(UID, to_mm(ring(turned=turned), target))]})
+    cut = read_mask_file(path, target)
+    check(cut, area, 0.06)
+    assert (cut == truth)[sure].all(), "no line of pixels along the cut"
+    circles = [(UID, to_mm(circle(), target)), (UID, to_mm((circle() + CENTRE) / 2, target))]
+    for kind in ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR"):
+        for order in (circles, circles[::-1]):
+            rtstruct(path, {"GTV": order}, kind)
+            assert (read_mask_file(path, target) == truth)[sure].all()
+
+
+def test_an_edge_drawn_forth_and_back_takes_no_pixel() -> None:
+    draw = np.random.default_rng(3)
+    for _ in range(200):
+        start, end = draw.integers(0, 20, (2, 2)) / draw.choice([1.0, 2.0, 3.0, 7.0])
+        assert fill_polygon(np.array([start, end]), (24, 24)).sum() == 0
+
+
+def test_several_lesions_and_holes_of_one_slice_add_up(tmp_path: Path) -> None:
+    path = tmp_path / "rs.dcm"
+    drawn = [square(2, 2, 9), square(4, 4, 3), square(8, 8, 2), square(20, 5, 6), square(21, 6, 2), square(40, 30, 4)]
+    rtstruct(path, {"GTV": [(UID, one) for one in drawn]})
+    assert read_mask_file(path, PLACED).sum() == 81 - 9 - 4 + 36 - 4 + 16
+    # two structures: where the hole of one is the other, all of them are whole
+    rtstruct(path, {"rim": [(UID, drawn[0]), (UID, drawn[1])], "core": [(UID, drawn[1])]})
+    assert read_mask_file(path, PLACED, "rim").sum() == 72
+    assert read_mask_file(path, PLACED, "all").sum() == 81
 
 
 def square(left: float, top: float, side: float) -> np.ndarray:

@@ -14,7 +14,8 @@ from scansynth.dicom.masks.target import Floats, Mask, Named, Target, check_fram
 from scansynth.errors import DicomError
 
 _APART = 0.2  # mm between a contour and the plane of the image that it was drawn on
-_CLOSED = frozenset({"CLOSED_PLANAR", "CLOSEDPLANAR_XOR"})
+_XOR = frozenset({"CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR"})  # the standard's word, and what some write
+_CLOSED = frozenset({"CLOSED_PLANAR", *_XOR})
 _CORNERS = 3
 
 
@@ -75,7 +76,7 @@ class _Contours:
                 (
                     tuple(contour.get("ContourImageSequence", [])),
                     _points(contour),
-                    contour.ContourGeometricType == "CLOSEDPLANAR_XOR",
+                    contour.ContourGeometricType in _XOR,
                 )
                 for contour in item.get("ContourSequence", [])
                 if contour.get("ContourGeometricType") in _CLOSED and len(contour.ContourData) >= 3 * _CORNERS

@@ -188,9 +188,11 @@ def fill_polygon(corners: Floats, shape: tuple[int, int]) -> npt.NDArray[np.bool
         shape: (rows, columns) of the result.
     """
     inside = np.zeros(shape, np.bool_)
-    x0, y0 = corners.T
-    x1, y1 = np.roll(corners, -1, axis=0).T
-    first, last = max(int(np.ceil(y0.min())), 0), min(int(np.floor(y0.max())), shape[0] - 1)
+    ends = np.stack([corners, np.roll(corners, -1, axis=0)])
+    # an edge that is drawn forth and back, as the cut of a keyhole to its hole, must cross a row at one place
+    upward = ends[0, :, 1] <= ends[1, :, 1]
+    (x0, y0), (x1, y1) = (one.T for one in np.where(upward[:, None], ends, ends[::-1]))
+    first, last = max(int(np.ceil(y0.min())), 0), min(int(np.floor(y1.max())), shape[0] - 1)
     for row in range(first, last + 1):
         crossed = (y0 <= row) != (y1 <= row)
         edges = np.sort(x0[crossed] + (row - y0[crossed]) * (x1 - x0)[crossed] / (y1 - y0)[crossed])
