@@ -95,7 +95,9 @@ def test_signing_out_ends_the_session_on_the_server(kit: Kit, two: list[Browser]
     browser = two[0]
     browser.begin(kit.tokens["r01"])
     kept = dict(browser.client.cookies)
-    assert browser.request("POST", "/api/logout", headers={"x-csrf-token": browser.csrf}).status_code == 200
+    left = browser.request("POST", "/api/logout", headers={"x-csrf-token": browser.csrf})
+    # answers that wait for the network lie in the storage, and must not go
+    assert (left.status_code, left.headers["clear-site-data"]) == (200, '"cache"')
     assert not dict(browser.client.cookies)
     browser.client.cookies.update(kept)  # a copy of the cookie opens nothing
     assert browser.get("/api/state").status_code == 401
@@ -171,6 +173,9 @@ def test_cookies_are_out_of_reach(kit: Kit) -> None:
             assert "path=/" in cookie
             assert "domain" not in cookie
             assert ("secure" in cookie) == cookie.startswith("__host-") == tls
+            plain = browser.get("/nothing").headers  # also where nothing is
+            assert ("strict-transport-security" in plain) is tls
+            assert plain["cross-origin-embedder-policy"] == "require-corp"
 
 
 def test_pages_load_nothing_from_elsewhere(kit: Kit, two: list[Browser]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from browsing import browsers
 from study_factory import make_study, small
 from typer.testing import CliRunner
 from worklist_factory import make_worklist
@@ -14,6 +15,7 @@ from scansynth.commands.reader import links_begin_with
 from scansynth.dicom.deidentify import KEY_VARIABLE
 from scansynth.errors import ReaderError, ScansynthError
 from scansynth.reader.create import create
+from scansynth.reader.server.app import create_app
 from scansynth.reader.server.serve import Address, serve
 from scansynth.study import Study, open_study
 
@@ -93,6 +95,27 @@ def test_a_folder_or_file_without_a_worklist_is_named(tmp_path: Path, command: s
     file.write_text("x")
     for place in (tmp_path, tmp_path / "nowhere", file):
         assert f"{place} holds no worklist.json" in refused(command, place)
+
+
+def test_a_new_code_for_a_seat_that_was_begun_asks_first(tmp_path: Path) -> None:
+    kit = make_worklist(tmp_path / "worklist", count=3, practice=1)
+
+    def code(reader: str, said: str) -> str:
+        told = CliRunner().invoke(app, ["reader", "code", str(kit.folder), reader], input=said)
+        assert told.exit_code == 0, told.output
+        return told.output
+
+    with browsers(create_app(kit.folder)) as (browser,):
+        browser.begin(kit.tokens["r01"])  # and has answered nothing
+        told = code("r01", "n\n")
+        assert "r01 has begun and locked 0 answers" in told
+        assert "nothing was changed" in told
+        assert browser.lock(browser.state()["item"]["id"], 3).status_code == 200
+        assert "locked 1 answer;" in code("r01", "n\n")
+        assert "personal code of r01" in code("r01", "y\n")
+        assert browser.get("/api/state").status_code == 401  # signed out, as was said
+    assert "Make a new code" not in code("r02", "")
+    assert "r02 has begun" in code("r02", "n\n")  # by the code that was just sent
 
 
 def test_a_reader_without_a_name_is_not_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from scansynth.reader.server.app import create_app
 from scansynth.reader.server.chain import verify_chain
 from scansynth.reader.server.comment import MOST, canonical
 from scansynth.reader.server.database import Database, open_database
-from scansynth.reader.server.locked import answers_of, export_readings
+from scansynth.reader.server.locked import begun, export_readings
 from scansynth.reader.server.tables import readings, undone
 from scansynth.reader.statistics import strata
 from scansynth.reader.statistics.readings import Reading, read_readings, write_readings
@@ -76,7 +76,7 @@ def test_an_answer_taken_back_is_given_again_once(kit: Kit, reader: Browser, dat
         assert state["draft"] == {"answer": 2, "second": None, "confidence": None, "comment": "at first", "marks": []}
     assert reader.get(f"/api/buffer/{first}").status_code == 200
     assert reader.lock(second, 3).status_code == 409, "the image that was taken back comes first"
-    assert answers_of(kit.folder, "r01", database_url) == PRACTICE + 1, "the first answer stands"
+    assert begun(kit.folder, "r01", database_url) == PRACTICE + 1, "the first answer stands"
     state = reader.lock(first, 5, comment="on second thoughts", seconds=1.0).json()
     assert (state["item"]["id"], state["last"], state["again"], state["done"]) == (second, None, False, 1)
     assert undo(reader, first)[0] == 409, "once"

@@ -192,11 +192,12 @@ def code(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask, also where the reader has begun.")] = False,
 ) -> None:
     """Prints a new personal code for a reader who lost the invitation or code; older ones are revoked."""
-    from scansynth.reader.server.locked import answers_of, new_code
+    from scansynth.reader.server.locked import begun, new_code
 
-    begun = answers_of(worklist_of(study), reader, database)
-    if begun and not yes:
-        console.say(f"{reader} has locked {begun} answers; a new code signs out whoever reads there now")
+    locked = begun(worklist_of(study), reader, database)
+    if locked is not None and not yes:
+        answers = "1 answer" if locked == 1 else f"{locked} answers"
+        console.say(f"{reader} has begun and locked {answers}; a new code signs out whoever reads there now")
         if not typer.confirm("Make a new code?", err=True):
             console.result("nothing was changed")
             return

@@ -22,7 +22,7 @@ from scansynth.reader.server.refusals import Refused
 from scansynth.reader.server.screening import Screening, screenings
 from scansynth.reader.server.served import Order, Part, ServedWorklist, open_worklist
 from scansynth.reader.server.store import close_readings
-from scansynth.reader.server.tables import readings, set_aside, study, undone, withdrawn
+from scansynth.reader.server.tables import invitations, readings, set_aside, study, undone, withdrawn
 
 
 @dataclass(frozen=True)
@@ -225,13 +225,18 @@ def withdraw_reader(worklist: Path, reader: str, database_url: str | None = None
         withdraw(served.worklist, database, reader, steady_clock()())
 
 
-def answers_of(worklist: Path, reader: str, database_url: str | None = None) -> int:
-    """How many answers a reader has locked, practice included; 0 for one who has not begun, or does not exist.
+def begun(worklist: Path, reader: str, database_url: str | None = None) -> int | None:
+    """How many answers a reader who has begun has locked, practice included.
+
+    None for one whose invitation was not used and who got no code, or who does not exist.
 
     Raises:
         ReaderError: The worklist or the database cannot be used.
     """
     with _opened(worklist, database_url, "read") as (_, database), database.read() as connection:
+        spent = select(invitations.c.spent_at).where(invitations.c.reader == reader)
+        if connection.execute(spent).scalar_one_or_none() is None:
+            return None
         mine = (readings.c.reader == reader) & (readings.c.attempt == 1)
         return int(connection.execute(select(func.count()).where(mine)).scalar_one())
 
