@@ -120,7 +120,7 @@ def wilson(successes: float, trials: float, level: float = 0.95) -> Interval:
 
 
 def difference_of_shares(
-    first: tuple[int, int], second: tuple[int, int], level: float = 0.95
+    first: tuple[float, float], second: tuple[float, float], level: float = 0.95
 ) -> tuple[float, Interval]:
     """First share less the second, and its interval.
 
@@ -128,7 +128,7 @@ def difference_of_shares(
     limits of Clopper and Pearson in the place of Wilson's).
 
     Args:
-        first: Successes and trials.
+        first: Successes and trials; may be fractional (effective numbers).
         second: The same of the share that is taken away.
         level: Of the interval.
 

@@ -77,6 +77,11 @@ class Nearest:
     flip: tuple[Flip, ...]
 
 
+def mirror(images: NDArray[Any], flip: Flip) -> NDArray[Any]:
+    """A view of images (n, h, w)."""
+    return np.flip(images, _AXES[flip])
+
+
 def average(images: NDArray[Any], size: int = WORKING) -> NDArray[np.float32]:
     """Images of at most `size` pixels a side, by averaging: (n, h, w) -> (n, min(h, size), min(w, size))."""
     x = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))[:, None]
@@ -262,7 +267,7 @@ def _centres(queries: NDArray[Any], flips: Sequence[Flip], radius: int, step: in
     """Centres of the mirrored queries with mean 0 and length 1, (flips * n, pixels)."""
     height, width = queries.shape[1:]
     middle = (slice(None), slice(radius, height - radius, step), slice(radius, width - radius, step))
-    parts = [np.flip(queries, _AXES[flip])[middle].reshape(len(queries), -1) for flip in flips]
+    parts = [mirror(queries, flip)[middle].reshape(len(queries), -1) for flip in flips]
     # float64 for the mean: images may lie far from 0
     return _unit(torch.from_numpy(np.concatenate(parts).astype(np.float64))).float()
 

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from scansynth.audit.compared import Compared, Reals
 from scansynth.audit.context import Context, at_most
-from scansynth.audit.questions.likeness import LEARNED, Likeness, Likenesses, Scale, fit_scale, open_likenesses
+from scansynth.audit.questions.excess import ALONE, Excess, nearness
+from scansynth.audit.questions.likeness import LEARNED, Likenesses, Scale, fit_scale, open_likenesses
 from scansynth.claims.claim import Claim, Control, Finding, Measurement, decide, floor_of, percent
 from scansynth.console import Progress
 from scansynth.data.permission import permission
 from scansynth.learning.device import pick_device
 from scansynth.metrics import planted as faults
-from scansynth.metrics.ncc import WORKING, Flip, average
+from scansynth.metrics.ncc import WORKING, Flip, Nearest, average
 from scansynth.statistics import (
     Verdict,
     binomial_upper,
@@ -30,6 +31,9 @@ from scansynth.statistics import (
 
 NAME = "copies.flag_rate"
 CLAIMS = (NAME,)
+NAMED = 5
+"""Likeliest copies that a refuted claim names."""
+
 NEEDED = 0.95
 """Share of the planted copies of each kind that must pass the threshold."""
 
@@ -66,6 +70,7 @@ class Scores:
         patients: Patient of each calibrate image (h,).
         planted: Of planted copies that must be found, by kind (k, c).
         tried: Of planted copies that need not be found.
+        excess: Of the set, in nearness to one training patient alone; None: not asked.
     """
 
     synthetic: Floats
@@ -73,6 +78,7 @@ class Scores:
     patients: NDArray[Any]
     planted: Planted
     tried: Planted = field(default_factory=dict)
+    excess: Excess | None = None
 
 
 @dataclass(frozen=True)
@@ -106,24 +112,42 @@ def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
     of_calibrate = search.nearest(compared.calibrate.images)
     progress(3, 4, "planted copies")
     planted, tried = _planted(context, search, Flip.TOP_BOTTOM in flips)
+    alone = nearness(compared, flips)
     found = assess(
-        Scores(of_set.scores, of_calibrate.scores, compared.calibrate.patients, planted, tried),
+        Scores(of_set.scores, of_calibrate.scores, compared.calibrate.patients, planted, tried, alone.excess),
         {"training images": len(compared.train.images), "training patients": compared.train.patient_count},
         context.settings.level,
         context.rng("thresholds"),
     )
     joint, by = np.array(found.figures["synthetic"]), fit_scale(of_calibrate.scores).joint(of_set.scores)[1]
-    rarity = tail(joint, np.array(found.figures["held_out"]))
-    order = [int(place) for place in np.argsort(-joint, kind="stable")]
-    near = sum(joint > found.figures["threshold"])
+    chance = tail(joint, np.array(found.figures["held_out"]))
+    above = (joint > found.figures["threshold"]) | alone.named
+    by_alone = alone.named & (alone.chance < chance)
+    rarity = np.where(by_alone, alone.chance, chance)
+    order = [int(place) for place in np.lexsort((-joint, rarity, ~above))]
+    near = int(above.sum())
     listed = [
-        _pair(compared, search, of_set, int(by[place]), place) | {"p": round(float(rarity[place]), 5)}
+        _pair(
+            compared,
+            search,
+            place,
+            ALONE if by_alone[place] else of_set.names[by[place]],
+            alone.found if by_alone[place] else of_set.found[by[place]],
+        )
+        | {"p": round(float(rarity[place]), 5)}
         for place in order[: max(near, context.settings.pairs)]
     ]
+    if found.claim.verdict is Verdict.REFUTED:
+        found = replace(found, claim=replace(found.claim, why=f"{found.claim.why} {_suspects(listed)}"))
     rows = tuple(
         {"image": p["synthetic"], "nearest": p["case"], "score": p["score"], "p": p["p"]} for p in listed[:near]
     )
     return (replace(found, flagged=rows, pairs=tuple(listed[: context.settings.pairs])),)
+
+
+def _suspects(listed: list[dict[str, Any]]) -> str:
+    named = ", ".join(f"{row['synthetic']} (case {row['case']})" for row in listed[:NAMED])
+    return f"The likeliest copies: {named}."
 
 
 def _planted(context: Context, search: Likenesses, top_bottom: bool) -> tuple[Planted, Planted]:
@@ -146,11 +170,10 @@ def _of_others(reals: Reals, places: NDArray[np.int64], rng: np.random.Generator
     return np.array(chosen, dtype=np.int64)
 
 
-def _pair(compared: Compared, search: Likenesses, found: Likeness, by: int, place: int) -> dict[str, Any]:
+def _pair(compared: Compared, search: Likenesses, place: int, name: str, nearest: Nearest) -> dict[str, Any]:
     """One row of pairs.json: the image, and the nearest training image by the deciding score."""
-    name, nearest = found.names[by], found.found[by]
     at = int(nearest.index[place])
-    flip = search.mirrored(compared.synthetic[place], at) if name == LEARNED else nearest.flip[place]
+    flip = search.mirrored(compared.synthetic[place], at) if name in (LEARNED, ALONE) else nearest.flip[place]
     case = compared.train.cases[at]
     return {
         "synthetic": compared.files[place],
@@ -235,13 +258,15 @@ def assess(scores: Scores, n: Mapping[str, int], level: float, rng: np.random.Ge
     )
     published = {kind: fitted.rate(copies) for kind, copies in scores.tried.items()}
     everyone = fit_scale(scores.calibrate)
-    pictures = {
+    pictures: dict[str, Any] = {
         "synthetic": everyone.joint(scores.synthetic)[0].round(5).tolist(),
         "held_out": everyone.joint(scores.calibrate)[0].round(5).tolist(),
         "threshold": float(np.median(fitted.values)),
         "published": {kind: round(share, 4) for kind, share in published.items()},
     }
-    return Finding(_claim(measured, chance, published), pictures)
+    if scores.excess:
+        pictures["excess"] = scores.excess.figures()
+    return Finding(_claim(measured, chance, published, scores.excess), pictures)
 
 
 def tail(scores: Floats, calibrate: Floats) -> Floats:
@@ -250,7 +275,7 @@ def tail(scores: Floats, calibrate: Floats) -> Floats:
     return np.asarray((1.0 + as_close) / (len(calibrate) + 1.0), dtype=np.float64)
 
 
-def _claim(measured: Measurement, chance: float, published: Mapping[str, float]) -> Claim:
+def _claim(measured: Measurement, chance: float, published: Mapping[str, float], beyond: Excess | None) -> Claim:
     interval, held_out = measured.interval, measured.n[HELD_OUT]
     start = (
         f"{percent(measured.value)} of the synthetic images are unusually close to a training image "
@@ -259,6 +284,8 @@ def _claim(measured: Measurement, chance: float, published: Mapping[str, float])
         f"{percent(measured.margin)}. "
         f"With {held_out} such images, no rate below 1 in {held_out + 1} can be resolved."
     )
+    if beyond:
+        start = f"{start} {beyond.sentence()}"
     listed = ", ".join(f"{kind} {share:.0%}" for kind, share in published.items())
     end = f" Found among more strongly altered copies: {listed}." if listed else ""
     return decide(
@@ -270,4 +297,5 @@ def _claim(measured: Measurement, chance: float, published: Mapping[str, float])
             f"release the set.{end}",
             Verdict.NOT_SHOWN: f"{start} The data are inconclusive; inspect the pairs.{end}",
         },
+        Verdict.REFUTED if beyond and beyond.found else None,
     )
