@@ -76,6 +76,7 @@ UNITS = {
     "engine.workers": "processes",
     "network.noise": "numbers",
     "network.width": "channels",
+    "network.window": "pixels",
     "loss.real_target": "probability",
     "loss.fake_target": "probability",
     "loss.generator_target": "probability",

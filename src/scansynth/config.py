@@ -149,6 +149,7 @@ class SyntheticSettings(Settings):
     images: int | None = Field(None, gt=0, description="Number; unset: as many as test images, at least 400.")
     labels: tuple[str, ...] = Field((), description="Labels, by turns; empty: all that the generator tells apart.")
     asked: dict[str, str] = Field(default_factory=dict, description='Conditions of the images, as diameter = "4-8".')
+    into: Literal["", "clear"] = Field("", description="clear: put lesions into clear scans, for use inside the house.")
 
 
 class EvidenceSettings(Settings):

@@ -117,12 +117,22 @@ def first_state(name: str) -> tuple[TrainingState, Recipe, int]:
     settings = {"ema": {"on": True}, "collapse": {"changes": [Change.RATE]}}
     recipe = complete(Recipe.model_validate({"name": name, "family": name, "about": name, **settings}))
     form = Form((32, 32), 1, 2)
-    return new_state(recipe, form, 5, CPU, pictures(16, (32, 32), 1, 0)), recipe, family_of(recipe).build(*form).noise
+    family = family_of(recipe)
+    images = with_mask(pictures(16, (32, 32), 1, 0)) if family.masks else pictures(16, (32, 32), 1, 0)
+    return new_state(recipe, form, 5, CPU, images), recipe, family.build(*form).noise
 
 
-def given(length: int, count: int = 4) -> Batch:
+def with_mask(images: np.ndarray) -> np.ndarray:
+    """Images with a lesion in their middle as the last channel."""
+    mask = np.zeros_like(images[:, :1])
+    mask[:, :, 12:18, 12:20] = 65535
+    return np.concatenate([images, mask], axis=1)
+
+
+def given(length: int, count: int = 4, masks: bool = False) -> Batch:
     random = torch.Generator().manual_seed(1)
-    real = torch.from_numpy(to_signed(pictures(count, (32, 32), 1, 2)))
+    images = pictures(count, (32, 32), 1, 2)
+    real = torch.from_numpy(to_signed(with_mask(images) if masks else images))
     noise = torch.randn(count, length, generator=random)
     return Batch(real, torch.arange(count) % 2, noise, random, 0, 1000)
 
@@ -134,7 +144,7 @@ def test_a_generator_makes_grey_images_and_draws_nothing(name: str) -> None:
     with torch.no_grad():
         images, again = (network(batch.noise, batch.labels) for _ in range(2))
         logits = state.discriminator(images, batch.labels)
-    assert images.shape == (4, 1, 32, 32)
+    assert images.shape == (4, 1 + families.FAMILIES[name]().masks, 32, 32)
     assert images.abs().max() <= 1.0
     assert images.std(dim=0).max() > 0.0
     assert torch.equal(images, again)
@@ -150,7 +160,7 @@ def test_a_round_trains_all_three_networks_and_draws_from_its_batch_alone(name: 
         before = [{key: value.clone() for key, value in network.state_dict().items()} for network in networks]
         with torch.random.fork_rng():
             torch.manual_seed(seed)  # torch's global state is another after a resume
-            figures = family_of(recipe).step(state, given(length), recipe, CPU)
+            figures = family_of(recipe).step(state, given(length, masks=family_of(recipe).masks), recipe, CPU)
         assert figures.shape == (4,)
         assert figures.isfinite().all()
         assert not figures.requires_grad

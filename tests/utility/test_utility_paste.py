@@ -12,6 +12,7 @@ from tiny_trial import PATIENTS, facts_of, make_study
 
 from scansynth.data.fractions import train_part
 from scansynth.data.imageset import open_set
+from scansynth.data.placements import moved_mask
 from scansynth.data.placing import cut_out
 from scansynth.data.tensors import Cohort, load_cohort
 from scansynth.errors import CohortError
@@ -21,7 +22,7 @@ from scansynth.report.utility.contrasts import ARM_WORDS
 from scansynth.study import Study
 from scansynth.utility.grid import check_study, declare, images_needed
 from scansynth.utility.job import run_job
-from scansynth.utility.paste import Pasted, blend, moved_mask, paste_lesions
+from scansynth.utility.paste import Pasted, blend, paste_lesions
 from scansynth.utility.pools import divide, gather
 from scansynth.utility.statistics.rulings import contrast_names
 

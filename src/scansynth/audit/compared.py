@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scansynth.data.imageset import FACTS, ImageSet
+from scansynth.data.imageset import FACTS, ImageSet, Kind
 from scansynth.data.sets import LABEL_SEPARATOR, load_set
 from scansynth.data.tensors import Case, Cohort, load_cohort, select, to_signed
+from scansynth.data.windows import windowed, windows_of
 from scansynth.errors import EvidenceError
 from scansynth.files import read_csv, sha256_file
 from scansynth.ledger import Use
@@ -23,6 +24,11 @@ LEAST_SYNTHETIC = 50
 LEAST_PATIENTS = 10
 LEAST_IMAGES = 20
 MOST_IMAGES = 2000
+
+_INSERTED = (
+    "Judged on windows of {side} pixels about the lesions, real and synthetic: the rest of each image of the set is "
+    "the scan of a train patient, for use inside the house only."
+)
 
 Images = NDArray[np.float32]
 
@@ -76,7 +82,7 @@ class Compared:
         same_files: Case of each synthetic image whose file is a real one, by position.
         withheld: Claims that cannot be asked of these images, and why.
         names: File name of each real case, where it is known to the user; empty in a study.
-        caveat: A sentence added to every claim; empty in a study.
+        caveat: A sentence added to every claim; empty in a study whose images are synthetic as a whole.
         synthetic_files: File facts (size, header) of each synthetic image, where files are at hand.
         test_files: The same of each test image.
         scores: Score of real cases by the discriminator of the run that made the set; empty where there is none.
@@ -119,7 +125,10 @@ def gather(cohort_folder: Path, set_folder: Path, scores: Path | None = None) ->
         CohortError: The cohort or the set is missing or damaged.
     """
     cohort = load_cohort(cohort_folder)
-    made = load_set(set_folder, cohort.facts)
+    made, caveat = load_set(set_folder, cohort.facts), ""
+    if made.facts.kind is Kind.INSERTED:
+        side = int(made.facts.provenance["window"])
+        made, cohort, caveat = windows_of(made, side)[0], windowed(cohort, side), _INSERTED.format(side=side)
     labels = () if cohort.facts.unlabelled else _labels(made, cohort)
     synthetic = to_signed(made.planes)
     check_numbers(synthetic, f"the set {set_folder.name}")
@@ -140,6 +149,7 @@ def gather(cohort_folder: Path, set_folder: Path, scores: Path | None = None) ->
         },
         same_files=_same_files(made, cohort),
         scores={} if scores is None else read_scores(scores),
+        caveat=caveat,
     )
 
 

@@ -132,10 +132,14 @@ def export(
 ) -> None:
     """Writes images and labels.csv, for training elsewhere."""
     from scansynth.data.export import export as write_export
+    from scansynth.data.sets import is_inserted
     from scansynth.study import open_study
 
     folder = out or Path(f"{name}-{form.value}")
+    opened = open_study(study)
     with console.bar("exporting") as progress:
-        count = write_export(open_study(study), name, form.value, folder, progress)
+        count = write_export(opened, name, form.value, folder, progress)
+    if is_inserted(opened.synthetic(name)):
+        console.warn("the background of each image is a patient: for use inside the house only")
     console.result(f"wrote {count} images and labels.csv: {folder}")
     console.result("next: train with them; evaluate on real test cases only")

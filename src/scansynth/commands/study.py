@@ -6,7 +6,7 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -27,6 +27,12 @@ class View(StrEnum):
     CHEST = "chest"
     PATCH = "patch"
     ANY = "any"
+
+
+class Into(StrEnum):
+    """What lesions are put into."""
+
+    CLEAR = "clear"
 
 
 @app.command()
@@ -201,14 +207,21 @@ def generate(
         str | None,
         typer.Option(metavar="ROWS,COLUMNS", help="Draw lesions here: shares of the image, such as 0.2-0.5,0.6-0.9."),
     ] = None,
+    into: Annotated[
+        Into | None, typer.Option(help="Put lesions into clear scans of train patients, for use inside the house.")
+    ] = None,
+    count: Annotated[int | None, typer.Option(help="Images of a set beside the other.", min=1)] = None,
     key: KeyFile = None,
 ) -> None:
     """Generates the synthetic set as DICOM. --COLUMN VALUE asks for any other condition that was learned."""
     asked = {name: text for name, text in (("diameter", diameter), ("place", place)) if text is not None}
     asked |= _columns(context.args)
-    if label or asked:
-        _generate_asked(study, tuple(label or ()), asked, key, even_if_collapsed=even_if_collapsed)
+    if label or asked or into is not None:
+        wanted = _Wanted(tuple(label or ()), asked, into.value if into else "", count)
+        _generate_asked(study, wanted, key, even_if_collapsed=even_if_collapsed)
         return
+    if count is not None:
+        raise ConfigError("--count goes with --into, --label or a condition; for the set itself set synthetic.images")
     one_stage(
         study,
         "generate",
@@ -235,26 +248,40 @@ def _columns(words: list[str]) -> dict[str, str]:
     return {name.removeprefix("--").replace("-", "_"): text for name, text in zip(names, texts, strict=True)}
 
 
-def _generate_asked(
-    folder: Path, labels: tuple[str, ...], asked: dict[str, str], key: Path | None, *, even_if_collapsed: bool
-) -> None:
-    """Draws a set of asked-for labels and conditions, and says how to have it judged."""
+class _Wanted(NamedTuple):
+    """A set beside the one that is judged: labels, conditions, what lesions are put into, how many images."""
+
+    labels: tuple[str, ...]
+    asked: dict[str, str]
+    into: str
+    images: int | None
+
+
+def _generate_asked(folder: Path, wanted: _Wanted, key: Path | None, *, even_if_collapsed: bool) -> None:
+    """Draws a set of asked-for labels and conditions, or into scans, and says how to have it judged."""
     from scansynth.dicom.deidentify import load_key
-    from scansynth.pipeline.asked import generate_asked
+    from scansynth.pipeline.asked import generate_asked, study_asking, study_inserting, with_count
     from scansynth.study import open_study
 
     opened = open_study(folder)
     use_device(opened)
     with opened.lock():
         around = surroundings(load_key(opened.key_file(key)), even_if_collapsed=even_if_collapsed)
-        name = generate_asked(opened, labels, asked, around)
+        labels, asked, into, images = wanted
+        other = study_asking(opened, labels, asked) if not into else study_inserting(opened, labels, asked, into)
+        name = generate_asked(with_count(other, images), around)
     console.result(f"wrote {folder / opened.synthetic(name).relative_to(opened.folder)}")
     keys = [f'name = "{name}"']
     keys += [f"labels = {json.dumps(labels)}"] if labels else []
-    keys += [f"asked = {{{', '.join(f'{json.dumps(one)} = {json.dumps(text)}' for one, text in asked.items())}}}"]
+    keys += [f"asked = {{{', '.join(f'{json.dumps(one)} = {json.dumps(text)}' for one, text in asked.items())}}}"] * (
+        len(asked) > 0
+    )
+    keys += [f'into = "{into}"'] if into else []
+    keys += [f"images = {images}"] if images is not None else []
+    said = ", ".join(keys[:-1]) + f" and {keys[-1]}" if len(keys) > 1 else keys[0]
     console.result(
-        f"next: scansynth export {folder} {name}; or, to judge it, set {' and '.join(keys if asked else keys[:-1])} "
-        f"under [synthetic] in study.toml, then: scansynth run {folder}"
+        f"next: scansynth export {folder} {name}; or, to judge it, set {said} under [synthetic] in study.toml, then: "
+        f"scansynth run {folder}"
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from scansynth.console import Progress
-from scansynth.data.imageset import ImageSet
+from scansynth.data.imageset import ImageSet, Kind
 from scansynth.data.sets import load_set
 from scansynth.data.tensors import load_cohort
 from scansynth.errors import StudyError
@@ -22,7 +22,7 @@ def export(study: Study, name: str, form: Literal["png", "npy"], out: Path, prog
 
     PNG is 16-bit grey, one file an image, and one of 0 and 255 for its mask where the set has masks. NPY is one array,
     uint16 (n, channels, rows, columns), and uint8 (n, rows, columns) of masks. In images 0 stands for the cohort's low
-    and 65535 for its high source value.
+    and 65535 for its high source value. Where the background of the images is a patient, labels.csv says so.
 
     Raises:
         StudyError: The folder exists.
@@ -33,10 +33,12 @@ def export(study: Study, name: str, form: Literal["png", "npy"], out: Path, prog
     made = load_set(study.synthetic(name), load_cohort(study.cohort).facts)
     if form == "png" and len(made.facts.channels) > 1:
         raise StudyError(f"a PNG holds one grey channel and the set has {len(made.facts.channels)}; export --to npy")
+    inserted = made.facts.kind is Kind.INSERTED
     with new_directory(out) as folder, storage_faults(out):
         rows = []
         for place, row in enumerate(made.rows):
             asked = {"asked": row["asked"]} if any(other.get("asked") for other in made.rows) else {}
+            asked |= {"background": "patient"} if inserted else {}
             rows.append({"id": row["id"], "label": row["label"], **asked, **_files(folder, made, place, form)})
             progress(place + 1, len(made))
         if form == "npy":

@@ -44,6 +44,8 @@ class Kind(StrEnum):
     GENERATED = "generated"
     ADDED = "added"
     LOOSE = "loose"
+    INSERTED = "inserted"
+    """Lesions of a generator in scans of patients of the cohort: for use inside the house only."""
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from scansynth.data.imageset import NEEDED, ImageSet, open_set
+from scansynth.data.imageset import FACTS, NEEDED, ImageSet, Kind, open_set
 from scansynth.data.tensors import CohortFacts, in_pixels
 from scansynth.errors import CohortError
-from scansynth.files import write_csv
+from scansynth.files import read_json, write_csv
 
 MANIFEST = "manifest.csv"
 COLUMNS = (
@@ -67,6 +67,16 @@ def set_rows(
         }
         for place, label in enumerate(labels)
     ]
+
+
+def is_inserted(folder: Path) -> bool:
+    """Whether a folder holds a set of lesions in scans of patients."""
+    return (folder / FACTS).is_file() and read_json(folder / FACTS).get("kind") == Kind.INSERTED
+
+
+def origins_of(name: str) -> str:
+    """Name of the table, in the folder that never leaves, that says which scan each image of such a set shows."""
+    return f"{name}-origins.csv"
 
 
 def load_set(folder: Path, facts: CohortFacts) -> ImageSet:

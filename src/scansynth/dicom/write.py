@@ -40,6 +40,9 @@ CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _STORAGE_CLASSES = {"MR": MR_IMAGE_STORAGE, "CT": CT_IMAGE_STORAGE}
 
+INSIDE = "only the lesion is synthetic: the rest is the scan of a patient, for use inside the house only"
+"""What an image says into which a lesion was put."""
+
 _FULL = 65535  # largest stored value of the cohort's tensors
 _LEVELS = 4095  # largest unsigned value of 12 bits
 _FEW = 255  # fewer grey levels than this would show
@@ -110,6 +113,7 @@ class SyntheticFacts:
         body_part: BodyPartExamined (PS3.16 annex L), for example CHEST; empty: not stated.
         software_version: Version of the program that drew the image.
         created: Date and time to state; none: neither is written, and equal inputs give equal bytes.
+        inserted: Only the lesion is synthetic, and the rest is the scan of a patient.
     """
 
     modality: str
@@ -125,6 +129,7 @@ class SyntheticFacts:
     body_part: str = ""
     software_version: str = __version__
     created: datetime.datetime | None = None
+    inserted: bool = False
 
     def __post_init__(self) -> None:
         if self.plane and self.plane not in RASTER:
@@ -220,9 +225,14 @@ def _put_origin(dataset: Dataset, facts: SyntheticFacts) -> None:
     item.SoftwareVersions = text_value(facts.software_version)
     item.ContributionDescription = f"drawn by a trained generator, weights SHA-256 {facts.weights_sha256}"
     dataset.ContributingEquipmentSequence = Sequence([item])
-    dataset.DerivationDescription = f"synthetic image; generator weights SHA-256 {facts.weights_sha256}"
+    what = "synthetic lesion in the scan of a patient" if facts.inserted else "synthetic image"
+    dataset.DerivationDescription = f"{what}; generator weights SHA-256 {facts.weights_sha256}"
     dataset.PatientIdentityRemoved = "YES"
-    dataset.DeidentificationMethod = "synthetic image: no patient was scanned"
+    dataset.DeidentificationMethod = (
+        "de-identified scan of a patient; only the lesion is synthetic"
+        if facts.inserted
+        else "synthetic image: no patient was scanned"
+    )
     dataset.BurnedInAnnotation = "NO"
     dataset.LossyImageCompression = "00"
     if facts.created is not None:
@@ -248,11 +258,12 @@ def build_dataset(image: npt.NDArray[np.uint16], facts: SyntheticFacts) -> Datas
     dataset.SOPClassUID, dataset.SOPInstanceUID = UID(facts.sop_class_uid), UID(facts.uids.instance)
     dataset.Modality = facts.modality
     key = hashlib.sha256(facts.uids.study.encode()).hexdigest()[:12].upper()
-    dataset.PatientName, dataset.PatientID = f"SYNTHETIC^{key}", f"SYN-{key}"
+    name = "SYNTHETIC LESION" if facts.inserted else "SYNTHETIC"
+    dataset.PatientName, dataset.PatientID = f"{name}^{key}", f"SYN-{key}"
     dataset.PatientBirthDate = dataset.PatientSex = ""
     put_study(dataset, facts.uids.study, facts.uids.series, facts.number)
-    dataset.SeriesDescription = text_value(f"synthetic {facts.label}")
-    dataset.ImageComments = "synthetic image, not a patient"
+    dataset.SeriesDescription = text_value(f"synthetic {facts.label}{' in the scan of a patient' * facts.inserted}")
+    dataset.ImageComments = INSIDE if facts.inserted else "synthetic image, not a patient"
     _put_origin(dataset, facts)
     _put_modality(dataset, facts, scale)
     put_pixels(dataset, to_pixels(image, scale), scale.bits)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scansynth.console import Progress
 from scansynth.data.imageset import Kind, SetWriter
 from scansynth.data.sets import LABEL_SEPARATOR, SET_COLUMNS, set_rows, write_manifest
-from scansynth.data.tensors import CohortFacts, to_stored
+from scansynth.data.tensors import CohortFacts, Selection, to_stored
 from scansynth.dicom.write import (
     SyntheticFacts,
     Uids,
@@ -73,9 +73,7 @@ def generate(
         StorageError: The disk is full; an older set is intact.
     """
     began = time.monotonic()
-    (sampler, made_by), asked = load_generator(run), asked or {}
-    if made_by.level == Level.CRITICAL and not even_if_collapsed:
-        raise _collapsed(run.name)
+    (sampler, made_by), asked = open_generator(run, even_if_collapsed=even_if_collapsed), asked or {}
     sampler = _asking(run.name, made_by, sampler, labels, asked, note)
     wishes = (*labels, *map("=".join, sorted(asked.items())))
     drawn_by = derive_seed(seed, "asked for", *wishes) if wishes else seed  # no image, no UID of another set
@@ -84,7 +82,7 @@ def generate(
         known = _write_set(folder, sampler, made_by, facts, (drawn_by, count), progress)
         told = {"labels": list(labels), "asked": dict(asked)}
         settings = {"images": count, **{name: wish for name, wish in told.items() if wish}}
-        write_record(folder, record := _record(folder, made_by, seed, settings, time.monotonic() - began, known))
+        write_record(folder, record := record_of(folder, made_by, seed, settings, time.monotonic() - began, known))
     return record
 
 
@@ -110,20 +108,34 @@ def _asking(
     return replace(sampler, request=request)
 
 
-def _record(
+def record_of(
     folder: Path,
     made_by: GeneratorFacts,
     seed: int,
     settings: Mapping[str, object],
     seconds: float,
     known: Mapping[str, str],
+    read: Selection | None = None,
 ) -> StageRecord:
+    """The record of a set in `folder`.
+
+    Args:
+        folder: Where its files lie.
+        made_by: Of the generator.
+        seed: Of the set.
+        settings: What decides about it besides.
+        seconds: That it took.
+        known: Hashes of files that are known already.
+        read: Cases that it shows; none: nobody's.
+    """
     return StageRecord(
         stage="generate",
         inputs={"weights": made_by.weights_sha256},
         settings=settings,
         outputs=hash_outputs(folder, [path for path in folder.rglob("*") if path.is_file()], known),
         seed=seed,
+        roles=() if read is None else read.roles,
+        patients=() if read is None else tuple(sorted(set(read.patients))),
         seconds=round(seconds, 2),
         versions=versions(),
     )
@@ -170,12 +182,12 @@ def _write_set(
     with SetWriter(folder, facts.shape, masked=sampler.masks) as writer:
         for index, drawn in enumerate(draw(sampler, seed, count)):
             labels.append(_label(sampler, made_by, index))
-            about = _file_facts(facts, labels[-1], weights, image_uids(weights, seed, index), index)
+            about = file_facts(facts, labels[-1], weights, image_uids(weights, seed, index), index)
             stored = as_written(to_stored(drawn[: sampler.channels]), about)
             mask = (drawn[sampler.channels] > 0).astype(np.uint8) if sampler.masks else None
             writer.append(stored, mask)
             words.append(_words(sampler, seed, index))
-            files.append({**_write(folder, stored[0], mask, about, seed, index), "asked": words[-1]})
+            files.append({**write_files(folder, stored[0], mask, about, seed, index), "asked": words[-1]})
             progress(index + 1, count)
     rows = set_rows(facts, labels, {"seed": [seed] * count, "weights_sha256": [weights] * count, "asked": words})
     made = writer.finish(Kind.GENERATED, facts.modality, rows, SET_COLUMNS, {"weights_sha256": weights})
@@ -187,14 +199,34 @@ def _write_set(
     }
 
 
-def _collapsed(run: str) -> TrainingError:
-    return TrainingError(
-        f"the generator of the run {run} had collapsed when its training ended: its images are alike; "
-        "train again with another recipe, or draw anyway with: scansynth generate STUDY --even-if-collapsed"
-    )
+def open_generator(run: Path, *, even_if_collapsed: bool, inserts: bool = False) -> tuple[Sampler, GeneratorFacts]:
+    """The generator of a run; see `weights.load_generator`.
+
+    Raises:
+        TrainingError: It had collapsed when its training ended, and nobody said to draw from it; or it makes whole
+            images where lesions are to be inserted, or the other way about.
+        CheckpointError: It is missing or damaged.
+    """
+    sampler, made_by = load_generator(run)
+    if sampler.window and not inserts:
+        raise TrainingError(
+            f"the run {run.name} makes lesions in scans of patients, and no whole images: run scansynth generate STUDY "
+            "--into clear, or train another generator.recipe"
+        )
+    if inserts and not sampler.window:
+        raise TrainingError(
+            f"the run {run.name} makes whole images and puts nothing into scans: set generator.recipe to insert, under "
+            "another generator.run, and train it"
+        )
+    if made_by.level == Level.CRITICAL and not even_if_collapsed:
+        raise TrainingError(
+            f"the generator of the run {run.name} had collapsed when its training ended: its images are alike; "
+            "train again with another recipe, or draw anyway with: scansynth generate STUDY --even-if-collapsed"
+        )
+    return sampler, made_by
 
 
-def _write(
+def write_files(
     folder: Path,
     image: NDArray[np.uint16],
     mask: NDArray[np.uint8] | None,
@@ -233,7 +265,9 @@ def _words(sampler: Sampler, seed: int, index: int) -> str:
     return in_words(sampler.request.values(sampler.name_of(index), seed, index))
 
 
-def _file_facts(facts: CohortFacts, label: str, weights: str, uids: Uids, index: int) -> SyntheticFacts:
+def file_facts(
+    facts: CohortFacts, label: str, weights: str, uids: Uids, index: int, *, inserted: bool = False
+) -> SyntheticFacts:
     """What the file says: the cohort's modality, plane, units and spacing; nothing of any single case."""
     return SyntheticFacts(
         modality=facts.modality,
@@ -247,4 +281,5 @@ def _file_facts(facts: CohortFacts, label: str, weights: str, uids: Uids, index:
         number=index + 1,
         plane=facts.plane,
         body_part="CHEST" if facts.view == "chest" else "",
+        inserted=inserted,
     )

@@ -11,10 +11,12 @@ from scansynth.data.augment import plan_augmentation
 from scansynth.data.fractions import NOBODY, Without, patients_with, train_part
 from scansynth.data.permission import permission
 from scansynth.data.tensors import Cohort, Selection, load_cohort, select, to_signed
+from scansynth.data.windows import windowed
 from scansynth.errors import ConfigError, TrainingError
 from scansynth.files import write_json
 from scansynth.gan.asked.conditions import Conditions, learn
 from scansynth.gan.asked.measured import measure, names_of
+from scansynth.gan.insertion.scenes import labels_of, labels_of_windows, read_for, scenes_of, train_images
 from scansynth.gan.material import material_of
 from scansynth.gan.memory import check_fits
 from scansynth.gan.models.families import check_conditions, complete, count_weights, family_of
@@ -36,10 +38,12 @@ from scansynth.learning import ranks
 from scansynth.learning.device import Device
 from scansynth.ledger import Use
 from scansynth.recipe import Change, Recipe
+from scansynth.seeds import derive_seed
 from scansynth.stage import StageRecord, hash_outputs, versions, write_record
 from scansynth.study import RUN, SCORES, WEIGHTS, Study
 
 _LEAST_IMAGES = 16
+_SCENES = 128  # that are looked at while lesions are learned
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Preparation:
         reals: Images that it learns from.
         used: Images of other patients that its variety is compared with.
         tune: Images of tune patients that the state to draw from is chosen on; none where it is not chosen.
+        scenes: Scans that lesions are put into while it is looked at; none where whole images are made.
     """
 
     job: TrainingJob
@@ -59,11 +64,12 @@ class Preparation:
     reals: Selection
     used: Selection
     tune: Selection | None
+    scenes: Selection | None = None
 
     @property
     def read(self) -> tuple[Selection, ...]:
         """All that is read while it trains."""
-        return (self.reals, self.used) if self.tune is None else (self.reals, self.used, self.tune)
+        return tuple(part for part in (self.reals, self.used, self.tune, self.scenes) if part is not None)
 
 
 def train_run(study: Study, device: Device, progress: Progress, warn: Callable[[str], None]) -> StageRecord:
@@ -118,13 +124,15 @@ def prepare(study: Study) -> Preparation:
     Raises:
         TrainingError: There are too few images.
     """
-    cohort = load_cohort(study.cohort)
-    classes = _classes(study, cohort)
+    whole, window = load_cohort(study.cohort), family_of(study.recipe()).window
+    cohort, classes = _windowed(whole, window), _classes(study, whole)
+    if window and classes != (whole.facts.positive,):
+        raise ConfigError(f"the recipe inserts {whole.facts.positive} alone: take generator.classes out of study.toml")
     reals = select(cohort, Use.GENERATOR, classes or None)
     own = study.config.generator
-    there = _left_out(cohort, own.without)
+    there = _left_out(whole, own.without)
     if own.fraction < 1.0 or there:
-        kept = train_part(cohort, own.fraction, study.config.seed, own.without)
+        kept = train_part(whole, own.fraction, study.config.seed, own.without)
         reals = reals.part([place for place, patient in enumerate(reals.patients) if patient in kept])
     if len(reals.cases) < _LEAST_IMAGES:
         raise TrainingError(
@@ -143,7 +151,22 @@ def prepare(study: Study) -> Preparation:
         flips = tuple(flips_of(job.plan.flip_left_right, job.plan.flip_up_down))
         found = TuneImages(to_signed(reals.images), to_signed(tune.images), tune.patients, flips)
         job = replace(job, chosen_on=found)
-    return Preparation(job, classes, reals, used, tune)
+    if not window:
+        return Preparation(job, classes, reals, used, tune)
+    train = train_images(whole, own.fraction, study.config.seed, own.without)
+    scenes = scenes_of(whole, train, _SCENES, derive_seed(study.config.seed, "looked at"), window)
+    job = replace(job, labels=labels_of_windows(job.images), looked_at=labels_of(train, scenes).numpy())
+    job = replace(job, form=job.form._replace(conditions=job.labels.shape[1] - 1))
+    return Preparation(job, classes, reals, used, tune, read_for(train, scenes))
+
+
+def _windowed(cohort: Cohort, window: int) -> Cohort:
+    """The cohort as the networks see it: whole images, or windows about lesions.
+
+    Raises:
+        CohortError: There are no such windows.
+    """
+    return windowed(cohort, window) if window else cohort
 
 
 def _tune(cohort: Cohort, classes: tuple[str, ...], without: frozenset[str]) -> Selection | None:
@@ -172,7 +195,7 @@ def score_reals(study: Study, ready: Preparation, state: TrainingState) -> Selec
 
     They are read only now: the weights are final and written.
     """
-    cohort = load_cohort(study.cohort)
+    cohort = _windowed(load_cohort(study.cohort), family_of(ready.job.recipe).window)
     asked = select(cohort, Use.MEMBERSHIP, ready.classes or None)
     masks, conditions = family_of(ready.job.recipe).masks, ready.job.conditions
     material = material_of(cohort, asked, ready.classes, masks=masks, conditions=conditions)
@@ -223,7 +246,7 @@ def _job(study: Study, cohort: Cohort, reals: Selection, classes: tuple[str, ...
         )
     _, channels, rows, columns = reals.images.shape
     form = Form((rows, columns), channels, len(classes), 0 if learned is None else learned.width)
-    learning = frozenset(train_part(cohort, settings.fraction, study.config.seed, settings.without))
+    learning = frozenset(train_part(load_cohort(study.cohort), settings.fraction, study.config.seed, settings.without))
     return TrainingJob(
         folder=study.run(),
         images=material.images,

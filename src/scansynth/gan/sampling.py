@@ -60,6 +60,7 @@ class Sampler:
         conditions: Columns of conditions in its labels.
         names: Of the classes, as requests know them; empty where it tells none apart.
         request: What is asked of the images besides; none: nothing.
+        window: Side of the window that it fills lesions into, given its surroundings; 0: it makes whole images.
     """
 
     network: nn.Module
@@ -71,6 +72,7 @@ class Sampler:
     conditions: int = 0
     names: tuple[str, ...] = ()
     request: Request | None = None
+    window: int = 0
 
     def label_of(self, index: int) -> int:
         """Class of the image `index` of a set: the classes by turns."""

@@ -44,6 +44,7 @@ class TrainingJob:
         keep: Healthy checkpoints that stay.
         conditions: What images can be asked for besides their class; none: nothing.
         origin: Weights to start from; none: chance.
+        looked_at: Labels of the images that are looked at while it trains; none: those of the training.
         pause_at: Real images at which it pauses, saved and looked at; 0: nowhere.
     """
 
@@ -64,6 +65,7 @@ class TrainingJob:
     keep: int
     conditions: Conditions | None = None
     origin: Origin | None = None
+    looked_at: NDArray[Any] | None = None
     pause_at: int = 0
 
     @property

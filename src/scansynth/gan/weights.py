@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,4 +92,4 @@ def load_generator(folder: Path) -> tuple[Sampler, GeneratorFacts]:
     network, conditions = networks.generator.eval(), facts.form.conditions
     names = facts.classes if classes or len(facts.classes) == 1 else ()
     made = Sampler(network, networks.noise, facts.channels, classes, family.masks, (), conditions, names)
-    return made, facts
+    return replace(made, window=family.window), facts

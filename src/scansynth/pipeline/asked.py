@@ -26,12 +26,35 @@ def study_asking(study: Study, labels: tuple[str, ...], conditions: Mapping[str,
     return Study(study.folder, study.config.model_copy(update={"synthetic": asked}))
 
 
-def generate_asked(study: Study, labels: tuple[str, ...], conditions: Mapping[str, str], around: Surroundings) -> str:
-    """Draws a set of these labels under these conditions, and returns its name.
+def study_inserting(study: Study, labels: tuple[str, ...], conditions: Mapping[str, str], into: str) -> Study:
+    """The study as it would be with a set of lesions in such scans: `<set>-into-<scans>`.
+
+    Raises:
+        ConfigError: Labels or conditions are asked for.
+    """
+    own = study.config.synthetic
+    if labels or conditions:
+        raise ConfigError(
+            "--into takes no label and no condition: it makes lesions of the positive label, of the size of train "
+            "lesions and where these lie"
+        )
+    changes = {"labels": (), "asked": {}, "into": into, "name": f"{own.name}-into-{into}"[:41].rstrip("-")}
+    return Study(study.folder, study.config.model_copy(update={"synthetic": own.model_copy(update=changes)}))
+
+
+def with_count(study: Study, count: int | None) -> Study:
+    """The study with so many images in its set; none: as many as it says."""
+    if count is None:
+        return study
+    own = study.config.synthetic.model_copy(update={"images": count})
+    return Study(study.folder, study.config.model_copy(update={"synthetic": own}))
+
+
+def generate_asked(asked: Study, around: Surroundings) -> str:
+    """Draws the set of a study as `study_asking` or `study_inserting` gives it, and returns its name.
 
     Raises:
         ScansynthError: As the stage generate.
     """
-    asked = study_asking(study, labels, conditions)
     run_stage(asked, "generate", around)
     return asked.config.synthetic.name

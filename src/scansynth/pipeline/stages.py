@@ -130,31 +130,18 @@ def synthetic_count(study: Study) -> int:
 
 
 def _generate(study: Study, around: Surroundings, progress: Progress) -> None:
-    from scansynth.gan.generate import generate
+    from scansynth.gan.synthetic_set import make_set
     from scansynth.learning.device import pick_device
 
-    facts = load_cohort(study.cohort).facts
-    count = synthetic_count(study)
-    record = generate(
-        study.run(),
-        study.synthetic(),
-        facts,
-        study.config.seed,
-        count,
-        pick_device(),
-        progress,
-        labels=study.config.synthetic.labels,
-        asked=study.config.synthetic.asked,
-        even_if_collapsed=around.even_if_collapsed,
-        note=around.warn,
-    )
+    count, even = synthetic_count(study), around.even_if_collapsed
+    record = make_set(study, count, pick_device(), progress, around.warn, even_if_collapsed=even)
     study.log("generate", "written", images=count, **record.logged)
 
 
 def _generate_settings(study: Study) -> dict[str, Any]:
-    labels, asked = study.config.synthetic.labels, study.config.synthetic.asked
-    told = {**({"labels": list(labels)} if labels else {}), **({"asked": dict(asked)} if asked else {})}
-    return {"images": synthetic_count(study), **told}
+    own = study.config.synthetic
+    told = {"labels": list(own.labels), "asked": dict(own.asked), "into": own.into}
+    return {"images": synthetic_count(study), **{name: wish for name, wish in told.items() if wish}}
 
 
 def _audit(study: Study, around: Surroundings, progress: Progress) -> None:
@@ -380,11 +367,13 @@ def run_stale(study: Study, around: Surroundings) -> list[str]:
     Raises:
         ScansynthError: A stage refuses; what was done before stays.
     """
-    from scansynth.gan.models.families import complete
+    from scansynth.gan.models.families import check_into, complete
 
-    complete(study.recipe())  # a wrong key of the recipe is refused before hours of work, not after
-    done = []
-    for stage in stages_of(study):
+    recipe = complete(study.recipe())  # a wrong key of the recipe is refused before hours of work, not after
+    own, done = stages_of(study), []
+    if own is STAGES:
+        check_into(recipe, study.config.synthetic.into)
+    for stage in own:
         state = _state(stage, study, around.key)  # the stages before it are done by now
         if state.condition is Condition.DONE:
             _warn_of_version(state, around)

@@ -12,6 +12,7 @@ from scansynth.data.cohort.removal import remove_patients
 from scansynth.data.cohort.withdrawn import Withdrawn, read_withdrawn, write_withdrawn
 from scansynth.data.labels.people import same_person
 from scansynth.data.roles import check_key, numbers_of
+from scansynth.data.sets import is_inserted, origins_of
 from scansynth.data.standing import withdrawn_from
 from scansynth.data.tensors import FACTS, Case, load_cohort
 from scansynth.dicom.deidentify import InstitutionKey
@@ -137,6 +138,9 @@ def withdraw(study: Study, withdrawal: Withdrawal) -> None:
             shutil.rmtree(folder)
         elif folder.parent == study.folder / "gan":
             (folder / _PIXELS_OF_TRAIN).unlink(missing_ok=True)
+        elif is_inserted(folder):  # it shows scans of patients
+            shutil.rmtree(folder)
+            (study.linkage / origins_of(folder.name)).unlink(missing_ok=True)
         elif folder.parent.name == RELEASES and record is not None:
             write_text(folder / NOTICE, _notice(folder, record, study.config.governance.responsible_person))
     shutil.rmtree(study.encoders, ignore_errors=True)

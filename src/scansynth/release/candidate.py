@@ -143,6 +143,11 @@ def _made(study: Study, cohort: Cohort) -> Made:
     """
     folder = study.synthetic()
     images = load_set(folder, cohort.facts)
+    if images.facts.kind is Kind.INSERTED:
+        raise CohortError(
+            f"the set {folder.name} has lesions in scans of patients (generate --into clear): its background is a "
+            "patient, so it is for use inside the house and is never released"
+        )
     record = read_record(folder)
     if record is None or images.facts.kind is not Kind.GENERATED or not (folder / MANIFEST).is_file():
         raise CohortError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,17 +9,14 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.linalg import spsolve
 
-from scansynth.data.placing import Cutout, Place, allowed_for, bodies_hold, cut_out, places_for
-from scansynth.data.tensors import Case, Cohort, Selection
-from scansynth.errors import CohortError
-from scansynth.seeds import generator
-from scansynth.utility.detector.material import Deck
+from scansynth.data.placements import moved_mask, place_lesions
+from scansynth.data.placing import Cutout
+from scansynth.data.tensors import Cohort, Selection
 
 Images = NDArray[np.uint16]
 
-_SCANS = 4  # clear scans among which a place for a lesion is looked for
-_TURNS = 4  # lesions for each image wanted, of which all but one may find no place
-_NEAR = 0.1  # of a patch's side: a lesion's place in a patch is given by how patches were cut
+ARM = "the arm copy-paste"
+"""Who asks for lesions, in messages."""
 
 
 @dataclass(frozen=True)
@@ -38,33 +34,8 @@ class Pasted:
     notes: tuple[str, ...]
 
 
-def check_lesions(cohort: Cohort, cases: Sequence[Case]) -> None:
-    """Passes when lesions of these cases can be cut out, as far as masks tell.
-
-    Args:
-        cohort: The cohort.
-        cases: Train cases of a subset.
-
-    Raises:
-        CohortError: None of those with a lesion has a mask, or no other is free of one.
-    """
-    masks = cohort.masks(cases)
-    shown = np.array([case.label == cohort.facts.positive for case in cases], np.bool_)
-    marked = None if masks is None else masks.any(axis=(1, 2))
-    if marked is None or not (marked & shown).any():
-        raise CohortError(
-            "the arm copy-paste cuts lesions out by their masks, and no train image with a lesion has one; give masks "
-            "or boxes in labels.csv and ingest again, or leave the arm out"
-        )
-    if not (~marked & ~shown).any():
-        raise CohortError("the arm copy-paste needs train images without a lesion; add cases, or leave the arm out")
-
-
 def paste_lesions(cohort: Cohort, train: Selection, count: int, seed: int) -> Pasted:
-    """Lesions of the train images, each blended into one of the others that have none.
-
-    Lesions and clear scans are dealt in passes, four scans for each lesion. It lies within the body of the one that has
-    the likest surroundings.
+    """Lesions of the train images, each blended into one of the others that have none; see `place_lesions`.
 
     Args:
         cohort: The cohort.
@@ -73,52 +44,14 @@ def paste_lesions(cohort: Cohort, train: Selection, count: int, seed: int) -> Pa
         seed: Of the draws.
 
     Raises:
-        CohortError: See `check_lesions`; or no lesion fits anywhere.
+        CohortError: Lesions cannot be cut out, or none fits anywhere.
     """
-    check_lesions(cohort, train.cases)
-    masks = cohort.masks(train.cases)
-    assert masks is not None  # checked above
-    shown = np.array([case.label == cohort.facts.positive for case in train.cases], np.bool_)
-    sources = np.flatnonzero(shown & masks.any(axis=(1, 2)))
-    clear = np.flatnonzero(~shown & ~masks.any(axis=(1, 2)))
-    lesions = cut_out(train.images[sources], masks[sources])
-    patch = cohort.facts.view == "patch"
-    within, near = not patch and bodies_hold(lesions), _NEAR * max(cohort.facts.shape) if patch else None
-    made, marked, used = list[Images](), list[NDArray[np.uint8]](), set[int]()
-    decks = [Deck(np.arange(many), seed, name) for many, name in ((len(lesions), "lesions"), (len(clear), "scans"))]
-    for number in range(_TURNS * count if lesions else 0):
-        if len(made) == count:
-            break
-        lesion = lesions[int(decks[0].deal(1)[0])]
-        scans, rng = clear[decks[1].deal(_SCANS)], generator(seed, "place", number)
-        chosen = _likest(lesion, train.images[scans], within, near, rng)
-        if chosen is not None:
-            made.append(blend(train.images[scans[chosen[0]]], lesion, chosen[1].corner))
-            marked.append(moved_mask(lesion, chosen[1].corner, cohort.facts.shape))
-            used.add(int(sources[lesion.source]))
-    if not made:
-        raise CohortError(
-            "the arm copy-paste found no lesion of the train images that fits into a clear one with its surroundings; "
-            "leave the arm out"
-        )
-    return Pasted(
-        np.stack(made), np.stack(marked), _notes(train, len(made), count, used, anywhere=not (within or patch))
-    )
-
-
-def _likest(
-    lesion: Cutout, scans: Images, within: bool, near: float | None, rng: np.random.Generator
-) -> tuple[int, Place] | None:
-    """A place for a lesion in that of some scans where its surroundings are likest, with the scan's number."""
-    found: tuple[int, Place] | None = None
-    for number, image in enumerate(scans):
-        allowed = allowed_for(lesion, image) if within else np.ones(image.shape[1:], np.bool_)
-        places = places_for(lesion, image, allowed, near)
-        if places:
-            place = places[int(rng.integers(len(places)))]
-            if found is None or place.apart < found[1].apart:
-                found = number, place
-    return found
+    placed = place_lesions(cohort, train, count, seed, ARM)
+    found, shape = placed.found, cohort.facts.shape
+    made = [blend(train.images[one.scan], one.lesion, one.corner) for one in found]
+    marked = [moved_mask(one.lesion, one.corner, shape) for one in found]
+    used = {one.source for one in found}
+    return Pasted(np.stack(made), np.stack(marked), _notes(train, len(made), count, used, anywhere=placed.anywhere))
 
 
 def _notes(train: Selection, made: int, count: int, used: set[int], *, anywhere: bool) -> tuple[str, ...]:
@@ -129,13 +62,6 @@ def _notes(train: Selection, made: int, count: int, used: set[int], *, anywhere:
     if anywhere:
         notes.append("the body could not be told from its surroundings, so lesions may lie anywhere in a scan")
     return tuple(notes)
-
-
-def moved_mask(lesion: Cutout, corner: tuple[int, int], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """The mask of a lesion at a place of an image of `shape`, uint8 (rows, columns)."""
-    mask = np.zeros(shape, np.uint8)
-    mask[lesion.box(corner)] = lesion.mask
-    return mask
 
 
 def blend(image: Images, lesion: Cutout, corner: tuple[int, int]) -> Images:

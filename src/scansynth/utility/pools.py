@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scansynth.data.fractions import patients_with
 from scansynth.data.imageset import as_planes
 from scansynth.data.permission import permission
+from scansynth.data.placements import check_lesions
 from scansynth.data.sets import LABEL_SEPARATOR, load_set
 from scansynth.data.tensors import Case, Cohort, Selection, cases_for, select
 from scansynth.errors import CohortError
@@ -21,7 +22,7 @@ from scansynth.utility.detector.heatmap import draw_target
 from scansynth.utility.detector.material import Material, Places
 from scansynth.utility.detector.networks import SIZES, map_factor
 from scansynth.utility.filter import choose, nearest_of
-from scansynth.utility.paste import check_lesions, paste_lesions
+from scansynth.utility.paste import ARM, paste_lesions
 from scansynth.utility.provenance import check_apart
 
 Images = NDArray[np.uint16]
@@ -93,7 +94,7 @@ def check_division(
         test = tuple(case for case in test if case.patient in there)
     _check_classes(cohort, {"train": train, "calibrate": calibrate, "test": test}, left_out)
     if any(ARM_PLANS[arm].extra is Extra.PASTED for arm in arms):
-        check_lesions(cohort, train)
+        check_lesions(cohort, train, ARM)
     return train, calibrate, test, reserve
 
 

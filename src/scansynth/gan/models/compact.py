@@ -260,9 +260,9 @@ class Discriminator(nn.Module):
         self.bands, self._classes = bands, classes
         maps = maps_of(bands.grid)
         widths = channels_of(len(maps), bands.levels, settings)[::-1]
-        self.layers = nn.ModuleList([_convolution(bands.count, widths[0]), _convolution(widths[0], widths[0])])
+        self.layers = nn.ModuleList([convolution(bands.count, widths[0]), convolution(widths[0], widths[0])])
         for before, after in itertools.pairwise(widths):
-            self.layers += [_convolution(before, after, stride=2), _convolution(after, after)]
+            self.layers += [convolution(before, after, stride=2), convolution(after, after)]
         # a logit for each class, of which the label takes its own: Miyato and Koyama 2018 (arXiv 1802.05637)
         self.places = nn.Conv2d(widths[1], max(1, classes), 1)
         self.joined = nn.Linear(widths[-1] * math.prod(maps[0]) + 1, settings.most)
@@ -288,7 +288,7 @@ class Discriminator(nn.Module):
             if number == len(self.layers) - 1:
                 spread = self._spread(x, parts)
             if number and number % 2 == 0:
-                x = _even(x)
+                x = even(x)
             x = functional.leaky_relu(layer(x), SLOPE)
             if number == 3:
                 places = self.places(x).flatten(2)
@@ -322,14 +322,14 @@ def _zero_bias(layer: nn.Conv2d | nn.Linear) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def _even(x: Tensor) -> Tensor:
+def even(x: Tensor) -> Tensor:
     """Maps with even sides: a last row or column of zeros where one is odd, so that half a side is rounded up."""
     odd = (0, x.shape[3] % 2, 0, x.shape[2] % 2)
     return functional.pad(x, odd) if any(odd) else x
 
 
-def _convolution(before: int, after: int, stride: int = 1) -> nn.Conv2d:
-    # 4 x 4 where maps are halved: else every second place counts twice (Odena et al. 2016, doi 10.23915/distill.00003)
+def convolution(before: int, after: int, stride: int = 1) -> nn.Conv2d:
+    """4 x 4 where maps are halved: else every second place counts twice (Odena et al., doi 10.23915/distill.00003)."""
     layer = nn.Conv2d(before, after, 3 if stride == 1 else 4, stride, 1)
     nn.init.kaiming_normal_(layer.weight, SLOPE)
     _zero_bias(layer)

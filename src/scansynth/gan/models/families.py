@@ -11,11 +11,13 @@ from scansynth.errors import ConfigError
 from scansynth.gan.models.compact import Compact
 from scansynth.gan.models.dcgan import Dcgan
 from scansynth.gan.models.family import Family
+from scansynth.gan.models.insert import Insert
 from scansynth.recipe import Change, Recipe
 
 FAMILIES: Mapping[str, type[Family]] = {
     "compact": Compact,
     "dcgan": Dcgan,
+    "insert": Insert,
 }
 
 
@@ -57,6 +59,24 @@ def check_conditions(recipe: Recipe) -> None:
         raise ConfigError(
             f"the recipe {recipe.name} learns no conditions; set generator.recipe to compact, "
             "or take generator.conditions out"
+        )
+
+
+def check_into(recipe: Recipe, into: str) -> None:
+    """Passes when the recipe's family makes what `synthetic.into` asks for.
+
+    Raises:
+        ConfigError: It makes lesions alone and whole images are asked for, or the other way about.
+    """
+    if family_of(recipe).window and not into:
+        raise ConfigError(
+            f"the recipe {recipe.name} puts lesions into scans of patients, for use inside the house: set "
+            'synthetic.into = "clear" in study.toml, or another generator.recipe'
+        )
+    if into and not family_of(recipe).window:
+        raise ConfigError(
+            f"the recipe {recipe.name} makes whole images and puts nothing into scans: set generator.recipe to insert, "
+            "or take synthetic.into out of study.toml"
         )
 
 

@@ -112,6 +112,14 @@ class Family(Settings):
         """Whether images carry their lesion mask as one more channel, in the batches and out of the generator."""
         return False
 
+    @property
+    def window(self) -> int:
+        """Side of the window about a lesion that it fills in, given its surroundings as labels; 0: whole images.
+
+        See `data.windows` and `gan.insertion`.
+        """
+        return 0
+
     @abstractmethod
     def build(self, shape: tuple[int, int], channels: int, classes: int, conditions: int = 0) -> Networks:
         """Both networks; also on the meta device, where nothing has content.

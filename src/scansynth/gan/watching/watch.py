@@ -42,9 +42,10 @@ def new_watch(job: TrainingJob, device: Device) -> Watch:
 
 
 def _labels(job: TrainingJob, purpose: str, count: int) -> Tensor:
-    """So many labels of train images, in an order that the seed decides."""
-    order = generator(job.seed, purpose).permutation(len(job.labels))
-    return torch.from_numpy(job.labels[np.resize(order, count)])
+    """So many labels of train images, or of what is looked at in their place, in an order that the seed decides."""
+    known = job.labels if job.looked_at is None else job.looked_at
+    order = generator(job.seed, purpose).permutation(len(known))
+    return torch.from_numpy(known[np.resize(order, count)])
 
 
 def _monitor(job: TrainingJob, device: Device) -> CollapseMonitor:
