@@ -37,6 +37,7 @@ from scansynth.gan.training_loop import train
 from scansynth.gan.weights import load_generator
 from scansynth.ledger import Role, Use
 from scansynth.pipeline.asked import study_inserting, with_count
+from scansynth.pipeline.supply import make_supplies
 from scansynth.recipe import load_recipe
 from scansynth.release.candidate import gather as gather_release
 from scansynth.stage import StageRecord, hash_outputs, write_record
@@ -327,6 +328,8 @@ def test_recipe_and_set_must_go_together(study: Study, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no whole images"):
         generate(study.run(), tmp_path / "set", FACTS, 7, 4, CPU, silent, even_if_collapsed=True)
     assert family_of(load_recipe("insert")).window == 32
+    with pytest.raises(ConfigError, match="the trial takes whole synthetic images"):
+        make_supplies(study, silent, print)
     both = study.config.synthetic.model_copy(update={"labels": ("nodule",)})
     with pytest.raises(ConfigError, match="into takes neither labels nor asked"):
         make_set(Study(study.folder, study.config.model_copy(update={"synthetic": both})), 4, CPU, silent, print)

@@ -83,7 +83,9 @@ def _train_images(study: Study, files: int) -> int:
 
 def probe(recipe: Recipe, form: Form, batch: int, device: Device) -> tuple[float, int]:
     """Images/s of the recipe on this machine over some seconds, and bytes of one checkpoint."""
-    family, length = family_of(recipe), shapes_of(family_of(recipe), form).noise
+    family = family_of(recipe)
+    form = form._replace(shape=(family.window, family.window)) if family.window else form
+    length = shapes_of(family, form).noise
     state = new_state(recipe, form, 0, device)
     random, place = torch.Generator().manual_seed(0), device.torch_device
     real = torch.rand(batch, form.channels + family.masks, *form.shape, generator=random).to(place) * 2 - 1

@@ -21,6 +21,7 @@ from scansynth.engine.job import Job, Outcome
 from scansynth.engine.run import run_jobs
 from scansynth.errors import ConfigError, StudyError
 from scansynth.gan.generate import generate
+from scansynth.gan.models.families import family_of
 from scansynth.gan.run import train_run
 from scansynth.gan.standing import run_position, train_inputs, train_settings
 from scansynth.learning.device import pick_device
@@ -229,8 +230,14 @@ def make_supplies(
         All supplies of the trial.
 
     Raises:
+        ConfigError: The recipe makes no whole images.
         StudyError: A generator or a set could not be made; the others are kept.
     """
+    if family_of(study.recipe()).window:
+        raise ConfigError(
+            "the trial takes whole synthetic images, and generator.recipe makes lesions in scans of patients: set "
+            "another generator.recipe"
+        )
     wanted = supplies(study)
     todo = missing(study, wanted)
     jobs = [Job(supply.name, _Order(str(study.folder), supply, even_if_collapsed)) for supply in todo]
