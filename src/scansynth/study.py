@@ -181,7 +181,7 @@ class Study:
         append_chained_line(self.journal, line, self.journal_end)
 
     def journal_head(self) -> str:
-        """Hash of the journal's last line, which fixes all lines before it; empty: there is none."""
+        """Hash of the journal's last line, which fixes all lines before it; empty if there is no line."""
         return chain_head(self.journal.read_bytes()) if self.journal.exists() else ""
 
     @contextlib.contextmanager

@@ -85,7 +85,7 @@ class Compared:
         caveat: A sentence added to every claim; empty in a study whose images are synthetic as a whole.
         synthetic_files: File facts (size, header) of each synthetic image, where files are at hand.
         test_files: The same of each test image.
-        scores: Score of real cases by the discriminator of the run that made the set; empty where there is none.
+        scores: Score of real cases by the discriminator of the run that made the set; empty if no such run is known.
     """
 
     files: tuple[str, ...]

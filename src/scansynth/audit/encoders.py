@@ -45,7 +45,7 @@ class Encoders:
     Attributes:
         judges: The first is the one whose figures the report shows first.
         embed: Images to unit vectors (n, e) that hardly change when an image is shifted, rotated, mirrored or
-        blurred: for the copy search, never for realism. None where there is none.
+        blurred: for the copy search, never for realism. None if too few images were there to train it.
         lacking: Which judge is missing and why, in a sentence; empty where none is.
     """
 

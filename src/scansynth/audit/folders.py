@@ -129,7 +129,7 @@ def gather_loose(real: Foreign, synthetic: Foreign, listed: TrainList | None, se
     Args:
         real: Real images.
         synthetic: Synthetic images of the same size.
-        listed: The list of training images; none: the question on copies cannot be asked.
+        listed: The list of training images; None: copies cannot be assessed.
         seed: Of the roles.
     """
     files = [source.relative for source in real.sources]

@@ -140,7 +140,7 @@ class SetWriter:
         shape: Rows and columns.
         channels: Names of the channels.
         masked: Whether the set has masks.
-        keep: Images that stand in the folder already; their masks are written anew.
+        keep: Images that stand in the folder already; their masks are written again.
     """
 
     def __init__(

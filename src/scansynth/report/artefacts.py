@@ -88,7 +88,7 @@ def pair_of(value: Any) -> tuple[float, float]:
 
 
 def optional(value: Any) -> float | None:
-    """A number, or none where there is none."""
+    """A number, or None where the value is missing."""
     return None if value is None else float(value)
 
 

@@ -112,7 +112,7 @@ def _texts(cases: Sequence[Case], name: str) -> list[str]:
 
 
 def _number(text: str) -> float:
-    """The number, or NaN where it is none or not positive and finite."""
+    """The number, or NaN where the text is not a finite number."""
     try:
         number = float(text)
     except ValueError:

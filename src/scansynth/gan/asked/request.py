@@ -161,7 +161,7 @@ def _range(run: str, one: Condition, text: str) -> tuple[float, float]:
 
 
 def _ends(text: str) -> tuple[float, float]:
-    """Both ends of a range as it is written; the lower one is the greater where it is none."""
+    """Both ends of a range as it is written; the lower one is the greater where the text is not a range."""
     found = _RANGE.fullmatch(text)
     return (float(found[1]), float(found[2] or found[1])) if found else (1.0, 0.0)
 

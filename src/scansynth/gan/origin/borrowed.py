@@ -119,7 +119,7 @@ def _judge(run: Path, recipe: Recipe, like: nn.Module, freeze: int) -> dict[str,
 
 
 def _discriminator(run: Path) -> dict[str, Tensor] | None:
-    """Weights of the discriminator in the newest checkpoint of a run; none where there is none that can be read."""
+    """Weights of the discriminator in the newest readable checkpoint of a run; None if no checkpoint can be read."""
     try:
         found = checkpoint.load_newest(run / "checkpoints", str(described_run(run)["identity"]), lambda line: None)
     except (CheckpointError, KeyError):

@@ -19,7 +19,7 @@ class Origin:
 
     Attributes:
         generator: Its weights and buffers, by name.
-        discriminator: The same; none: it begins anew.
+        discriminator: The same; None: it starts from random weights.
         weights_sha256: SHA-256 of the generator's file.
         recipe: That it was trained with.
         images: Real images that it saw.

@@ -22,7 +22,7 @@ def noticed(analysis: Values) -> dict[str, Any]:
 
     Raises:
         KeyError: A figure is missing.
-        ValueError: A figure is none.
+        ValueError: A value is not a number.
     """
     first = first_part(analysis["unaware"])
     if first is not None:
@@ -35,7 +35,7 @@ def first_part(found: Values | None) -> dict[str, Any] | None:
 
     Raises:
         KeyError: A figure is missing.
-        ValueError: A figure is none.
+        ValueError: A value is not a number.
     """
     if found is None:
         return None
