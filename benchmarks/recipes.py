@@ -11,6 +11,11 @@ out, of the same patients, and `held_out` says so.
 * kid: against tune, with pairs of one patient left out; kid_real is train against tune.
 * varied: the collapse monitor's figures of a last look at the same network, and the figures among them at which a
   training would be said to have collapsed; the reals beside it are the tune images.
+* nearer: how often an image made is more like the nearest of some train images than the nearest tune image, as many of
+  each, by the search for copies. The train images are dealt into sets of that size: mean and standard deviation over
+  them. A generator that remembers nobody has 0.5, but for which patients happen to be the tune patients: nearer_real is
+  the same of images of calibrate patients. too_near is the share nearer to a train image than all but 1% of tune images
+  are: what lies near to everybody raises it, too.
 * coverage, recall (k = 3) and pair (median distance of two images, over that of tune): as many synthetic images as tune
   patients, one image of each, mean of 20 draws; coverage_real and so on have train patients in their place.
 """
@@ -22,6 +27,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +46,7 @@ from scansynth.gan.models.families import complete, family_of
 from scansynth.gan.models.family import Batch, Form
 from scansynth.gan.sampling import Latent, images_of
 from scansynth.gan.start import new_state, shapes_of
+from scansynth.gan.watching.choice import flips_of
 from scansynth.gan.watching.collapse import SAMPLES, STEPPED, RealImages, look, new_monitor
 from scansynth.gan.watching.health import CRITICAL
 from scansynth.learning.device import pick_device
@@ -47,7 +54,9 @@ from scansynth.ledger import Use
 from scansynth.metrics.diversity import distances, pair_distance
 from scansynth.metrics.features import JUDGE_SEED, fit_scale, random_encoder
 from scansynth.metrics.kid import kid
+from scansynth.metrics.ncc import Flip
 from scansynth.metrics.prdc import coverage, recall
+from scansynth.metrics.search import open_search
 from scansynth.recipe import Recipe, load_recipe
 from scansynth.seeds import derive_seed
 
@@ -65,10 +74,11 @@ class Reals:
 
 @dataclass(frozen=True)
 class Material:
-    """What is trained on, and what is judged against."""
+    """What is trained on, what is judged against, and images of calibrate patients, which may stand for a set."""
 
     train: Reals
     tune: Reals
+    calibrate: NDArray[np.float32]
     classes: int
     plan_of: Any
     held_out: str
@@ -91,9 +101,15 @@ def material(study: Path, classes: tuple[str, ...] | None, seed: int) -> Materia
             Reals(train.images[places], order[places].astype(str), train.labels[places])
             for places in (order[len(order) // 4 :], order[: len(order) // 4])
         )
+    calibrate = to_signed(select(cohort, Use.COPY_THRESHOLD, classes).images)
     permitted = permission(cohort.facts.modality, cohort.facts.view)
     return Material(
-        train, tune, len(names), lambda recipe: augment.plan_augmentation(recipe.augmentation, permitted), held_out
+        train,
+        tune,
+        calibrate,
+        len(names),
+        lambda recipe: augment.plan_augmentation(recipe.augmentation, permitted),
+        held_out,
     )
 
 
@@ -160,6 +176,28 @@ def varied(network: nn.Module, length: int, found: Material, seed: int) -> dict[
     return {"varied": {name: round(value, 3) for name, value in figures.items()}, "collapsed": low}
 
 
+def nearness(made: NDArray[np.float32], found: Material, flips: Sequence[Flip]) -> dict[str, float]:
+    """How near images lie to those of train patients, and to those of tune patients, whom the generator never saw."""
+    train, tune, drawn = (images[:, 0] for images in (found.train.images, found.tune.images, made))
+    size = min(len(tune), len(train) // 2)
+    order = np.random.default_rng(2).permutation(len(train))
+    sets = [train[order[start : start + size]] for start in range(0, len(train) - size + 1, size)]
+    unseen = open_search(tune[:size], flips).nearest(drawn).score
+    nearer = [float(np.mean(open_search(part, flips).nearest(drawn).score > unseen)) for part in sets]
+    search = open_search(train, flips)
+    too_near = float(np.mean(search.nearest(drawn).score > search.threshold(tune, 0.99)))
+    result = {"nearer": float(np.mean(nearer)), "nearer_spread": float(np.std(nearer)), "too_near": too_near}
+    return {name: round(value, 3) for name, value in result.items()}
+
+
+def near(made: NDArray[np.float32], found: Material, plan: augment.AugmentationPlan) -> dict[str, float]:
+    """`nearness` of images made, and how much nearer to train patients than to tune patients others are, as it is."""
+    flips = flips_of(plan.flip_left_right, plan.flip_up_down)
+    if not len(found.calibrate):
+        return nearness(made, found, flips)
+    return {**nearness(made, found, flips), "nearer_real": nearness(found.calibrate, found, flips)["nearer"]}
+
+
 def _of_draw(
     tune: NDArray[np.float64],
     patients: NDArray[np.str_],
@@ -216,7 +254,8 @@ def main() -> None:
             "study": asked.study.name, "shape": made.shape[2:], "classes": asked.classes, "recipe": name,
             "set": json.loads(asked.set), "seed": asked.seed, "cpu_seconds": asked.seconds, "wall_seconds": round(wall),
             "images": seen, "train": len(found.train.images), "tune": len(found.tune.images),
-            "held_out": found.held_out, **judged(made, found), **varied(network, length, found, asked.seed),
+            "held_out": found.held_out, **judged(made, found), **near(made, found, found.plan_of(recipe)),
+            **varied(network, length, found, asked.seed),
         }  # fmt: skip
         print(json.dumps(row), flush=True)
         if asked.out:
