@@ -9,9 +9,10 @@ import pytest
 
 from scansynth.config import StudyConfig
 from scansynth.data.cohort.withdrawn import read_withdrawn
-from scansynth.data.imageset import SetWriter
+from scansynth.data.imageset import FACTS, Kind, SetWriter
 from scansynth.data.labels.people import same_person
 from scansynth.data.roles import write_roles
+from scansynth.data.sets import origins_of
 from scansynth.data.tensors import EXCLUDED, CohortFacts, write_cohort
 from scansynth.dicom.deidentify import InstitutionKey
 from scansynth.errors import StudyError
@@ -151,3 +152,17 @@ def test_a_release_that_the_patient_touched_is_named_with_a_notice(study: Study)
     assert sha256_file(study.release("touched") / "manifest.json") in notice
     assert hashed("7") not in notice
     assert not (study.release("other") / "withdrawal.md").exists()
+
+
+def test_lesions_in_scans_of_the_patient_are_removed(study: Study) -> None:
+    """The set, and the table of whose scans it shows; one that shows others stays."""
+    for name, number in (("hers", "7"), ("others", "8")):
+        study.synthetic(name).mkdir(parents=True)
+        write_json(study.synthetic(name) / FACTS, {"kind": Kind.INSERTED})
+        record(study.synthetic(name), "generate", {"weights": "0"}, (hashed(number),))
+        write_csv(study.linkage / origins_of(name), ("id", "background"), [])
+    withdraw(study, plan_withdrawal(study, "7", KEY))
+    assert not study.synthetic("hers").exists()
+    assert not (study.linkage / origins_of("hers")).exists()
+    assert study.synthetic("others").is_dir()
+    assert (study.linkage / origins_of("others")).is_file()
