@@ -70,6 +70,16 @@ def test_pictures_become_a_cohort_on_their_whole_range(tmp_path: Path) -> None:
     assert np.load(made.cohort / "masks.npy").sum() == 32
 
 
+def test_a_cohort_of_which_nothing_is_left_says_why(tmp_path: Path) -> None:
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for number in range(6):
+        Image.fromarray(np.stack([grey(number), grey(9), grey(8)], axis=2)).save(scans / f"{number}.png")
+    write_labels(scans / "labels.csv", [row(number, f"{number}.png", spacing="0.7") for number in range(6)])
+    with pytest.raises(CohortError, match=r"no image is left \(6 colour image\): .*dicom.md"):
+        ingest(study_of(tmp_path / "study", scans, modality="MR"), KEY)
+
+
 def test_pictures_of_twelve_bits_in_sixteen_are_said_to_be_dark(tmp_path: Path) -> None:
     scans = tmp_path / "scans"
     scans.mkdir()

@@ -10,7 +10,8 @@ import itertools
 import os
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -156,7 +157,7 @@ def _plan(study: Study, key: InstitutionKey, pool: DecodePool, progress: Progres
     joined = leave_withdrawn(join(found, labels, settings, key), withdrawn)
     scans, copies, groups = settle_duplicates(joined.scans, pool)
     write_duplicates(study.linkage, key, groups, copies)
-    _check_labels(settings, scans)
+    _check_labels(settings, scans, [*joined.left, *copies])
     known = known_roles(study.cohort)
     other = None if settings.split_from is None else study.source(settings.split_from)
     given = merge_roles(asked_roles(scans), known, inherited_roles(other, key.fingerprint))
@@ -205,7 +206,7 @@ def _build(
     writer, rows, faults, notes = _write_images(plan, partial, pool, search, progress)
     left = [*plan.left, *faults]
     write_burned_in(study.linkage, key, search.listed, left)
-    _check_labels(study.config.cohort, [scan for scan, _ in rows])
+    _check_labels(study.config.cohort, [scan for scan, _ in rows], left)
     split_from = study.config.cohort.split_from
     split = None if split_from is None else study.source(split_from) / COHORT
     with one_thread():
@@ -242,11 +243,13 @@ def _workers() -> int:
     return max(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 1)
 
 
-def _check_labels(settings: CohortSettings, scans: Sequence[Scan]) -> None:
+def _check_labels(settings: CohortSettings, scans: Sequence[Scan], left: Iterable[Left]) -> None:
     """Refuses a cohort whose labels can answer no question."""
     if not scans:
+        reasons = Counter(item.reason for item in left).most_common()
+        told = ", ".join(f"{count} {reason}" for reason, count in reasons)
         raise CohortError(
-            "no image is left that can be decoded and has a UID of its own; check the files with a DICOM viewer, and "
+            f"no image is left ({told}): docs/dicom.md says what each reason means; check the files with a viewer, and "
             "private/ for files that share a UID"
         )
     present = sorted({scan.label for scan in scans})

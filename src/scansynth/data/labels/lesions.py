@@ -25,6 +25,11 @@ _FORMS = (
     (CORNERS, ("x1", "y1", "x2", "y2")),
     (CORNERS, ("x0", "y0", "x1", "y1")),
     (CORNERS, ("left", "top", "right", "bottom")),
+    (CORNERS, ("minx", "miny", "maxx", "maxy")),
+    (CORNERS, ("xtl", "ytl", "xbr", "ybr")),
+    (CORNERS, ("colmin", "rowmin", "colmax", "rowmax")),
+    (CORNERS, ("mincol", "minrow", "maxcol", "maxrow")),
+    (CORNERS, ("columnmin", "rowmin", "columnmax", "rowmax")),
     (CENTRE, ("xcenter", "ycenter", "width", "height")),
     (CENTRE, ("xcentre", "ycentre", "width", "height")),
     (CENTRE, ("centerx", "centery", "width", "height")),
@@ -36,7 +41,10 @@ _FORMS = (
 """Names of the four columns in the form of `table.plain_name`: as challenges, Pascal VOC, COCO and YOLO do."""
 
 _ONE_CELL = frozenset({"bbox", "bboxes", "box", "boxes", "boundingbox", "boundingboxes", "rect"})
-_PARTS = frozenset({"xmin", "ymin", "xmax", "ymax", "xcenter", "ycenter", "xcentre", "ycentre"})
+_NAMES = frozenset(name for _, names in _FORMS for name in names)
+_SAFE = frozenset({"x", "y", "w", "h", "width", "height", "left", "right", "top", "bottom"})  # may mean something else
+_PARTS = _NAMES - _SAFE | {"x1", "y1", "coordx", "coordy"}
+_BEFORE = ("boundingbox", "bbox", "box")  # before a name of the four: bbox_xmin
 _WANTED = "x, y, width and height in pixels of the source image, or x_min, y_min, x_max and y_max"
 _FLAT = frozenset({".png", ".tif", ".tiff", ".jpg", ".jpeg", ".json", ".xml"})
 _MOST = 1e6
@@ -112,7 +120,11 @@ def box_form(name: str, columns: Sequence[str]) -> BoxForm | None:
     Raises:
         CohortError: Columns look like boxes and are not four of one form.
     """
-    plain = {plain_name(column): column for column in columns}
+    plain: dict[str, str] = {}
+    for column in columns:
+        bare = _bare(plain_name(column))
+        if plain.setdefault(bare, column) != column and bare in _NAMES:
+            raise CohortError(f"{name} gives boxes in two forms; remove the columns of one of them")
     found = [(kind, names) for kind, names in _FORMS if set(names) <= plain.keys()]
     if len(found) > 1:
         used = " and ".join("(" + ", ".join(plain[name] for name in names) + ")" for _, names in found[:2])
@@ -125,6 +137,13 @@ def box_form(name: str, columns: Sequence[str]) -> BoxForm | None:
     kind, names = found[0]
     first, second, third, fourth = (plain[one] for one in names)
     return BoxForm(kind, (first, second, third, fourth))
+
+
+def _bare(plain: str) -> str:
+    """The name of one of four columns without a word for the box before it."""
+    start = next((word for word in _BEFORE if plain.startswith(word)), "")
+    rest = plain.removeprefix(start)
+    return rest if rest in _NAMES else plain
 
 
 def read_box(where: str, cell: Mapping[str, str], form: BoxForm | None) -> Box | None:
