@@ -50,7 +50,7 @@ bench: $(READY)  ## The figures of docs/results that need no GPU and no real sca
 	$(RUN)/python benchmarks/ingest.py --scale 1000 3000 10000 --out docs/results/ingest_scale.json
 	$(RUN)/python benchmarks/write_dicom.py --out docs/results/write_dicom.json
 	$(RUN)/python benchmarks/phantom_difficulty.py --seeds 3 --jobs 3 --test-patients 100 --out docs/results/phantom_difficulty.json
-	$(RUN)/python benchmarks/copies_error_rates.py --runs 150 --out docs/results/copies_error_rates.json
+	$(RUN)/python benchmarks/copies_error_rates.py --runs 60 --out docs/results/copies_error_rates.json
 	$(RUN)/python benchmarks/copies_speed.py --out docs/results/copies_speed.json
 	$(RUN)/python benchmarks/audit_error_rates.py --out docs/results/audit_error_rates.json
 	$(RUN)/python benchmarks/utility_error_rates.py --out docs/results/utility_error_rates.json
