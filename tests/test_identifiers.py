@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import os
 import shutil
@@ -25,8 +26,19 @@ from scans import write_labels
 from scansynth.data.scans.tesseract import find_tesseract
 from scansynth.files import read_csv, read_json
 from scansynth.phantom.cohort import write_phantom_cohort
+from scansynth.reader.marks import Mark, written
+from scansynth.reader.server.database import open_database
+from scansynth.reader.server.served import Part, open_worklist
+from scansynth.reader.server.store import Answer, lock_answer
+from scansynth.study import Study, open_study
 
 SETTINGS = """
+[cohort.shares]
+train = 0.46
+tune = 0.04
+calibrate = 0.04
+reserve = 0.0
+test = 0.46
 [generator.overrides.network]
 width = 4
 [generator.overrides.schedule]
@@ -72,7 +84,7 @@ def run(place: Path, work: Path, *arguments: str) -> subprocess.CompletedProcess
 
 def _sources(scans: Path, planter: Planter) -> None:
     """A phantom cohort with words planted in its files, their names, its table, and in files beside them."""
-    write_phantom_cohort(scans, patients=24, size=32, seed=5)
+    write_phantom_cohort(scans, patients=40, size=32, seed=5)
     rows = []
     numbers: dict[str, str] = {}
     for count, row in enumerate(read_csv(scans / "labels.csv")):
@@ -173,7 +185,7 @@ def test_words_were_planted_in_many_places_and_read(chain: Chain) -> None:
     missed = {place for place, word in chain.planter.places.items() if word not in seen} - short
     assert not {place for place in missed if not place.startswith("a ")}, missed
     cases = read_csv(chain.study / "cohort" / "cases.csv")
-    assert len(cases) == 96, "the files with the words are the cohort"
+    assert len(cases) == 160, "the files with the words are the cohort"
     excluded = read_json(chain.study / "cohort" / "cohort.json")["excluded"]
     assert sum(excluded.values()) >= 15, excluded
     assert read_json(chain.study / "report" / "stage.json")["outputs"]
@@ -192,7 +204,7 @@ def test_no_planted_word_is_left_in_the_users_folders(chain: Chain, place: str) 
 
 
 def test_no_planted_word_is_said(chain: Chain) -> None:
-    assert b"images of 24 patients" in chain.said
+    assert b"images of 40 patients" in chain.said
     assert traces(chain.said) == set()
 
 
@@ -263,6 +275,64 @@ def test_no_planted_word_leaves_with_a_signed_release(chain: Chain) -> None:
     assert {"model.sig", "ro-crate-metadata.json", "register.json", "croissant.json", "report", "dicom"} <= names
     assert traces_below(work / "release") == {}
     assert traces_below(work / "further", but=frozenset({"private", "study.toml"})) == {}
+
+
+READING = """
+[reader]
+readers = 2
+images = 20
+mix = "balanced"
+practice = 2
+marks = "nodule"
+unaware = 8
+question = "Is there a nodule?"
+references = 2
+"""
+
+
+def _read(study: Study) -> None:
+    """Locks an answer of every kind at each place: marks, words, a share."""
+    served = open_worklist(study.reader / "worklist")
+    with contextlib.closing(open_database(study.reader / "worklist", served.worklist)) as database:
+        for reader, order in served.orders.items():
+            for number, place in enumerate(order.places):
+                part = order.part(number)
+                marks = written([Mark(9.0, 12.0, 3.0, 4)] if part in (Part.PRACTICE, Part.READING) else [])
+                second = None if part.asks or part is Part.UNAWARE else 1
+                answer = Answer(
+                    2 if part.asks else 1 + number % 6, second, None, 3.0, 0.0, 0, False, f"{reader}-{number:06d}",
+                    "a comment", marks=marks, percent=30 if part is Part.SUSPECTED else None,
+                )  # fmt: skip
+                lock_answer(database, order, place.item, answer, "2026-11-27T12:00:00.000+00:00")
+
+
+def test_no_planted_word_is_in_what_a_reader_study_writes(chain: Chain) -> None:
+    """First part, marks, words and references: worklist, database, exports, analysis, report, and two compared."""
+    work = chain.place / "work"
+    why = ("--override-name", "a test", "--override-reason", "what is written is searched")
+    said = b""
+    for name in ("read-one", "read-two"):
+        study = Path(shutil.copytree(chain.study, work / name))
+        with (study / "study.toml").open("a") as settings:
+            settings.write(READING)
+        for command in (("create", name, *why), ("close", name), ("analyse", name)):
+            if command[0] == "close":
+                _read(open_study(study))
+            done = run(
+                chain.place, work, "reader", *command, *(("--seal", f"{name}.seal") if command[0] != "analyse" else ())
+            )
+            assert done.returncode == 0, (command, done.stderr.decode()[-3000:])
+            said += done.stdout + done.stderr
+        done = run(chain.place, work, "report", name)
+        assert done.returncode == 0, done.stderr.decode()[-3000:]
+        said += done.stdout + done.stderr
+        names = {path.name for path in (study / "reader").rglob("*") if path.is_file()}
+        assert {"readings.csv", "unaware.csv", "said.csv", "marks.csv", "analysis.json"} <= names
+        assert "a comment" in (study / "reader" / "readings.csv").read_text(), "the answers are there"
+        assert traces_below(study, but=frozenset({"private", "study.toml"})) == {}
+    done = run(chain.place, work, "reader", "compare", "read-one", "read-two", "--out", "compared.json")
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    assert traces(said + done.stdout + done.stderr + (work / "compared.json").read_bytes()) == set()
 
 
 @pytest.mark.parametrize(
