@@ -215,7 +215,7 @@ def test_what_cannot_be_served_is_refused_in_one_line(kit: Kit, tmp_path: Path) 
         assert "unencrypted" in _refusal(kit, Address(host=host))
     assert "needs both" in _refusal(kit, Address(certificate=certificate))
     assert "not a matching PEM certificate and key" in _refusal(kit, Address(certificate=key, key=certificate))
-    assert "not a matching PEM certificate and key" in _refusal(kit, Address(certificate=tmp_path / "none", key=key))
+    assert "there is no file" in _refusal(kit, Address(certificate=tmp_path / "none", key=key))
     assert "cannot listen on 192.0.2.1" in _refusal(kit, Address(host="192.0.2.1", without_tls=True))
     assert "cannot listen" in _refusal(kit, Address(port=99999))
     with socket.socket() as taken:
