@@ -9,7 +9,17 @@ import pytest
 from browser import BROWSERS, firefox
 from postgres import emptied_database, running_postgres
 
+from scansynth.dicom.deidentify import KEY_VARIABLE
+
 DATABASES = ("sqlite", "postgresql")
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
+    """An institution's key of its own, for the tests of a file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(KEY_VARIABLE, str(tmp_path_factory.mktemp("keys") / "institution.key"))
+        yield patch
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import json
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,6 @@ import pytest
 from study_factory import make_study, small, textured
 
 from scansynth.data.tensors import CohortFacts
-from scansynth.dicom.deidentify import KEY_VARIABLE
 from scansynth.errors import ReaderError
 from scansynth.files import read_json, sha256_file
 from scansynth.reader.close import close
@@ -34,13 +33,6 @@ from scansynth.stage import RECORD
 from scansynth.study import CLOSING, MACHINE, READINGS, Study, open_study
 
 AT = "2026-11-27T12:00:00.000+00:00"
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(KEY_VARIABLE, str(tmp_path_factory.mktemp("keys") / "institution.key"))
-        yield patch
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 from image_sets import change_set
 from study_factory import disc_at, make_study, small
 
-from scansynth.dicom.deidentify import KEY_VARIABLE
 from scansynth.errors import ReaderError
 from scansynth.files import read_json, write_json
 from scansynth.reader.close import close
@@ -31,13 +29,6 @@ from scansynth.reader.truth import Truth, from_json
 from scansynth.study import ANALYSIS, CLAIMS_FILE, LESIONS, READINGS, Study, open_study
 
 AT = "2026-11-27T12:00:00.000+00:00"
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(KEY_VARIABLE, str(tmp_path_factory.mktemp("keys") / "institution.key"))
-        yield patch
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,6 @@ from test_reader_sets import with_another
 from typer.testing import CliRunner
 
 from scansynth.cli import app
-from scansynth.dicom.deidentify import KEY_VARIABLE
 from scansynth.errors import ScansynthError
 from scansynth.files import read_csv, read_json, read_json_lines, sha256_file, write_csv, write_json
 from scansynth.reader.close import close
@@ -65,13 +64,6 @@ def made(folder: Path, say: Say, seed: int, leaves: str = "", **changes: object)
     database.close()
     close(study, early=bool(leaves))
     return study
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(KEY_VARIABLE, str(tmp_path_factory.mktemp("keys") / "institution.key"))
-        yield patch
 
 
 @pytest.fixture(scope="module")

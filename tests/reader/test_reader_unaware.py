@@ -16,7 +16,6 @@ from browsing import Browser, browsers
 from study_factory import make_study, small
 from worklist_factory import Kit, make_worklist
 
-from scansynth.dicom.deidentify import KEY_VARIABLE
 from scansynth.errors import ReaderError
 from scansynth.files import read_json
 from scansynth.reader.amend import make, think
@@ -291,13 +290,6 @@ def test_a_broken_answer_is_found_and_can_be_set_aside(kit: Kit) -> None:
     set_broken_aside(kit.folder, "A. Head", "a fault")
     (found,) = export_readings(kit.folder).asked
     assert (found.noticed, found.suspected, found.percent) == (False, None, None)
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(KEY_VARIABLE, str(tmp_path_factory.mktemp("keys") / "institution.key"))
-        yield patch
 
 
 def made(folder: Path, **changes: Any) -> tuple[Study, Truth]:

@@ -146,7 +146,7 @@ def answer(context: Context, progress: Progress) -> tuple[Finding, ...]:
 
 
 def _suspects(listed: list[dict[str, Any]]) -> str:
-    named = ", ".join(f"{row['synthetic']} (case {row['case']})" for row in listed[:NAMED])
+    named = ", ".join(str(row["synthetic"]) for row in listed[:NAMED])
     return f"The likeliest copies: {named}."
 
 
